@@ -1,0 +1,273 @@
+"""The one contract between DAGs and tasks: params in, result.json out, exit codes, the store.
+
+Every task is a module with a `TASK`, started the same way as a local process or as a pod:
+
+    python -m tasks.<task> --params '<JSON>' --store <folder> [--result <file>]
+
+The store is a folder. A task's output lies in `<store>/<task>/<key>/`; the key is a hash of the
+task's name, version and params, so it stands for the whole history of the result. The output is
+written beside and renamed when complete: a folder that exists is complete. Asked again for the
+same, a task answers with the stored result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import filelock
+import pydantic
+
+from tasks.nuclei.errors import InputError
+
+DONE, FAILED, BAD_INPUT, NOTHING_TO_DO = 0, 1, 2, 99
+
+LIBRARIES = (
+    "h5py",
+    "imgaug",
+    "mlflow",
+    "numpy",
+    "opencv-python-headless",
+    "pandas",
+    "scikit-image",
+    "scipy",
+    "segmentation-models",
+    "tensorflow",
+    "tifffile",
+)
+
+log = logging.getLogger("nucleus")
+
+
+class NothingToDo(Exception):
+    """Raised by a task that finds no work; Airflow shows the task as skipped."""
+
+
+class ServiceError(RuntimeError):
+    """A server that the task needs doesn't answer; running the task again later may succeed."""
+
+
+class TaskParams(pydantic.BaseModel):
+    """Base of every task's `Params`: frozen, unknown keys refused."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where a running task reads and writes."""
+
+    store: Path
+    output_dir: Path
+    """Empty at the start; becomes `<store>/<task>/<key>/` when the task is done."""
+    checkpoint_dir: Path
+    """Survives a crash of the task, for the next attempt at the same params; removed when done."""
+
+    def input(self, path: str) -> Path:
+        """Resolve an output of an earlier task, given relative to the store."""
+        resolved = self.store / path
+        if not resolved.exists():
+            raise InputError(f"{path} is not in the store {self.store}; run the task that makes it first.")
+        return resolved
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a task's `run` hands back; the contract makes a `Result` of it."""
+
+    outputs: dict[str, str]
+    """Names of files and folders, relative to the output folder ("." is the folder itself)."""
+    metrics: dict[str, float]
+    counts: dict[str, int]
+    mlflow_run_id: str | None = None
+    """Set only by the task that opens the MLflow run."""
+
+
+class Result(pydantic.BaseModel):
+    """Content of `result.json`."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    task: str
+    key: str
+    version: int
+    params: dict[str, Any]
+    outputs: dict[str, str]
+    """Paths relative to the store."""
+    metrics: dict[str, float]
+    counts: dict[str, int]
+    libraries: dict[str, str]
+    seconds: float
+    """Time of the computation, also when the result is reused."""
+    reused: bool = False
+    mlflow_run_id: str | None = None
+
+
+P = TypeVar("P", bound=TaskParams)
+
+
+@dataclass(frozen=True)
+class Task(Generic[P]):
+    """A step of the work. Raise `version` when the same params give another result than before."""
+
+    name: str
+    version: int
+    params_type: type[P]
+    run: Callable[[P, Workspace], Outcome]
+    key: Callable[[P], str] | None = None
+    """Replaces the hash, for a task whose input lies outside the store."""
+    publish: Callable[[P, Result, Path], None] | None = None
+    """Shows a result, fresh or reused, in MLflow: (params, result, store)."""
+
+    def output_key(self, params: P) -> str:
+        if self.key is not None:
+            return self.key(params)
+        text = json.dumps([self.name, self.version, params.model_dump(mode="json")], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def main(self, argv: list[str] | None = None) -> int:
+        """Run from the command line; returns the exit status."""
+        args = _parse_args(self, argv)
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
+        try:
+            params = parse_params(self.params_type, args.params)
+            result = execute(self, params, args.store)
+            if args.result:
+                _write_atomically(args.result, result.model_dump_json(indent=1))
+        except NothingToDo as reason:
+            log.info("%s: nothing to do: %s", self.name, reason)
+            return NOTHING_TO_DO
+        except InputError as error:
+            log.error("%s: %s", self.name, error)
+            return BAD_INPUT
+        except ServiceError as error:
+            log.error("%s: %s", self.name, error)
+            return FAILED
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            log.error("%s: no space left in the store %s; free some and run the task again.", self.name, args.store)
+            return FAILED
+        log.info("%s: %s %s", self.name, "reused" if result.reused else f"done in {result.seconds:.1f} s:", result.key)
+        return DONE
+
+
+def parse_params(params_type: type[P], text: str) -> P:
+    """Validate the JSON text of a task's params; the error names field, value and what is allowed."""
+    try:
+        return params_type.model_validate_json(text)
+    except pydantic.ValidationError as error:
+        raise InputError("; ".join(_describe(problem, params_type) for problem in error.errors())) from None
+
+
+def execute(task: Task[P], params: P, store: Path) -> Result:
+    """Give the stored result for `params`, or run the task and store it; then publish it."""
+    key = task.output_key(params)
+    folder = store / task.name / key
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder.parent / f".{key}.lock"):
+        if folder.exists():
+            result = read_result(folder).model_copy(update={"reused": True})
+        else:
+            result = _compute(task, params, key, store)
+    if "MLFLOW_RUN_ID" in os.environ:
+        result = result.model_copy(update={"mlflow_run_id": os.environ["MLFLOW_RUN_ID"]})
+    if task.publish is not None:
+        task.publish(params, result, store)
+    return result
+
+
+def read_result(folder: Path) -> Result:
+    """Read the `result.json` of a stored output folder."""
+    return Result.model_validate_json((folder / "result.json").read_text())
+
+
+def _compute(task: Task[P], params: P, key: str, store: Path) -> Result:
+    partial = store / task.name / f".{key}.partial"
+    workspace = Workspace(store, partial / "output", partial / "checkpoint")
+    shutil.rmtree(workspace.output_dir, ignore_errors=True)
+    workspace.output_dir.mkdir(parents=True)
+    workspace.checkpoint_dir.mkdir(exist_ok=True)
+    started = time.monotonic()
+    outcome = task.run(params, workspace)
+    result = Result(
+        task=task.name,
+        key=key,
+        version=task.version,
+        params=params.model_dump(mode="json"),
+        outputs={name: os.path.normpath(f"{task.name}/{key}/{path}") for name, path in outcome.outputs.items()},
+        metrics=outcome.metrics,
+        counts=outcome.counts,
+        libraries=library_versions(),
+        seconds=round(time.monotonic() - started, 3),
+        mlflow_run_id=outcome.mlflow_run_id,
+    )
+    _write_atomically(workspace.output_dir / "result.json", result.model_dump_json(indent=1))
+    workspace.output_dir.rename(store / task.name / key)
+    shutil.rmtree(partial, ignore_errors=True)
+    return result
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that a result depends on, of those that are installed."""
+    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _parse_args(task: Task[P], argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m tasks.{task.name}",
+        description=(sys.modules[task.run.__module__].__doc__ or "").strip(),
+        epilog="params:\n" + "\n".join(_help_lines(task.params_type)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--params", required=True, help="JSON object with the fields below")
+    parser.add_argument("--store", required=True, type=Path, help="folder that holds all results")
+    parser.add_argument("--result", type=Path, help="also write result.json to this file")
+    return parser.parse_args(argv)
+
+
+def _help_lines(params_type: type[TaskParams]) -> list[str]:
+    lines = []
+    for name, field in params_type.model_fields.items():
+        default = "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)!r}"
+        lines.append(f"  {name} ({default})")
+        if field.description:
+            lines.append(f"      {' '.join(field.description.split())}")
+    return lines
+
+
+def _describe(problem: Any, params_type: type[TaskParams]) -> str:
+    field = ".".join(str(part) for part in problem["loc"]) or "params"
+    if problem["type"] == "extra_forbidden":
+        return f"{field}: unknown param; allowed are {', '.join(params_type.model_fields)}"
+    if problem["type"] == "missing":
+        return f"{field}: required, and not given"
+    return f"{field}: {problem['msg']}, got {problem['input']!r:.200}"
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with beside.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)

@@ -1,0 +1,1 @@
+"""The method as a pure library: arrays in, arrays out."""

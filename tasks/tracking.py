@@ -1,0 +1,151 @@
+"""What the tasks show in MLflow. The only module that imports mlflow.
+
+One MLflow run holds one trained model, from the plates it saw to its F1 curve. The task `open_run`
+makes the run; every later task finds its id in `MLFLOW_RUN_ID` and adds its part. Without that
+variable a task works just the same and logs nothing.
+
+Everything here can be repeated: a retried or reused task adds only what the run lacks.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+# MLflow's own defaults keep a task waiting for minutes when the server is away.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.utils.time import get_current_time_millis
+
+from tasks.contract import ServiceError
+
+log = logging.getLogger("nucleus")
+
+DAG_RUN_TAG = "dag_run_id"
+_POINTS_PER_CALL = 1000
+_MAX_PARAM_LENGTH = 6000
+
+
+class TrackingError(ServiceError):
+    """MLflow can't be reached or refuses. Nothing is lost: the task may be run again to log its result."""
+
+
+class Point(NamedTuple):
+    """One value of a metric. `step` is the cycle, or 100 x IoU for curves over the IoU threshold."""
+
+    name: str
+    value: float
+    step: int = 0
+
+
+def open_run(experiment: str, dag_run_id: str, run_name: str) -> str:
+    """Give the id of the MLflow run of a DAG run, made when it doesn't exist yet."""
+    with _failures_named():
+        client = MlflowClient()
+        found = client.get_experiment_by_name(experiment)
+        experiment_id = found.experiment_id if found else client.create_experiment(experiment)
+        runs = client.search_runs([experiment_id], f"tags.{DAG_RUN_TAG} = '{dag_run_id}'", max_results=1)
+        if runs:
+            client.update_run(runs[0].info.run_id, status="RUNNING")
+            return runs[0].info.run_id
+        return client.create_run(experiment_id, tags={DAG_RUN_TAG: dag_run_id}, run_name=run_name).info.run_id
+
+
+def close_run(run_id: str, succeeded: bool) -> None:
+    """End the MLflow run as FINISHED or FAILED."""
+    with _failures_named():
+        MlflowClient().set_terminated(run_id, "FINISHED" if succeeded else "FAILED")
+
+
+class Run:
+    """The MLflow run that this task adds to, or none: then every call does nothing."""
+
+    def __init__(self) -> None:
+        self.id = os.environ.get("MLFLOW_RUN_ID")
+        self._client = MlflowClient() if self.id else None
+
+    def log_params(self, params: Mapping[str, object], prefix: str) -> None:
+        """Log params as `prefix.name`; a value that the run already has stays."""
+        if self._client and self.id:
+            with _failures_named():
+                known = self._client.get_run(self.id).data.params
+                new = [
+                    Param(f"{prefix}.{name}", str(value)[:_MAX_PARAM_LENGTH])
+                    for name, value in params.items()
+                    if f"{prefix}.{name}" not in known
+                ]
+                self._client.log_batch(self.id, params=new)
+
+    def log_points(self, points: Iterable[Point]) -> None:
+        """Log metric values; steps that the run already has are left out."""
+        if self._client and self.id:
+            points = list(points)
+            with _failures_named():
+                known = {
+                    (name, metric.step)
+                    for name in {point.name for point in points}
+                    for metric in self._client.get_metric_history(self.id, name)
+                }
+                now = get_current_time_millis()
+                new = [Metric(p.name, float(p.value), now, p.step) for p in points if (p.name, p.step) not in known]
+                for start in range(0, len(new), _POINTS_PER_CALL):
+                    self._client.log_batch(self.id, metrics=new[start : start + _POINTS_PER_CALL])
+
+    def log_artifact(self, path: Path, folder: str) -> None:
+        """Copy a file into the artefacts of the run, under `folder`."""
+        if self._client and self.id:
+            with _failures_named():
+                self._client.log_artifact(self.id, str(path), folder)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        if self._client and self.id:
+            with _failures_named():
+                self._client.log_batch(self.id, tags=[RunTag(name, value) for name, value in tags.items()])
+
+    def set_note(self, markdown: str) -> None:
+        """Set the description at the top of the run's page."""
+        self.set_tags({"mlflow.note.content": markdown})
+
+    def log_plate(self, name: str, digest: str, source: str, role: str, profile: str) -> None:
+        """Log a plate as a dataset input of the run."""
+        if self._client and self.id:
+            dataset = Dataset(name=name, digest=digest[:36], source_type="local", source=source, profile=profile)
+            tags = [InputTag("mlflow.data.context", "training" if role == "train" else "testing")]
+            with _failures_named():
+                self._client.log_inputs(self.id, [DatasetInput(dataset, tags)])
+
+    @contextmanager
+    def system_metrics(self, node: str) -> Iterator[None]:
+        """Sample CPU, memory and GPU use of this machine as `system/<node>/…` while the block runs."""
+        if not self.id:
+            yield
+            return
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        monitor = SystemMetricsMonitor(self.id, node_id=node, resume_logging=True)
+        monitor.start()
+        try:
+            yield
+        finally:
+            monitor.finish()
+
+
+@contextmanager
+def _failures_named() -> Iterator[None]:
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        where = mlflow.get_tracking_uri()
+        raise TrackingError(
+            f"MLflow at {where} doesn't answer or refuses ({str(error).splitlines()[0]:.200}); "
+            "start it or mend MLFLOW_TRACKING_URI and run the task again: finished results are in the store."
+        ) from error
