@@ -70,6 +70,7 @@ class Workspace:
     """Where a running task reads and writes."""
 
     store: Path
+    key: str
     output_dir: Path
     """Empty at the start; becomes `<store>/<task>/<key>/` when the task is done."""
     checkpoint_dir: Path
@@ -196,12 +197,16 @@ def read_result(folder: Path) -> Result:
 
 def _compute(task: Task[P], params: P, key: str, store: Path) -> Result:
     partial = store / task.name / f".{key}.partial"
-    workspace = Workspace(store, partial / "output", partial / "checkpoint")
+    workspace = Workspace(store, key, partial / "output", partial / "checkpoint")
     shutil.rmtree(workspace.output_dir, ignore_errors=True)
     workspace.output_dir.mkdir(parents=True)
     workspace.checkpoint_dir.mkdir(exist_ok=True)
     started = time.monotonic()
-    outcome = task.run(params, workspace)
+    try:
+        outcome = task.run(params, workspace)
+    except BaseException:
+        shutil.rmtree(workspace.output_dir, ignore_errors=True)
+        raise
     result = Result(
         task=task.name,
         key=key,

@@ -1,0 +1,49 @@
+"""Tests of tasks.nuclei.measure."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tasks.nuclei.measure import histogram_mean, histogram_percentile, intensity_histogram, measure_instances
+
+
+def test_areas_and_pieces_are_counted_per_label() -> None:
+    label_image = np.array([[5, 5, 0, 2], [0, 0, 0, 2], [5, 0, 0, 0]])
+    instances = measure_instances(label_image)
+    assert instances.numbers.tolist() == [2, 5]
+    assert instances.areas_px.tolist() == [2, 3]
+    assert instances.pieces.tolist() == [1, 2]
+
+
+def test_pixels_that_share_a_corner_are_one_piece() -> None:
+    assert measure_instances(np.array([[1, 0], [0, 1]])).pieces.tolist() == [1]
+
+
+def test_touching_labels_are_two_instances() -> None:
+    assert measure_instances(np.array([[1, 1, 2, 2]])).areas_px.tolist() == [2, 2]
+
+
+def test_huge_label_numbers_are_measured() -> None:
+    instances = measure_instances(np.array([[0, 2_000_000_000]], np.int32))
+    assert (instances.numbers.tolist(), instances.areas_px.tolist()) == ([2_000_000_000], [1])
+
+
+def test_an_empty_label_image_has_no_instances() -> None:
+    instances = measure_instances(np.zeros((3, 3), np.uint16))
+    assert [len(instances.numbers), len(instances.areas_px), len(instances.pieces)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_histograms_of_two_images_add_up_to_that_of_both(dtype: type) -> None:
+    both = intensity_histogram(np.array([[1, 2]], dtype)) + intensity_histogram(np.array([[2, 200]], dtype))
+    assert np.flatnonzero(both).tolist() == [1, 2, 200]
+    assert both[[1, 2, 200]].tolist() == [1, 2, 1]
+
+
+def test_mean_and_percentiles_of_a_histogram_are_those_of_the_pixels() -> None:
+    image = np.random.default_rng(0).integers(0, 5000, (20, 30)).astype(np.uint16)
+    histogram = intensity_histogram(image)
+    assert histogram_mean(histogram) == pytest.approx(image.mean())
+    for percent in (1, 50, 99, 100):
+        assert histogram_percentile(histogram, percent) == np.percentile(image, percent, method="inverted_cdf")
