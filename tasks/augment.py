@@ -1,0 +1,230 @@
+"""Make the training ROIs: scaled, turned and changed crops of annotated fields, with their targets.
+
+The amount is shared equally between the cell lines and, within one, between the scales and fields.
+Validation ROIs come from fields of their own, or from a region of its own where a cell line has one
+field; `split="paper"` draws them from the same fields, as the paper did.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pydantic
+from numpy.typing import NDArray
+
+from tasks import tracking
+from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
+from tasks.nuclei.augmentation import PRESETS, Augmentation, AugmentationName, augmented_roi
+from tasks.nuclei.contact_sheet import write_contact_sheet
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.plates import Plate, open_plate, read_image, read_label_image, to_uint8
+from tasks.nuclei.roi_file import ROI_TABLE, SOURCE_TABLE, RoiBlock, RoiReader, RoiWriter
+from tasks.nuclei.targets import blurred_border, distance_map
+
+ROIS_PER_BLOCK = 64
+ROIS_ON_CONTACT_SHEET = 24
+
+log = logging.getLogger("nucleus")
+
+
+class Params(TaskParams):
+    plates: list[str] = pydantic.Field(min_length=1)
+    """Frozen training plates: outputs of `ingest`."""
+    rois: int = pydantic.Field(35_000, ge=10, le=10_000_000)
+    """Amount of ROIs in all, validation included."""
+    roi_px: int = pydantic.Field(256, ge=32, le=2048, multiple_of=32)
+    """Side of a ROI."""
+    augmentation: AugmentationName = "Full"
+    """Which changes a ROI goes through; the paper's, or "Gentle" for short trainings."""
+    split: Literal["field", "paper"] = "field"
+    """How validation ROIs are chosen: from fields or regions of their own, or at random (the paper's)."""
+    validation_share: float = pydantic.Field(0.2, gt=0, lt=1)
+    """Share of the ROIs, and of the fields, for validation."""
+    random_seed: int = pydantic.Field(0, ge=0, lt=2**31)
+
+
+class Source(NamedTuple):
+    """A field, or a region of it, that ROIs are cut from."""
+
+    plate: str
+    cell_line: str
+    fov: str
+    image_path: Path
+    labels_path: Path
+    region: tuple[int, int, int, int]
+    """y0, x0, y1, x1 in px."""
+    is_validation: bool
+
+
+@dataclass(frozen=True)
+class Block:
+    """ROIs of one source and one scale that one process makes at a time."""
+
+    first_row: int
+    rows: int
+    source_index: int
+    source: Source
+    scale: float
+
+
+def run(params: Params, workspace: Workspace) -> Outcome:
+    plates = [open_plate(workspace.input(path)) for path in params.plates]
+    augmentation = PRESETS[params.augmentation]
+    sources = split_sources(plates, params)
+    blocks = list(plan_blocks(sources, augmentation.scales, params))
+    path = workspace.output_dir / "rois.h5"
+    with RoiWriter(path, params.rois, params.roi_px, _source_table(sources), params.model_dump_json()) as writer:
+        _write_blocks(writer, blocks, augmentation, params)
+    sheet = workspace.output_dir / "contact_sheet.png"
+    write_contact_sheet(path, sheet, ROIS_ON_CONTACT_SHEET, params.random_seed)
+    reader = RoiReader(path)
+    counts = {"training_rois": len(reader.training_rows), "validation_rois": len(reader.validation_rows)}
+    if not all(counts.values()):
+        raise InputError(f"{params.rois} ROIs leave none for training or validation; raise rois.")
+    return Outcome({"rois": "rois.h5", "contact_sheet": "contact_sheet.png"}, {}, counts)
+
+
+def split_sources(plates: list[Plate], params: Params) -> list[Source]:
+    """Fields or regions with their part (training or validation), in a fixed order.
+
+    With `split="paper"` every field is in both parts: the part is drawn per ROI.
+    """
+    sources = []
+    by_cell_line: dict[str, list[Source]] = {}
+    for plate in plates:
+        for fov in plate.fovs:
+            if fov.labels_path is None:
+                raise InputError(f"{fov.image_path} has no label image; training needs one for every field.")
+            height, width = read_label_image(fov.labels_path).shape
+            name, cell_line = plate.info.name, plate.info.cell_line
+            source = Source(name, cell_line, fov.name, fov.image_path, fov.labels_path, (0, 0, height, width), False)
+            by_cell_line.setdefault(cell_line, []).append(source)
+    for number, cell_line in enumerate(sorted(by_cell_line)):
+        fields = sorted(by_cell_line[cell_line])
+        if params.split == "paper":
+            sources += fields
+        elif len(fields) == 1:
+            sources += _split_by_region(fields[0], params.validation_share)
+        else:
+            rng = np.random.default_rng([params.random_seed, number])
+            sources += _split_by_field(fields, params.validation_share, rng)
+    return sources
+
+
+def _split_by_field(fields: list[Source], share: float, rng: np.random.Generator) -> list[Source]:
+    amount = min(max(round(share * len(fields)), 1), len(fields) - 1)
+    chosen = set(rng.permutation(len(fields))[:amount].tolist())
+    return [field._replace(is_validation=i in chosen) for i, field in enumerate(fields)]
+
+
+def _split_by_region(field: Source, share: float) -> list[Source]:
+    """Cut the field across its longer side; the last part is for validation."""
+    _, _, height, width = field.region
+    if height > width:
+        cut = round(height * (1 - share))
+        regions = (0, 0, cut, width), (cut, 0, height, width)
+    else:
+        cut = round(width * (1 - share))
+        regions = (0, 0, height, cut), (0, cut, height, width)
+    return [field._replace(region=region, is_validation=i == 1) for i, region in enumerate(regions)]
+
+
+def plan_blocks(sources: list[Source], scales: tuple[float, ...], params: Params) -> Iterator[Block]:
+    """Share the ROIs between cell lines, parts, scales and fields, and number the rows."""
+    row = 0
+    cell_lines = sorted({source.cell_line for source in sources})
+    for cell_line, in_cell_line in zip(cell_lines, _shares(params.rois, len(cell_lines)), strict=True):
+        for is_validation in (False, True):
+            part = [
+                (index, source)
+                for index, source in enumerate(sources)
+                if (source.cell_line, source.is_validation) == (cell_line, is_validation)
+            ]
+            if not part:
+                continue
+            in_validation = 0 if params.split == "paper" else round(in_cell_line * params.validation_share)
+            in_part = in_validation if is_validation else in_cell_line - in_validation
+            # Fields are dealt out scale by scale, so that a remainder goes to another field each time.
+            jobs = [(scale, index, source) for scale in scales for index, source in part]
+            for (scale, index, source), amount in zip(jobs, _shares(in_part, len(jobs)), strict=True):
+                for first in range(0, amount, ROIS_PER_BLOCK):
+                    rows = min(ROIS_PER_BLOCK, amount - first)
+                    yield Block(row, rows, index, source, scale)
+                    row += rows
+
+
+def _shares(amount: int, parts: int) -> list[int]:
+    """Split `amount` into whole numbers that differ by one at most, evenly spread."""
+    return np.diff(np.arange(parts + 1) * amount // parts).tolist()
+
+
+def make_block(block: Block, augmentation: Augmentation, params: Params) -> RoiBlock:
+    """Make the ROIs of a block; every ROI's random numbers depend on the seed and its row alone."""
+    image, label_image = _read_field(block.source.image_path, block.source.labels_path)
+    y0, x0, y1, x1 = block.source.region
+    image, label_image = image[y0:y1, x0:x1], label_image[y0:y1, x0:x1]
+    rows = np.zeros(block.rows, ROI_TABLE)
+    images, labels, distances, borders = [], [], [], []
+    for i in range(block.rows):
+        rng = np.random.default_rng([params.random_seed, block.first_row + i])
+        roi = augmented_roi(image, label_image, block.scale, params.roi_px, augmentation, rng)
+        y, x, height, width = roi.window
+        is_validation = (
+            rng.random() < params.validation_share if params.split == "paper" else block.source.is_validation
+        )
+        rows[i] = (block.source_index, roi.scale, y + y0, x + x0, height, width, is_validation)
+        images.append(roi.image)
+        labels.append(roi.label_image)
+        distances.append(_as_uint8(distance_map(roi.label_image)))
+        borders.append(_as_uint8(blurred_border(roi.label_image)))
+    return RoiBlock(np.stack(images), np.stack(labels), np.stack(distances), np.stack(borders), rows)
+
+
+@lru_cache(maxsize=8)
+def _read_field(image_path: Path, labels_path: Path) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
+    return to_uint8(read_image(image_path)), read_label_image(labels_path)
+
+
+def _as_uint8(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.rint(values * 255).astype(np.uint8)
+
+
+def _write_blocks(writer: RoiWriter, blocks: list[Block], augmentation: Augmentation, params: Params) -> None:
+    """Make blocks on all cores and write them in order; few are in memory at a time."""
+    processes = len(os.sched_getaffinity(0))
+    make = partial(make_block, augmentation=augmentation, params=params)
+    written = 0
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("forkserver")) as pool:
+        for first in range(0, len(blocks), 8 * processes):
+            part = blocks[first : first + 8 * processes]
+            for block, made in zip(part, pool.map(make, part), strict=True):
+                writer.write(block.first_row, made)
+                written += block.rows
+            log.info("%d of %d ROIs", written, params.rois)
+
+
+def _source_table(sources: list[Source]) -> NDArray[np.void]:
+    rows = [(s.plate.encode(), s.cell_line.encode(), s.fov.encode(), *s.region) for s in sources]
+    return np.array(rows, SOURCE_TABLE)
+
+
+def publish(params: Params, result: Result, store: Path) -> None:
+    run = tracking.Run()
+    run.log_params(params.model_dump(exclude={"plates"}), "augment")
+    run.log_artifact(store / result.outputs["contact_sheet"], "augment")
+
+
+TASK = Task(name="augment", version=1, params_type=Params, run=run, publish=publish)
+
+if __name__ == "__main__":
+    sys.exit(TASK.main())
