@@ -11,6 +11,7 @@ import logging
 import multiprocessing
 import os
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from tasks.nuclei.targets import blurred_border, distance_map
 
 ROIS_PER_BLOCK = 64
 ROIS_ON_CONTACT_SHEET = 24
+PROGRESS_EVERY_S = 5.0
 
 log = logging.getLogger("nucleus")
 
@@ -44,6 +46,9 @@ class Params(TaskParams):
     """Amount of ROIs in all, validation included."""
     roi_px: int = pydantic.Field(256, ge=32, le=2048, multiple_of=32)
     """Side of a ROI."""
+    zoom: float = pydantic.Field(1.0, ge=0.25, le=4)
+    """Fields are magnified by this first, here and whenever a network trained on these ROIs segments. 2 finds
+    the outlines of nuclei smaller than some 25 px across far better, for four times the work."""
     augmentation: AugmentationName = "Full"
     """Which changes a ROI goes through; the paper's, or "Gentle" for short trainings."""
     split: Literal["field", "paper"] = "field"
@@ -83,7 +88,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     sources = split_sources(plates, params)
     blocks = list(plan_blocks(sources, augmentation.scales, params))
     path = workspace.output_dir / "rois.h5"
-    with RoiWriter(path, params.rois, params.roi_px, _source_table(sources), params.model_dump_json()) as writer:
+    with RoiWriter(path, params.rois, params.roi_px, params.zoom, _source_table(sources)) as writer:
         _write_blocks(writer, blocks, augmentation, params)
     sheet = workspace.output_dir / "contact_sheet.png"
     write_contact_sheet(path, sheet, ROIS_ON_CONTACT_SHEET, params.random_seed)
@@ -177,7 +182,7 @@ def make_block(block: Block, augmentation: Augmentation, params: Params) -> RoiB
     images, labels, distances, borders = [], [], [], []
     for i in range(block.rows):
         rng = np.random.default_rng([params.random_seed, block.first_row + i])
-        roi = augmented_roi(image, label_image, block.scale, params.roi_px, augmentation, rng)
+        roi = augmented_roi(image, label_image, block.scale * params.zoom, params.roi_px, augmentation, rng)
         y, x, height, width = roi.window
         is_validation = (
             rng.random() < params.validation_share if params.split == "paper" else block.source.is_validation
@@ -203,14 +208,16 @@ def _write_blocks(writer: RoiWriter, blocks: list[Block], augmentation: Augmenta
     """Make blocks on all cores and write them in order; few are in memory at a time."""
     processes = len(os.sched_getaffinity(0))
     make = partial(make_block, augmentation=augmentation, params=params)
-    written = 0
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("forkserver")) as pool:
+    written, reported = 0, time.monotonic()
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         for first in range(0, len(blocks), 8 * processes):
             part = blocks[first : first + 8 * processes]
             for block, made in zip(part, pool.map(make, part), strict=True):
                 writer.write(block.first_row, made)
                 written += block.rows
-            log.info("%d of %d ROIs", written, params.rois)
+            if time.monotonic() - reported > PROGRESS_EVERY_S or written == params.rois:
+                reported = time.monotonic()
+                log.info("%d of %d ROIs", written, params.rois)
 
 
 def _source_table(sources: list[Source]) -> NDArray[np.void]:

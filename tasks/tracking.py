@@ -9,10 +9,12 @@ Everything here can be repeated: a retried or reused task adds only what the run
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +23,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 import mlflow
+import mlflow.pyfunc
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
@@ -31,6 +34,7 @@ from tasks.contract import ServiceError
 log = logging.getLogger("nucleus")
 
 DAG_RUN_TAG = "dag_run_id"
+REGISTERED_MODEL = "nucleus-segmenter"
 _POINTS_PER_CALL = 1000
 _MAX_PARAM_LENGTH = 6000
 
@@ -123,6 +127,19 @@ class Run:
             with _failures_named():
                 self._client.log_inputs(self.id, [DatasetInput(dataset, tags)])
 
+    def register_model(self, folder: Path, key: str, tags: Mapping[str, str]) -> None:
+        """Register a folder that `save_model` wrote as a version of `nucleus-segmenter`, once per run and key."""
+        if self._client and self.id:
+            with _failures_named():
+                if not self._client.search_registered_models(f"name = '{REGISTERED_MODEL}'"):
+                    self._client.create_registered_model(REGISTERED_MODEL)
+                versions = self._client.search_model_versions(f"name = '{REGISTERED_MODEL}' and run_id = '{self.id}'")
+                if any(version.tags.get("key") == key for version in versions):
+                    return
+                self._client.log_artifacts(self.id, str(folder), "model")
+                source = f"runs:/{self.id}/model"
+                self._client.create_model_version(REGISTERED_MODEL, source, self.id, {"key": key, **tags})
+
     @contextmanager
     def system_metrics(self, node: str) -> Iterator[None]:
         """Sample CPU, memory and GPU use of this machine as `system/<node>/…` while the block runs."""
@@ -137,6 +154,15 @@ class Run:
             yield
         finally:
             monitor.finish()
+
+
+def save_model(folder: Path, data: Path, code: Path, loader_module: str, libraries: Iterable[str]) -> None:
+    """Write a pyfunc model: data, the code that loads it, and the libraries' installed versions."""
+    requirements = [f"{name}=={importlib.metadata.version(name)}" for name in libraries]
+    with redirect_stderr(StringIO()):  # MLflow warns that the signature is missing: fields are of any size.
+        mlflow.pyfunc.save_model(
+            folder, loader_module=loader_module, data_path=data, code_paths=[code], pip_requirements=requirements
+        )
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def _make_plate(out_folder: Path, source: Path, group: str, role: str) -> Path:
         objective="unknown",
         binning=1,
         pixel_size_um=1.0,
-        role=role,  # type: ignore[arg-type]
+        role=role,
         replicate="technical",
         annotation="manual",
     )

@@ -330,11 +330,11 @@ def test_the_digest_depends_on_names_and_contents_but_not_on_their_order() -> No
 
 def test_a_file_that_changes_after_the_key_was_made_is_refused(plate: Path, store: Path) -> None:
     params = Params(folder=str(plate))
-    output_dir = store / f".{TASK.output_key(params)}.partial" / "output"
+    key, output_dir = TASK.output_key(params), store / "output"
     output_dir.mkdir(parents=True)
     tifffile.imwrite(plate / "images/a.tif", IMAGE[::-1])
     with pytest.raises(InputError, match="changed while it was read"):
-        run(params, Workspace(store, output_dir, store / "checkpoint"))
+        run(params, Workspace(store, key, output_dir, store / "checkpoint"))
 
 
 def test_progress_is_logged_for_a_large_plate(tmp_path: Path, store: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -24,6 +24,9 @@ from tasks.nuclei.imgaug_on_numpy2 import augmenters as iaa
 AugmentationName = Literal["Full", "Min_Blur", "Min_Contr", "Min_Noise", "Min_Scaling", "None", "Gentle"]
 Range = tuple[float, float]
 
+# OpenCV's own. Left out, imgaug draws another size each time from a generator of its own.
+CLAHE_TILE_PX = 8
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -184,7 +187,7 @@ Method = Callable[[np.random.Generator], Callable[..., NDArray]]
 
 def _contrast_methods(ranges: Augmentation) -> list[Method]:
     return [
-        lambda rng: iaa.CLAHE(clip_limit=rng.uniform(*ranges.clahe_clip_limit)),
+        lambda rng: iaa.CLAHE(clip_limit=rng.uniform(*ranges.clahe_clip_limit), tile_grid_size_px=CLAHE_TILE_PX),
         lambda rng: iaa.GammaContrast(rng.uniform(*ranges.gamma)),
         lambda rng: partial(_saturated, percent=rng.uniform(*ranges.saturated_percent)),
     ]

@@ -6,7 +6,7 @@
     blurred_border  (n, y, x) uint8     blurred border x 255
     rois            (n,) table          source (row of `sources`), scale, y, x, height, width, is_validation
     sources         (m,) table          plate, cell_line, fov, region (y0, x0, y1, x1)
-    attributes      layout (int), params (JSON of the settings it was made with)
+    attributes      layout (int), zoom (float): how much the fields were magnified before scaling
 
 A chunk is one ROI, since training reads ROIs in random order; LZF unpacks faster than a disk reads.
 The targets are rounded to 1/255: the squared error of that, 1e-6, is a thousandth of a good network's.
@@ -58,7 +58,7 @@ class RoiBlock:
 class RoiWriter:
     """Writes a ROI file block by block; a context manager."""
 
-    def __init__(self, path: Path, amount: int, roi_px: int, sources: NDArray[np.void], params_json: str) -> None:
+    def __init__(self, path: Path, amount: int, roi_px: int, zoom: float, sources: NDArray[np.void]) -> None:
         self._file = h5py.File(path, "w", libver="latest")
         shape, chunks = (amount, roi_px, roi_px), (1, roi_px, roi_px)
         for name in ("image", *TARGETS):
@@ -66,7 +66,7 @@ class RoiWriter:
         self._file.create_dataset("labels", shape, np.uint16, chunks=chunks, compression="lzf")
         self._file.create_dataset("rois", (amount,), ROI_TABLE)
         self._file.create_dataset("sources", data=sources)
-        self._file.attrs.update(layout=LAYOUT, params=params_json)
+        self._file.attrs.update(layout=LAYOUT, zoom=zoom)
 
     def write(self, first_row: int, block: RoiBlock) -> None:
         rows = slice(first_row, first_row + len(block.rows))
@@ -95,9 +95,10 @@ class RoiReader:
         if layout != LAYOUT:
             raise InputError(f"{path} has layout {layout}, this program reads {LAYOUT}; run augment again.")
         self.roi_px: int = self._file["image"].shape[1]
-        self._is_validation = self._file["rois"]["is_validation"]
-        self.training_rows = np.flatnonzero(~self._is_validation)
-        self.validation_rows = np.flatnonzero(self._is_validation)
+        self.zoom = float(self._file.attrs["zoom"])
+        is_validation = self._file["rois"]["is_validation"]
+        self.training_rows = np.flatnonzero(~is_validation)
+        self.validation_rows = np.flatnonzero(is_validation)
 
     def image(self, row: int) -> NDArray[np.uint8]:
         """One ROI image, (y, x) uint8."""

@@ -1,0 +1,265 @@
+"""Figures of a comparison: F1 curves, error rates, and panels that show where the errors are.
+
+All draw on a `Figure` of their own (no state of pyplot), so that threads may draw at once; save with
+`figure.savefig(path)`. Colours are told apart with the usual kinds of colour blindness too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.segmentation import find_boundaries
+
+from tasks.nuclei.scoring import iou_pairs
+
+OBJECT_LEVEL_IOU = 0.7
+SCALE_BAR_UM = 20
+
+# Okabe and Ito's palette; blue, orange, ... for lines and bars on white.
+LINE_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+LINE_STYLES = ("-", "--", "-.", ":")
+POOLED_COLOUR = "#222222"
+
+INSTANCE_COLOURS = np.array(
+    [[86, 180, 233], [230, 159, 0], [0, 190, 130], [240, 228, 66], [225, 140, 190], [235, 110, 30]], np.uint8
+)
+# Warm, because magenta looks blue to those who don't see red or green.
+MISSED_COLOURS = np.array([[240, 228, 66], [240, 160, 0], [150, 215, 60], [255, 200, 120]], np.uint8)
+DIFFERENCE_COLOUR = np.array([255, 0, 255], np.uint8)
+
+_PANEL_WIDTH_INCH = 3.2
+_TITLE_AND_LEGEND_INCH = 0.62
+_GAP_INCH = 0.12
+_DPI = 130
+_CROP_IN_DIAMETERS = 7
+
+
+class F1Curve(NamedTuple):
+    """F1 of one cell line with its 95 % interval, one entry per IoU threshold."""
+
+    name: str
+    iou_thresholds: Sequence[float]
+    f1: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+class ErrorMasks(NamedTuple):
+    """Which pixels are wrong: boolean (y, x), nowhere both true."""
+
+    missed: NDArray[np.bool_]
+    """Whole false negatives."""
+    differing: NDArray[np.bool_]
+    """Of all others, where truth and prediction differ: edges of hits, and false positives."""
+
+
+class Window(NamedTuple):
+    """A square part of a fov, in px."""
+
+    y: int
+    x: int
+    side: int
+
+    def of(self, image: NDArray) -> NDArray:
+        return image[self.y : self.y + self.side, self.x : self.x + self.side]
+
+
+def f1_figure(cell_lines: Sequence[F1Curve], pooled: F1Curve) -> Figure:
+    """Draw F1 against the IoU threshold, a line per cell line with its 95 % band, and the pooled one."""
+    figure = Figure(figsize=(8, 4.6), dpi=_DPI, layout="constrained")
+    axes = figure.subplots()
+    colours = _colours([curve.name for curve in cell_lines])
+    for number, curve in enumerate(cell_lines):
+        style = LINE_STYLES[number // len(LINE_COLOURS) % len(LINE_STYLES)]
+        _draw_curve(axes, curve, colours[curve.name], style)
+    if len(cell_lines) > 1:
+        _draw_curve(axes, pooled, POOLED_COLOUR, "--")
+    axes.axvline(OBJECT_LEVEL_IOU, color="#777777", linestyle=(0, (6, 4)), linewidth=1, zorder=0)
+    axes.annotate(
+        "object level", (OBJECT_LEVEL_IOU, 0.02), (-4, 0), textcoords="offset points", ha="right", color="#555555"
+    )
+    axes.set(xlim=(0.05, 0.95), ylim=(0, 1.02), xlabel="IoU threshold", ylabel="F1", xticks=np.arange(1, 10) / 10)
+    axes.grid(color="#e4e4e4")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", frameon=False)
+    return figure
+
+
+def error_rate_figure(rates: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Draw a row of bar plots, one per kind of error, as the paper's Fig. S3.
+
+    `rates` holds for each kind of error the errors per true nucleus of each cell line; every kind has
+    an axis of its own.
+    """
+    names = list(next(iter(rates.values())))
+    figure = Figure(figsize=(10, 1.2 + 0.34 * len(names)), dpi=_DPI, layout="constrained")
+    all_axes = figure.subplots(1, len(rates), sharey=True, squeeze=False)[0]
+    colours = _colours(names)
+    for axes, (kind, values) in zip(all_axes, rates.items(), strict=True):
+        bars = axes.barh(names, [values[name] for name in names], color=[colours[name] for name in names])
+        axes.bar_label(bars, [f"{100 * values[name]:.1f}" for name in names], padding=3, fontsize=8)
+        axes.set_title(kind, fontsize=10)
+        axes.set_xlim(0, 1.25 * max(*values.values(), 0.01))
+        axes.xaxis.set_major_formatter(lambda rate, _: f"{100 * rate:g}")
+        axes.spines[["top", "right"]].set_visible(False)
+    all_axes[0].invert_yaxis()
+    figure.supxlabel("% of the true nuclei", fontsize=9)
+    return figure
+
+
+def error_panel(
+    image: NDArray[np.number],
+    true_labels: NDArray[np.integer],
+    predicted_labels: NDArray[np.integer],
+    pixel_size_um: float,
+    title: str,
+) -> Figure:
+    """Draw a fov as image, truth, prediction and errors at an IoU of 0.7, as in the paper's Fig. 5A.
+
+    All three are (y, x) of one shape. Of a large fov the part with most errors is drawn once more below.
+    """
+    grey = display_grey(image)
+    errors = error_masks(true_labels, predicted_labels, OBJECT_LEVEL_IOU)
+    pictures = {
+        "Image": np.repeat(grey[..., np.newaxis], 3, axis=2),
+        "Truth": label_overlay(grey, true_labels),
+        "Prediction": label_overlay(grey, predicted_labels),
+        "Errors": error_overlay(grey, true_labels, errors),
+    }
+    window = telling_window(errors, _crop_side_px(true_labels))
+    rows = 1 if window is None else 2
+    heights = [_PANEL_WIDTH_INCH * image.shape[0] / image.shape[1], _PANEL_WIDTH_INCH][:rows]
+    size = (len(pictures) * _PANEL_WIDTH_INCH, sum(heights) + _TITLE_AND_LEGEND_INCH + rows * _GAP_INCH)
+    figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    all_axes = figure.subplots(rows, len(pictures), squeeze=False, height_ratios=heights)
+    for column, (name, picture) in enumerate(pictures.items()):
+        all_axes[0, column].set_title(name, fontsize=10)
+        _draw_picture(all_axes[0, column], picture)
+        if window is not None:
+            _outline(all_axes[0, column], window)
+            _draw_picture(all_axes[1, column], window.of(picture))
+    for axes in all_axes[:, -1]:
+        _draw_scale_bar(axes, pixel_size_um)
+    legend: list[Artist] = [
+        Patch(facecolor=_hex(MISSED_COLOURS[0]), label="missed nuclei, whole (yellow to green)"),
+        Patch(facecolor=_hex(DIFFERENCE_COLOUR), label="elsewhere: pixels in which truth and prediction differ"),
+    ]
+    figure.legend(handles=legend, loc="outside lower right", ncols=2, frameon=False, fontsize=8)
+    return figure
+
+
+def display_grey(image: NDArray[np.number]) -> NDArray[np.uint8]:
+    """Stretch a (y, x) image so that all but the darkest 0.5 % and the brightest 0.2 % of pixels keep their detail."""
+    low, high = np.percentile(image, [0.5, 99.8])
+    stretched = (image.astype(np.float32) - low) / max(high - low, 1)
+    return (255 * np.clip(stretched, 0, 1)).astype(np.uint8)
+
+
+def label_overlay(grey: NDArray[np.uint8], label_image: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Give a (y, x, 3) picture with every nucleus in a colour over its own texture, edges dark."""
+    return _tinted(grey, label_image, label_image > 0, INSTANCE_COLOURS)
+
+
+def error_masks(
+    true_labels: NDArray[np.integer], predicted_labels: NDArray[np.integer], iou_threshold: float
+) -> ErrorMasks:
+    """Find the wrong pixels of two (y, x) label images. `iou_threshold` is at least 0.5, so that matches are unique."""
+    pairs = iou_pairs(true_labels, predicted_labels)
+    hits = pairs.iou >= iou_threshold
+    partner = np.zeros(len(pairs.true_ids) + 1, np.int64)
+    partner[pairs.true_position[hits] + 1] = pairs.predicted_ids[pairs.predicted_position[hits]]
+    position = np.searchsorted(pairs.true_ids, true_labels) + 1
+    expected_labels = partner[np.where(true_labels > 0, position, 0)]
+    missed = (true_labels > 0) & (expected_labels == 0)
+    return ErrorMasks(missed, (predicted_labels != expected_labels) & ~missed)
+
+
+def error_overlay(grey: NDArray[np.uint8], true_labels: NDArray[np.integer], errors: ErrorMasks) -> NDArray[np.uint8]:
+    """Give a (y, x, 3) picture: missed nuclei whole and in colours, other differing pixels in magenta."""
+    picture = _tinted(grey, true_labels, errors.missed, MISSED_COLOURS)
+    picture[errors.differing] = DIFFERENCE_COLOUR
+    return picture
+
+
+def telling_window(errors: ErrorMasks, side_px: int) -> Window | None:
+    """Find the square with most wrong pixels; None where it would show more than half of the fov's width or height."""
+    wrong = (errors.missed | errors.differing).astype(np.float32)
+    if 2 * side_px > min(wrong.shape):
+        return None
+    share = ndimage.uniform_filter(wrong, side_px, mode="constant")
+    half = side_px // 2
+    inside = share[half : wrong.shape[0] - side_px + half + 1, half : wrong.shape[1] - side_px + half + 1]
+    y, x = np.unravel_index(np.argmax(inside), inside.shape)
+    return Window(int(y), int(x), side_px)
+
+
+def _crop_side_px(true_labels: NDArray[np.integer]) -> int:
+    """Give seven diameters of a typical nucleus."""
+    areas = np.unique(true_labels[true_labels > 0], return_counts=True)[1]
+    typical_area = float(np.median(areas)) if len(areas) else 400.0
+    return max(64, round(_CROP_IN_DIAMETERS * 2 * np.sqrt(typical_area / np.pi)))
+
+
+def _tinted(
+    grey: NDArray[np.uint8], label_image: NDArray[np.integer], mask: NDArray[np.bool_], colours: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    picture = np.repeat(grey[..., np.newaxis], 3, axis=2)
+    texture = 0.5 + 0.5 * grey[mask].astype(np.float32) / 255
+    edges = find_boundaries(label_image, mode="inner")[mask]
+    texture[edges] *= 0.45
+    picture[mask] = colours[label_image[mask] % len(colours)] * texture[:, np.newaxis]
+    return picture
+
+
+def _hex(colour: NDArray[np.uint8]) -> str:
+    return f"#{bytes(colour).hex()}"
+
+
+def _colours(names: Sequence[str]) -> dict[str, str]:
+    return {name: LINE_COLOURS[number % len(LINE_COLOURS)] for number, name in enumerate(names)}
+
+
+def _draw_curve(axes: Axes, curve: F1Curve, colour: str, style: str) -> None:
+    axes.fill_between(curve.iou_thresholds, curve.low, curve.high, color=colour, alpha=0.16, linewidth=0)
+    axes.plot(curve.iou_thresholds, curve.f1, color=colour, linestyle=style, linewidth=1.8, label=curve.name)
+
+
+def _draw_picture(axes: Axes, picture: NDArray[np.uint8]) -> None:
+    axes.imshow(picture)
+    axes.set_axis_off()
+
+
+def _outline(axes: Axes, window: Window) -> None:
+    axes.add_patch(
+        Rectangle((window.x, window.y), window.side, window.side, fill=False, edgecolor="white", linewidth=1)
+    )
+
+
+def _draw_scale_bar(axes: Axes, pixel_size_um: float) -> None:
+    width, height = axes.get_xlim()[1], axes.get_ylim()[0]
+    length = SCALE_BAR_UM / pixel_size_um
+    right, y = 0.96 * width, 0.95 * height
+    axes.add_patch(
+        Rectangle(
+            (right - length, y - 0.014 * height),
+            length,
+            0.014 * height,
+            facecolor="white",
+            edgecolor="black",
+            linewidth=0.5,
+        )
+    )
+    text = axes.text(
+        right, y - 0.025 * height, f"{SCALE_BAR_UM} µm", color="white", fontsize=7, ha="right", va="bottom"
+    )
+    text.set_path_effects([withStroke(linewidth=1.5, foreground="black")])

@@ -1,0 +1,216 @@
+"""The training loop of every network: cycles, checkpoints, best weights, resuming.
+
+A cycle is one pass over the training ROIs. After every cycle the whole state is saved, and a cycle's
+order of ROIs depends on the seed and the cycle alone. So a training that was stopped anywhere goes on
+at its last whole cycle, and on one machine ends with the weights of one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+from numpy.typing import NDArray
+
+from tasks.nuclei.errors import InputError
+
+OptimiserName = Literal["adam", "adamw", "sgd"]
+Schedule = Literal["constant", "cosine"]
+Batch = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+PROGRESS_EVERY_S = 15.0
+BATCHES_READ_AHEAD = 4
+
+log = logging.getLogger("nucleus")
+
+
+class Trainable(Protocol):
+    """What the loop needs of a network."""
+
+    model: Any
+    """The Keras model."""
+
+    def loss(self, batch: Any, training: bool) -> Any:
+        """Mean loss of a batch; a scalar tensor."""
+
+    def frozen_layers(self) -> list[Any]:
+        """Layers that don't learn during the warm-up."""
+
+
+class RoiSource(Protocol):
+    """Where the ROIs come from."""
+
+    training_rows: NDArray[np.integer]
+    validation_rows: NDArray[np.integer]
+
+    def batch(self, rows: list[int]) -> Batch:
+        """ROIs of the given rows."""
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    cycles: int
+    warmup_cycles: int
+    """First cycles in which the frozen layers don't learn."""
+    batch_size: int
+    learning_rate: float
+    optimiser: OptimiserName
+    schedule: Schedule
+    """"constant" as in the paper, or "cosine": from the learning rate down to 0 over all cycles."""
+    random_seed: int
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """What is known of a cycle when it is over."""
+
+    cycle: int
+    """Counted from 1."""
+    loss: float
+    validation_loss: float
+    seconds: float
+    cpu_seconds: float
+    rois_per_second: float
+
+
+class Training:
+    """One training, new or resumed from `checkpoint_dir`."""
+
+    def __init__(self, network: Trainable, rois: RoiSource, settings: TrainingSettings, checkpoint_dir: Path) -> None:
+        self._network, self._rois, self._settings = network, rois, settings
+        self._optimiser = _optimiser(settings)
+        self._optimiser.build(network.model.trainable_variables)
+        checkpoint = tf.train.Checkpoint(model=network.model, optimizer=self._optimiser)
+        self._checkpoints = tf.train.CheckpointManager(checkpoint, checkpoint_dir, max_to_keep=1)
+        self.best_weights = checkpoint_dir / "best.h5"
+        self._history_file = checkpoint_dir / "history.json"
+        self.history = self._restore(checkpoint)
+
+    def run(self, on_cycle: Callable[[Cycle], None]) -> list[Cycle]:
+        """Train to the last cycle; `on_cycle` is told of every cycle, also of those of an earlier attempt."""
+        for done in self.history:
+            on_cycle(done)
+        while len(self.history) < self._settings.cycles:
+            on_cycle(self._run_cycle(len(self.history) + 1))
+        return self.history
+
+    def _restore(self, checkpoint: Any) -> list[Cycle]:
+        if self._checkpoints.latest_checkpoint is None:
+            return []
+        checkpoint.restore(self._checkpoints.latest_checkpoint).assert_consumed()
+        done = int(self._checkpoints.latest_checkpoint.rsplit("-", 1)[1])
+        log.info("going on after cycle %d of an earlier attempt", done)
+        return [Cycle(**fields) for fields in json.loads(self._history_file.read_text())[:done]]
+
+    def _run_cycle(self, number: int) -> Cycle:
+        started, cpu_started = time.monotonic(), time.process_time()
+        keras.utils.set_random_seed(_seed_of_cycle(self._settings.random_seed, number))
+        loss = self._train(number)
+        seconds = time.monotonic() - started
+        validation_loss = self._validate(number)
+        cycle = Cycle(
+            number,
+            loss,
+            validation_loss,
+            round(time.monotonic() - started, 2),
+            round(time.process_time() - cpu_started, 2),
+            round(len(self._rois.training_rows) / seconds, 2),
+        )
+        self._save(cycle)
+        log.info(
+            "cycle %d of %d: loss %.5f, validation loss %.5f, %.0f s, %.1f ROIs/s",
+            *(number, self._settings.cycles, loss, validation_loss, cycle.seconds, cycle.rois_per_second),
+        )
+        return cycle
+
+    def _train(self, number: int) -> float:
+        order = np.random.default_rng([self._settings.random_seed, number]).permutation(self._rois.training_rows)
+        step = self._step_function(warmup=number <= self._settings.warmup_cycles)
+        steps = math.ceil(len(order) / self._settings.batch_size)
+        total, reported = tf.Variable(0.0), time.monotonic()
+        for i, (batch, size) in enumerate(self._batches(order)):
+            self._optimiser.learning_rate.assign(self._learning_rate((number - 1) * steps + i, steps))
+            total.assign_add(step(batch) * size)
+            if time.monotonic() - reported > PROGRESS_EVERY_S:
+                reported, done = time.monotonic(), (i + 1) * self._settings.batch_size
+                mean = _finite(total.numpy() / done, number)
+                log.info(
+                    "cycle %d of %d: %d of %d ROIs, loss %.5f", number, self._settings.cycles, done, len(order), mean
+                )
+        return _finite(total.numpy() / len(order), number)
+
+    def _validate(self, number: int) -> float:
+        """Mean loss over the validation ROIs in inference mode."""
+        total = 0.0
+        evaluate = tf.function(lambda batch: self._network.loss(batch, training=False), reduce_retracing=True)
+        for batch, size in self._batches(self._rois.validation_rows):
+            total += float(evaluate(batch)) * size
+        return _finite(total / len(self._rois.validation_rows), number)
+
+    def _step_function(self, warmup: bool) -> Callable[[Any], Any]:
+        for layer in self._network.frozen_layers():
+            layer.trainable = not warmup
+        variables = self._network.model.trainable_variables
+
+        @tf.function(reduce_retracing=True)
+        def step(batch: Any) -> Any:
+            with tf.GradientTape() as tape:
+                loss = self._network.loss(batch, training=True)
+            gradients = tape.gradient(loss, variables)
+            self._optimiser.apply_gradients(zip(gradients, variables, strict=True))
+            return loss
+
+        return step
+
+    def _batches(self, rows: NDArray[np.integer]) -> Iterator[tuple[Any, int]]:
+        """Batches in the order of `rows`, read ahead in another thread, each with its size."""
+        size = self._settings.batch_size
+        example = self._rois.batch(rows[:1].tolist())
+        signature = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in example)
+
+        def read() -> Iterator[Batch]:
+            for first in range(0, len(rows), size):
+                yield self._rois.batch(rows[first : first + size].tolist())
+
+        for batch in tf.data.Dataset.from_generator(read, output_signature=signature).prefetch(BATCHES_READ_AHEAD):
+            yield batch, len(batch[0])
+
+    def _learning_rate(self, step: int, steps_a_cycle: int) -> float:
+        if self._settings.schedule == "constant":
+            return self._settings.learning_rate
+        progress = step / (self._settings.cycles * steps_a_cycle)
+        return self._settings.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+
+    def _save(self, cycle: Cycle) -> None:
+        """Keep the best weights, then the state of this cycle; stopped in between, the cycle is done again."""
+        if all(cycle.validation_loss < earlier.validation_loss for earlier in self.history):
+            beside = self.best_weights.with_name("new.h5")
+            self._network.model.save_weights(beside)
+            beside.replace(self.best_weights)
+        self.history.append(cycle)
+        self._history_file.write_text(json.dumps([asdict(done) for done in self.history]))
+        self._checkpoints.save(checkpoint_number=cycle.cycle)
+
+
+def _optimiser(settings: TrainingSettings) -> Any:
+    classes = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
+    return classes[settings.optimiser](settings.learning_rate)
+
+
+def _seed_of_cycle(random_seed: int, cycle: int) -> int:
+    return int(np.random.SeedSequence([random_seed, cycle]).generate_state(1)[0])
+
+
+def _finite(loss: float, cycle: int) -> float:
+    if not math.isfinite(loss):
+        raise InputError(f"The loss became {loss} in cycle {cycle}; lower learning_rate or use float32.")
+    return float(loss)

@@ -1,0 +1,66 @@
+"""Make the trained networks and the settings of the watershed one model, and register it in MLflow.
+
+The model loads in a fresh process with nothing of this repository on the path: the code that it needs
+lies beside the weights. It takes one image (y, x) or a list and gives label images.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pydantic
+
+from tasks import tracking
+from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
+from tasks.nuclei.segmentation import SegmentationSettings
+
+LOADER = "tasks.nuclei.models.fpn2_ws"
+LIBRARIES = (
+    "h5py",
+    "imagecodecs",
+    "numpy",
+    "opencv-python-headless",
+    "pydantic",
+    "scikit-image",
+    "scipy",
+    "segmentation-models",
+    "tensorflow",
+    "tf_keras",
+    "tifffile",
+)
+
+
+class Params(SegmentationSettings, TaskParams):
+    networks: list[str] = pydantic.Field(min_length=1, max_length=2)
+    """Trained networks, outputs of `train_fpn`: one for both targets, or one for each."""
+
+    @property
+    def settings(self) -> SegmentationSettings:
+        return SegmentationSettings(**self.model_dump(include=set(SegmentationSettings.model_fields)))
+
+
+def run(params: Params, workspace: Workspace) -> Outcome:
+    from tasks.nuclei.models.fpn2_ws import load_fpn2_ws, save_fpn2_ws
+
+    data = workspace.output_dir / "fpn2_ws"
+    save_fpn2_ws([workspace.input(path) for path in params.networks], params.settings, data)
+    load_fpn2_ws(data).segment(np.zeros((64, 64), np.uint8))
+    code = workspace.output_dir / "code" / "tasks"
+    shutil.copytree(Path(__file__).parent / "nuclei", code / "nuclei", ignore=shutil.ignore_patterns("__pycache__"))
+    (code / "__init__.py").touch()
+    tracking.save_model(workspace.output_dir / "model", data, code, LOADER, LIBRARIES)
+    shutil.rmtree(data)
+    shutil.rmtree(code.parent)
+    return Outcome({"model": "model"}, {}, {})
+
+
+def publish(params: Params, result: Result, store: Path) -> None:
+    tags = {"store_path": result.outputs["model"], "networks": " ".join(params.networks)}
+    tracking.Run().register_model(store / result.outputs["model"], result.key, tags)
+
+
+TASK = Task(name="register_model", version=1, params_type=Params, run=run, publish=publish)
+
+if __name__ == "__main__":
+    sys.exit(TASK.main())

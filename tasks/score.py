@@ -1,0 +1,293 @@
+"""Compare segmentations with the true labels of their plates: F1 over IoU thresholds and error rates.
+
+Writes f1.csv and errors.csv (pooled per cell line, per plate and over all) and fovs.csv (one line a fov).
+"""
+
+import logging
+import sys
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pydantic
+
+from tasks import tracking
+from tasks.contract import Outcome, Result, Task, TaskParams, Workspace, read_result
+from tasks.nuclei import scoring
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.plates import Fov, Plate, open_plate, read_label_image
+
+log = logging.getLogger("nucleus")
+
+ALL = "all"
+"""Name of the group that holds every fov."""
+REPORTED_IOU_THRESHOLDS = (0.5, 0.7, 0.9)
+"""Single points of the curve that are shown by themselves; 0.7 is object level, 0.9 pixel level."""
+ERROR_IOU_THRESHOLD = 0.7
+"""Where false positives and negatives are counted, as in the paper's Fig. S3."""
+
+# Four fields of 2160 x 2560 px at a time take about half a gigabyte.
+_THREADS = 4
+_PROBLEMS_SHOWN = 10
+
+
+class Params(TaskParams):
+    segmentations: list[str] = pydantic.Field(min_length=1)
+    """Outputs of `segment`, one for each plate, relative to the store."""
+    bootstrap_samples: int = pydantic.Field(default=1000, ge=100, le=5000)
+    """Resamplings behind the 95 % interval of F1."""
+    random_seed: int = pydantic.Field(default=0, ge=0, le=2**32 - 1)
+    """Seed of the resampling."""
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    plate: Plate
+    labels_folder: Path
+
+    def predicted_path(self, fov: Fov) -> Path:
+        return self.labels_folder / f"{fov.name}.tif"
+
+
+@dataclass(frozen=True)
+class ScoredFov:
+    plate: str
+    cell_line: str
+    fov: str
+    counts: scoring.Counts
+
+
+@dataclass(frozen=True)
+class ScoredGroup:
+    """Counts of several fovs, pooled, with the interval of their F1."""
+
+    group: str
+    """cell_line, plate or all"""
+    name: str
+    fovs: int
+    counts: scoring.Counts
+    f1: scoring.Interval
+
+    def f1_at(self, iou_threshold: float) -> float:
+        at = scoring.IOU_THRESHOLDS.index(iou_threshold)
+        return float(_f1(self.counts)[at])
+
+    def errors(self) -> dict[str, int]:
+        at = scoring.IOU_THRESHOLDS.index(ERROR_IOU_THRESHOLD)
+        return {
+            "splits": self.counts.splits,
+            "merges": self.counts.merges,
+            "false_positives": int(self.counts.fp[at]),
+            "false_negatives": int(self.counts.fn[at]),
+        }
+
+    def rates(self) -> dict[str, float]:
+        """All per true nucleus; see `scoring.error_rate`."""
+        names = {"splits": "split", "merges": "merge", "false_positives": "fp", "false_negatives": "fn"}
+        return {
+            f"{names[error]}_rate": scoring.error_rate(number, self.counts.true_nuclei)
+            for error, number in self.errors().items()
+        }
+
+
+def run(params: Params, workspace: Workspace) -> Outcome:
+    segmentations = [_open_segmentation(path, workspace) for path in params.segmentations]
+    _refuse_ambiguous_names(segmentations)
+    _refuse_missing_labels(segmentations)
+    fovs = _score_fovs(segmentations)
+    groups = _pooled(fovs, params)
+    _f1_table(groups).to_csv(workspace.output_dir / "f1.csv", index=False)
+    _error_table(groups).to_csv(workspace.output_dir / "errors.csv", index=False)
+    _fov_table(fovs).to_csv(workspace.output_dir / "fovs.csv", index=False)
+    total = groups[-1]
+    counts = {"plates": len(segmentations), "fovs": len(fovs), "true_nuclei": total.counts.true_nuclei}
+    return Outcome(outputs={"scores": "."}, metrics=_metrics(groups), counts=counts)
+
+
+def publish(params: Params, result: Result, store: Path) -> None:
+    """Log the F1 curves with the step 100 x IoU, so that MLflow draws F1 against IoU, and the single metrics."""
+    curves = pd.read_csv(store / result.outputs["scores"] / "f1.csv", dtype={"name": str}, keep_default_na=False)
+    shown = curves[curves["group"] != "plate"]
+    points = [
+        tracking.Point(f"f1/{name}", f1, round(100 * iou_threshold))
+        for name, f1, iou_threshold in zip(shown["name"], shown["f1"], shown["iou_threshold"], strict=True)
+    ]
+    points += [tracking.Point(name, value) for name, value in result.metrics.items()]
+    tracking.Run().log_points(points)
+
+
+def _open_segmentation(path: str, workspace: Workspace) -> Segmentation:
+    folder = workspace.input(path)
+    if not (folder / "result.json").exists() or "plate" not in (made_by := read_result(folder)).params:
+        raise InputError(f"{path} is no segmentation of a plate; give outputs of the task segment.")
+    return Segmentation(open_plate(workspace.input(made_by.params["plate"])), folder / "labels")
+
+
+def _refuse_ambiguous_names(segmentations: list[Segmentation]) -> None:
+    names = [segmentation.plate.info.name for segmentation in segmentations]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(f"segmentations: {', '.join(repeated)} is there more than once; give one of each plate.")
+    for segmentation in segmentations:
+        if segmentation.plate.info.cell_line == ALL:
+            raise InputError(
+                f"plate {segmentation.plate.info.name}: the cell line is called {ALL!r}, as the pooled score is; "
+                "rename it in plate.json."
+            )
+
+
+def _refuse_missing_labels(segmentations: list[Segmentation]) -> None:
+    missing = []
+    for segmentation in segmentations:
+        name = segmentation.plate.info.name
+        for fov in segmentation.plate.fovs:
+            if fov.labels_path is None:
+                missing.append(f"{name}: {fov.name} has no true labels")
+            if not segmentation.predicted_path(fov).exists():
+                missing.append(f"{name}: {fov.name} has no predicted labels")
+    _raise_if_any(missing)
+
+
+def _raise_if_any(problems: list[str]) -> None:
+    if problems:
+        shown = "; ".join(problems[:_PROBLEMS_SHOWN])
+        more = f"; and {len(problems) - _PROBLEMS_SHOWN} more" if len(problems) > _PROBLEMS_SHOWN else ""
+        raise InputError(f"Nothing was scored: {shown}{more}. Mend these and segment the plate again.")
+
+
+def _score_fovs(segmentations: list[Segmentation]) -> list[ScoredFov]:
+    """Read and score all fovs, a few at a time; what can't be read is refused once for all."""
+    jobs = [(segmentation, fov) for segmentation in segmentations for fov in segmentation.plate.fovs]
+    scored: list[ScoredFov] = []
+    problems: list[str] = []
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for done, outcome in enumerate(threads.map(lambda job: _score_fov(*job), jobs), start=1):
+            if isinstance(outcome, ScoredFov):
+                scored.append(outcome)
+            else:
+                problems.append(str(outcome))
+            if done == len(jobs) or done % max(1, len(jobs) // 10) == 0:
+                log.info("score: %d of %d fovs", done, len(jobs))
+    _raise_if_any(problems)
+    return scored
+
+
+def _score_fov(segmentation: Segmentation, fov: Fov) -> ScoredFov | InputError:
+    assert fov.labels_path is not None
+    info = segmentation.plate.info
+    try:
+        true_labels = read_label_image(fov.labels_path)
+        predicted_labels = read_label_image(segmentation.predicted_path(fov))
+    except InputError as error:
+        return error
+    try:
+        counts = scoring.count(scoring.score_instances(true_labels, predicted_labels))
+    except InputError as error:
+        return InputError(f"{info.name}: {fov.name}: {error}")
+    return ScoredFov(info.name, info.cell_line, fov.name, counts)
+
+
+def _pooled(fovs: list[ScoredFov], params: Params) -> list[ScoredGroup]:
+    """Cell lines, then plates, then all."""
+    groups: dict[tuple[str, str], list[scoring.Counts]] = {}
+    for fov in fovs:
+        groups.setdefault(("cell_line", fov.cell_line), []).append(fov.counts)
+    for fov in fovs:
+        groups.setdefault(("plate", fov.plate), []).append(fov.counts)
+    groups[ALL, ALL] = [fov.counts for fov in fovs]
+    return [
+        ScoredGroup(
+            group,
+            name,
+            len(counts),
+            scoring.pool(counts),
+            scoring.bootstrap_f1(counts, params.bootstrap_samples, params.random_seed),
+        )
+        for (group, name), counts in groups.items()
+    ]
+
+
+def _f1(counts: scoring.Counts) -> np.ndarray:
+    return scoring.f1_score(counts.tp, counts.fp, counts.fn)
+
+
+def _f1_table(groups: Iterable[ScoredGroup]) -> pd.DataFrame:
+    curves = [
+        pd.DataFrame(
+            {
+                "group": scored.group,
+                "name": scored.name,
+                "iou_threshold": scoring.IOU_THRESHOLDS,
+                "f1": _f1(scored.counts),
+                "f1_low": scored.f1.low,
+                "f1_high": scored.f1.high,
+                "tp": scored.counts.tp,
+                "fp": scored.counts.fp,
+                "fn": scored.counts.fn,
+            }
+        )
+        for scored in groups
+    ]
+    return pd.concat(curves, ignore_index=True)
+
+
+def _error_table(groups: Iterable[ScoredGroup]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "group": scored.group,
+            "name": scored.name,
+            "fovs": scored.fovs,
+            "true_nuclei": scored.counts.true_nuclei,
+            "predicted_nuclei": scored.counts.predicted_nuclei,
+            **scored.errors(),
+            **scored.rates(),
+        }
+        for scored in groups
+    )
+
+
+def _fov_table(fovs: Iterable[ScoredFov]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "plate": fov.plate,
+            "cell_line": fov.cell_line,
+            "fov": fov.fov,
+            "true_nuclei": fov.counts.true_nuclei,
+            "predicted_nuclei": fov.counts.predicted_nuclei,
+            "splits": fov.counts.splits,
+            "merges": fov.counts.merges,
+            **_columns_at_thresholds(fov.counts),
+        }
+        for fov in fovs
+    )
+
+
+def _columns_at_thresholds(counts: scoring.Counts) -> Mapping[str, float]:
+    columns: dict[str, float] = {}
+    for iou_threshold in REPORTED_IOU_THRESHOLDS:
+        at = scoring.IOU_THRESHOLDS.index(iou_threshold)
+        for name, values in (("tp", counts.tp), ("fp", counts.fp), ("fn", counts.fn), ("f1", _f1(counts))):
+            columns[f"{name}_at_{iou_threshold}"] = values[at]
+    return columns
+
+
+def _metrics(groups: Iterable[ScoredGroup]) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    for scored in groups:
+        if scored.group == "plate":
+            continue
+        for iou_threshold in REPORTED_IOU_THRESHOLDS:
+            metrics[f"f1_at_{iou_threshold}/{scored.name}"] = scored.f1_at(iou_threshold)
+        metrics[f"f1_area/{scored.name}"] = float(np.mean(_f1(scored.counts)))
+        for rate, value in scored.rates().items():
+            metrics[f"{rate}/{scored.name}"] = value
+    return metrics
+
+
+TASK = Task(name="score", version=1, params_type=Params, run=run, publish=publish)
+
+if __name__ == "__main__":
+    sys.exit(TASK.main())

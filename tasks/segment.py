@@ -1,0 +1,153 @@
+"""Segment a plate: a label image for every field, and a table of all nuclei."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pydantic
+from numpy.typing import NDArray
+
+from tasks import tracking
+from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.measure import nuclei_table
+from tasks.nuclei.plates import Fov, Plate, open_plate, read_image, write_label_image
+from tasks.nuclei.segmentation import SegmentationSettings, instances_from_maps
+
+if TYPE_CHECKING:
+    from tasks.nuclei.models.fpn2_ws import Fpn2Ws
+
+FIELDS_READ_AHEAD = 2
+FIELDS_BEHIND = 4
+PROGRESS_EVERY_S = 15.0
+
+log = logging.getLogger("nucleus")
+
+
+class Params(SegmentationSettings, TaskParams):
+    networks: list[str] = pydantic.Field(min_length=1, max_length=2)
+    """Trained networks, outputs of `train_fpn`: one for both targets, or one for each."""
+    plate: str
+    """Frozen plate: output of `ingest`."""
+
+    @property
+    def settings(self) -> SegmentationSettings:
+        return SegmentationSettings(**self.model_dump(include=set(SegmentationSettings.model_fields)))
+
+
+def run(params: Params, workspace: Workspace) -> Outcome:
+    from tasks.nuclei.models.fpn import load_fpn
+    from tasks.nuclei.models.fpn2_ws import Fpn2Ws
+
+    plate = open_plate(workspace.input(params.plate))
+    model = Fpn2Ws([load_fpn(workspace.input(path)) for path in params.networks], params.settings)
+    unfinished = [fov for fov in plate.fovs if not _is_done(fov, workspace)]
+    if len(unfinished) < len(plate.fovs):
+        log.info("%d of %d fields are left of an earlier attempt", len(unfinished), len(plate.fovs))
+    problems, predict_seconds = _segment_fields(unfinished, plate, model, workspace)
+    if problems:
+        failed = f"{len(problems)} of {len(plate.fovs)} fields failed, the others are done"
+        raise InputError(f"{failed}: {'; '.join(problems)}")
+    nuclei = _collect(plate, workspace)
+    metrics = {"predict_seconds": round(predict_seconds, 3), "area_mean_px": float(nuclei["area_px"].mean())}
+    return Outcome({"segmentation": "."}, metrics, {"fovs": len(plate.fovs), "nuclei": len(nuclei)})
+
+
+def _segment_fields(fovs: list[Fov], plate: Plate, model: Fpn2Ws, workspace: Workspace) -> tuple[list[str], float]:
+    """Segment fields into the checkpoint folder; gives the problems met and the seconds in the networks.
+
+    Fields are read ahead, and flooded and written behind, in other threads: the networks never wait.
+    """
+    (workspace.checkpoint_dir / "labels").mkdir(exist_ok=True)
+    problems: list[str] = []
+    predict_seconds, reported = 0.0, time.monotonic()
+    behind: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(1) as readers, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as floods:
+        for done, (fov, image_read) in enumerate(_read_ahead(fovs, readers)):
+            try:
+                image = image_read.result()
+            except (InputError, OSError) as error:
+                problems.append(str(error))
+                continue
+            started = time.monotonic()
+            maps = model.predict_maps(image)
+            predict_seconds += time.monotonic() - started
+            if len(behind) == FIELDS_BEHIND:
+                behind.popleft().result()
+            behind.append(floods.submit(_flood_and_write, fov, plate, image, maps, model.settings, workspace))
+            if time.monotonic() - reported > PROGRESS_EVERY_S:
+                reported = time.monotonic()
+                log.info("%d of %d fields", done + 1, len(fovs))
+        for flood in behind:
+            flood.result()
+    return problems, predict_seconds
+
+
+def _read_ahead(fovs: list[Fov], readers: ThreadPoolExecutor) -> Iterator[tuple[Fov, Future[NDArray]]]:
+    waiting = deque((fov, readers.submit(read_image, fov.image_path)) for fov in fovs[:FIELDS_READ_AHEAD])
+    for following in [*fovs[FIELDS_READ_AHEAD:], *[None] * len(waiting)]:
+        yield waiting.popleft()
+        if following is not None:
+            waiting.append((following, readers.submit(read_image, following.image_path)))
+
+
+def _flood_and_write(
+    fov: Fov,
+    plate: Plate,
+    image: NDArray,
+    maps: tuple[NDArray, NDArray],
+    settings: SegmentationSettings,
+    workspace: Workspace,
+) -> None:
+    """Write a field's label image and, last, its table, which marks it as done."""
+    label_image = instances_from_maps(*maps, settings)
+    table = nuclei_table(label_image, image)
+    where = {"plate": plate.info.name, "well": fov.well, "site": fov.site, "fov": fov.name}
+    for position, (column, value) in enumerate(where.items()):
+        table.insert(position, column, value)
+    write_label_image(_labels_path(workspace, fov), label_image)
+    _written_whole(_table_path(workspace, fov), lambda path: table.to_csv(path, index=False))
+
+
+def _labels_path(workspace: Workspace, fov: Fov) -> Path:
+    return workspace.checkpoint_dir / "labels" / f"{fov.name}.tif"
+
+
+def _table_path(workspace: Workspace, fov: Fov) -> Path:
+    return workspace.checkpoint_dir / f"{fov.name}.csv"
+
+
+def _is_done(fov: Fov, workspace: Workspace) -> bool:
+    return _table_path(workspace, fov).exists() and _labels_path(workspace, fov).exists()
+
+
+def _written_whole(path: Path, write: Callable[[Path], None]) -> None:
+    beside = path.with_name(f".{path.name}")
+    write(beside)
+    beside.replace(path)
+
+
+def _collect(plate: Plate, workspace: Workspace) -> pd.DataFrame:
+    nuclei = pd.concat([pd.read_csv(_table_path(workspace, fov)) for fov in plate.fovs], ignore_index=True)
+    nuclei.to_csv(workspace.output_dir / "nuclei.csv", index=False)
+    (workspace.checkpoint_dir / "labels").rename(workspace.output_dir / "labels")
+    return nuclei
+
+
+def publish(params: Params, result: Result, store: Path) -> None:
+    tracking.Run().log_params(params.settings.model_dump(), "segment")
+
+
+TASK = Task(name="segment", version=1, params_type=Params, run=run, publish=publish)
+
+if __name__ == "__main__":
+    sys.exit(TASK.main())

@@ -1,0 +1,67 @@
+"""What segmenting costs on top of the bare networks, on fields of 2158 x 2558 px."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tasks.contract import Workspace
+from tasks.nuclei.models.fpn import Architecture, Fpn
+from tasks.nuclei.models.fpn2_ws import Fpn2Ws
+from tasks.nuclei.plates import open_plate, read_image
+from tasks.nuclei.segmentation import SegmentationSettings
+from tasks.nuclei.synthesis import KINDS, synthesize_fov
+from tasks.nuclei.targets import TARGETS, blurred_border, distance_map
+from tasks.segment import _segment_fields
+from tests.plates import make_plate
+
+FIELDS = 4
+MOST_TIMES_THE_BARE_NETWORK = 1.15
+
+
+class PerfectlyTrained(Fpn2Ws):
+    """Does all the work of the network, and then answers as a perfect one: noise would make no nuclei to flood."""
+
+    def __init__(self, label_image: np.ndarray) -> None:
+        super().__init__([Fpn(Architecture("mobilenetv2", TARGETS, 64, "bfloat16"))], SegmentationSettings())
+        self._maps = distance_map(label_image), blurred_border(label_image)
+
+    def predict_maps(self, image):
+        super().predict_maps(image)
+        return self._maps
+
+
+@pytest.fixture(scope="module")
+def field():
+    return synthesize_fov(KINDS["U2OS"], (2158, 2558), np.random.default_rng(0))
+
+
+def test_segmenting_a_plate_takes_hardly_longer_than_its_networks(benchmark, field, tmp_path: Path):
+    names = [f"f{number}" for number in range(FIELDS)]
+    folder = make_plate(
+        tmp_path / "plate", dict.fromkeys(names, field.image), dict.fromkeys(names, field.label_image), role="test"
+    )
+    plate, model = open_plate(folder), PerfectlyTrained(field.label_image)
+    image = read_image(plate.fovs[0].image_path)
+    model.predict_maps(image)  # traces the graph
+
+    def bare() -> float:
+        started = time.perf_counter()
+        for _ in range(FIELDS):
+            model.predict_maps(image)
+        return time.perf_counter() - started
+
+    def whole(attempt: str) -> float:
+        workspace = Workspace(tmp_path, "key", tmp_path / attempt, tmp_path / attempt)
+        (tmp_path / attempt).mkdir()
+        started = time.perf_counter()
+        problems, _ = _segment_fields(list(plate.fovs), plate, model, workspace)
+        assert not problems
+        return time.perf_counter() - started
+
+    bare_seconds = min(bare() for _ in range(2))
+    whole_seconds = min(benchmark.pedantic(whole, ("first",), rounds=1), whole("second"))
+    benchmark.extra_info["ratio"] = whole_seconds / bare_seconds
+    benchmark.extra_info["seconds_per_field"] = whole_seconds / FIELDS
+    assert whole_seconds / bare_seconds <= MOST_TIMES_THE_BARE_NETWORK

@@ -1,0 +1,117 @@
+"""Augmented ROIs."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tasks.nuclei.augmentation import FULL, NONE, PRESETS, augmented_roi
+
+NO_CHANGE = replace(NONE, rotation_step_deg=90)
+
+
+def field(height: int = 200, width: int = 240) -> tuple[np.ndarray, np.ndarray]:
+    """Discs whose grey value is ten times their label."""
+    y, x = np.mgrid[:height, :width]
+    label_image = np.zeros((height, width), np.uint16)
+    for number, (cy, cx) in enumerate([(50, 60), (50, 160), (140, 60), (140, 170)], start=1):
+        label_image[(y - cy) ** 2 + (x - cx) ** 2 < 400] = number
+    return (label_image * 50).astype(np.uint8), label_image
+
+
+def roi_of(seed: int, augmentation=NONE, scale: float = 1.0, roi_px: int = 128):
+    return augmented_roi(*field(), scale, roi_px, augmentation, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("scale", [1 / 3, 1.0, 2.0])
+def test_every_preset_gives_rois_of_the_asked_size_and_type(name, scale):
+    roi = roi_of(1, PRESETS[name], scale, 96)
+    assert roi.image.shape == roi.label_image.shape == (96, 96)
+    assert (roi.image.dtype, roi.label_image.dtype) == (np.uint8, np.uint16)
+
+
+def test_the_same_seed_gives_the_same_roi_and_another_seed_another():
+    first, again, other = roi_of(5, FULL), roi_of(5, FULL), roi_of(6, FULL)
+    assert np.array_equal(first.image, again.image)
+    assert not np.array_equal(first.image, other.image)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_labels_follow_the_geometry_of_the_image(seed):
+    roi = roi_of(seed, NO_CHANGE)
+    assert np.array_equal(roi.image > 0, roi.label_image > 0)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_labels_follow_rotations_by_45_degrees_up_to_interpolation(seed):
+    roi = roi_of(seed, NONE)
+    differs = (roi.image > 25) != (roi.label_image > 0)
+    assert differs.mean() < 0.02
+
+
+def test_intensity_changes_leave_the_labels_alone():
+    changed = replace(NO_CHANGE, contrast_probability=1, blur_probability=1, noise_probability=1)
+    plain, strong = roi_of(3, NO_CHANGE), roi_of(3, changed)
+    assert np.array_equal(plain.label_image, strong.label_image)
+    assert not np.array_equal(plain.image, strong.image)
+
+
+def test_without_intensity_classes_the_grey_values_are_the_field_s():
+    assert set(np.unique(roi_of(2, NO_CHANGE).image)) <= {0, 50, 100, 150, 200}
+
+
+def test_flips_and_rotations_all_occur():
+    y, x = np.mgrid[:128, :128]
+    image = (y + x // 8).astype(np.uint8)
+    label_image = np.zeros((128, 128), np.uint16)
+    seen = {
+        augmented_roi(image, label_image, 1.0, 128, NO_CHANGE, np.random.default_rng(seed)).image.tobytes()
+        for seed in range(60)
+    }
+    assert len(seen) == 5  # two flips, rotations by 90, 180 and 270 degrees
+
+
+def test_scaling_by_two_doubles_the_diameter():
+    areas = {
+        scale: np.bincount(
+            augmented_roi(*field(), scale, 240, NO_CHANGE, np.random.default_rng(0)).label_image.ravel()
+        )[1:].max()
+        for scale in (1.0, 2.0)
+    }
+    assert areas[2.0] / areas[1.0] == pytest.approx(4, rel=0.1)
+
+
+def test_a_field_smaller_than_the_roi_is_mirrored_and_its_copies_are_instances_of_their_own():
+    image = np.zeros((64, 64), np.uint8)
+    label_image = np.zeros((64, 64), np.uint16)
+    image[20:30, 20:30], label_image[20:30, 20:30] = 200, 1
+    roi = augmented_roi(image, label_image, 1.0, 160, NO_CHANGE, np.random.default_rng(0))
+    assert roi.label_image.max() > 1
+    assert np.array_equal(roi.image > 0, roi.label_image > 0)
+
+
+def test_a_nucleus_cut_in_two_by_the_crop_becomes_two_instances():
+    label_image = np.zeros((64, 300), np.uint16)
+    label_image[10:50, :] = 1
+    label_image[20:64, 5:295] = 0
+    label_image[60:64, 5:295] = 0
+    roi = augmented_roi(label_image.astype(np.uint8), label_image, 1.0, 300, NO_CHANGE, np.random.default_rng(0))
+    assert len(np.unique(roi.label_image)) - 1 >= 2
+
+
+def test_the_paper_s_presets_switch_off_one_class_each():
+    assert PRESETS["Min_Blur"] == replace(FULL, blur_probability=0)
+    assert PRESETS["Min_Contr"] == replace(FULL, contrast_probability=0)
+    assert PRESETS["Min_Noise"] == replace(FULL, noise_probability=0)
+    assert PRESETS["Min_Scaling"].scales == (1.0,)
+    assert FULL.scales == (1 / 3, 2 / 3, 1.0, 4 / 3, 2.0)
+
+
+@pytest.mark.parametrize("augmentation_class", ["contrast", "blur", "noise"])
+def test_no_intensity_method_draws_from_a_generator_of_its_own(augmentation_class):
+    certain: dict[str, Any] = {f"{augmentation_class}_probability": 1}
+    only = replace(NO_CHANGE, **certain)
+    for seed in range(20):
+        assert np.array_equal(roi_of(seed, only).image, roi_of(seed, only).image)

@@ -1,0 +1,153 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from tasks.nuclei import figures
+from tasks.nuclei.figures import DIFFERENCE_COLOUR, MISSED_COLOURS, ErrorMasks, F1Curve
+
+
+def row(*labels: int) -> NDArray[np.int32]:
+    return np.array([labels], np.int32)
+
+
+def pixels(mask: NDArray[np.bool_]) -> list[int]:
+    return np.flatnonzero(mask).tolist()
+
+
+def curve(name: str, f1: list[float]) -> F1Curve:
+    return F1Curve(name, [0.5, 0.7, 0.9], f1, [value - 0.1 for value in f1], [value + 0.1 for value in f1])
+
+
+def test_a_missed_nucleus_is_marked_whole_even_where_something_was_predicted() -> None:
+    errors = figures.error_masks(row(0, 5, 5, 5, 5, 0), row(0, 0, 0, 0, 8, 0), iou_threshold=0.7)
+    assert pixels(errors.missed) == [1, 2, 3, 4]
+    assert pixels(errors.differing) == []
+
+
+def test_of_a_hit_only_the_pixels_that_differ_are_marked() -> None:
+    errors = figures.error_masks(row(0, 5, 5, 5, 5, 0), row(0, 0, 9, 9, 9, 0), iou_threshold=0.7)
+    assert pixels(errors.missed) == []
+    assert pixels(errors.differing) == [1]
+
+
+def test_a_predicted_nucleus_on_background_is_marked_as_difference() -> None:
+    errors = figures.error_masks(row(5, 5, 0, 0, 0), row(3, 3, 0, 7, 7), iou_threshold=0.7)
+    assert pixels(errors.differing) == [3, 4]
+
+
+def test_a_piece_of_another_prediction_inside_a_hit_differs() -> None:
+    errors = figures.error_masks(row(5, 5, 5, 5), row(3, 3, 3, 7), iou_threshold=0.7)
+    assert pixels(errors.missed) == []
+    assert pixels(errors.differing) == [3]
+
+
+def test_equal_labels_of_other_numbers_have_no_errors() -> None:
+    errors = figures.error_masks(row(0, 90000, 90000, 7), row(0, 1, 1, 2), iou_threshold=0.7)
+    assert not errors.missed.any()
+    assert not errors.differing.any()
+
+
+def test_the_error_picture_is_grey_with_missed_nuclei_in_colours_and_differences_in_magenta() -> None:
+    grey = np.full((1, 4), 200, np.uint8)
+    errors = ErrorMasks(
+        missed=np.array([[True, False, False, False]]), differing=np.array([[False, True, False, False]])
+    )
+    picture = figures.error_overlay(grey, row(4, 0, 0, 0), errors)
+    assert picture[0, 0].tolist() != [200, 200, 200]
+    assert np.argmin(picture[0, 0]) == np.argmin(MISSED_COLOURS[0])
+    assert picture[0, 1].tolist() == DIFFERENCE_COLOUR.tolist()
+    assert picture[0, 2:].tolist() == [[200, 200, 200]] * 2
+
+
+def test_the_label_picture_keeps_the_background_grey_and_colours_neighbours_differently() -> None:
+    grey = np.full((5, 7), 100, np.uint8)
+    labels = np.zeros((5, 7), np.uint32)
+    labels[:, 0:3], labels[:, 3:6] = 70_000, 70_001
+    picture = figures.label_overlay(grey, labels)
+    assert (picture[:, 6] == 100).all()
+    assert picture[2, 1].tolist() != picture[2, 4].tolist()
+
+
+def test_the_window_is_where_most_pixels_are_wrong() -> None:
+    wrong = np.zeros((100, 200), bool)
+    wrong[60:70, 150:160] = True
+    wrong[10, 10] = True
+    window = figures.telling_window(ErrorMasks(wrong, np.zeros_like(wrong)), side_px=20)
+    assert window is not None
+    assert window.of(wrong).shape == (20, 20)
+    assert window.of(wrong).sum() == 100
+
+
+@pytest.mark.parametrize(("y", "x"), [(0, 0), (99, 199)])
+def test_the_window_stays_inside_the_fov(y: int, x: int) -> None:
+    wrong = np.zeros((100, 200), bool)
+    wrong[y, x] = True
+    window = figures.telling_window(ErrorMasks(wrong, np.zeros_like(wrong)), side_px=21)
+    assert window is not None
+    assert window.of(wrong).shape == (21, 21)
+    assert window.of(wrong).sum() == 1
+
+
+def test_a_fov_little_larger_than_the_window_has_none() -> None:
+    wrong = np.ones((100, 200), bool)
+    assert figures.telling_window(ErrorMasks(wrong, wrong), side_px=51) is None
+
+
+def test_the_scale_bar_is_20_um_long() -> None:
+    labels = np.zeros((60, 90), np.uint16)
+    labels[20:30, 20:30] = 1
+    figure = figures.error_panel(labels * 900, labels, labels, pixel_size_um=0.5, title="a field")
+    assert [axes.get_title() for axes in figure.axes] == ["Image", "Truth", "Prediction", "Errors"]
+    bars = [patch for patch in figure.axes[-1].patches if isinstance(patch, Rectangle)]
+    assert [bar.get_width() for bar in bars] == [20 / 0.5]
+    assert [text.get_text() for text in figure.axes[-1].texts] == ["20 µm"]
+
+
+def test_of_a_large_fov_the_window_is_drawn_below(tmp_path: Path) -> None:
+    labels = np.zeros((300, 300), np.uint16)
+    labels[20:26, 20:26] = 1
+    figure = figures.error_panel(labels * 900, labels, np.zeros_like(labels), pixel_size_um=0.5, title="a field")
+    assert len(figure.axes) == 8
+    side = figure.axes[-1].get_images()[0].get_size()
+    assert side == (64, 64)
+    figure.savefig(tmp_path / "panel.png")
+    assert (tmp_path / "panel.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_constant_image_is_drawn_black() -> None:
+    assert (figures.display_grey(np.full((4, 4), 700, np.uint16)) == 0).all()
+
+
+def test_the_curves_have_a_line_each_one_for_all_and_one_at_0_7() -> None:
+    figure = figures.f1_figure(
+        [curve("U2OS", [0.8, 0.7, 0.2]), curve("HCT 116", [0.6, 0.5, 0.1])], curve("all", [0.7, 0.6, 0.15])
+    )
+    lines = {str(line.get_label()): line for line in figure.axes[0].lines}
+    assert np.asarray(lines["U2OS"].get_ydata()).tolist() == [0.8, 0.7, 0.2]
+    assert {"U2OS", "HCT 116", "all"} < set(lines)
+    assert [0.7, 0.7] in [np.asarray(line.get_xdata()).tolist() for line in lines.values()]
+
+
+def test_one_cell_line_has_no_second_line_for_all() -> None:
+    figure = figures.f1_figure([curve("U2OS", [0.8, 0.7, 0.2])], curve("all", [0.8, 0.7, 0.2]))
+    assert "all" not in [line.get_label() for line in figure.axes[0].lines]
+
+
+def test_ten_cell_lines_differ_in_colour_or_style() -> None:
+    figure = figures.f1_figure(
+        [curve(str(number), [0.5, 0.4, 0.3]) for number in range(10)], curve("all", [0.5, 0.4, 0.3])
+    )
+    looks = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines if line.get_label() != "all"}
+    assert len(looks) >= 10
+
+
+def test_the_bars_are_as_long_as_the_rates() -> None:
+    figure = figures.error_rate_figure(
+        {"merges": {"U2OS": 0.02, "HCT116": 0.05}, "splits": {"U2OS": 0.0, "HCT116": 0.0}}
+    )
+    lengths = [[bar.get_width() for bar in axes.patches if isinstance(bar, Rectangle)] for axes in figure.axes]
+    assert lengths == [[0.02, 0.05], [0, 0]]
+    assert [axes.get_title() for axes in figure.axes] == ["merges", "splits"]

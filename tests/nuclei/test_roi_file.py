@@ -1,0 +1,37 @@
+"""The HDF5 file of ROIs."""
+
+import numpy as np
+import pytest
+
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.roi_file import RoiReader
+from tasks.nuclei.targets import TARGETS, distance_map
+from tests.rois import make_roi_file
+
+
+def test_training_and_validation_rows_are_told_apart(tmp_path):
+    reader = RoiReader(make_roi_file(tmp_path / "rois.h5", training=5, validation=3))
+    assert reader.training_rows.tolist() == [0, 1, 2, 3, 4]
+    assert reader.validation_rows.tolist() == [5, 6, 7]
+    assert reader.roi_px == 64
+
+
+def test_a_batch_holds_the_asked_rows_in_the_asked_order(tmp_path):
+    reader = RoiReader(make_roi_file(tmp_path / "rois.h5"))
+    images, maps = reader.batch([7, 2, 2], TARGETS)
+    assert images.shape == (3, 64, 64, 1)
+    assert maps.shape == (3, 64, 64, 2)
+    assert np.array_equal(images[1, ..., 0], reader.image(2))
+    assert np.array_equal(maps[0, ..., 1], reader.target(7, "blurred_border"))
+
+
+def test_targets_are_the_maps_of_the_labels_rounded_to_1_255(tmp_path):
+    reader = RoiReader(make_roi_file(tmp_path / "rois.h5"))
+    expected = distance_map(reader.label_image(3))
+    np.testing.assert_allclose(reader.target(3, "distance_map") / 255, expected, atol=0.5 / 255 + 1e-6)
+
+
+def test_a_file_that_is_no_roi_file_is_refused_by_name(tmp_path):
+    (tmp_path / "rois.h5").write_bytes(b"not HDF5")
+    with pytest.raises(InputError, match=r"rois\.h5 is no ROI file.*run augment again"):
+        RoiReader(tmp_path / "rois.h5")

@@ -1,0 +1,76 @@
+"""Training targets, on label images small enough to count by hand."""
+
+import numpy as np
+import pytest
+
+from tasks.nuclei.targets import blurred_border, distance_map, inner_border
+
+
+def square(side_px: int, margin_px: int) -> np.ndarray:
+    label_image = np.zeros((side_px + 2 * margin_px,) * 2, np.uint16)
+    label_image[margin_px:-margin_px, margin_px:-margin_px] = 1
+    return label_image
+
+
+def test_the_distance_map_rises_from_the_boundary_to_one_at_the_centre():
+    row = distance_map(square(5, 2))[4]
+    np.testing.assert_allclose(row, [0, 0, 1 / 3, 2 / 3, 1, 2 / 3, 1 / 3, 0, 0], atol=1e-6)
+
+
+def test_each_nucleus_is_normalised_by_its_own_maximum():
+    label_image = np.zeros((20, 40), np.uint16)
+    label_image[2:5, 2:5] = 3
+    label_image[2:17, 20:35] = 9
+    result = distance_map(label_image)
+    assert result[label_image == 3].max() == 1
+    assert result[label_image == 9].max() == 1
+
+
+def test_touching_nuclei_are_the_outside_of_each_other():
+    label_image = np.zeros((9, 12), np.uint16)
+    label_image[2:7, 1:6], label_image[2:7, 6:11] = 1, 2
+    row = distance_map(label_image)[4]
+    np.testing.assert_allclose(row[1:11], [1 / 3, 2 / 3, 1, 2 / 3, 1 / 3] * 2, atol=1e-6)
+
+
+def test_the_edge_of_the_image_is_no_boundary():
+    label_image = np.zeros((6, 12), np.uint16)
+    label_image[:, :4] = 1
+    np.testing.assert_allclose(distance_map(label_image)[3, :5], [1, 0.75, 0.5, 0.25, 0], atol=1e-6)
+    assert inner_border(label_image).sum() == 6
+
+
+def test_a_nucleus_that_fills_the_image_is_one_everywhere():
+    assert (distance_map(np.ones((8, 8), np.uint16)) == 1).all()
+
+
+def test_the_distance_map_agrees_with_scipy_on_random_blobs():
+    from scipy import ndimage
+
+    rng = np.random.default_rng(3)
+    blobs = ndimage.label(ndimage.gaussian_filter(rng.random((90, 110)), 3) > 0.51)[0]
+    expected = np.zeros(blobs.shape)
+    for label in range(1, blobs.max() + 1):
+        distance = ndimage.distance_transform_edt(blobs == label)
+        expected += distance / distance.max()
+    np.testing.assert_allclose(distance_map(blobs), expected, atol=1e-5)
+
+
+def test_the_inner_border_of_a_square_is_its_outermost_ring():
+    border = inner_border(square(5, 2))
+    assert border.sum() == 16
+    assert not border[4, 4]
+    assert border[2, 2]
+
+
+def test_the_blurred_border_keeps_the_weight_of_the_border_and_peaks_on_it():
+    result = blurred_border(square(21, 10))
+    assert result.sum() == pytest.approx(80, rel=1e-3)
+    # Across a straight line of width 1, a Gaussian with sigma 1 leaves 0.399 on the line and 0.242 beside it.
+    np.testing.assert_allclose(result[20, 9:12], [0.242, 0.399, 0.242], atol=5e-3)
+
+
+def test_an_empty_label_image_gives_empty_targets():
+    empty = np.zeros((16, 16), np.uint16)
+    assert not distance_map(empty).any()
+    assert not blurred_border(empty).any()

@@ -1,0 +1,159 @@
+"""The contract: keys, the store, exit statuses."""
+
+import json
+import logging
+import re
+from pathlib import Path
+
+import pydantic
+import pytest
+
+from tasks.contract import (
+    BAD_INPUT,
+    DONE,
+    FAILED,
+    NOTHING_TO_DO,
+    NothingToDo,
+    Outcome,
+    Result,
+    ServiceError,
+    Task,
+    TaskParams,
+    Workspace,
+    execute,
+    read_result,
+)
+from tasks.nuclei.errors import InputError
+
+
+class Params(TaskParams):
+    amount: int = pydantic.Field(ge=1, le=9)
+    """How many lines."""
+    fault: str = ""
+
+
+class Recorder:
+    """A task that writes lines and counts how often it ran and was published."""
+
+    def __init__(self) -> None:
+        self.runs = self.published = 0
+        self.task = Task("count_lines", 1, Params, self.run, publish=self.publish)
+
+    def run(self, params: Params, workspace: Workspace) -> Outcome:
+        self.runs += 1
+        (workspace.checkpoint_dir / "attempts").open("a").write("x")
+        (workspace.output_dir / "lines.txt").write_text("line\n" * params.amount)
+        if params.fault == "bad":
+            raise InputError("lines.txt: is odd; make it even")
+        if params.fault == "nothing":
+            raise NothingToDo("no new plates")
+        if params.fault == "away":
+            raise ServiceError("the server is away")
+        return Outcome({"lines": "lines.txt", "folder": "."}, {"mean": 0.5}, {"lines": params.amount})
+
+    def publish(self, params: Params, result: Result, store: Path) -> None:
+        self.published += 1
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+def call(recorder: Recorder, store: Path, params: dict, *more: str) -> int:
+    return recorder.task.main(["--params", json.dumps(params), "--store", str(store), *more])
+
+
+def test_a_done_task_leaves_its_output_and_result_under_its_key(recorder, tmp_path):
+    result = execute(recorder.task, Params(amount=3), tmp_path)
+    assert result.outputs == {"lines": f"count_lines/{result.key}/lines.txt", "folder": f"count_lines/{result.key}"}
+    assert (tmp_path / result.outputs["lines"]).read_text() == "line\n" * 3
+    assert read_result(tmp_path / result.outputs["folder"]) == result
+    assert result.libraries["numpy"]
+
+
+def test_asked_again_it_answers_with_the_stored_result_and_shows_it_again(recorder, tmp_path):
+    first = execute(recorder.task, Params(amount=3), tmp_path)
+    again = execute(recorder.task, Params(amount=3), tmp_path)
+    assert again == first.model_copy(update={"reused": True})
+    assert (recorder.runs, recorder.published) == (1, 2)
+
+
+def test_other_params_or_another_version_have_another_key(recorder):
+    key = recorder.task.output_key
+    assert key(Params(amount=3)) == key(Params(amount=3, fault=""))
+    assert key(Params(amount=3)) != key(Params(amount=4))
+    newer = Task("count_lines", 2, Params, recorder.run)
+    assert key(Params(amount=3)) != newer.output_key(Params(amount=3))
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "words"),
+    [
+        ("", DONE, "done in"),
+        ("bad", BAD_INPUT, "count_lines: lines.txt: is odd; make it even"),
+        ("nothing", NOTHING_TO_DO, "nothing to do: no new plates"),
+        ("away", FAILED, "the server is away"),
+    ],
+)
+def test_the_exit_status_tells_how_it_ended_and_one_line_says_why(recorder, tmp_path, caplog, fault, status, words):
+    caplog.set_level(logging.INFO)
+    assert call(recorder, tmp_path, {"amount": 1, "fault": fault}) == status
+    assert words in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"amount": 0}, "amount: Input should be greater than or equal to 1, got 0"),
+        ({"amount": "many"}, "amount: Input should be a valid integer"),
+        ({"amount": 1, "colour": 2}, "colour: unknown param; allowed are amount, fault"),
+        ({}, "amount: required, and not given"),
+        ([1], "params: Input should be an object, got \\[1\\]"),
+    ],
+)
+def test_bad_params_are_refused_before_anything_runs(recorder, tmp_path, caplog, params, words):
+    assert call(recorder, tmp_path, params) == BAD_INPUT
+    assert recorder.runs == 0
+
+    assert re.search(words, caplog.text)
+
+
+def test_a_failed_task_leaves_nothing_that_looks_complete_but_keeps_its_checkpoint(recorder, tmp_path):
+    assert call(recorder, tmp_path, {"amount": 1, "fault": "bad"}) == BAD_INPUT
+    assert not list(tmp_path.glob("count_lines/*/result.json"))
+    assert not list(tmp_path.rglob("lines.txt"))
+    call(recorder, tmp_path, {"amount": 1, "fault": "bad"})
+    (attempts,) = tmp_path.rglob("attempts")
+    assert attempts.read_text() == "xx"
+
+
+def test_a_crash_after_an_unfinished_write_is_cleaned_up_by_the_next_attempt(recorder, tmp_path):
+    key = recorder.task.output_key(Params(amount=2))
+    left = tmp_path / "count_lines" / f".{key}.partial" / "output"
+    left.mkdir(parents=True)
+    (left / "half.txt").write_text("ha")
+    execute(recorder.task, Params(amount=2), tmp_path)
+    assert sorted(path.name for path in (tmp_path / "count_lines" / key).iterdir()) == ["lines.txt", "result.json"]
+
+
+def test_the_receipt_holds_the_result(recorder, tmp_path):
+    receipt = tmp_path / "receipts" / "0.json"
+    assert call(recorder, tmp_path / "store", {"amount": 1}, "--result", str(receipt)) == DONE
+    assert Result.model_validate_json(receipt.read_text()).params == {"amount": 1, "fault": ""}
+
+
+def test_the_result_names_the_mlflow_run_that_it_is_shown_in(recorder, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0123")
+    assert execute(recorder.task, Params(amount=1), tmp_path).mlflow_run_id == "0123"
+
+
+def test_an_input_that_is_not_in_the_store_is_named(tmp_path):
+    with pytest.raises(InputError, match="augment/x is not in the store"):
+        Workspace(tmp_path, "key", tmp_path, tmp_path).input("augment/x")
+
+
+def test_the_help_explains_every_param(recorder, capsys):
+    with pytest.raises(SystemExit):
+        recorder.task.main(["--help"])
+    assert "amount (required)\n      How many lines." in capsys.readouterr().out

@@ -1,0 +1,117 @@
+"""The registered model: loads with nothing of this repository on the path, and is served."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from tasks import open_run, register_model
+from tasks.contract import execute
+from tasks.nuclei.models.fpn import load_fpn
+from tasks.nuclei.models.fpn2_ws import Fpn2Ws
+from tasks.nuclei.segmentation import SegmentationSettings
+from tests.networks import make_network
+
+LOOSE = {"marker_threshold": 0.5, "foreground_threshold": 0.9, "min_area_px": 5}
+SEGMENT_ELSEWHERE = """
+import sys, numpy as np, mlflow
+assert not any("REPOSITORY" == path for path in sys.path)
+model = mlflow.pyfunc.load_model(sys.argv[1])
+image = np.load("image.npy")
+np.save("one.npy", model.predict(image))
+both = model.predict([image, image[:50]])
+assert [labels.shape for labels in both] == [image.shape, (50, image.shape[1])]
+"""
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 4000, (70, 90)).astype(np.uint16)
+
+
+@pytest.fixture
+def tracked(tmp_path, monkeypatch) -> Path:
+    """A store with a network and an open MLflow run, in SQLite."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    mlflow.set_tracking_uri("")
+    make_network(tmp_path / "network")
+    opened = execute(open_run.TASK, open_run.Params(experiment="e", dag_run_id="d", run_name="r"), tmp_path)
+    assert opened.mlflow_run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", opened.mlflow_run_id)
+    return tmp_path
+
+
+def params() -> register_model.Params:
+    return register_model.Params(networks=["network"], **LOOSE)
+
+
+def environment_elsewhere() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MLFLOW_RUN_ID")}
+
+
+@pytest.mark.slow
+def test_the_registered_model_segments_in_a_fresh_process_without_the_repository(tracked, image, tmp_path):
+    execute(register_model.TASK, params(), tracked)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    np.save(elsewhere / "image.npy", image)
+    command = [sys.executable, "-c", SEGMENT_ELSEWHERE, "models:/nucleus-segmenter/1"]
+    subprocess.run(command, cwd=elsewhere, env=environment_elsewhere(), check=True, timeout=200)
+    expected = Fpn2Ws([load_fpn(tracked / "network")], SegmentationSettings(**LOOSE)).segment(image)
+    assert expected.max() > 0
+    assert np.array_equal(np.load(elsewhere / "one.npy"), expected)
+
+
+def test_a_result_is_registered_once_a_run_however_often_it_is_shown(tracked):
+    result = execute(register_model.TASK, params(), tracked)
+    assert execute(register_model.TASK, params(), tracked).reused
+    (version,) = MlflowClient().search_model_versions("name = 'nucleus-segmenter'")
+    assert version.tags["store_path"] == result.outputs["model"]
+    assert version.run_id == os.environ["MLFLOW_RUN_ID"]
+
+
+@pytest.mark.slow
+def test_the_model_is_served_over_http(tracked, image):
+    result = execute(register_model.TASK, params(), tracked)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = ["models", "serve", "-m", str(tracked / result.outputs["model"]), "--env-manager", "local"]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", *arguments, "--host", "127.0.0.1", "--port", str(port)],
+        cwd=tracked,
+        env=environment_elsewhere(),
+        start_new_session=True,
+    )
+    try:
+        labels = _post(f"http://127.0.0.1:{port}", {"inputs": image.tolist()}, server)
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(30)
+    expected = Fpn2Ws([load_fpn(tracked / "network")], SegmentationSettings(**LOOSE)).segment(image)
+    assert np.array_equal(labels, expected)
+
+
+def _post(address: str, content: dict, server: subprocess.Popen) -> np.ndarray:
+    deadline = time.monotonic() + 150
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            urllib.request.urlopen(f"{address}/ping", timeout=2)
+            break
+        except OSError:
+            time.sleep(1)
+    request = urllib.request.Request(
+        f"{address}/invocations", json.dumps(content).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=100) as response:
+        return np.array(json.load(response)["predictions"])

@@ -1,0 +1,120 @@
+"""Segmenting plates, with an untrained network: what is made, what is refused, what is resumed."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from tasks import segment
+from tasks.contract import BAD_INPUT, execute
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.measure import nuclei_table
+from tasks.nuclei.models.fpn import load_fpn
+from tasks.nuclei.models.fpn2_ws import Fpn2Ws
+from tasks.nuclei.segmentation import SegmentationSettings
+from tests.networks import make_network
+from tests.plates import make_plate
+
+# An untrained network's maps lie around one half: so its noise makes some nuclei.
+LOOSE = {"marker_threshold": 0.5, "foreground_threshold": 0.9, "min_area_px": 5}
+NAMES = [f"p_B07_T0001F00{site}L01A01Z01C01" for site in (1, 2, 3)]
+
+
+@pytest.fixture
+def store(tmp_path):
+    rng = np.random.default_rng(0)
+    images = {name: rng.integers(100, 4000, (90, 130)).astype(np.uint16) for name in NAMES}
+    make_plate(tmp_path / "plate", images, {name: np.ones((90, 130), np.uint16) for name in NAMES}, role="test")
+    make_network(tmp_path / "network")
+    return tmp_path
+
+
+def params(**changes) -> segment.Params:
+    return segment.Params(**{"networks": ["network"], "plate": "plate", **LOOSE, **changes})
+
+
+def test_every_field_gets_a_label_image_of_its_name_and_size_and_all_nuclei_stand_in_the_table(store):
+    result = execute(segment.TASK, params(), store)
+    folder = store / result.outputs["segmentation"]
+    table = pd.read_csv(folder / "nuclei.csv")
+    assert sorted(path.stem for path in (folder / "labels").iterdir()) == NAMES
+    for site, name in enumerate(NAMES, start=1):
+        label_image = tifffile.imread(folder / "labels" / f"{name}.tif")
+        assert (label_image.shape, label_image.dtype) == ((90, 130), np.uint16)
+        rows = table[table["fov"] == name]
+        assert label_image.max() == len(rows)
+        assert (rows["well"] == "B07").all()
+        assert (rows["site"] == site).all()
+    assert result.counts == {"fovs": 3, "nuclei": len(table)}
+    assert result.counts["nuclei"] > 0
+
+
+def test_the_label_images_are_those_of_the_model_for_each_field(store):
+    result = execute(segment.TASK, params(), store)
+    model = Fpn2Ws([load_fpn(store / "network")], SegmentationSettings(**LOOSE))
+    image = tifffile.imread(store / "plate" / "images" / f"{NAMES[1]}.tif")
+    written = tifffile.imread(store / result.outputs["segmentation"] / "labels" / f"{NAMES[1]}.tif")
+    assert np.array_equal(written, model.segment(image))
+
+
+def test_two_networks_of_one_target_each_do_as_well_as_one_of_both(store):
+    make_network(store / "border", ("blurred_border",))
+    make_network(store / "distance", ("distance_map",))
+    result = execute(segment.TASK, params(networks=["border", "distance"]), store)
+    assert result.counts["fovs"] == 3
+
+
+def test_networks_that_do_not_make_both_maps_are_refused(store):
+    make_network(store / "distance", ("distance_map",))
+    with pytest.raises(InputError, match=r"predict \['distance_map'\]; each of .* is needed once"):
+        execute(segment.TASK, params(networks=["distance"]), store)
+
+
+def test_networks_of_different_zoom_are_refused(store):
+    make_network(store / "border", ("blurred_border",), zoom=2.0)
+    make_network(store / "distance", ("distance_map",))
+    with pytest.raises(InputError, match=r"trained at zooms \[1\.0, 2\.0\]; they must share one"):
+        execute(segment.TASK, params(networks=["border", "distance"]), store)
+
+
+def test_a_cut_image_is_named_after_all_other_fields_are_done_and_only_it_is_done_again(store, caplog):
+    path = store / "plate" / "images" / f"{NAMES[1]}.tif"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    arguments = ["--params", params().model_dump_json(), "--store", str(store)]
+    assert segment.TASK.main(arguments) == BAD_INPUT
+    assert f"1 of 3 fields failed, the others are done: {path}" in caplog.text
+    assert sorted(made.stem for made in store.rglob(".*.partial/checkpoint/labels/*.tif")) == [NAMES[0], NAMES[2]]
+    path.write_bytes(whole)
+    caplog.set_level("INFO")
+    result = execute(segment.TASK, params(), store)
+    assert "1 of 3 fields are left of an earlier attempt" in caplog.text
+    assert result.counts["fovs"] == 3
+
+
+def test_settings_are_bounded(store, caplog):
+    arguments = json.dumps({"networks": ["network"], "plate": "plate", "marker_threshold": 1.5})
+    assert segment.TASK.main(["--params", arguments, "--store", str(store)]) == BAD_INPUT
+    assert "marker_threshold: Input should be less than 1, got 1.5" in caplog.text
+
+
+def test_the_table_measures_nuclei_as_counted_by_hand():
+    label_image = np.zeros((6, 8), np.int32)
+    label_image[0, 0:4], label_image[3:5, 4:6] = 1, 2
+    image = np.arange(48, dtype=np.uint16).reshape(6, 8)
+    table = nuclei_table(label_image, image)
+    assert table.to_dict("list") == {
+        "label": [1, 2],
+        "area_px": [4, 4],
+        "centroid_y_px": [0.0, 3.5],
+        "centroid_x_px": [1.5, 4.5],
+        "mean_intensity": [1.5, 32.5],
+        "touches_edge": [True, False],
+    }
+
+
+def test_a_field_without_nuclei_gives_an_empty_table():
+    empty = np.zeros((5, 5), np.int32)
+    assert len(nuclei_table(empty, empty.astype(np.uint8))) == 0

@@ -1,0 +1,179 @@
+"""Training: params, resuming, and what it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, get_args
+
+import h5py
+import numpy as np
+import pytest
+
+from tasks.contract import BAD_INPUT, DONE, Workspace, parse_params
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.roi_file import RoiReader
+from tasks.train_fpn import Encoder, Params, build_network
+from tests.rois import make_roi_file
+
+REPOSITORY = Path(__file__).parents[1]
+TINY: dict[str, Any] = {
+    "rois": "rois.h5",
+    "target": "both",
+    "encoder": "mobilenetv2",
+    "decoder_filters": 8,
+    "initialisation": "random",
+    "warmup_cycles": 0,
+    "cycles": 3,
+    "batch_size": 4,
+}
+
+
+@pytest.fixture
+def store(tmp_path) -> Path:
+    make_roi_file(tmp_path / "rois.h5")
+    return tmp_path
+
+
+def start(store: Path, params: dict) -> subprocess.Popen:
+    command = [sys.executable, "-m", "tasks.train_fpn", "--params", json.dumps(params), "--store", str(store)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")}
+    return subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+
+
+def finish(store: Path, params: dict) -> tuple[int, str]:
+    process = start(store, params)
+    output, _ = process.communicate(timeout=300)
+    return process.returncode, output
+
+
+def weights_of(store: Path) -> list[np.ndarray]:
+    (path,) = store.glob("train_fpn/*/weights.h5")
+    arrays: list[np.ndarray] = []
+    with h5py.File(path) as file:
+        file.visititems(lambda _, item: arrays.append(item[()]) if isinstance(item, h5py.Dataset) else None)
+    return arrays
+
+
+def test_the_paper_s_values_are_the_defaults():
+    params = Params(rois="rois.h5", target="distance_map")
+    assert (params.encoder, params.cycles, params.warmup_cycles) == ("inceptionresnetv2", 25, 2)
+    assert (params.batch_size, params.learning_rate, params.loss) == (16, 1e-3, "mse")
+    assert (params.optimiser, params.schedule, params.initialisation) == ("adam", "constant", "imagenet")
+
+
+def test_a_preset_fills_in_what_is_not_given():
+    params = Params(rois="rois.h5", target="both", preset="laptop", cycles=2)
+    assert params.encoder == "mobilenetv2"
+    assert params.cycles == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"cycles": 0}, "cycles: Input should be greater than or equal to 1, got 0"),
+        ({"loss": "dice"}, "loss: Input should be 'mse', 'mae' or 'binary_crossentropy', got 'dice'"),
+        ({"epochs": 3}, "epochs: unknown param; allowed are rois, target"),
+        ({"preset": "desktop"}, "preset: Input should be 'paper' or 'laptop', got 'desktop'"),
+        ({"encoder": "resnet1"}, "encoder: .*'mobilenetv2'.* got 'resnet1'"),
+    ],
+)
+def test_a_wrong_param_is_named_with_what_is_allowed(change, message):
+    with pytest.raises(InputError, match=message):
+        parse_params(Params, json.dumps({"rois": "rois.h5", "target": "both", **change}))
+
+
+def test_no_encoder_is_offered_that_the_package_lacks_and_none_is_left_out():
+    from tasks.nuclei.models import fpn  # chooses the framework before the package is imported
+
+    assert sorted(get_args(Encoder)) == sorted(fpn.segmentation_models.get_available_backbone_names())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop_signal", [signal.SIGKILL, signal.SIGTERM])
+def test_a_training_stopped_in_mid_cycle_goes_on_and_ends_with_the_same_weights(tmp_path, stop_signal):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for store in (whole, broken):
+        store.mkdir()
+        make_roi_file(store / "rois.h5")
+    assert finish(whole, TINY)[0] == DONE
+    process = start(broken, TINY)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "cycle 1 of 3: loss" in line:
+            break
+    time.sleep(0.1)
+    process.send_signal(stop_signal)
+    assert process.wait(60) == -stop_signal
+    assert not list(broken.glob("train_fpn/*/result.json"))
+    status, output = finish(broken, TINY)
+    assert status == DONE
+    assert "going on after cycle" in output
+    assert "cycle 1 of 3: loss" not in output
+    for expected, got in zip(weights_of(whole), weights_of(broken), strict=True):
+        np.testing.assert_array_equal(expected, got)
+
+
+@pytest.mark.slow
+def test_training_learns_and_keeps_the_weights_of_the_best_validation_loss(store):
+    status, _ = finish(store, {**TINY, "cycles": 6, "learning_rate": 3e-3})
+    assert status == DONE
+    (result,) = store.glob("train_fpn/*/result.json")
+    history = json.loads((result.parent / "history.json").read_text())
+    assert history[-1]["loss"] < history[0]["loss"] / 2
+    best = min(history, key=lambda cycle: cycle["validation_loss"])
+    assert json.loads(result.read_text())["counts"]["best_cycle"] == best["cycle"]
+    assert json.loads(result.read_text())["metrics"]["validation_loss"] == best["validation_loss"]
+    from tasks.nuclei.models.fpn import load_fpn
+
+    network, reader = load_fpn(result.parent), RoiReader(store / "rois.h5")
+    images, targets = reader.batch(reader.validation_rows.tolist(), network.architecture.targets)
+    error = np.mean((network.predict(images[..., 0]) - targets / 255) ** 2)
+    assert error == pytest.approx(best["validation_loss"], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_the_encoder_does_not_learn_during_the_warm_up(store):
+    status, _ = finish(store, {**TINY, "cycles": 1, "warmup_cycles": 1})
+    assert status == DONE
+    from tasks.nuclei.models.fpn import load_fpn
+
+    first = build_network(Params(**TINY), 1.0, Workspace(store, "", store, store))
+    (result,) = store.glob("train_fpn/*/result.json")
+    trained = load_fpn(result.parent)
+    encoder = {layer.name for layer in first.encoder_layers()}
+    for before, after in zip(first.model.layers, trained.model.layers, strict=True):
+        same = all(np.array_equal(a, b) for a, b in zip(before.get_weights(), after.get_weights(), strict=True))
+        assert same or before.name not in encoder
+    assert not np.array_equal(
+        first.model.get_layer("head_conv").get_weights()[0], trained.model.get_layer("head_conv").get_weights()[0]
+    )
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_stops_the_training_with_advice(store):
+    network = build_network(Params(**TINY), 1.0, Workspace(store, "", store, store))
+    network.model.set_weights([np.full_like(weights, np.nan) for weights in network.model.get_weights()])
+    (store / "spoiled").mkdir()
+    network.save(store / "spoiled")
+    status, output = finish(store, {**TINY, "initialisation": "spoiled"})
+    assert status == BAD_INPUT
+    assert "The loss became nan in cycle 1; lower learning_rate" in output
+
+
+@pytest.mark.slow
+def test_an_earlier_network_can_be_gone_on_from(store):
+    assert finish(store, {**TINY, "cycles": 1})[0] == DONE
+    (earlier,) = (path.parent for path in store.glob("train_fpn/*/result.json"))
+    again = {**TINY, "cycles": 1, "learning_rate": 1e-12, "initialisation": f"train_fpn/{earlier.name}"}
+    status, output = finish(store, again)
+    assert status == DONE, output
+    histories = {path.parent.name: json.loads(path.read_text()) for path in store.glob("train_fpn/*/history.json")}
+    first = histories.pop(earlier.name)[0]
+    (second,) = histories.values()
+    assert second[0]["loss"] < first["loss"]
