@@ -1,0 +1,67 @@
+# `make` alone lists the commands.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+AIRFLOW_PORT ?= 8080
+MLFLOW_PORT ?= 5000
+PORTS = --airflow-port $(AIRFLOW_PORT) --mlflow-port $(MLFLOW_PORT)
+RUN = PYTHONPATH=dags .venv/bin/python -m
+IS_SUPPORTED = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
+
+.PHONY: help demo up down status test lint bench bench-dsb2018 install lock
+
+help: ## list the commands
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-14s %s\n", $$1, $$2 }'
+
+demo: install ## train on small made plates and show the scores; PLATES=<folder of plates> takes your own
+	@$(RUN) nucleus_dags.demo $(PORTS) $(if $(PLATES),--plates '$(PLATES)')
+
+up: install ## start Airflow and MLflow; AIRFLOW_PORT=8080 MLFLOW_PORT=5000
+	@$(RUN) nucleus_dags.local_servers up $(PORTS)
+
+down: install ## stop them; a training goes on at its last cycle when they start again
+	@$(RUN) nucleus_dags.local_servers down
+
+status: install ## say what runs and where
+	@$(RUN) nucleus_dags.local_servers status
+
+test: install ## all tests but the training on real images
+	.venv/bin/python -m pytest -n 2 --dist loadfile -m "not benchmark_dsb2018"
+
+lint: install ## ruff and mypy
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+bench: install ## benchmarks, some minutes
+	.venv/bin/python -m pytest tests/benchmarks --benchmark-only -m "not benchmark_dsb2018"
+
+bench-dsb2018: install ## train and score on the real images, about an hour of CPU time
+	.venv/bin/python -m pytest tests/benchmarks -m benchmark_dsb2018
+
+install: .venv/installed ## make the environment .venv; PYTHON=<a Python 3.11 to 3.13>
+
+.venv/installed: requirements.lock
+	@python='$(PYTHON)'; \
+	if [ -z "$$python" ]; then \
+	  for candidate in python3.12 python3.13 python3.11 python3; do \
+	    if $$candidate $(IS_SUPPORTED); then python=$$candidate; break; fi; \
+	  done; \
+	fi; \
+	if [ -z "$$python" ] || ! $$python $(IS_SUPPORTED); then \
+	  echo "This needs Python 3.11, 3.12 or 3.13. Found: $${python:-none}; say where one is: make install PYTHON=/path/to/python3.12" >&2; \
+	  exit 1; \
+	fi; \
+	echo "Installing into .venv with $$($$python --version) ..."; \
+	if command -v uv >/dev/null 2>&1; then \
+	  [ -x .venv/bin/python ] || uv venv --quiet --python "$$python" .venv || exit 1; \
+	  uv pip sync --quiet --python .venv --require-hashes requirements.lock || exit 1; \
+	else \
+	  [ -x .venv/bin/pip ] || $$python -m venv .venv || exit 1; \
+	  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock || exit 1; \
+	fi; \
+	touch $@
+
+lock: ## make requirements.lock from requirements.txt; needs uv
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --override requirements.overrides \
+	  --custom-compile-command "make lock" requirements.txt -o requirements.lock

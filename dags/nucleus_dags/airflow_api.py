@@ -1,0 +1,81 @@
+"""The calls of Airflow's page that the demo and the summary use."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote
+
+# A proxy of the environment must not stand between two programs of one machine.
+without_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class AirflowApiError(RuntimeError):
+    """Airflow refuses a call or doesn't answer."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        """HTTP status, or None without an answer."""
+
+
+@dataclass(frozen=True)
+class AirflowApi:
+    """Airflow at an address that lets everyone in, as `local_servers` starts it."""
+
+    address: str
+
+    @cached_property
+    def _token(self) -> str:
+        return request_json("GET", f"{self.address}/auth/token")["access_token"]
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        """Call `path` under /api/v2 and give its JSON answer."""
+        return request_json(method, f"{self.address}/api/v2/{path}", body, {"Authorization": f"Bearer {self._token}"})
+
+    def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
+        """Start a DAG run with these values of its form; gives its id."""
+        return self.call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"]
+
+    def dag_run(self, dag_id: str, dag_run_id: str) -> dict[str, Any]:
+        return self.call("GET", _run_path(dag_id, dag_run_id))
+
+    def set_note(self, dag_id: str, dag_run_id: str, note: str) -> None:
+        self.call("PATCH", _run_path(dag_id, dag_run_id), {"note": note})
+
+    def task_instances(self, dag_id: str, dag_run_id: str) -> list[dict[str, Any]]:
+        return self.call("GET", f"{_run_path(dag_id, dag_run_id)}/taskInstances?limit=100")["task_instances"]
+
+    def log_lines(self, task_instance: dict[str, Any]) -> list[str]:
+        """Give what the latest try of a task instance has logged so far."""
+        run = _run_path(task_instance["dag_id"], task_instance["dag_run_id"])
+        attempt = f"{task_instance['task_id']}/logs/{max(1, task_instance['try_number'])}"
+        path = f"{run}/taskInstances/{attempt}?full_content=true&map_index={task_instance['map_index']}"
+        return [text for line in self.call("GET", path)["content"] for text in (line["event"], *_errors(line))]
+
+
+def request_json(method: str, url: str, body: object = None, headers: dict[str, str] | None = None) -> Any:
+    """Send `body` as JSON and give the JSON answer, or None for an empty one."""
+    data = None if body is None else json.dumps(body).encode()
+    sent_headers = {"Content-Type": "application/json", "Accept": "application/json", **(headers or {})}
+    request = urllib.request.Request(url, data, sent_headers, method=method)
+    try:
+        with without_proxy.open(request, timeout=30) as response:
+            text = response.read()
+    except urllib.error.HTTPError as error:
+        raise AirflowApiError(f"{method} {url}: {error.code}: {error.read().decode()[:1000]}", error.code) from error
+    except OSError as error:
+        raise AirflowApiError(f"{method} {url}: no answer ({error})") from error
+    return json.loads(text) if text else None
+
+
+def _errors(line: dict[str, Any]) -> list[str]:
+    return [f"{error['exc_type']}: {error['exc_value']}" for error in line.get("error_detail") or []]
+
+
+def _run_path(dag_id: str, dag_run_id: str) -> str:
+    return f"dags/{dag_id}/dagRuns/{quote(dag_run_id, safe='')}"

@@ -1,0 +1,81 @@
+"""The tasks that a DAG can launch, with what each one needs. Nothing here imports a task."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+TRAINING_POOL = "training"
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """One task. CPU and memory are what a pod asks for; a local process takes what it finds."""
+
+    module: str
+    """Started as `python -m <module>`."""
+    container_image: Literal["cpu", "gpu"] = "cpu"
+    """Folder under images/."""
+    cpu: int = 1
+    """Cores."""
+    memory_gib: int = 2
+    gpu: int = 0
+    pool: str = "default_pool"
+    """Airflow pool that bounds how many run at once."""
+
+    def command(self, params: dict[str, Any], store: Path, receipt: Path) -> list[str]:
+        """Give the arguments after `python`, the same for a process and for a pod.
+
+        The task writes its result to `receipt` too.
+        """
+        return ["-m", self.module, "--params", json.dumps(params), "--store", str(store), "--result", str(receipt)]
+
+
+CATALOGUE = {
+    "synthesize": CatalogueEntry("tasks.synthesize", memory_gib=4),
+    "open_run": CatalogueEntry("tasks.open_run", memory_gib=1),
+    "ingest": CatalogueEntry("tasks.ingest", cpu=1, memory_gib=4),
+    "augment": CatalogueEntry("tasks.augment", cpu=8, memory_gib=8),
+    "train_fpn": CatalogueEntry("tasks.train_fpn", "gpu", cpu=4, memory_gib=16, gpu=1, pool=TRAINING_POOL),
+    "register_model": CatalogueEntry("tasks.register_model", memory_gib=4),
+    "segment": CatalogueEntry("tasks.segment", cpu=4, memory_gib=8),
+    "score": CatalogueEntry("tasks.score", cpu=2, memory_gib=8),
+    "report": CatalogueEntry("tasks.report", memory_gib=4),
+    "close_run": CatalogueEntry("tasks.close_run", memory_gib=1),
+}
+
+ENCODERS = (
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "seresnet18",
+    "seresnet34",
+    "seresnet50",
+    "seresnet101",
+    "seresnet152",
+    "seresnext50",
+    "seresnext101",
+    "senet154",
+    "resnext50",
+    "resnext101",
+    "vgg16",
+    "vgg19",
+    "densenet121",
+    "densenet169",
+    "densenet201",
+    "inceptionresnetv2",
+    "inceptionv3",
+    "mobilenet",
+    "mobilenetv2",
+    "efficientnetb0",
+    "efficientnetb1",
+    "efficientnetb2",
+    "efficientnetb3",
+    "efficientnetb4",
+    "efficientnetb5",
+    "efficientnetb6",
+    "efficientnetb7",
+)
+"""Encoders of the package segmentation-models, in its own order."""

@@ -1,0 +1,96 @@
+"""From a filled form to the settings of each task: which plates, which params."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TARGETS = {"shared": ("both",), "two": ("distance_map", "blurred_border")}
+
+
+class FormError(ValueError):
+    """The form asks for something that isn't there. The message says what there is."""
+
+
+@dataclass(frozen=True)
+class InboxPlate:
+    """A folder of the inbox with a plate.json."""
+
+    name: str
+    role: str
+    folder: Path
+
+
+def settings_of_tasks(
+    form: Mapping[str, Any], presets: Mapping[str, Mapping[str, Any]], inbox: Path, dag_run_id: str
+) -> dict[str, Any]:
+    """Give the settings of every task by name, and the items of the mapped ones."""
+    plates = plates_in(inbox)
+    train = choose_plates(plates, form["train_plates"] or [], "train", inbox)
+    test = choose_plates(plates, form["test_plates"] or [], "test", inbox)
+    seed = {"random_seed": form["random_seed"]}
+    augment = dict(presets[form["preset"]]) | _filled(form, "rois", "augmentation", "zoom")
+    training = _filled(form, "preset", "encoder", "initialisation", "cycles")
+    return {
+        "open_run": {"experiment": form["experiment"], "dag_run_id": dag_run_id, "run_name": dag_run_id},
+        "train_plates": [{"folder": str(plate.folder), "role": "train"} for plate in train],
+        "test_plates": [{"folder": str(plate.folder), "role": "test"} for plate in test],
+        "augment": augment | seed,
+        "train_fpn": training | seed,
+        "targets": [{"target": target} for target in TARGETS[form["networks"]]],
+        "segmentation": _filled(form, "marker_threshold"),
+        "score": seed,
+    }
+
+
+def refuse_unknown_fields(given: Iterable[str], known: Iterable[str]) -> None:
+    """Airflow passes on fields that the form doesn't have, for example a misspelt one."""
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise FormError(f"The form has no field {', '.join(unknown)}; it has {', '.join(known)}.")
+
+
+def plates_in(inbox: Path) -> list[InboxPlate]:
+    """Give the plates of the inbox by name."""
+    plates = [_read_plate(path) for path in sorted(inbox.glob("*/plate.json"))]
+    names = [plate.name for plate in plates]
+    for plate in plates:
+        if names.count(plate.name) > 1:
+            folders = ", ".join(other.folder.name for other in plates if other.name == plate.name)
+            raise FormError(
+                f"{inbox}: the folders {folders} hold plates of one name, {plate.name}; rename all but one."
+            )
+    return sorted(plates, key=lambda plate: plate.name)
+
+
+def choose_plates(plates: list[InboxPlate], names: list[str], role: str, inbox: Path) -> list[InboxPlate]:
+    """Give the plates of these names, or without names all of this role; at least one."""
+    of_role = [plate for plate in plates if plate.role == role]
+    known = ", ".join(f"{plate.name} ({plate.role})" for plate in plates) or "no plate"
+    if not names and not of_role:
+        raise FormError(f"No {role} plate: {inbox} has {known}. Put a plate there whose plate.json has role {role}.")
+    if not names:
+        return of_role
+    by_name = {plate.name: plate for plate in of_role}
+    wrong = [name for name in names if name not in by_name]
+    if wrong:
+        raise FormError(f"No {role} plate named {', '.join(wrong)}: {inbox} has {known}.")
+    return [by_name[name] for name in names]
+
+
+def _read_plate(path: Path) -> InboxPlate:
+    try:
+        info = json.loads(path.read_text())
+        return InboxPlate(info["name"], info["role"], path.parent)
+    except (OSError, ValueError) as error:
+        raise FormError(f"{path} can't be read ({error}); mend it.") from error
+    except (KeyError, TypeError) as error:
+        raise FormError(f"{path} must be a JSON object with name and role; mend it.") from error
+
+
+def _filled(form: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Without the empty ones, so that the task's preset or default holds."""
+    return {name: form[name] for name in names if form[name] is not None}

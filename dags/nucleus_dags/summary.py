@@ -1,0 +1,54 @@
+"""The end of a DAG run: a table of F1 in the log and in the note of the run."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk import get_current_context
+
+from nucleus_dags.airflow_api import AirflowApi, AirflowApiError
+from nucleus_dags.launchers import mlflow_run_url
+
+SHOWN_IOU_THRESHOLDS = ("0.7", "0.9")
+
+log = logging.getLogger(__name__)
+
+
+def show_summary(mlflow_run_id: str, scores: Mapping[str, Any] | None, succeeded: bool) -> dict[str, Any]:
+    """Show the scores in the log and in the note; gives the settings of `close_run`."""
+    lines = f1_table(scores["metrics"]) if scores else ["No scores."]
+    if not succeeded:
+        lines = ["A task failed; its log says why. Clear it to go on: what is done isn't done again.", "", *lines]
+    lines += ["", f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"]
+    for line in lines:
+        log.info(line)
+    _set_note("\n".join(lines))
+    return {"mlflow_run_id": mlflow_run_id, "succeeded": succeeded, "attempt": datetime.now(UTC).isoformat()}
+
+
+def f1_table(metrics: Mapping[str, float]) -> list[str]:
+    """Give the lines of a Markdown table of F1 per cell line from the metrics of `score` (`f1_at_0.7/MCF10A`)."""
+    first = f"f1_at_{SHOWN_IOU_THRESHOLDS[0]}/"
+    cell_lines = [name.removeprefix(first) for name in metrics if name.startswith(first)]
+    width = max(len(name) for name in ["cell line", *cell_lines])
+    lines = [f"| {'cell line':<{width}} | F1 at 0.7 | F1 at 0.9 |", f"|{'-' * (width + 2)}|-----------|-----------|"]
+    for cell_line in cell_lines:
+        values = " | ".join(f"{metrics[f'f1_at_{t}/{cell_line}']:<9.3f}" for t in SHOWN_IOU_THRESHOLDS)
+        lines.append(f"| {cell_line:<{width}} | {values} |")
+    return lines
+
+
+def _set_note(note: str) -> None:
+    """Set the note of this DAG run where Airflow lets everyone in, as on one machine; else only the log has it."""
+    address = os.environ.get("AIRFLOW__API__BASE_URL")
+    if not address:
+        return
+    dag_run = get_current_context()["dag_run"]
+    try:
+        AirflowApi(address).set_note(dag_run.dag_id, dag_run.run_id, note)
+    except AirflowApiError as error:
+        log.info("The note of the DAG run stays empty: %s", error)

@@ -1,0 +1,127 @@
+"""Train a nucleus segmentation model on annotated plates and score it on others."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import DAG, TaskGroup, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
+from nucleus_dags.form import PRESETS, train_models_form
+from nucleus_dags.launchers import launch
+from nucleus_dags.plan import FormError, refuse_unknown_fields, settings_of_tasks
+from nucleus_dags.summary import show_summary
+
+DOC = """
+Trains a model that finds nuclei in microscope images, and says how well it does.
+
+**Before:** copy plates into the inbox. A plate is a folder with `plate.json`, `images/` and `labels/`; its role
+(train or test) is in `plate.json`.
+
+**Start:** the button *Trigger*, above right. Every field of the form may stay as it is.
+
+**What happens:** `ingest` checks and freezes the plates. `augment` cuts training crops and changes them.
+`train_fpn` trains. `segment` finds the nuclei of the test plates. `score` compares them with the labels,
+`report` draws the curves and the errors, `register_model` puts the model into MLflow.
+
+**Result:** the F1 scores are in the note of the run and in the log of `summary`. Everything else is in MLflow:
+*MLflow run* on the page of a task leads there. F1 at IoU 0.7 says how many nuclei were found, at 0.9 how exact
+their outlines are.
+
+**Again:** what didn't change isn't computed again. With another marker threshold only segmentation and scores are.
+"""
+
+
+@task
+def check_form() -> dict[str, Any]:
+    """Choose the plates and give each task its settings."""
+    context = get_current_context()
+    dag_run = context["dag_run"]
+    try:
+        refuse_unknown_fields(dag_run.conf or {}, train_models_form())
+        return settings_of_tasks(context["params"], PRESETS, Path(os.environ["NUCLEUS_INBOX"]), dag_run.run_id)
+    except FormError as error:
+        raise AirflowFailException(str(error)) from None
+
+
+@task
+def items(chosen: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Hand on a list: Airflow maps only over what a task returns as a whole."""
+    return chosen
+
+
+@task
+def summary(mlflow_run_id: str, scores: dict[str, Any] | None, last_results: list[Any]) -> dict[str, Any]:
+    """Show the F1 scores, or that the run failed; gives the settings of `close_run`."""
+    return show_summary(mlflow_run_id, scores, succeeded=None not in last_results)
+
+
+with DAG(
+    dag_id="train_models",
+    description="Train a nucleus segmentation model and score it",
+    doc_md=DOC,
+    schedule=None,
+    params=train_models_form(),
+    tags=["nuclei"],
+):
+    settings: Any = check_form()
+    open_run = launch("open_run", settings=settings["open_run"])
+    mlflow_run_id = open_run.output["mlflow_run_id"]
+
+    with TaskGroup("ingest", prefix_group_id=False):
+        folder_name = "{{ task.each['folder'].rsplit('/', 1)[-1] }}"
+        train_plates = launch(
+            "ingest",
+            task_id="ingest_train",
+            each=items.override(task_id="train_plates")(settings["train_plates"]),
+            mlflow_run_id=mlflow_run_id,
+            map_index_template=folder_name,
+        )
+        test_plates = launch(
+            "ingest",
+            task_id="ingest_test",
+            each=items.override(task_id="test_plates")(settings["test_plates"]),
+            mlflow_run_id=mlflow_run_id,
+            map_index_template=folder_name,
+        )
+
+    augment = launch(
+        "augment",
+        settings=settings["augment"],
+        inputs={"plates": train_plates.output["plate"]},
+        mlflow_run_id=mlflow_run_id,
+    )
+    train_fpn = launch(
+        "train_fpn",
+        settings=settings["train_fpn"],
+        inputs={"rois": augment.output["rois"]},
+        each=items.override(task_id="targets")(settings["targets"]),
+        mlflow_run_id=mlflow_run_id,
+        map_index_template="{{ task.each['target'] }}",
+    )
+    networks = {"networks": train_fpn.output["network"]}
+    register_model = launch(
+        "register_model", settings=settings["segmentation"], inputs=networks, mlflow_run_id=mlflow_run_id
+    )
+    segment = launch(
+        "segment",
+        settings=settings["segmentation"],
+        inputs=networks,
+        each=test_plates.output.map(lambda ingested: {"plate": ingested["outputs"]["plate"]}),
+        mlflow_run_id=mlflow_run_id,
+        map_index_template="{{ task.each['plate'].rsplit('/', 1)[-1] }}",
+    )
+    score = launch(
+        "score",
+        settings=settings["score"],
+        inputs={"segmentations": segment.output["segmentation"]},
+        mlflow_run_id=mlflow_run_id,
+    )
+    report = launch("report", inputs={"scores": score.output["scores"]}, mlflow_run_id=mlflow_run_id)
+
+    # Teardowns run after a failure too and don't count for the state of the DAG run.
+    ended: Any = summary(mlflow_run_id, score.output, [report.output, register_model.output])
+    close_run = launch("close_run", settings=ended, mlflow_run_id=mlflow_run_id)
+    ended.as_teardown(setups=open_run)
+    close_run.as_teardown(setups=open_run)

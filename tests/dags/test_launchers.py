@@ -1,0 +1,204 @@
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from nucleus_dags import launchers
+from nucleus_dags.catalogue import CATALOGUE, CatalogueEntry
+from nucleus_dags.launchers import LocalProcessOperator, launch, read_receipt
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@dataclass
+class TaskInstance:
+    """What the operator uses of Airflow's."""
+
+    dag_id: str = "train_models"
+    run_id: str = "manual__2026-01-02T03:04:05+00:00"
+    task_id: str = "probe"
+    map_index: int = -1
+    xcoms: dict[str, Any] = field(default_factory=dict)
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = value
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setitem(CATALOGUE, "probe", CatalogueEntry("tests.dags.probe"))
+    monkeypatch.setenv("NUCLEUS_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    return tmp_path / "store"
+
+
+def probe(**arguments: Any) -> LocalProcessOperator:
+    return LocalProcessOperator(task_id="probe", task="probe", **arguments)
+
+
+def execute(operator: LocalProcessOperator, instance: TaskInstance | None = None) -> dict[str, Any]:
+    return operator.execute({"ti": instance or TaskInstance()})  # type: ignore[typeddict-item]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def has_ended(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_done_task_gives_its_small_result_and_each_output_as_an_xcom() -> None:
+    instance = TaskInstance()
+    result = execute(probe(), instance)
+    folder = f"probe/{result['key']}"
+    assert instance.xcoms == {"plate": folder, "file": f"{folder}/file"}
+    assert set(result) == {"task", "key", "outputs", "metrics", "counts", "seconds", "reused", "mlflow_run_id"}
+    assert result["metrics"] == {"f1": 0.5}
+
+
+def test_settings_inputs_and_items_are_the_params_together() -> None:
+    operator = probe(settings={"ending": "done"}, inputs={"plates": ("a", "b")}, each={"pid_file": "c"})
+    result = execute(operator)
+    stored = json.loads(
+        (Path(launchers.os.environ["NUCLEUS_STORE"]) / "probe" / result["key"] / "result.json").read_text()
+    )
+    assert stored["params"] == {"ending": "done", "plates": ["a", "b"], "pid_file": "c"}
+
+
+def test_the_task_gets_the_mlflow_run_and_hands_it_on(store: Path) -> None:
+    instance = TaskInstance()
+    result = execute(probe(mlflow_run_id="0123abcd"), instance)
+    assert (store / result["outputs"]["file"]).read_text() == "0123abcd"
+    assert instance.xcoms["mlflow_run_id"] == result["mlflow_run_id"] == "0123abcd"
+
+
+def test_the_button_leads_to_the_page_of_the_mlflow_run() -> None:
+    [link] = probe().operator_extra_links
+    url = link.get_link(probe(mlflow_run_id="0123abcd"), ti_key=None)  # type: ignore[arg-type]
+    assert url == "http://127.0.0.1:5000/#/runs/0123abcd"
+
+
+def test_bad_input_fails_without_a_retry_and_with_the_tasks_own_line() -> None:
+    with pytest.raises(AirflowFailException, match=r"plate\.json: role is missing; add it\."):
+        execute(probe(settings={"ending": "bad input"}))
+
+
+def test_a_wrong_param_fails_without_a_retry_and_names_it() -> None:
+    with pytest.raises(AirflowFailException, match="roiz: unknown param"):
+        execute(probe(settings={"roiz": 3}))
+
+
+def test_nothing_to_do_is_a_skipped_task() -> None:
+    with pytest.raises(AirflowSkipException, match="no field is left"):
+        execute(probe(settings={"ending": "nothing to do"}))
+
+
+def test_a_fault_may_be_retried() -> None:
+    with pytest.raises(AirflowException, match=r"status 1.*a fault") as raised:
+        execute(probe(settings={"ending": "fault"}))
+    assert not isinstance(raised.value, AirflowFailException | AirflowSkipException)
+
+
+def test_the_signal_that_ended_a_task_is_named() -> None:
+    with pytest.raises(AirflowException, match="SIGKILL"):
+        execute(probe(settings={"ending": "killed"}))
+
+
+@pytest.mark.parametrize("ending", ["hangs", "hangs on"])
+def test_killing_ends_the_task_and_all_that_it_started(ending: str, tmp_path: Path) -> None:
+    pid_file = tmp_path / "pids"
+    operator = probe(settings={"ending": ending, "pid_file": str(pid_file)})
+    failures: list[str] = []
+
+    def run() -> None:
+        try:
+            execute(operator)
+        except AirflowException as error:
+            failures.append(str(error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    wait_for(lambda: pid_file.exists() and len(pid_file.read_text().split()) == 2)
+    started = time.monotonic()
+    operator.on_kill()
+    assert time.monotonic() - started < 5, "Airflow waits no longer"
+    thread.join(10)
+    assert len(failures) == 1
+    for pid in map(int, pid_file.read_text().split()):
+        wait_for(lambda pid=pid: has_ended(pid))  # type: ignore[misc]
+
+
+def test_killing_before_the_start_does_nothing() -> None:
+    probe().on_kill()
+
+
+def receipt_of(path: Path, **changes: Any) -> Path:
+    path.write_text(json.dumps({"task": "probe", "params": {"ending": "done", "plates": []}, **changes}))
+    return path
+
+
+def test_a_receipt_of_the_task_and_its_params_is_taken(tmp_path: Path) -> None:
+    receipt = read_receipt(receipt_of(tmp_path / "receipt"), "probe", {"ending": "done"})
+    assert receipt["task"] == "probe"
+
+
+def test_done_without_a_receipt_is_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(AirflowException, match="left no readable result"):
+        read_receipt(tmp_path / "receipt", "probe", {})
+
+
+def test_a_receipt_that_is_cut_short_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "receipt").write_text('{"task": "pro')
+    with pytest.raises(AirflowException, match="left no readable result"):
+        read_receipt(tmp_path / "receipt", "probe", {})
+
+
+def test_a_receipt_of_another_task_is_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(AirflowException, match="of the task 'score', not of 'probe'"):
+        read_receipt(receipt_of(tmp_path / "receipt", task="score"), "probe", {})
+
+
+def test_a_receipt_of_other_params_is_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(AirflowException, match="ending is 'done', sent was 'fault'"):
+        read_receipt(receipt_of(tmp_path / "receipt"), "probe", {"ending": "fault"})
+
+
+def test_a_receipt_of_an_earlier_try_is_removed_before_the_start(store: Path) -> None:
+    instance = TaskInstance(map_index=3)
+    path = store / "dag_runs" / instance.dag_id / instance.run_id / "probe" / "3.json"
+    path.parent.mkdir(parents=True)
+    receipt_of(path)
+    with pytest.raises(AirflowException):
+        execute(probe(settings={"ending": "fault"}), instance)
+    assert not path.exists()
+
+
+def test_an_unknown_launcher_is_refused_with_what_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUCLEUS_LAUNCHER", "ship")
+    with pytest.raises(ValueError, match="'ship'; it may be 'local'"):
+        launch("probe")
+
+
+def test_every_task_of_the_catalogue_tells_its_params_on_the_command_line() -> None:
+    modules = [entry.module for name, entry in CATALOGUE.items() if name != "probe"]
+    started = [
+        subprocess.Popen([sys.executable, "-m", module, "--help"], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+        for module in modules
+    ]
+    for module, process in zip(modules, started, strict=True):
+        output, _ = process.communicate()
+        assert process.returncode == 0
+        assert f"python -m {module}" in output

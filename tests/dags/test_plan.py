@@ -1,0 +1,116 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nucleus_dags.form import PRESETS, train_models_form
+from nucleus_dags.plan import FormError, refuse_unknown_fields, settings_of_tasks
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    for name, role in (("b-train", "train"), ("a-train", "train"), ("a-test", "test")):
+        add_plate(tmp_path, name, role)
+    (tmp_path / "no plate").mkdir()
+    return tmp_path
+
+
+def add_plate(inbox: Path, name: str, role: str, folder: str | None = None) -> None:
+    (inbox / (folder or name)).mkdir()
+    (inbox / (folder or name) / "plate.json").write_text(json.dumps({"name": name, "role": role}))
+
+
+def plan(inbox: Path, **form: Any) -> dict[str, Any]:
+    defaults = {name: param.value for name, param in train_models_form().items()}
+    return settings_of_tasks(defaults | form, PRESETS, inbox, "manual__1")
+
+
+def test_without_names_every_plate_is_taken_for_its_role(inbox: Path) -> None:
+    settings = plan(inbox)
+    assert settings["train_plates"] == [
+        {"folder": str(inbox / "a-train"), "role": "train"},
+        {"folder": str(inbox / "b-train"), "role": "train"},
+    ]
+    assert settings["test_plates"] == [{"folder": str(inbox / "a-test"), "role": "test"}]
+
+
+def test_named_plates_are_taken_in_the_order_given(inbox: Path) -> None:
+    settings = plan(inbox, train_plates=["b-train", "a-train"])
+    assert [plate["folder"] for plate in settings["train_plates"]] == [str(inbox / "b-train"), str(inbox / "a-train")]
+
+
+def test_a_plate_is_known_by_the_name_in_plate_json(inbox: Path) -> None:
+    add_plate(inbox, "c-train", "train", folder="copied yesterday")
+    settings = plan(inbox, train_plates=["c-train"])
+    assert settings["train_plates"] == [{"folder": str(inbox / "copied yesterday"), "role": "train"}]
+
+
+def test_an_unknown_plate_is_refused_with_the_known_ones(inbox: Path) -> None:
+    with pytest.raises(FormError, match=r"No test plate named x: .* has a-test \(test\), a-train \(train\), b-train"):
+        plan(inbox, test_plates=["a-test", "x"])
+
+
+def test_a_plate_of_the_other_role_is_refused(inbox: Path) -> None:
+    with pytest.raises(FormError, match="No test plate named a-train"):
+        plan(inbox, test_plates=["a-train"])
+
+
+@pytest.mark.parametrize("role", ["train", "test"])
+def test_an_inbox_without_a_plate_for_a_role_is_refused(tmp_path: Path, role: str) -> None:
+    add_plate(tmp_path, "only", "test" if role == "train" else "train")
+    with pytest.raises(FormError, match=f"No {role} plate: .* has only"):
+        plan(tmp_path)
+
+
+def test_an_empty_inbox_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FormError, match=r"No train plate: .* has no plate"):
+        plan(tmp_path)
+
+
+def test_two_folders_with_plates_of_one_name_are_refused(inbox: Path) -> None:
+    add_plate(inbox, "a-train", "train", folder="copy")
+    with pytest.raises(FormError, match="the folders a-train, copy hold plates of one name"):
+        plan(inbox)
+
+
+@pytest.mark.parametrize("content", ['{"name": ', "[]", '{"name": "x"}'])
+def test_a_faulty_plate_json_is_refused_with_its_path(inbox: Path, content: str) -> None:
+    (inbox / "a-test" / "plate.json").write_text(content)
+    with pytest.raises(FormError, match=r"a-test/plate\.json"):
+        plan(inbox)
+
+
+def test_an_empty_field_is_not_sent_so_that_the_preset_holds(inbox: Path) -> None:
+    settings = plan(inbox)
+    assert settings["train_fpn"] == {"preset": "laptop", "random_seed": 0}
+    assert settings["segmentation"] == {}
+
+
+def test_a_filled_field_is_sent(inbox: Path) -> None:
+    form = {"encoder": "resnet34", "initialisation": "random", "cycles": 3, "marker_threshold": 0.5, "random_seed": 7}
+    settings = plan(inbox, **form)
+    assert settings["train_fpn"] == {
+        "preset": "laptop",
+        "encoder": "resnet34",
+        "initialisation": "random",
+        "cycles": 3,
+        "random_seed": 7,
+    }
+    assert settings["segmentation"] == {"marker_threshold": 0.5}
+    assert settings["score"] == {"random_seed": 7}
+
+
+def test_the_preset_sets_the_rois_and_a_filled_field_goes_before_it(inbox: Path) -> None:
+    assert plan(inbox, preset="paper")["augment"] == {"rois": 35_000, "augmentation": "Full", "random_seed": 0}
+    changed = plan(inbox, preset="paper", rois=100, zoom=2)["augment"]
+    assert changed == {"rois": 100, "augmentation": "Full", "zoom": 2, "random_seed": 0}
+
+
+def test_two_networks_are_one_for_each_target(inbox: Path) -> None:
+    assert plan(inbox, networks="shared")["targets"] == [{"target": "both"}]
+    assert plan(inbox, networks="two")["targets"] == [{"target": "distance_map"}, {"target": "blurred_border"}]
+
+
+def test_a_field_that_the_form_does_not_have_is_refused() -> None:
+    with pytest.raises(FormError, match="no field ciclces; it has cycles, rois"):
+        refuse_unknown_fields({"ciclces": 3, "rois": 100}, ["cycles", "rois"])

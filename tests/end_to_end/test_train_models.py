@@ -1,0 +1,283 @@
+"""A real Airflow and a real MLflow server do the whole work on tiny plates, triggered as the page does it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+from mlflow import MlflowClient
+from nucleus_dags import demo, local_servers
+from nucleus_dags.airflow_api import AirflowApi, AirflowApiError
+from nucleus_dags.local_servers import Home, Servers
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+REPOSITORY = Path(__file__).parents[2]
+DAG_ID = "train_models"
+FORM = {"rois": 100, "cycles": 1, "encoder": "mobilenetv2", "initialisation": "random", "experiment": "end to end"}
+ENDED = ("success", "failed")
+
+
+@dataclass
+class System:
+    home: Home
+    servers: Servers
+
+    @property
+    def api(self) -> AirflowApi:
+        return AirflowApi(self.servers.airflow_url)
+
+    @property
+    def mlflow(self) -> MlflowClient:
+        return MlflowClient(self.servers.mlflow_url)
+
+    def start(self, **form: Any) -> str:
+        return self.api.trigger(DAG_ID, FORM | form)
+
+    def finish(self, dag_run_id: str) -> str:
+        """Wait for the end of a DAG run and give its state."""
+        self.wait_until(lambda: self.api.dag_run(DAG_ID, dag_run_id)["state"] in ENDED, dag_run_id)
+        return self.api.dag_run(DAG_ID, dag_run_id)["state"]
+
+    def wait_for_line(self, dag_run_id: str, task_id: str, text: str) -> None:
+        self.wait_until(lambda: any(text in line for line in self.log_lines(dag_run_id, task_id)), dag_run_id)
+
+    def wait_until(self, is_so: Callable[[], bool], dag_run_id: str) -> None:
+        deadline = time.monotonic() + 500
+        while not is_so():
+            assert time.monotonic() < deadline, self.states(dag_run_id)
+            time.sleep(1)
+
+    def states(self, dag_run_id: str) -> dict[str, str]:
+        """Give the state of each task; of a mapped one, of its first part."""
+        instances = self.api.task_instances(DAG_ID, dag_run_id)
+        return {instance["task_id"]: instance["state"] for instance in instances if instance["map_index"] <= 0}
+
+    def log_lines(self, dag_run_id: str, task_id: str) -> list[str]:
+        instances = self.api.task_instances(DAG_ID, dag_run_id)
+        started = [i for i in instances if i["task_id"] == task_id and i["start_date"]]
+        return [line for instance in started for line in self.api.log_lines(instance)]
+
+    def results(self, dag_run_id: str) -> dict[str, dict[str, Any]]:
+        """Give what each task left for Airflow, by task."""
+        folder = self.home.store / "dag_runs" / DAG_ID / dag_run_id
+        return {path.parent.name: json.loads(path.read_text()) for path in folder.glob("*/*.json")}
+
+    def mlflow_run(self, dag_run_id: str) -> Any:
+        return self.mlflow.get_run(self.results(dag_run_id)["open_run"]["mlflow_run_id"])
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def make_plate(home: Home, name: str, role: str) -> None:
+    params = {"name": name, "cell_line": "MCF10A", "role": role, "fovs": 2, "height_px": 320, "width_px": 320}
+    receipt = home.folder / f"{name}.json"
+    arguments = ["--params", json.dumps(params), "--store", home.store, "--result", receipt]
+    subprocess.run([sys.executable, "-m", "tasks.synthesize", *map(str, arguments)], cwd=REPOSITORY, check=True)
+    plate = home.store / json.loads(receipt.read_text())["outputs"]["plate"]
+    demo.copy_plate(plate, home.inbox / name)
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    home = Home(tmp_path_factory.mktemp("nucleus"))
+    home.make_folders()
+    make_plate(home, "tiny-train", "train")
+    make_plate(home, "tiny-test", "test")
+    servers = local_servers.up(home, free_port(), free_port())
+    yield System(home, servers)
+    started = running_servers(home)
+    local_servers.down(home)
+    assert [process for process in started if lives(process)] == []
+    assert processes_with(str(home.folder)) == []
+
+
+@pytest.fixture(scope="module")
+def first_run(system: System) -> str:
+    dag_run_id = system.start()
+    assert system.finish(dag_run_id) == "success", system.states(dag_run_id)
+    return dag_run_id
+
+
+def running_servers(home: Home) -> list[psutil.Process]:
+    """Give the servers with all that they started."""
+    servers = home.read_servers()
+    assert servers is not None
+    leaders = [psutil.Process(server.pid) for server in servers.processes.values()]
+    return [process for leader in leaders for process in [leader, *leader.children(recursive=True)]]
+
+
+def processes_with(text: str) -> list[psutil.Process]:
+    """Give the processes whose command line holds `text`."""
+    processes = psutil.process_iter(["cmdline"])
+    return [process for process in processes if text in " ".join(process.info["cmdline"] or []) and lives(process)]
+
+
+def lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_every_task_is_done_and_the_note_has_the_scores_and_the_way_to_mlflow(system: System, first_run: str) -> None:
+    assert set(system.states(first_run).values()) == {"success"}
+    note = system.api.dag_run(DAG_ID, first_run)["note"]
+    assert "| MCF10A " in note
+    assert f"{system.servers.mlflow_url}/#/runs/{system.mlflow_run(first_run).info.run_id}" in note
+
+
+def test_the_log_of_a_task_streams_the_tasks_own_lines(system: System, first_run: str) -> None:
+    assert any("cycle 1 of 1: loss" in line for line in system.log_lines(first_run, "train_fpn"))
+
+
+def test_mlflow_has_params_the_loss_by_cycle_and_the_f1_curve_by_iou(system: System, first_run: str) -> None:
+    run = system.mlflow_run(first_run)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["dag_run_id"] == first_run
+    assert run.data.params["augment.rois"] == "100"
+    assert run.data.params["train_fpn.both.encoder"] == "mobilenetv2"
+    curve = system.mlflow.get_metric_history(run.info.run_id, "f1/MCF10A")
+    assert [point.step for point in curve] == list(range(5, 100, 5))
+    losses = system.mlflow.get_metric_history(run.info.run_id, "both/validation_loss")
+    assert [point.step for point in losses] == [1]
+
+
+def test_mlflow_has_the_report(system: System, first_run: str) -> None:
+    run_id = system.mlflow_run(first_run).info.run_id
+    assert "report.html" in " ".join(artifacts(system.mlflow, run_id))
+
+
+def artifacts(client: MlflowClient, run_id: str, folder: str = "") -> list[str]:
+    found = []
+    for item in client.list_artifacts(run_id, folder):
+        found += artifacts(client, run_id, item.path) if item.is_dir else [item.path]
+    return found
+
+
+def test_the_registered_model_loads_by_itself_and_segments(system: System, first_run: str, tmp_path: Path) -> None:
+    version = model_version(system, first_run)
+    program = f"""
+import mlflow, numpy
+model = mlflow.pyfunc.load_model("models:/nucleus-segmenter/{version}")
+label_image = model.predict(numpy.zeros((100, 90), "uint16"))
+print(label_image.shape, numpy.issubdtype(label_image.dtype, numpy.integer))
+"""
+    env = os.environ | {"MLFLOW_TRACKING_URI": system.servers.mlflow_url, "PYTHONPATH": ""}
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1] == "(100, 90) True"
+
+
+def model_version(system: System, dag_run_id: str) -> str:
+    run_id = system.mlflow_run(dag_run_id).info.run_id
+    [version] = system.mlflow.search_model_versions(f"name = 'nucleus-segmenter' and run_id = '{run_id}'")
+    return version.version
+
+
+def test_the_same_again_computes_nothing_and_is_a_whole_run_in_mlflow(system: System, first_run: str) -> None:
+    again = system.start()
+    assert system.finish(again) == "success"
+    reused = {task for task, result in system.results(again).items() if result["reused"]}
+    assert reused == set(system.results(again)) - {"open_run", "close_run"}
+    first, second = system.mlflow_run(first_run), system.mlflow_run(again)
+    assert first.info.run_id != second.info.run_id
+    assert first.data.params == second.data.params
+    assert first.data.metrics["f1_at_0.7/all"] == second.data.metrics["f1_at_0.7/all"]
+    assert model_version(system, again) != model_version(system, first_run)
+
+
+def test_another_threshold_computes_only_what_depends_on_it(system: System, first_run: str) -> None:
+    dag_run_id = system.start(marker_threshold=0.3)
+    assert system.finish(dag_run_id) == "success"
+    computed = {task for task, result in system.results(dag_run_id).items() if not result["reused"]}
+    assert computed == {"open_run", "register_model", "segment", "score", "report", "close_run"}
+
+
+@pytest.mark.parametrize(("field", "value"), [("rois", 5), ("encoder", "resnet35"), ("marker_threshold", 2)])
+def test_a_wrong_value_is_refused_before_anything_runs(system: System, field: str, value: object) -> None:
+    with pytest.raises(AirflowApiError, match=field if field != "encoder" else "resnet35") as raised:
+        system.start(**{field: value})
+    assert raised.value.status == 400
+
+
+def test_an_unknown_plate_ends_the_run_at_once_with_the_known_ones(system: System) -> None:
+    dag_run_id = system.start(train_plates=["missing"])
+    assert system.finish(dag_run_id) == "failed"
+    assert system.states(dag_run_id)["open_run"] == "upstream_failed"
+    assert any("tiny-train (train)" in line for line in system.log_lines(dag_run_id, "check_form"))
+
+
+def test_marking_a_task_failed_in_the_page_ends_its_process_and_the_run(system: System) -> None:
+    dag_run_id = system.start(cycles=1000)
+    system.wait_for_line(dag_run_id, "train_fpn", "cycle 1 of 1000")
+    of_training = f"{dag_run_id}/train_fpn"
+    assert len(processes_with(of_training)) == 1
+    path = f"dags/{DAG_ID}/dagRuns/{dag_run_id.replace('+', '%2B')}/taskInstances/train_fpn/0"
+    system.api.call("PATCH", path, {"new_state": "failed"})
+    assert system.finish(dag_run_id) == "failed"
+    system.wait_until(lambda: processes_with(of_training) == [], dag_run_id)
+    assert system.mlflow_run(dag_run_id).info.status == "FAILED"
+
+
+def test_a_run_goes_on_when_mlflow_was_away_at_its_start_and_in_its_middle(system: System) -> None:
+    kill_mlflow(system)
+    dag_run_id = system.start(cycles=2)
+    system.wait_until(lambda: system.states(dag_run_id)["open_run"] == "up_for_retry", dag_run_id)
+    local_servers.up(system.home)
+    system.wait_for_line(dag_run_id, "train_fpn", "cycle 1 of 2: loss")
+    kill_mlflow(system)
+    system.wait_for_line(dag_run_id, "train_fpn", "cycle 2 of 2: loss")
+    local_servers.up(system.home)
+    assert system.finish(dag_run_id) == "success"
+    run = system.mlflow_run(dag_run_id)
+    assert run.info.status == "FINISHED"
+    losses = system.mlflow.get_metric_history(run.info.run_id, "both/loss")
+    assert [point.step for point in losses] == [1, 2]
+
+
+def kill_mlflow(system: System) -> None:
+    servers = system.home.read_servers()
+    assert servers is not None
+    os.killpg(servers.processes["mlflow"].pid, signal.SIGKILL)
+
+
+def test_a_training_goes_on_when_all_servers_were_stopped_in_its_middle(system: System) -> None:
+    dag_run_id = system.start(cycles=3)
+    system.wait_for_line(dag_run_id, "train_fpn", "cycle 1 of 3: loss")
+    started = running_servers(system.home)
+    local_servers.down(system.home)
+    assert [process for process in started if lives(process)] == []
+    local_servers.up(system.home, port_of(system.servers.airflow_url), port_of(system.servers.mlflow_url))
+    assert system.finish(dag_run_id) == "success"
+    lines = system.log_lines(dag_run_id, "train_fpn")
+    assert any("going on after cycle 1 " in line for line in lines)
+    [instance] = [i for i in system.api.task_instances(DAG_ID, dag_run_id) if i["task_id"] == "train_fpn"]
+    assert instance["try_number"] == 2
+
+
+def port_of(url: str) -> int:
+    return int(url.rsplit(":", 1)[1])
+
+
+def test_a_second_start_says_that_all_runs_and_starts_nothing(
+    system: System, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = system.home.read_servers()
+    assert local_servers.up(system.home) == before
+    assert capsys.readouterr().out == "Already up.\n"
+    assert local_servers.status(system.home)
