@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.sdk import DAG, TaskGroup, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
+
 from nucleus_dags.form import PRESETS, train_models_form
 from nucleus_dags.launchers import launch
 from nucleus_dags.plan import FormError, refuse_unknown_fields, settings_of_tasks

@@ -37,6 +37,7 @@ DONE, FAILED, BAD_INPUT, NOTHING_TO_DO = 0, 1, 2, 99
 LIBRARIES = (
     "h5py",
     "imgaug",
+    "matplotlib",
     "mlflow",
     "numpy",
     "opencv-python-headless",
@@ -107,7 +108,8 @@ class Result(pydantic.BaseModel):
     params: dict[str, Any]
     outputs: dict[str, str]
     """Paths relative to the store."""
-    metrics: dict[str, float]
+    metrics: dict[str, pydantic.FiniteFloat]
+    """JSON has no word for NaN: what can't be measured is left out."""
     counts: dict[str, int]
     libraries: dict[str, str]
     seconds: float

@@ -58,7 +58,9 @@ def run(params: Params, workspace: Workspace) -> Outcome:
         failed = f"{len(problems)} of {len(plate.fovs)} fields failed, the others are done"
         raise InputError(f"{failed}: {'; '.join(problems)}")
     nuclei = _collect(plate, workspace)
-    metrics = {"predict_seconds": round(predict_seconds, 3), "area_mean_px": float(nuclei["area_px"].mean())}
+    metrics = {"predict_seconds": round(predict_seconds, 3)}
+    if len(nuclei):
+        metrics["area_mean_px"] = float(nuclei["area_px"].mean())
     return Outcome({"segmentation": "."}, metrics, {"fovs": len(plate.fovs), "nuclei": len(nuclei)})
 
 

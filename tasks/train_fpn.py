@@ -34,7 +34,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "decoder_filters": 64,
         "initialisation": "random",
         "precision": "bfloat16",
-        "cycles": 8,
+        "cycles": 4,
         "warmup_cycles": 0,
         "batch_size": 8,
         "learning_rate": 2e-3,

@@ -9,7 +9,7 @@ from airflow.sdk import Param
 from nucleus_dags.catalogue import ENCODERS
 
 PRESETS: dict[str, dict[str, object]] = {
-    "laptop": {"rois": 4000, "augmentation": "Gentle"},
+    "laptop": {"rois": 5400, "augmentation": "Gentle"},
     "paper": {"rois": 35_000, "augmentation": "Full"},
 }
 """What a preset means for `augment`; `train_fpn` has its own part of it."""

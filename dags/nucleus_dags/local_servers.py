@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from nucleus_dags.airflow_api import AirflowApi, AirflowApiError, without_proxy
 from nucleus_dags.catalogue import TRAINING_POOL

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
 from nucleus_dags import launchers
 from nucleus_dags.catalogue import CATALOGUE, CatalogueEntry
 from nucleus_dags.launchers import LocalProcessOperator, launch, read_receipt

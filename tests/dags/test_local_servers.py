@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
+
 from nucleus_dags import demo, local_servers
 from nucleus_dags.local_servers import Home, Server, Servers, ServersError
 

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from nucleus_dags.form import PRESETS, train_models_form
 from nucleus_dags.plan import FormError, refuse_unknown_fields, settings_of_tasks
 

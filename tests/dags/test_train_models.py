@@ -7,10 +7,10 @@ from typing import Any, get_args
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import ParamValidationError
+
 from nucleus_dags.catalogue import CATALOGUE, ENCODERS
 from nucleus_dags.form import AUGMENTATIONS, PRESETS, train_models_form
 from nucleus_dags.summary import f1_table
-
 from tasks.nuclei.augmentation import AugmentationName
 from tasks.train_fpn import Params as TrainFpnParams
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 from mlflow import MlflowClient
+
 from nucleus_dags import demo, local_servers
 from nucleus_dags.airflow_api import AirflowApi, AirflowApiError
 from nucleus_dags.local_servers import Home, Servers

@@ -87,6 +87,7 @@ class Training:
 
     def __init__(self, network: Trainable, rois: RoiSource, settings: TrainingSettings, checkpoint_dir: Path) -> None:
         self._network, self._rois, self._settings = network, rois, settings
+        self._evaluate = tf.function(lambda batch: network.loss(batch, training=False), reduce_retracing=True)
         self._optimiser = _optimiser(settings)
         self._optimiser.build(network.model.trainable_variables)
         checkpoint = tf.train.Checkpoint(model=network.model, optimizer=self._optimiser)
@@ -151,9 +152,8 @@ class Training:
     def _validate(self, number: int) -> float:
         """Mean loss over the validation ROIs in inference mode."""
         total = 0.0
-        evaluate = tf.function(lambda batch: self._network.loss(batch, training=False), reduce_retracing=True)
         for batch, size in self._batches(self._rois.validation_rows):
-            total += float(evaluate(batch)) * size
+            total += float(self._evaluate(batch)) * size
         return _finite(total / len(self._rois.validation_rows), number)
 
     def _step_function(self, warmup: bool) -> Callable[[Any], Any]:
