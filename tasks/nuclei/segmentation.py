@@ -36,7 +36,7 @@ class SegmentationSettings(pydantic.BaseModel):
     marker_threshold: float = pydantic.Field(0.6, gt=0, lt=1)
     """Pixels whose distance map is over this are markers, where the watershed starts. Lower: fewer
     missed nuclei. Higher: fewer merged ones."""
-    foreground_threshold: float = pydantic.Field(0.1, gt=0, lt=1)
+    foreground_threshold: float = pydantic.Field(0.09, gt=0, lt=1)
     """Pixels whose distance map and a quarter of the blurred border add up to more than this belong to a
     nucleus. Lower: larger nuclei."""
     min_area_px: int = pydantic.Field(20, ge=0)
