@@ -28,7 +28,7 @@ MADE_PLATES = (
     {"name": "demo-test", "role": "test", "fovs": 2, "random_seed": 2},
 )
 MADE_PLATE = {"cell_line": "MCF10A", "height_px": 768, "width_px": 768}
-MADE_PLATES_FORM = {"rois": 320, "cycles": 4, "zoom": 0.5, "experiment": "demo"}
+MADE_PLATES_FORM = {"rois": 320, "cycles": 3, "zoom": 0.5, "experiment": "demo"}
 """Fits two cores and a few minutes; the rest is the preset's."""
 SHOWN_STATES = {
     "running": "runs",
