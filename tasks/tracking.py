@@ -27,6 +27,7 @@ import mlflow.pyfunc
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.utils.time import get_current_time_millis
 
 from tasks.contract import ServiceError
@@ -35,6 +36,8 @@ log = logging.getLogger("nucleus")
 
 DAG_RUN_TAG = "dag_run_id"
 REGISTERED_MODEL = "nucleus-segmenter"
+# Without it the page takes the runs for evaluations of language models.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 _POINTS_PER_CALL = 1000
 _MAX_PARAM_LENGTH = 6000
 
@@ -56,7 +59,7 @@ def open_run(experiment: str, dag_run_id: str, run_name: str) -> str:
     with _failures_named():
         client = MlflowClient()
         found = client.get_experiment_by_name(experiment)
-        experiment_id = found.experiment_id if found else client.create_experiment(experiment)
+        experiment_id = found.experiment_id if found else client.create_experiment(experiment, tags=EXPERIMENT_TAGS)
         runs = client.search_runs([experiment_id], f"tags.{DAG_RUN_TAG} = '{dag_run_id}'", max_results=1)
         if runs:
             client.update_run(runs[0].info.run_id, status="RUNNING")
@@ -146,8 +149,6 @@ class Run:
         if not self.id:
             yield
             return
-        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
         monitor = SystemMetricsMonitor(self.id, node_id=node, resume_logging=True)
         monitor.start()
         try:

@@ -9,7 +9,6 @@ import time
 import urllib.request
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pytest
 from mlflow import MlflowClient
@@ -43,7 +42,6 @@ def tracked(tmp_path, monkeypatch) -> Path:
     """A store with a network and an open MLflow run, in SQLite."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.chdir(tmp_path)
-    mlflow.set_tracking_uri("")
     make_network(tmp_path / "network")
     opened = execute(open_run.TASK, open_run.Params(experiment="e", dag_run_id="d", run_name="r"), tmp_path)
     assert opened.mlflow_run_id
