@@ -35,10 +35,6 @@ class Params(SegmentationSettings, TaskParams):
     networks: list[str] = pydantic.Field(min_length=1, max_length=2)
     """Trained networks, outputs of `train_fpn`: one for both targets, or one for each."""
 
-    @property
-    def settings(self) -> SegmentationSettings:
-        return SegmentationSettings(**self.model_dump(include=set(SegmentationSettings.model_fields)))
-
 
 def run(params: Params, workspace: Workspace) -> Outcome:
     from tasks.nuclei.models.fpn2_ws import load_fpn2_ws, save_fpn2_ws

@@ -39,10 +39,6 @@ class Params(SegmentationSettings, TaskParams):
     plate: str
     """Frozen plate: output of `ingest`."""
 
-    @property
-    def settings(self) -> SegmentationSettings:
-        return SegmentationSettings(**self.model_dump(include=set(SegmentationSettings.model_fields)))
-
 
 def run(params: Params, workspace: Workspace) -> Outcome:
     from tasks.nuclei.models.fpn import load_fpn

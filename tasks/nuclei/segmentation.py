@@ -52,6 +52,11 @@ class SegmentationSettings(pydantic.BaseModel):
     halo_px: int = pydantic.Field(64, ge=0, multiple_of=32)
     """Margin of a tile that is predicted and thrown away."""
 
+    @property
+    def settings(self) -> SegmentationSettings:
+        """These alone, of params that add fields to them."""
+        return SegmentationSettings(**self.model_dump(include=set(SegmentationSettings.model_fields)))
+
     @pydantic.model_validator(mode="after")
     def _tiles_hold_more_than_halo(self) -> SegmentationSettings:
         if self.max_tile_px <= 2 * self.halo_px:
