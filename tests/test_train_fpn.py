@@ -38,6 +38,15 @@ def store(tmp_path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def never_stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the training that the stopped ones are compared with."""
+    store = tmp_path_factory.mktemp("never_stopped")
+    make_roi_file(store / "rois.h5")
+    assert finish(store, TINY)[0] == DONE
+    return store
+
+
 def start(store: Path, params: dict) -> subprocess.Popen:
     command = [sys.executable, "-m", "tasks.train_fpn", "--params", json.dumps(params), "--store", str(store)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")}
@@ -48,7 +57,7 @@ def start(store: Path, params: dict) -> subprocess.Popen:
 
 def finish(store: Path, params: dict) -> tuple[int, str]:
     process = start(store, params)
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=600)
     return process.returncode, output
 
 
@@ -96,13 +105,8 @@ def test_no_encoder_is_offered_that_the_package_lacks_and_none_is_left_out():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop_signal", [signal.SIGKILL, signal.SIGTERM])
-def test_a_training_stopped_in_mid_cycle_goes_on_and_ends_with_the_same_weights(tmp_path, stop_signal):
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    for store in (whole, broken):
-        store.mkdir()
-        make_roi_file(store / "rois.h5")
-    assert finish(whole, TINY)[0] == DONE
-    process = start(broken, TINY)
+def test_a_training_stopped_in_mid_cycle_goes_on_and_ends_with_the_same_weights(never_stopped, store, stop_signal):
+    process = start(store, TINY)
     assert process.stdout is not None
     for line in process.stdout:
         if "cycle 1 of 3: loss" in line:
@@ -110,12 +114,12 @@ def test_a_training_stopped_in_mid_cycle_goes_on_and_ends_with_the_same_weights(
     time.sleep(0.1)
     process.send_signal(stop_signal)
     assert process.wait(60) == -stop_signal
-    assert not list(broken.glob("train_fpn/*/result.json"))
-    status, output = finish(broken, TINY)
+    assert not list(store.glob("train_fpn/*/result.json"))
+    status, output = finish(store, TINY)
     assert status == DONE
     assert "going on after cycle" in output
     assert "cycle 1 of 3: loss" not in output
-    for expected, got in zip(weights_of(whole), weights_of(broken), strict=True):
+    for expected, got in zip(weights_of(never_stopped), weights_of(store), strict=True):
         np.testing.assert_array_equal(expected, got)
 
 
