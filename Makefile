@@ -25,8 +25,8 @@ down: install ## stop them; a training goes on at its last cycle when they start
 status: install ## say what runs and where
 	@$(RUN) nucleus_dags.local_servers status
 
-test: install ## all tests but the training on real images
-	.venv/bin/python -m pytest -n 2 --dist loadfile -m "not benchmark_dsb2018"
+test: install ## all tests but the benchmarks
+	.venv/bin/python -m pytest -n 2 --dist loadfile --ignore tests/benchmarks
 
 lint: install ## ruff and mypy
 	.venv/bin/ruff check .
