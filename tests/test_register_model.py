@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +56,9 @@ def params() -> register_model.Params:
 
 
 def environment_elsewhere() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MLFLOW_RUN_ID")}
+    """This process's, without the repository and with the environment's programs: MLflow starts uvicorn by name."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MLFLOW_RUN_ID")}
+    return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"}
 
 
 @pytest.mark.slow
@@ -94,7 +98,8 @@ def test_the_model_is_served_over_http(tracked, image):
     try:
         labels = _post(f"http://127.0.0.1:{port}", {"inputs": image.tolist()}, server)
     finally:
-        os.killpg(server.pid, 15)
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
     expected = Fpn2Ws([load_fpn(tracked / "network")], SegmentationSettings(**LOOSE)).segment(image)
     assert np.array_equal(labels, expected)
