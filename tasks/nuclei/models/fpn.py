@@ -92,10 +92,16 @@ def load_fpn(folder: Path) -> Fpn:
 def imagenet_weights(encoder: str, weights_dir: Path | None) -> Path:
     """Find the ImageNet weights of an encoder in `weights_dir`, or have the package download them."""
     with _weights_looked_up_in(weights_dir) as found:
-        segmentation_models.Backbones.get_backbone(
-            encoder, input_shape=(None, None, 3), include_top=False, weights="imagenet"
-        )
+        build_encoder(encoder, "imagenet")
     return found[0]
+
+
+def build_encoder(encoder: str, weights: str | None) -> Any:
+    """Build an encoder of the package by itself, as a Keras model."""
+    parts = {name: getattr(tf.keras, name) for name in ("backend", "layers", "models", "utils")}
+    return segmentation_models.Backbones.get_backbone(
+        encoder, input_shape=(None, None, 3), include_top=False, weights=weights, **parts
+    )
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.models.fpn import Architecture, Fpn, imagenet_weights, load_fpn
+from tasks.nuclei.models.fpn import Architecture, Fpn, build_encoder, imagenet_weights, load_fpn
 from tasks.nuclei.targets import TARGETS
 
 SMALL = Architecture("mobilenetv2", TARGETS, decoder_filters=8)
@@ -66,11 +66,7 @@ def test_the_encoder_is_told_from_the_decoder(network):
 
 
 def test_imagenet_weights_are_taken_from_the_folder(network, tmp_path):
-    import segmentation_models
-
-    encoder = segmentation_models.Backbones.get_backbone(
-        "resnet18", input_shape=(None, None, 3), include_top=False, weights=None
-    )
+    encoder = build_encoder("resnet18", None)
     file = tmp_path / "resnet18_imagenet_1000_no_top.h5"
     encoder.save_weights(file)
     path = imagenet_weights("resnet18", tmp_path)
