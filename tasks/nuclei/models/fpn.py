@@ -27,7 +27,6 @@ Precision = Literal["float32", "bfloat16"]
 # The encoders' own 0.99 and 0.999 lag behind in short trainings: with a good training loss, a network
 # in inference mode then finds not one nucleus.
 BATCH_NORM_MOMENTUM = 0.9
-MULTIPLE_OF_PX = 32
 
 
 @dataclass(frozen=True)
