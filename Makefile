@@ -55,7 +55,7 @@ install: .venv/installed ## make the environment .venv; PYTHON=<a Python 3.11 to
 	echo "Installing into .venv with $$($$python --version) ..."; \
 	if command -v uv >/dev/null 2>&1; then \
 	  [ -x .venv/bin/python ] || uv venv --quiet --python "$$python" .venv || exit 1; \
-	  uv pip sync --quiet --python .venv --require-hashes requirements.lock || exit 1; \
+	  uv pip sync --quiet --compile-bytecode --python .venv --require-hashes requirements.lock || exit 1; \
 	else \
 	  [ -x .venv/bin/pip ] || $$python -m venv .venv || exit 1; \
 	  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock || exit 1; \

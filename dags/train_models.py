@@ -23,8 +23,9 @@ Trains a model that finds nuclei in microscope images, and says how well it does
 **Start:** the button *Trigger*, above right. Every field of the form may stay as it is.
 
 **What happens:** `ingest` checks and freezes the plates. `augment` cuts training crops and changes them.
-`train_fpn` trains. `segment` finds the nuclei of the test plates. `score` compares them with the labels,
-`report` draws the curves and the errors, `register_model` puts the model into MLflow.
+`train_fpn` trains. `calibrate` chooses the thresholds on fields kept back from training. `segment` finds the nuclei
+of the test plates. `score` compares them with the labels, `report` draws the curves and the errors, `register_model`
+puts the model into MLflow.
 
 **Result:** the F1 scores are in the note of the run and in the log of `summary`. Everything else is in MLflow:
 *MLflow run* on the page of a task leads there. F1 at IoU 0.7 says how many nuclei were found, at 0.9 how exact
@@ -50,6 +51,13 @@ def check_form() -> dict[str, Any]:
 def items(chosen: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Hand on a list: Airflow maps only over what a task returns as a whole."""
     return chosen
+
+
+@task
+def thresholds(chosen: dict[str, Any], calibrated: dict[str, Any]) -> dict[str, Any]:
+    """Give the settings of the segmentation: those of the form, and for the empty fields the calibrated ones."""
+    names = ("marker_threshold", "foreground_threshold")
+    return {name: calibrated["metrics"][name] for name in names} | chosen
 
 
 @task
@@ -102,12 +110,17 @@ with DAG(
         map_index_template="{{ task.each['target'] }}",
     )
     networks = {"networks": train_fpn.output["network"]}
-    register_model = launch(
-        "register_model", settings=settings["segmentation"], inputs=networks, mlflow_run_id=mlflow_run_id
+    calibrate = launch(
+        "calibrate",
+        settings=settings["calibrate"],
+        inputs={**networks, "rois": augment.output["rois"], "plates": train_plates.output["plate"]},
+        mlflow_run_id=mlflow_run_id,
     )
+    segmentation: Any = thresholds(settings["segmentation"], calibrate.output)
+    register_model = launch("register_model", settings=segmentation, inputs=networks, mlflow_run_id=mlflow_run_id)
     segment = launch(
         "segment",
-        settings=settings["segmentation"],
+        settings=segmentation,
         inputs=networks,
         each=test_plates.output.map(lambda ingested: {"plate": ingested["outputs"]["plate"]}),
         mlflow_run_id=mlflow_run_id,

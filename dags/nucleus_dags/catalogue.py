@@ -37,6 +37,7 @@ CATALOGUE = {
     "ingest": CatalogueEntry("tasks.ingest", cpu=1, memory_gib=4),
     "augment": CatalogueEntry("tasks.augment", cpu=8, memory_gib=8),
     "train_fpn": CatalogueEntry("tasks.train_fpn", "gpu", cpu=4, memory_gib=16, gpu=1, pool=TRAINING_POOL),
+    "calibrate": CatalogueEntry("tasks.calibrate", cpu=4, memory_gib=8),
     "register_model": CatalogueEntry("tasks.register_model", memory_gib=4),
     "segment": CatalogueEntry("tasks.segment", cpu=4, memory_gib=8),
     "score": CatalogueEntry("tasks.score", cpu=2, memory_gib=8),

@@ -41,7 +41,8 @@ def settings_of_tasks(
         "augment": augment | seed,
         "train_fpn": training | seed,
         "targets": [{"target": target} for target in TARGETS[form["networks"]]],
-        "segmentation": _filled(form, "marker_threshold"),
+        "calibrate": _filled(form, "test_time_augmentation"),
+        "segmentation": _filled(form, "marker_threshold", "foreground_threshold", "test_time_augmentation"),
         "score": seed,
     }
 

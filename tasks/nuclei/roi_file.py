@@ -55,6 +55,17 @@ class RoiBlock:
     rows: NDArray[np.void]
 
 
+@dataclass(frozen=True)
+class RoiSource:
+    """A field, or a region of it, that ROIs were cut from."""
+
+    plate: str
+    cell_line: str
+    fov: str
+    region: tuple[int, int, int, int]
+    """y0, x0, y1, x1 in px."""
+
+
 class RoiWriter:
     """Writes a ROI file block by block; a context manager."""
 
@@ -99,6 +110,15 @@ class RoiReader:
         is_validation = self._file["rois"]["is_validation"]
         self.training_rows = np.flatnonzero(~is_validation)
         self.validation_rows = np.flatnonzero(is_validation)
+
+    def validation_sources(self) -> list[RoiSource]:
+        """Fields or regions with ROIs for validation, in the file's order."""
+        table = self._file["rois"]
+        sources = self._file["sources"][np.unique(table["source"][table["is_validation"]])]
+        return [
+            RoiSource(plate.decode(), cell_line.decode(), fov.decode(), (y0, x0, y1, x1))
+            for plate, cell_line, fov, y0, x0, y1, x1 in sources.tolist()
+        ]
 
     def image(self, row: int) -> NDArray[np.uint8]:
         """One ROI image, (y, x) uint8."""

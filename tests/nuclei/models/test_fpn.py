@@ -82,6 +82,8 @@ def test_missing_imagenet_weights_name_the_file_the_address_and_the_folder(tmp_p
     monkeypatch.setenv("HOME", str(tmp_path))
     for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    # urllib keeps the proxies of its first call for all later ones, also those of other tests.
+    monkeypatch.setattr("urllib.request._opener", None)
     with pytest.raises(InputError, match=r"resnet18_imagenet_1000_no_top\.h5.*https://github\.com.*") as error:
         imagenet_weights("resnet18", tmp_path)
     assert str(tmp_path) in str(error.value)
