@@ -50,16 +50,15 @@ class Trial:
 
 
 def calibrate(fields: Sequence[KnownField], settings: SegmentationSettings) -> list[Trial]:
-    """Try foreground thresholds with the marker threshold of `settings`, then marker thresholds with the best one.
+    """Try marker thresholds with the foreground threshold of `settings`, then foreground thresholds with the best one.
 
-    Gives all trials, the best first. One after the other is enough: the first moves outlines, the second
-    decides which nuclei there are.
+    Gives all trials, the best first. One after the other is enough: the first decides which nuclei there
+    are, the second moves their outlines.
     """
-    trials = [_trial(fields, settings, foreground_threshold=value) for value in FOREGROUND_THRESHOLDS]
-    best = _best_first(trials)[0]
-    settings = settings.model_copy(update={"foreground_threshold": best.foreground_threshold})
-    tried = {trial.marker_threshold for trial in trials}
-    trials += [_trial(fields, settings, marker_threshold=value) for value in MARKER_THRESHOLDS if value not in tried]
+    trials = [_trial(fields, settings, marker_threshold=value) for value in MARKER_THRESHOLDS]
+    settings = settings.model_copy(update={"marker_threshold": _best_first(trials)[0].marker_threshold})
+    others = [value for value in FOREGROUND_THRESHOLDS if value != settings.foreground_threshold]
+    trials += [_trial(fields, settings, foreground_threshold=value) for value in others]
     return _best_first(trials)
 
 

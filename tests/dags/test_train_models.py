@@ -26,7 +26,17 @@ def dag() -> Any:
 
 
 def test_the_steps_of_the_work_are_the_tasks(dag: Any) -> None:
-    steps = {"open_run", "augment", "train_fpn", "register_model", "segment", "score", "report", "close_run"}
+    steps = {
+        "open_run",
+        "augment",
+        "train_fpn",
+        "calibrate",
+        "register_model",
+        "segment",
+        "score",
+        "report",
+        "close_run",
+    }
     assert steps | {"ingest_train", "ingest_test"} <= set(dag.task_ids)
 
 
@@ -94,6 +104,8 @@ WRONG_VALUES = [
     ("augmentation", "full"),
     ("marker_threshold", 0.04),
     ("marker_threshold", "0.6"),
+    ("foreground_threshold", 0),
+    ("test_time_augmentation", "yes"),
     ("random_seed", -1),
     ("random_seed", None),
     ("experiment", ""),

@@ -203,7 +203,7 @@ def test_the_same_again_computes_nothing_and_is_a_whole_run_in_mlflow(system: Sy
 
 
 def test_another_threshold_computes_only_what_depends_on_it(system: System, first_run: str) -> None:
-    dag_run_id = system.start(marker_threshold=0.3)
+    dag_run_id = system.start(marker_threshold=0.35)
     assert system.finish(dag_run_id) == "success"
     computed = {task for task, result in system.results(dag_run_id).items() if not result["reused"]}
     assert computed == {"open_run", "register_model", "segment", "score", "report", "close_run"}

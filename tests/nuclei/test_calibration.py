@@ -1,0 +1,62 @@
+"""Choosing thresholds on fields whose nuclei are known."""
+
+import numpy as np
+import pytest
+
+from tasks.nuclei.calibration import FOREGROUND_THRESHOLDS, MARKER_THRESHOLDS, KnownField, calibrate
+from tasks.nuclei.scoring import count, f1_score, score_instances
+from tasks.nuclei.segmentation import SegmentationSettings, instances_from_maps
+
+SETTINGS = SegmentationSettings()
+
+
+def field_that_needs(marker_threshold: float, foreground_threshold: float) -> KnownField:
+    """Two nuclei whose halves are parted, and whose outlines lie right, only near these thresholds.
+
+    Each nucleus's top is just above the marker threshold and a bridge between the two just below. Along the
+    outline, the outermost pixels are just above the foreground threshold and those beyond just below.
+    """
+    distance_map = np.zeros((40, 60), np.float32)
+    true_labels = np.zeros((40, 60), np.uint16)
+    distance_map[6:34, 6:54] = foreground_threshold - 0.005
+    distance_map[10:30, 10:50] = foreground_threshold + 0.005
+    distance_map[11:29, 11:49] = marker_threshold - 0.05
+    distance_map[12:28, 12:28] = distance_map[12:28, 32:48] = marker_threshold + 0.05
+    true_labels[10:30, 10:30], true_labels[10:30, 30:50] = 1, 2
+    border = np.zeros((40, 60), np.float32)
+    border[10:30, 29:31] = 1e-3
+    return KnownField(distance_map, border, true_labels)
+
+
+@pytest.mark.parametrize(("marker_threshold", "foreground_threshold"), [(0.7, 0.05), (0.5, 0.14), (0.4, 0.10)])
+def test_the_thresholds_that_give_the_true_nuclei_come_first(marker_threshold, foreground_threshold):
+    best = calibrate([field_that_needs(marker_threshold, foreground_threshold)], SETTINGS)[0]
+    assert best.marker_threshold == marker_threshold
+    assert best.foreground_threshold == foreground_threshold
+    assert best.f1_at(0.7) == 1
+
+
+def test_every_trial_says_what_the_segmentation_reaches_with_its_thresholds():
+    field = field_that_needs(0.7, 0.05)
+    trials = calibrate([field], SETTINGS)
+    assert [trial.mean_f1 for trial in trials] == sorted((trial.mean_f1 for trial in trials), reverse=True)
+    for trial in trials:
+        settings = SegmentationSettings(
+            marker_threshold=trial.marker_threshold, foreground_threshold=trial.foreground_threshold
+        )
+        found = instances_from_maps(field.distance_map, field.blurred_border, settings)
+        counts = count(score_instances(field.true_labels, found))
+        assert np.array_equal(trial.f1, f1_score(counts.tp, counts.fp, counts.fn))
+
+
+def test_every_threshold_is_tried_once():
+    trials = calibrate([field_that_needs(0.6, 0.1)], SETTINGS)
+    assert {trial.foreground_threshold for trial in trials} == set(FOREGROUND_THRESHOLDS)
+    assert {trial.marker_threshold for trial in trials} == set(MARKER_THRESHOLDS)
+    assert len(trials) == len(FOREGROUND_THRESHOLDS) + len(MARKER_THRESHOLDS) - 1
+
+
+def test_fields_count_together_by_their_nuclei():
+    many, one = field_that_needs(0.7, 0.05), field_that_needs(0.4, 0.14)
+    best = calibrate([many, many, many, one], SETTINGS)[0]
+    assert (best.marker_threshold, best.foreground_threshold) == (0.7, 0.05)
