@@ -84,7 +84,7 @@ def test_a_faulty_plate_json_is_refused_with_its_path(inbox: Path, content: str)
 def test_an_empty_field_is_not_sent_so_that_the_preset_holds(inbox: Path) -> None:
     settings = plan(inbox)
     assert settings["train_fpn"] == {"preset": "laptop", "random_seed": 0}
-    assert settings["segmentation"] == {}
+    assert settings["segmentation"] == {"test_time_augmentation": False}
 
 
 def test_a_filled_field_is_sent(inbox: Path) -> None:
@@ -97,8 +97,14 @@ def test_a_filled_field_is_sent(inbox: Path) -> None:
         "cycles": 3,
         "random_seed": 7,
     }
-    assert settings["segmentation"] == {"marker_threshold": 0.5}
+    assert settings["segmentation"] == {"marker_threshold": 0.5, "test_time_augmentation": False}
     assert settings["score"] == {"random_seed": 7}
+
+
+def test_thresholds_are_calibrated_for_the_images_as_they_will_be_segmented(inbox: Path) -> None:
+    settings = plan(inbox, test_time_augmentation=True, marker_threshold=0.5)
+    assert settings["calibrate"] == {"test_time_augmentation": True}
+    assert settings["segmentation"]["test_time_augmentation"]
 
 
 def test_the_preset_sets_the_rois_and_a_filled_field_goes_before_it(inbox: Path) -> None:
