@@ -18,12 +18,10 @@ from tasks import tracking
 from tasks.contract import Outcome, Result, Task, TaskParams, Workspace, read_result
 from tasks.nuclei import scoring
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates import Fov, Plate, open_plate, read_label_image
+from tasks.nuclei.plates import ALL_CELL_LINES, Fov, Plate, open_plate, read_label_image
 
 log = logging.getLogger("nucleus")
 
-ALL = "all"
-"""Name of the group that holds every fov."""
 REPORTED_IOU_THRESHOLDS = (0.5, 0.7, 0.9)
 """Single points of the curve that are shown by themselves; 0.7 is object level, 0.9 pixel level."""
 ERROR_IOU_THRESHOLD = 0.7
@@ -95,7 +93,7 @@ class ScoredGroup:
 
 def run(params: Params, workspace: Workspace) -> Outcome:
     segmentations = [_open_segmentation(path, workspace) for path in params.segmentations]
-    _refuse_ambiguous_names(segmentations)
+    _refuse_repeated_plates(segmentations)
     _refuse_missing_labels(segmentations)
     fovs = _score_fovs(segmentations)
     groups = _pooled(fovs, params)
@@ -126,17 +124,11 @@ def _open_segmentation(path: str, workspace: Workspace) -> Segmentation:
     return Segmentation(open_plate(workspace.input(made_by.params["plate"])), folder / "labels")
 
 
-def _refuse_ambiguous_names(segmentations: list[Segmentation]) -> None:
+def _refuse_repeated_plates(segmentations: list[Segmentation]) -> None:
     names = [segmentation.plate.info.name for segmentation in segmentations]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise InputError(f"segmentations: {', '.join(repeated)} is there more than once; give one of each plate.")
-    for segmentation in segmentations:
-        if segmentation.plate.info.cell_line == ALL:
-            raise InputError(
-                f"plate {segmentation.plate.info.name}: the cell line is called {ALL!r}, as the pooled score is; "
-                "rename it in plate.json."
-            )
 
 
 def _refuse_missing_labels(segmentations: list[Segmentation]) -> None:
@@ -197,7 +189,7 @@ def _pooled(fovs: list[ScoredFov], params: Params) -> list[ScoredGroup]:
         groups.setdefault(("cell_line", fov.cell_line), []).append(fov.counts)
     for fov in fovs:
         groups.setdefault(("plate", fov.plate), []).append(fov.counts)
-    groups[ALL, ALL] = [fov.counts for fov in fovs]
+    groups[ALL_CELL_LINES, ALL_CELL_LINES] = [fov.counts for fov in fovs]
     return [
         ScoredGroup(
             group,

@@ -11,7 +11,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from tasks.contract import Outcome, Task, TaskParams, Workspace
-from tasks.nuclei.plates import PlateInfo, write_label_image
+from tasks.nuclei.plates import PlateInfo, PlateName, write_label_image
 from tasks.nuclei.synthesis import KINDS, NucleusKind, SyntheticFov, synthesize_fov
 
 log = logging.getLogger("nucleus")
@@ -23,7 +23,7 @@ WELL_COLUMNS = 18
 
 
 class Params(TaskParams):
-    name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    name: PlateName
     """Name of the plate: letters, digits, dot, underscore and hyphen."""
     cell_line: Literal["MCF10A", "U2OS", "HCT116", "Eosinophils"]
     """Kind of nuclei."""

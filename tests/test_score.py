@@ -197,12 +197,6 @@ def test_a_plate_given_twice_is_refused(tmp_path: Path) -> None:
         score(tmp_path, segmentation, segmentation)
 
 
-def test_a_cell_line_called_all_is_refused(tmp_path: Path) -> None:
-    segmentation = add_scored_plate(tmp_path, "p1", "all", {"a": (TRUTH, PERFECT)})
-    with pytest.raises(InputError, match="plate p1: the cell line is called 'all'"):
-        score(tmp_path, segmentation)
-
-
 def test_a_folder_that_no_segmentation_made_is_refused(tmp_path: Path) -> None:
     plate = add_plate(tmp_path, "p1", "U2OS", {"a": TRUTH})
     with pytest.raises(InputError, match="ingest/p1@0123456789ab is no segmentation of a plate"):

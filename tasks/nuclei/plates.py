@@ -39,15 +39,32 @@ CV7000_NAME = re.compile(
 """Yokogawa CV7000, as in `AssayPlate_B07_T0001F002L01A01Z01C01`: well B07, site 2, z 1, channel 1."""
 
 
+ALL_CELL_LINES = "all"
+"""What scores call all cell lines together; so none may have this name."""
+
+
+def _not_all(cell_line: str) -> str:
+    if cell_line == ALL_CELL_LINES:
+        raise ValueError(f"{ALL_CELL_LINES!r} is what scores call all cell lines together; choose another name")
+    return cell_line
+
+
+PlateName = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+"""Letters, digits, dot, underscore and hyphen: it becomes the name of a folder."""
+
+CellLine = Annotated[
+    str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$", max_length=100), pydantic.AfterValidator(_not_all)
+]
+"""As `PlateName`, and spaces: it becomes part of the name of a metric."""
+
+
 class PlateInfo(pydantic.BaseModel):
     """Content of plate.json."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    name: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-    """Letters, digits, dot, underscore and hyphen: it becomes the name of a folder."""
-    cell_line: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$", max_length=100)]
-    """As `name`, and spaces: it becomes part of the name of a metric."""
+    name: PlateName
+    cell_line: CellLine
     objective: Annotated[str, pydantic.Field(min_length=1)]
     """Such as 60X."""
     binning: Literal[1, 2, 4]

@@ -119,6 +119,7 @@ def test_an_unknown_key_of_plate_json_is_refused_with_the_allowed_ones(tmp_path:
         ("name", "x@y"),
         ("cell_line", "Zürich"),
         ("cell_line", ""),
+        ("cell_line", "all"),
         ("binning", "2 x 2"),
         ("binning", 3),
         ("pixel_size_um", 0),
