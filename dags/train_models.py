@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from nucleus_dags.form import PRESETS, train_models_form
 from nucleus_dags.launchers import launch
-from nucleus_dags.plan import FormError, refuse_unknown_fields, settings_of_tasks
+from nucleus_dags.plan import FormError, refuse_unknown_fields, segmentation_settings, settings_of_tasks
 from nucleus_dags.summary import show_summary
 
 DOC = """
@@ -55,9 +55,8 @@ def items(chosen: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @task
 def thresholds(chosen: dict[str, Any], calibrated: dict[str, Any]) -> dict[str, Any]:
-    """Give the settings of the segmentation: those of the form, and for the empty fields the calibrated ones."""
-    names = ("marker_threshold", "foreground_threshold")
-    return {name: calibrated["metrics"][name] for name in names} | chosen
+    """Give the settings of the segmentation."""
+    return segmentation_settings(chosen, calibrated["metrics"])
 
 
 @task
@@ -113,7 +112,7 @@ with DAG(
     calibrate = launch(
         "calibrate",
         settings=settings["calibrate"],
-        inputs={**networks, "rois": augment.output["rois"], "plates": train_plates.output["plate"]},
+        inputs=networks,
         mlflow_run_id=mlflow_run_id,
     )
     segmentation: Any = thresholds(settings["segmentation"], calibrate.output)

@@ -14,10 +14,10 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import pydantic
@@ -29,7 +29,7 @@ from tasks.nuclei.augmentation import PRESETS, Augmentation, AugmentationName, a
 from tasks.nuclei.contact_sheet import write_contact_sheet
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates import Plate, open_plate, read_image, read_label_image, to_uint8
-from tasks.nuclei.roi_file import ROI_TABLE, SOURCE_TABLE, RoiBlock, RoiReader, RoiWriter
+from tasks.nuclei.roi_file import ROI_TABLE, RoiBlock, RoiReader, RoiSource, RoiWriter
 from tasks.nuclei.targets import blurred_border, distance_map
 
 ROIS_PER_BLOCK = 64
@@ -58,16 +58,12 @@ class Params(TaskParams):
     random_seed: int = pydantic.Field(0, ge=0, lt=2**31)
 
 
-class Source(NamedTuple):
-    """A field, or a region of it, that ROIs are cut from."""
+@dataclass(frozen=True, order=True)
+class Source(RoiSource):
+    """A field, or a region of it, that ROIs are cut from, with its files."""
 
-    plate: str
-    cell_line: str
-    fov: str
     image_path: Path
     labels_path: Path
-    region: tuple[int, int, int, int]
-    """y0, x0, y1, x1 in px."""
     is_validation: bool
 
 
@@ -88,7 +84,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     sources = split_sources(plates, params)
     blocks = list(plan_blocks(sources, augmentation.scales, params))
     path = workspace.output_dir / "rois.h5"
-    with RoiWriter(path, params.rois, params.roi_px, params.zoom, _source_table(sources)) as writer:
+    with RoiWriter(path, params.rois, params.roi_px, params.zoom, sources) as writer:
         _write_blocks(writer, blocks, augmentation, params)
     sheet = workspace.output_dir / "contact_sheet.png"
     write_contact_sheet(path, sheet, ROIS_ON_CONTACT_SHEET, params.random_seed)
@@ -112,7 +108,7 @@ def split_sources(plates: list[Plate], params: Params) -> list[Source]:
                 raise InputError(f"{fov.image_path} has no label image; training needs one for every field.")
             height, width = read_label_image(fov.labels_path).shape
             name, cell_line = plate.info.name, plate.info.cell_line
-            source = Source(name, cell_line, fov.name, fov.image_path, fov.labels_path, (0, 0, height, width), False)
+            source = Source(name, cell_line, fov.name, (0, 0, height, width), fov.image_path, fov.labels_path, False)
             by_cell_line.setdefault(cell_line, []).append(source)
     for number, cell_line in enumerate(sorted(by_cell_line)):
         fields = sorted(by_cell_line[cell_line])
@@ -129,7 +125,7 @@ def split_sources(plates: list[Plate], params: Params) -> list[Source]:
 def _split_by_field(fields: list[Source], share: float, rng: np.random.Generator) -> list[Source]:
     amount = min(max(round(share * len(fields)), 1), len(fields) - 1)
     chosen = set(rng.permutation(len(fields))[:amount].tolist())
-    return [field._replace(is_validation=i in chosen) for i, field in enumerate(fields)]
+    return [replace(field, is_validation=i in chosen) for i, field in enumerate(fields)]
 
 
 def _split_by_region(field: Source, share: float) -> list[Source]:
@@ -141,7 +137,7 @@ def _split_by_region(field: Source, share: float) -> list[Source]:
     else:
         cut = round(width * (1 - share))
         regions = (0, 0, height, cut), (0, cut, height, width)
-    return [field._replace(region=region, is_validation=i == 1) for i, region in enumerate(regions)]
+    return [replace(field, region=region, is_validation=i == 1) for i, region in enumerate(regions)]
 
 
 def plan_blocks(sources: list[Source], scales: tuple[float, ...], params: Params) -> Iterator[Block]:
@@ -218,11 +214,6 @@ def _write_blocks(writer: RoiWriter, blocks: list[Block], augmentation: Augmenta
             if time.monotonic() - reported > PROGRESS_EVERY_S or written == params.rois:
                 reported = time.monotonic()
                 log.info("%d of %d ROIs", written, params.rois)
-
-
-def _source_table(sources: list[Source]) -> NDArray[np.void]:
-    rows = [(s.plate.encode(), s.cell_line.encode(), s.fov.encode(), *s.region) for s in sources]
-    return np.array(rows, SOURCE_TABLE)
 
 
 def publish(params: Params, result: Result, store: Path) -> None:

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 import pydantic
 
 from tasks import tracking
-from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
+from tasks.contract import Outcome, Result, Task, TaskParams, Workspace, read_result
 from tasks.nuclei.calibration import KnownField, Trial, calibrate
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates import Fov, open_plate, read_image, read_label_image
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from tasks.nuclei.models.fpn2_ws import Fpn2Ws
 
 MOST_PIXELS = 64_000_000
-"""Of all fields that are looked at: twelve of 2160 x 2560 px, whose maps take half a gigabyte."""
+"""That the networks see in all: twelve fields of 2160 x 2560 px at zoom 1, whose maps take half a gigabyte."""
+PROGRESS_EVERY_S = 15.0
 SHOWN_IOU_THRESHOLDS = (0.5, 0.7, 0.9)
 
 log = logging.getLogger("nucleus")
@@ -36,11 +38,7 @@ log = logging.getLogger("nucleus")
 
 class Params(TaskParams):
     networks: list[str] = pydantic.Field(min_length=1, max_length=2)
-    """Trained networks, outputs of `train_fpn`: one for both targets, or one for each."""
-    rois: str
-    """ROI file that they were trained on, output of `augment`: it says what was kept back for validation."""
-    plates: list[str] = pydantic.Field(min_length=1)
-    """Frozen training plates that the ROIs are from: outputs of `ingest`."""
+    """Trained networks, outputs of `train_fpn`: one for both targets, or one for each, from the same ROIs."""
     test_time_augmentation: bool = False
     """As it will be in `segment`."""
 
@@ -50,28 +48,54 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     from tasks.nuclei.models.fpn2_ws import Fpn2Ws
 
     settings = SegmentationSettings(test_time_augmentation=params.test_time_augmentation)
+    trained_on = _trained_on(params, workspace)
     model = Fpn2Ws([load_fpn(workspace.input(path)) for path in params.networks], settings)
-    sources = RoiReader(workspace.input(params.rois)).validation_sources()
-    fovs = _fovs_by_name(params, workspace)
-    fields = list(_known_fields(_in_turns(sources), fovs, model))
-    trials = calibrate(fields, settings)
+    fields = list(_known_fields(_in_turns(trained_on.sources), trained_on, model))
+    true_nuclei = any(field.true_labels.any() for field in fields)
+    trials = calibrate(fields, settings) if true_nuclei else []
     _table(trials).to_csv(workspace.output_dir / "calibration.csv", index=False)
+    outputs, counts = {"calibration": "calibration.csv"}, {"fovs": len(fields)}
+    if not trials or trials[0].mean_f1 == 0:
+        reason = "the networks find none of the nuclei there" if trials else "there are no nuclei to find"
+        log.warning("no thresholds can be chosen on %d validation fields: %s; the defaults stay", len(fields), reason)
+        return Outcome(outputs, _thresholds(settings), counts)
     best = trials[0]
-    if best.mean_f1 == 0:
-        log.warning("the networks find no nucleus of the validation fields; the thresholds stay as they are")
-        best = Trial(settings.marker_threshold, settings.foreground_threshold, best.f1)
     log.info(
         "marker threshold %g, foreground threshold %g: F1 %.3f at 0.7 and %.3f at 0.9 on %d validation fields",
         *(best.marker_threshold, best.foreground_threshold, best.f1_at(0.7), best.f1_at(0.9), len(fields)),
     )
-    metrics = {"marker_threshold": best.marker_threshold, "foreground_threshold": best.foreground_threshold}
-    metrics |= {f"validation_f1_at_{t}": best.f1_at(t) for t in SHOWN_IOU_THRESHOLDS}
-    return Outcome({"calibration": "calibration.csv"}, metrics, {"fields": len(fields)})
+    scores = {f"validation_f1_at_{t}": best.f1_at(t) for t in SHOWN_IOU_THRESHOLDS}
+    return Outcome(outputs, _thresholds(best) | scores, counts)
 
 
-def _fovs_by_name(params: Params, workspace: Workspace) -> dict[tuple[str, str], Fov]:
-    plates = [open_plate(workspace.input(path)) for path in params.plates]
-    return {(plate.info.name, fov.name): fov for plate in plates for fov in plate.fovs}
+def _thresholds(chosen: Trial | SegmentationSettings) -> dict[str, float]:
+    return {
+        "marker_threshold": chosen.marker_threshold,
+        "foreground_threshold": chosen.foreground_threshold,
+    }
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """What the networks' ROIs were cut from."""
+
+    zoom: float
+    sources: list[RoiSource]
+    """Those kept back for validation."""
+    fovs: dict[tuple[str, str], Fov]
+    """By the names of plate and field."""
+
+
+def _trained_on(params: Params, workspace: Workspace) -> TrainedOn:
+    """Follow the stored results from the networks to their ROIs and from there to the plates."""
+    paths = {read_result(workspace.input(path)).params["rois"] for path in params.networks}
+    if len(paths) > 1:
+        raise InputError(f"The networks were trained on different ROIs: {', '.join(sorted(paths))}; train both on one.")
+    path = workspace.input(paths.pop())
+    reader = RoiReader(path)
+    plates = [open_plate(workspace.input(plate)) for plate in read_result(path.parent).params["plates"]]
+    fovs = {(plate.info.name, fov.name): fov for plate in plates for fov in plate.fovs}
+    return TrainedOn(reader.zoom, reader.validation_sources(), fovs)
 
 
 def _in_turns(sources: list[RoiSource]) -> Iterator[RoiSource]:
@@ -82,34 +106,33 @@ def _in_turns(sources: list[RoiSource]) -> Iterator[RoiSource]:
         yield from (source for source in turn if source is not None)
 
 
-def _known_fields(
-    sources: Iterator[RoiSource], fovs: dict[tuple[str, str], Fov], model: Fpn2Ws
-) -> Iterator[KnownField]:
+def _known_fields(sources: Iterator[RoiSource], trained_on: TrainedOn, model: Fpn2Ws) -> Iterator[KnownField]:
     """Predict fields or regions until they have more pixels than the limit."""
-    pixels = 0
-    for source in sources:
+    pixels, reported = 0.0, time.monotonic()
+    for number, source in enumerate(sources, start=1):
         if pixels > MOST_PIXELS:
             return
         y0, x0, y1, x1 = source.region
-        pixels += (y1 - y0) * (x1 - x0)
-        fov = fovs.get((source.plate, source.fov))
-        if fov is None or fov.labels_path is None:
-            raise InputError(f"{source.plate} has no field {source.fov} with labels; give the plates of the ROI file.")
-        region = np.s_[y0:y1, x0:x1]
-        maps = model.predict_maps(read_image(fov.image_path))
-        yield KnownField(maps[0][region], maps[1][region], read_label_image(fov.labels_path)[region])
+        pixels += (y1 - y0) * (x1 - x0) * trained_on.zoom**2
+        fov = trained_on.fovs[source.plate, source.fov]
+        assert fov.labels_path is not None
+        # Copies, because a part of an array keeps the whole of it in memory.
+        distance_map, blurred_border = (
+            part[y0:y1, x0:x1].copy() for part in model.predict_maps(read_image(fov.image_path))
+        )
+        yield KnownField(distance_map, blurred_border, read_label_image(fov.labels_path)[y0:y1, x0:x1].copy())
+        if time.monotonic() - reported > PROGRESS_EVERY_S:
+            reported = time.monotonic()
+            log.info("%d of %d validation fields, or fewer if they are large", number, len(trained_on.sources))
 
 
 def _table(trials: list[Trial]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "marker_threshold": trial.marker_threshold,
-            "foreground_threshold": trial.foreground_threshold,
-            "mean_f1": trial.mean_f1,
-            **{f"f1_at_{t}": trial.f1_at(t) for t in SHOWN_IOU_THRESHOLDS},
-        }
+    columns = ("marker_threshold", "foreground_threshold", "mean_f1", *(f"f1_at_{t}" for t in SHOWN_IOU_THRESHOLDS))
+    rows = [
+        (trial.marker_threshold, trial.foreground_threshold, trial.mean_f1, *map(trial.f1_at, SHOWN_IOU_THRESHOLDS))
         for trial in trials
-    )
+    ]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def publish(params: Params, result: Result, store: Path) -> None:

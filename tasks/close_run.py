@@ -1,11 +1,12 @@
 """End the MLflow run of a DAG run as finished or failed."""
 
 import sys
+from pathlib import Path
 
 import pydantic
 
 from tasks import tracking
-from tasks.contract import Outcome, Task, TaskParams, Workspace
+from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
 
 
 class Params(TaskParams):
@@ -13,16 +14,18 @@ class Params(TaskParams):
     """Run to end, as given by `open_run`."""
     succeeded: bool
     """Whether every task before this one did its work."""
-    attempt: str = ""
-    """Tells a repeated ending of the same run from the first, so that it is done again."""
 
 
 def run(params: Params, workspace: Workspace) -> Outcome:
-    tracking.close_run(params.mlflow_run_id, params.succeeded)
     return Outcome(outputs={}, metrics={}, counts={})
 
 
-TASK = Task(name="close_run", version=1, params_type=Params, run=run)
+def publish(params: Params, result: Result, store: Path) -> None:
+    """End it, also when it was ended before and went on since."""
+    tracking.close_run(params.mlflow_run_id, params.succeeded)
+
+
+TASK = Task(name="close_run", version=1, params_type=Params, run=run, publish=publish)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

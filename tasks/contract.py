@@ -31,6 +31,7 @@ import filelock
 import pydantic
 
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.files import written_whole
 
 DONE, FAILED, BAD_INPUT, NOTHING_TO_DO = 0, 1, 2, 99
 
@@ -148,7 +149,7 @@ class Task(Generic[P]):
             params = parse_params(self.params_type, args.params)
             result = execute(self, params, args.store)
             if args.result:
-                _write_atomically(args.result, result.model_dump_json(indent=1))
+                _write_result(args.result, result)
         except NothingToDo as reason:
             log.info("%s: nothing to do: %s", self.name, reason)
             return NOTHING_TO_DO
@@ -221,7 +222,7 @@ def _compute(task: Task[P], params: P, key: str, store: Path) -> Result:
         seconds=round(time.monotonic() - started, 3),
         mlflow_run_id=outcome.mlflow_run_id,
     )
-    _write_atomically(workspace.output_dir / "result.json", result.model_dump_json(indent=1))
+    _write_result(workspace.output_dir / "result.json", result)
     workspace.output_dir.rename(store / task.name / key)
     shutil.rmtree(partial, ignore_errors=True)
     return result
@@ -270,11 +271,7 @@ def _describe(problem: Any, params_type: type[TaskParams]) -> str:
     return f"{field}: {problem['msg']}, got {problem['input']!r:.200}"
 
 
-def _write_atomically(path: Path, text: str) -> None:
+def _write_result(path: Path, result: Result) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    with written_whole(path) as beside:
+        beside.write_text(result.model_dump_json(indent=1))

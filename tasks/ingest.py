@@ -32,12 +32,14 @@ from tasks.nuclei.measure import (
     measure_instances,
 )
 from tasks.nuclei.plates import (
+    FROZEN_REPORT,
     Fov,
     Plate,
     PlateInfo,
     decode_image,
     decode_label_image,
     open_plate,
+    pair_files,
     raise_if_any,
     read_bytes,
 )
@@ -73,6 +75,9 @@ class Check:
     histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2**16, np.int64))
 
 
+VERSION = 1
+
+
 def output_key(params: Params) -> str:
     """Name of the frozen plate: `<plate name>@<first 12 hex digits of its digest>`."""
     plate = open_labelled_plate(params)
@@ -83,14 +88,14 @@ def output_key(params: Params) -> str:
 
 
 def plate_digest(info: PlateInfo, sha256: dict[str, str]) -> str:
-    """SHA-256 over the content of plate.json and the (relative path, SHA-256) of all files of images/ and labels/."""
-    text = json.dumps([info.model_dump(mode="json"), sorted(sha256.items())], sort_keys=True)
+    """SHA-256 over this task's version, the content of plate.json and the (relative path, SHA-256) of all files."""
+    text = json.dumps([VERSION, info.model_dump(mode="json"), sorted(sha256.items())], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def open_labelled_plate(params: Params) -> Plate:
     """Open the plate; InputError unless its role is the one asked for and every image has a label image."""
-    plate = open_plate(Path(params.folder))
+    plate = pair_files(Path(params.folder))
     role = plate.info.role
     if params.role not in (None, role):
         raise InputError(
@@ -125,7 +130,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
         "fovs": check.rows,
         "warnings": check.warnings,
     }
-    (workspace.output_dir / "report.json").write_text(json.dumps(report, indent=1))
+    (workspace.output_dir / FROZEN_REPORT).write_text(json.dumps(report, indent=1))
     return Outcome(outputs={"plate": "."}, metrics=metrics, counts=counts)
 
 
@@ -181,7 +186,7 @@ def check_and_copy_fov(fov: Fov, folder: Path, output_dir: Path) -> Check:
     return Check(
         sha256,
         warnings=_warnings(instances, labels_name),
-        rows=[_fov_row(fov, image, instances, histogram)],
+        rows=[_fov_row(fov, data, image, instances, histogram)],
         areas_px=instances.areas_px,
         histogram=histogram,
     )
@@ -220,9 +225,12 @@ def _log_warnings(warnings: list[dict[str, Any]]) -> None:
         log.warning("and %d more warnings in report.json", len(warnings) - MAX_LOGGED_WARNINGS)
 
 
-def _fov_row(fov: Fov, image: NDArray[Any], instances: Instances, histogram: NDArray[np.int64]) -> dict[str, Any]:
+def _fov_row(
+    fov: Fov, names: Iterable[str], image: NDArray[Any], instances: Instances, histogram: NDArray[np.int64]
+) -> dict[str, Any]:
     return {
         "fov": fov.name,
+        **dict(zip(("image", "labels"), names, strict=True)),
         "well": fov.well,
         "site": fov.site,
         "channel": fov.channel,
@@ -302,12 +310,12 @@ def _size(height_px: int, width_px: int) -> str:
 def publish(params: Params, result: Result, store: Path) -> None:
     """Log the plate as a dataset of the MLflow run, with its row of Table S1."""
     plate = open_plate(store / result.outputs["plate"])
-    report = json.loads((plate.folder / "report.json").read_text())
+    report = json.loads((plate.folder / FROZEN_REPORT).read_text())
     profile = json.dumps(report["table_s1"])
     tracking.Run().log_plate(plate.info.name, report["digest"], result.outputs["plate"], plate.info.role, profile)
 
 
-TASK = Task(name="ingest", version=1, params_type=Params, run=run, key=output_key, publish=publish)
+TASK = Task(name="ingest", version=VERSION, params_type=Params, run=run, key=output_key, publish=publish)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

@@ -158,11 +158,14 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 
 
 def publish(params: Params, result: Result, store: Path) -> None:
-    """Copy the page and its figures to MLflow and make the table of F1 the run's note."""
+    """Copy the page, its figures and the tables to MLflow and make the table of F1 the run's note."""
     mlflow_run = tracking.Run()
     mlflow_run.log_artifact(store / result.outputs["report"], "report")
+    mlflow_run.log_artifact(store / result.outputs["summary"], "report")
     for path in sorted((store / result.outputs["figures"]).iterdir()):
         mlflow_run.log_artifact(path, "report")
+    for name in ("f1.csv", "errors.csv", "fovs.csv"):
+        mlflow_run.log_artifact(store / params.scores / name, "scores")
     mlflow_run.set_note((store / result.outputs["summary"]).read_text())
 
 

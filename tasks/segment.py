@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tasks import tracking
 from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.files import written_whole
 from tasks.nuclei.measure import nuclei_table
 from tasks.nuclei.plates import Fov, Plate, open_plate, read_image, write_label_image
 from tasks.nuclei.segmentation import SegmentationSettings, instances_from_maps
@@ -56,7 +57,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     nuclei = _collect(plate, workspace)
     metrics = {"predict_seconds": round(predict_seconds, 3)}
     if len(nuclei):
-        metrics["area_mean_px"] = float(nuclei["area_px"].mean())
+        metrics["area_mean_px"] = float(nuclei["area_px"].astype(float).mean())
     return Outcome({"segmentation": "."}, metrics, {"fovs": len(plate.fovs), "nuclei": len(nuclei)})
 
 
@@ -113,7 +114,8 @@ def _flood_and_write(
     for position, (column, value) in enumerate(where.items()):
         table.insert(position, column, value)
     write_label_image(_labels_path(workspace, fov), label_image)
-    _written_whole(_table_path(workspace, fov), lambda path: table.to_csv(path, index=False))
+    with written_whole(_table_path(workspace, fov)) as beside:
+        table.to_csv(beside, index=False)
 
 
 def _labels_path(workspace: Workspace, fov: Fov) -> Path:
@@ -128,14 +130,10 @@ def _is_done(fov: Fov, workspace: Workspace) -> bool:
     return _table_path(workspace, fov).exists() and _labels_path(workspace, fov).exists()
 
 
-def _written_whole(path: Path, write: Callable[[Path], None]) -> None:
-    beside = path.with_name(f".{path.name}")
-    write(beside)
-    beside.replace(path)
-
-
 def _collect(plate: Plate, workspace: Workspace) -> pd.DataFrame:
-    nuclei = pd.concat([pd.read_csv(_table_path(workspace, fov)) for fov in plate.fovs], ignore_index=True)
+    # As text, because a field may be called 0012.
+    tables = [pd.read_csv(_table_path(workspace, fov), dtype=str, keep_default_na=False) for fov in plate.fovs]
+    nuclei = pd.concat(tables, ignore_index=True)
     nuclei.to_csv(workspace.output_dir / "nuclei.csv", index=False)
     (workspace.checkpoint_dir / "labels").rename(workspace.output_dir / "labels")
     return nuclei

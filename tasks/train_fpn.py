@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tasks import tracking
 from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
+from tasks.nuclei.errors import InputError
 from tasks.nuclei.roi_file import RoiReader
 from tasks.nuclei.targets import TARGETS, Target
 
@@ -197,7 +198,13 @@ def build_network(params: Params, zoom: float, workspace: Workspace) -> Fpn:
         return fpn.Fpn(architecture, weights)
     network = fpn.Fpn(architecture)
     if params.initialisation != "random":
-        network.load_weights(workspace.input(params.initialisation) / "weights.h5")
+        weights = workspace.store / params.initialisation / "weights.h5"
+        if not weights.exists():
+            raise InputError(
+                f"initialisation: {params.initialisation!r} is no network of the store; "
+                'give "imagenet", "random" or an output of train_fpn.'
+            )
+        network.load_weights(weights)
     return network
 
 

@@ -1,8 +1,13 @@
-"""Airflow's folder for the tests. Airflow reads its place at the first import, so it is set before."""
+"""Airflow's folder for the tests, set before Airflow's first import, when it is read; and a disk that is soon full."""
 
 import os
 import shutil
+import subprocess
 import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 AIRFLOW_HOME = tempfile.mkdtemp(prefix="nucleus-tests-airflow-")
 os.environ["AIRFLOW_HOME"] = AIRFLOW_HOME
@@ -11,3 +16,18 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(AIRFLOW_HOME, ignore_errors=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A mounted file system of 1 MB; `tests.disks.resize` changes that."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a tmpfs needs root")
+    folder = tmp_path / "small_disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"a tmpfs can't be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

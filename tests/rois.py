@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.nuclei.roi_file import ROI_TABLE, SOURCE_TABLE, RoiBlock, RoiWriter
+from tasks.nuclei.roi_file import ROI_TABLE, RoiBlock, RoiSource, RoiWriter
 from tasks.nuclei.targets import blurred_border, distance_map
 
 
@@ -27,6 +27,6 @@ def make_roi_file(path: Path, training: int = 12, validation: int = 4, roi_px: i
         for target in (distance_map, blurred_border)
     )
     block = RoiBlock(image.astype(np.uint8), labels, distances, borders, rows)
-    with RoiWriter(path, amount, roi_px, 1.0, np.zeros(1, SOURCE_TABLE)) as writer:
+    with RoiWriter(path, amount, roi_px, 1.0, [RoiSource("plate", "U2OS", "f", (0, 0, roi_px, roi_px))]) as writer:
         writer.write(0, block)
     return path

@@ -2,20 +2,27 @@
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
 from tasks.augment import ROIS_PER_BLOCK, TASK, Params, Source, _shares, make_block, plan_blocks, split_sources
-from tasks.contract import execute
+from tasks.contract import FAILED, execute
 from tasks.nuclei.augmentation import PRESETS
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates import open_plate
 from tasks.nuclei.roi_file import RoiReader
 from tasks.nuclei.targets import distance_map
+from tests.disks import resize
 from tests.plates import make_plate
+
+REPOSITORY = Path(__file__).parents[1]
 
 
 def field(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -152,3 +159,14 @@ def test_unknown_augmentations_are_refused(store, caplog):
     arguments = json.dumps({"plates": ["one"], "augmentation": "Max"})
     assert TASK.main(["--params", arguments, "--store", str(store)]) == 2
     assert "augmentation: Input should be 'Full', 'Min_Blur'" in caplog.text
+
+
+def test_a_full_disk_ends_with_a_line_on_space(small_disk, store):
+    """In a process of its own, because HDF5 could take this one down."""
+    resize(small_disk, megabytes=2)
+    shutil.copytree(store / "many", small_disk / "many")
+    given = params(plates=["many"], rois=300).model_dump_json()
+    command = [sys.executable, "-m", "tasks.augment", "--params", given, "--store", str(small_disk)]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert ended.returncode == FAILED
+    assert f"no space left in the store {small_disk}" in ended.stdout.splitlines()[-1]

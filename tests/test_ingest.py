@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import os
 import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from tasks.ingest import TASK, Params, plate_digest, run
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates import PlateInfo, open_plate, read_label_image
 from tests import dsb2018
+from tests.disks import resize
 from tests.plates import INFO, make_plate, two_squares
 
 ROOT = Path(__file__).parents[1]
@@ -381,21 +381,6 @@ def test_the_command_exits_2_for_a_wrong_param(plate: Path, store: Path, params:
     assert message in done.stdout
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A mounted file system of 1 MB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a tmpfs needs root")
-    folder = tmp_path / "small_disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"a tmpfs can't be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
 def test_a_full_disk_exits_1_with_a_line_on_space_and_leaves_nothing_that_looks_complete(
     tmp_path: Path, small_disk: Path
 ) -> None:
@@ -410,7 +395,7 @@ def test_a_full_disk_exits_1_with_a_line_on_space_and_leaves_nothing_that_looks_
     assert "Traceback" not in done.stderr
     assert _stored_plates(small_disk) == []
 
-    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    resize(small_disk, megabytes=20)
     assert _command(plate, small_disk).returncode == 0
     (key,) = _stored_plates(small_disk)
     np.testing.assert_array_equal(read_label_image(small_disk / "ingest" / key / "labels/a.tif"), label_image)

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 
 from tasks import open_run, register_model
 from tasks.contract import execute
+from tasks.nuclei.errors import InputError
 from tasks.nuclei.models.fpn import load_fpn
 from tasks.nuclei.models.fpn2_ws import Fpn2Ws
 from tasks.nuclei.segmentation import SegmentationSettings
@@ -25,7 +26,8 @@ from tests.networks import make_network
 LOOSE = {"marker_threshold": 0.5, "foreground_threshold": 0.5, "min_area_px": 5}
 SEGMENT_ELSEWHERE = """
 import sys, numpy as np, mlflow
-assert not any("REPOSITORY" == path for path in sys.path)
+import importlib.util
+assert importlib.util.find_spec("nucleus_dags") is None
 model = mlflow.pyfunc.load_model(sys.argv[1])
 image = np.load("image.npy")
 np.save("one.npy", model.predict(image))
@@ -59,6 +61,21 @@ def environment_elsewhere() -> dict[str, str]:
     """This process's, without the repository and with the environment's programs: MLflow starts uvicorn by name."""
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MLFLOW_RUN_ID")}
     return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"}
+
+
+@pytest.mark.parametrize(
+    ("model_input", "message"),
+    [
+        ([np.zeros((50, 60, 3), np.uint8)], r"shape \(50, 60, 3\).*give grey images \(y, x\)"),
+        (np.zeros((50, 60, 3), np.uint8), "colour isn't known"),
+        (np.full((50, 60), np.nan, np.float32), "no finite numbers"),
+        (np.full((50, 60), "a"), "give grey images"),
+    ],
+)
+def test_what_is_no_grey_image_is_refused(tmp_path, model_input, message):
+    model = Fpn2Ws([load_fpn(make_network(tmp_path / "network"))], SegmentationSettings())
+    with pytest.raises(InputError, match=message):
+        model.predict(model_input)
 
 
 @pytest.mark.slow

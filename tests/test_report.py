@@ -137,7 +137,10 @@ def test_mlflow_gets_page_figures_and_the_table_as_the_runs_note_also_of_a_store
         "report/errors_p2_1.png",
         "report/f1.png",
         "report/report.html",
+        "report/summary.md",
     ]
+    tables = sorted(artifact.path for artifact in MlflowClient().list_artifacts(run_id, "scores"))
+    assert tables == ["scores/errors.csv", "scores/f1.csv", "scores/fovs.csv"]
     note = MlflowClient().get_run(run_id).data.tags["mlflow.note.content"]
     assert re.search(r"^\| HCT 116 \| 1 \| 4 \| 0\.667 \(", note, re.MULTILINE)
     assert re.search(r"^\| all \| 6 \| 24 \| 0\.727 \(", note, re.MULTILINE)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import tifffile
 
-from tasks import segment
+from tasks import ingest, segment
 from tasks.contract import BAD_INPUT, execute, read_result
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.measure import nuclei_table
@@ -29,6 +29,28 @@ def store(tmp_path):
     make_plate(tmp_path / "plate", images, {name: np.ones((90, 130), np.uint16) for name in NAMES}, role="test")
     make_network(tmp_path / "network")
     return tmp_path
+
+
+def test_names_that_look_like_numbers_stay_as_they_are(tmp_path):
+    """A field may be called 0012, a plate 007; read back as numbers they would change."""
+    image = np.random.default_rng(0).integers(100, 4000, (90, 130)).astype(np.uint16)
+    make_plate(tmp_path / "007", {"0012": image, NAMES[0]: image}, {}, role="test")
+    make_network(tmp_path / "network")
+    result = execute(segment.TASK, params(plate="007"), tmp_path)
+    lines = (tmp_path / result.outputs["segmentation"] / "nuclei.csv").read_text().splitlines()[1:]
+    assert {tuple(line.split(",")[:4]) for line in lines} == {
+        ("007", "", "", "0012"),
+        ("007", "B07", "1", NAMES[0]),
+    }
+
+
+def test_an_image_that_a_frozen_plate_lost_is_named_after_all_others_are_done(store):
+    frozen = execute(ingest.TASK, ingest.Params(folder=str(store / "plate")), store).outputs["plate"]
+    for part in ("images", "labels"):
+        (store / frozen / part / f"{NAMES[1]}.tif").unlink()
+    message = rf"1 of 3 fields failed, the others are done: .*{NAMES[1]}\.tif: does not exist"
+    with pytest.raises(InputError, match=message):
+        execute(segment.TASK, params(plate=frozen), store)
 
 
 def params(**changes) -> segment.Params:

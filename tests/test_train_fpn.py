@@ -13,10 +13,11 @@ import h5py
 import numpy as np
 import pytest
 
-from tasks.contract import BAD_INPUT, DONE, Workspace, parse_params
+from tasks.contract import BAD_INPUT, DONE, FAILED, Workspace, parse_params
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.roi_file import RoiReader
 from tasks.train_fpn import Encoder, Params, build_network
+from tests.disks import resize
 from tests.rois import make_roi_file
 
 REPOSITORY = Path(__file__).parents[1]
@@ -121,6 +122,18 @@ def test_a_training_stopped_in_mid_cycle_goes_on_and_ends_with_the_same_weights(
     assert "cycle 1 of 3: loss" not in output
     for expected, got in zip(weights_of(never_stopped), weights_of(store), strict=True):
         np.testing.assert_array_equal(expected, got)
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_a_training_with_a_line_on_space_and_it_goes_on_when_there_is_some(small_disk):
+    """The ROIs and the best weights find place, the checkpoint of the first cycle doesn't."""
+    resize(small_disk, megabytes=25)
+    make_roi_file(small_disk / "rois.h5")
+    status, output = finish(small_disk, {**TINY, "cycles": 2})
+    assert status == FAILED
+    assert f"no space left in the store {small_disk}" in output.splitlines()[-1]
+    resize(small_disk, megabytes=300)
+    assert finish(small_disk, {**TINY, "cycles": 2})[0] == DONE
 
 
 @pytest.mark.slow

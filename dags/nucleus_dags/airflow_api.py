@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any
 from urllib.parse import quote
 
 # A proxy of the environment must not stand between two programs of one machine.
+READ_RETRIES, READ_RETRY_S = 4, 2
+
 without_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -34,7 +37,20 @@ class AirflowApi:
         return request_json("GET", f"{self.address}/auth/token")["access_token"]
 
     def call(self, method: str, path: str, body: object = None) -> Any:
-        """Call `path` under /api/v2 and give its JSON answer."""
+        """Call `path` under /api/v2 and give its JSON answer.
+
+        What only reads is tried again: beside a training, a server may be too busy to answer at once.
+        """
+        for _ in range(READ_RETRIES if method == "GET" else 0):
+            try:
+                return self._call_once(method, path, body)
+            except AirflowApiError as error:
+                if error.status is not None:
+                    raise
+                time.sleep(READ_RETRY_S)
+        return self._call_once(method, path, body)
+
+    def _call_once(self, method: str, path: str, body: object) -> Any:
         return request_json(method, f"{self.address}/api/v2/{path}", body, {"Authorization": f"Bearer {self._token}"})
 
     def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-TRAINING_POOL = "training"
+TRAINING_POOL, PROCESSING_POOL = "training", "processing"
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class CatalogueEntry:
     gpu: int = 0
     pool: str = "default_pool"
     """Airflow pool that bounds how many run at once."""
+    retries: int = 2
 
     def command(self, params: dict[str, Any], store: Path, receipt: Path) -> list[str]:
         """Give the arguments after `python`, the same for a process and for a pod.
@@ -35,11 +36,12 @@ CATALOGUE = {
     "synthesize": CatalogueEntry("tasks.synthesize", memory_gib=4),
     "open_run": CatalogueEntry("tasks.open_run", memory_gib=1),
     "ingest": CatalogueEntry("tasks.ingest", cpu=1, memory_gib=4),
-    "augment": CatalogueEntry("tasks.augment", cpu=8, memory_gib=8),
-    "train_fpn": CatalogueEntry("tasks.train_fpn", "gpu", cpu=4, memory_gib=16, gpu=1, pool=TRAINING_POOL),
-    "calibrate": CatalogueEntry("tasks.calibrate", cpu=4, memory_gib=8),
+    "augment": CatalogueEntry("tasks.augment", cpu=8, memory_gib=8, pool=PROCESSING_POOL),
+    # Every stop of the servers or loss of a pod costs a retry, and a training is long. It goes on at its last cycle.
+    "train_fpn": CatalogueEntry("tasks.train_fpn", "gpu", cpu=4, memory_gib=16, gpu=1, pool=TRAINING_POOL, retries=8),
+    "calibrate": CatalogueEntry("tasks.calibrate", cpu=4, memory_gib=8, pool=PROCESSING_POOL),
     "register_model": CatalogueEntry("tasks.register_model", memory_gib=4),
-    "segment": CatalogueEntry("tasks.segment", cpu=4, memory_gib=8),
+    "segment": CatalogueEntry("tasks.segment", cpu=4, memory_gib=8, pool=PROCESSING_POOL),
     "score": CatalogueEntry("tasks.score", cpu=2, memory_gib=8),
     "report": CatalogueEntry("tasks.report", memory_gib=4),
     "close_run": CatalogueEntry("tasks.close_run", memory_gib=1),

@@ -37,7 +37,7 @@ SHOWN_STATES = {
     "up_for_retry": "failed, will be tried again",
     "skipped": "skipped",
 }
-QUIET_TASKS = {"check_form", "train_plates", "test_plates", "targets"}
+QUIET_TASKS = {"check_form", "train_plates", "test_plates", "targets", "thresholds"}
 FAILURE_LINES = 15
 PROGRESS = re.compile(r"cycle \d+")
 TIME_OF_LINE = re.compile(r"^\d\d:\d\d:\d\d ")
@@ -158,6 +158,7 @@ def run(home: Home, plates: Path | None, airflow_port: int, mlflow_port: int) ->
         form = form_for(make_plates(home)) | MADE_PLATES_FORM
     servers = local_servers.up(home, airflow_port, mlflow_port)
     api = AirflowApi(servers.airflow_url)
+    api.call("PATCH", f"dags/{DAG_ID}", {"is_paused": False})
     dag_run_id = api.trigger(DAG_ID, form)
     print(f"\nThe DAG run: {servers.airflow_url}/dags/{DAG_ID}/runs/{dag_run_id}", flush=True)
     succeeded = watch(api, dag_run_id)

@@ -1,18 +1,20 @@
 """The form of `train_models` in the Airflow page: what may be chosen, its bounds, what it means.
 
-A value that breaks the schema is refused before anything runs. An empty field isn't sent to the
-task, so that the task's own preset or default holds.
+A value that breaks the schema is refused before anything runs. For an empty field, the preset, the
+calibration or the task's own default holds.
 """
+
+from typing import Any
 
 from airflow.sdk import Param
 
 from nucleus_dags.catalogue import ENCODERS
 
-PRESETS: dict[str, dict[str, object]] = {
-    "laptop": {"rois": 5000, "augmentation": "Gentle"},
-    "paper": {"rois": 35_000, "augmentation": "Full"},
+PRESETS: dict[str, dict[str, Any]] = {
+    "laptop": {"networks": "shared", "augment": {"rois": 5000, "augmentation": "Gentle"}},
+    "paper": {"networks": "two", "augment": {"rois": 35_000, "augmentation": "Full"}},
 }
-"""What a preset means for `augment`; `train_fpn` has its own part of it."""
+"""What a preset means before `train_fpn`, which has its own part of it."""
 
 AUGMENTATIONS = ("Full", "Min_Blur", "Min_Contr", "Min_Noise", "Min_Scaling", "None", "Gentle")
 
@@ -29,19 +31,19 @@ def train_models_form() -> dict[str, Param]:
             enum=list(PRESETS),
             values_display={"laptop": "laptop: minutes on a CPU", "paper": "paper: hours on a GPU"},
             title="Preset",
-            description="Sets everything below that is left empty.",
+            description="Sets what is left empty below under Network and Training, but for the zoom.",
             section=_NETWORK,
         ),
         "networks": Param(
-            "shared",
-            type="string",
-            enum=["shared", "two"],
+            None,
+            type=["null", "string"],
+            enum=[None, "shared", "two"],
             values_display={
                 "shared": "one network with two heads: half the time",
                 "two": "two networks, one for each target: the paper's",
             },
             title="Networks",
-            description="What predicts the distance map and the blurred border of the nuclei.",
+            description="What predicts the distance map and the blurred border of the nuclei. Empty: as the preset.",
             section=_NETWORK,
         ),
         "encoder": Param(
@@ -55,9 +57,12 @@ def train_models_form() -> dict[str, Param]:
         "initialisation": Param(
             None,
             type=["null", "string"],
-            enum=[None, "imagenet", "random"],
-            title="First weights of the encoder",
-            description="Empty: as the preset. imagenet needs its weights on this machine or a network connection.",
+            pattern=r"^(imagenet|random|train_fpn/[0-9a-f]{16})$",
+            examples=["imagenet", "random"],
+            title="First weights",
+            description="Empty: as the preset. imagenet: the encoder's, needs them on this machine or a connection to "
+            "the internet. Or those of an earlier network of the same kind: its folder in the store, such as "
+            "train_fpn/0123456789abcdef.",
             section=_NETWORK,
         ),
         "rois": Param(
@@ -120,8 +125,8 @@ def train_models_form() -> dict[str, Param]:
             minimum=0.01,
             maximum=0.95,
             title="Foreground threshold",
-            description="A nucleus ends where its maps fall below this. Lower makes nuclei larger. "
-            "Empty: the best on fields kept back from training.",
+            description="A nucleus ends where its maps fall below this. Lower makes nuclei larger. Empty: the best on "
+            "fields kept back from training, with the marker threshold that is the best there.",
             section=_RUN,
         ),
         "test_time_augmentation": Param(

@@ -65,9 +65,10 @@ def launch(
         "inputs": inputs or {},
         "mlflow_run_id": mlflow_run_id,
         "pool": entry.pool,
-        "retries": 2,
+        "retries": entry.retries,
         "retry_delay": timedelta(seconds=10),
-        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(minutes=10),
+        "retry_exponential_backoff": 2.0,
         "map_index_template": map_index_template,
     }
     operator = _operator_type()

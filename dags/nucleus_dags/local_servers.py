@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 from nucleus_dags.airflow_api import AirflowApi, AirflowApiError, without_proxy
-from nucleus_dags.catalogue import TRAINING_POOL
+from nucleus_dags.catalogue import PROCESSING_POOL, TRAINING_POOL
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
@@ -41,6 +41,10 @@ STOP_ORDER = ("scheduler", "triggerer", "dag-processor", "api-server", "mlflow")
 
 class ServersError(RuntimeError):
     """A server can't be started or stopped; the message says what to do."""
+
+
+MARK = "NUCLEUS_STARTED_FOR"
+"""Variable in the environment of all that the servers start, by which `down` finds it."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,8 @@ def down(home: Home) -> None:
         if server := servers.processes.get(name):
             print(f"Stopping {name} ...", flush=True)
             _stop(name, server)
+    orphans = _started_for(home)
+    _end("what the servers started", orphans, lambda: _terminate(orphans))
     home.forget_servers()
 
 
@@ -179,6 +185,7 @@ def environment(home: Home, servers: Servers) -> dict[str, str]:
         "MLFLOW_TRACKING_URI": servers.mlflow_url,
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,
+        MARK: str(home.folder),
         "NUCLEUS_INBOX": str(home.inbox),
         "NUCLEUS_STORE": str(home.store),
     }
@@ -210,7 +217,7 @@ def _start(home: Home, servers: Servers, names: list[str]) -> None:
     start_all_of("api-server", "dag-processor")
     _wait_until("MLflow answers", lambda: _answers(f"{servers.mlflow_url}/health"), refuse_ended)
     _wait_until("Airflow answers", lambda: _answers(f"{servers.airflow_url}/api/v2/version"), refuse_ended)
-    _set_pool(api)
+    _set_pools(api)
     # Tasks that wait for the scheduler start with it, and need the other servers at once.
     start_all_of("scheduler", "triggerer")
     _wait_until("Airflow is ready", lambda: _is_healthy(api), refuse_ended)
@@ -254,14 +261,14 @@ def _migrate(home: Home, env: dict[str, str]) -> None:
         raise ServersError(f"Airflow's database can't be prepared:\n{_tail(home.log('database'))}")
 
 
-def _set_pool(api: AirflowApi) -> None:
-    """Let as many trainings run side by side as the cores can bear."""
-    pool = {"name": TRAINING_POOL, "slots": max(1, _cores() // 2), "description": "Trainings side by side"}
-    try:
-        api.call("POST", "pools", pool)
-    except AirflowApiError as error:
-        if error.status != 409:
-            raise
+def _set_pools(api: AirflowApi) -> None:
+    """Let as many trainings, and as many other large tasks, run side by side as the cores can bear."""
+    for name in (TRAINING_POOL, PROCESSING_POOL):
+        try:
+            api.call("POST", "pools", {"name": name, "slots": max(1, _cores() // 2)})
+        except AirflowApiError as error:
+            if error.status != 409:
+                raise
 
 
 def _is_healthy(api: AirflowApi) -> bool:
@@ -314,16 +321,36 @@ def _refuse_used_port(program: str, variable: str, port: int) -> None:
 
 
 def _stop(name: str, server: Server) -> None:
-    processes = _processes(server)
+    _end(name, _processes(server), lambda: os.killpg(server.pid, signal.SIGTERM))
+
+
+def _terminate(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+
+
+def _end(name: str, processes: list[psutil.Process], ask: Callable[[], None]) -> None:
+    """Ask processes to end, and kill those that don't in time."""
     if processes:
         with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGTERM)
+            ask()
     left = _wait_for_end(processes, STOP_GRACE_S)
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     if left := _wait_for_end(left, STOP_GRACE_S):
         raise ServersError(f"{name} can't be ended; processes left: {', '.join(str(p.pid) for p in left)}")
+
+
+def _started_for(home: Home) -> list[psutil.Process]:
+    """Give the living processes that the servers of this home started, also those of a server that is dead."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get(MARK) == str(home.folder) and _lives(process):
+                found.append(process)
+    return found
 
 
 def _wait_for_end(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:

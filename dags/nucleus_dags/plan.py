@@ -25,14 +25,15 @@ class InboxPlate:
 
 
 def settings_of_tasks(
-    form: Mapping[str, Any], presets: Mapping[str, Mapping[str, Any]], inbox: Path, dag_run_id: str
+    form: Mapping[str, Any], presets: Mapping[str, Any], inbox: Path, dag_run_id: str
 ) -> dict[str, Any]:
     """Give the settings of every task by name, and the items of the mapped ones."""
     plates = plates_in(inbox)
     train = choose_plates(plates, form["train_plates"] or [], "train", inbox)
     test = choose_plates(plates, form["test_plates"] or [], "test", inbox)
     seed = {"random_seed": form["random_seed"]}
-    augment = dict(presets[form["preset"]]) | _filled(form, "rois", "augmentation", "zoom")
+    preset = presets[form["preset"]]
+    augment = preset["augment"] | _filled(form, "rois", "augmentation", "zoom")
     training = _filled(form, "preset", "encoder", "initialisation", "cycles")
     return {
         "open_run": {"experiment": form["experiment"], "dag_run_id": dag_run_id, "run_name": dag_run_id},
@@ -40,11 +41,16 @@ def settings_of_tasks(
         "test_plates": [{"folder": str(plate.folder), "role": "test"} for plate in test],
         "augment": augment | seed,
         "train_fpn": training | seed,
-        "targets": [{"target": target} for target in TARGETS[form["networks"]]],
+        "targets": [{"target": target} for target in TARGETS[form["networks"] or preset["networks"]]],
         "calibrate": _filled(form, "test_time_augmentation"),
         "segmentation": _filled(form, "marker_threshold", "foreground_threshold", "test_time_augmentation"),
         "score": seed,
     }
+
+
+def segmentation_settings(chosen: Mapping[str, Any], calibrated: Mapping[str, float]) -> dict[str, Any]:
+    """Give what a person chose in the form and, where a threshold's field is empty, the calibrated one."""
+    return {name: calibrated[name] for name in ("marker_threshold", "foreground_threshold")} | dict(chosen)
 
 
 def refuse_unknown_fields(given: Iterable[str], known: Iterable[str]) -> None:
@@ -93,5 +99,5 @@ def _read_plate(path: Path) -> InboxPlate:
 
 
 def _filled(form: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """Without the empty ones, so that the task's preset or default holds."""
+    """Without the empty ones, for which the preset, the calibration or the task's default holds."""
     return {name: form[name] for name in names if form[name] is not None}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import get_current_context
@@ -27,7 +26,7 @@ def show_summary(mlflow_run_id: str, scores: Mapping[str, Any] | None, succeeded
     for line in lines:
         log.info(line)
     _set_note("\n".join(lines))
-    return {"mlflow_run_id": mlflow_run_id, "succeeded": succeeded, "attempt": datetime.now(UTC).isoformat()}
+    return {"mlflow_run_id": mlflow_run_id, "succeeded": succeeded}
 
 
 def f1_table(metrics: Mapping[str, float]) -> list[str]:

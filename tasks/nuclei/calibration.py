@@ -56,14 +56,21 @@ def calibrate(fields: Sequence[KnownField], settings: SegmentationSettings) -> l
     are, the second moves their outlines.
     """
     trials = [_trial(fields, settings, marker_threshold=value) for value in MARKER_THRESHOLDS]
-    settings = settings.model_copy(update={"marker_threshold": _best_first(trials)[0].marker_threshold})
+    marker_threshold = _best_first(trials, settings)[0].marker_threshold
     others = [value for value in FOREGROUND_THRESHOLDS if value != settings.foreground_threshold]
-    trials += [_trial(fields, settings, foreground_threshold=value) for value in others]
-    return _best_first(trials)
+    chosen = settings.model_copy(update={"marker_threshold": marker_threshold})
+    trials += [_trial(fields, chosen, foreground_threshold=value) for value in others]
+    return _best_first(trials, settings)
 
 
-def _best_first(trials: list[Trial]) -> list[Trial]:
-    return sorted(trials, key=lambda trial: trial.mean_f1, reverse=True)
+def _best_first(trials: list[Trial], settings: SegmentationSettings) -> list[Trial]:
+    """Of equal ones, the nearest to the thresholds of `settings` first."""
+
+    def rank(trial: Trial) -> tuple[float, float]:
+        moved = abs(trial.marker_threshold - settings.marker_threshold)
+        return -trial.mean_f1, moved + abs(trial.foreground_threshold - settings.foreground_threshold)
+
+    return sorted(trials, key=rank)
 
 
 def _trial(fields: Sequence[KnownField], settings: SegmentationSettings, **threshold: float) -> Trial:

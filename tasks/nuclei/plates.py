@@ -11,6 +11,7 @@ An image and its labels belong together when their names are equal up to the ext
 from __future__ import annotations
 
 import io
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,9 @@ EXTENSIONS = TIFF_EXTENSIONS + PNG_EXTENSIONS
 
 # The last chunk of every PNG, with its checksum; the decoder doesn't miss it.
 PNG_END = b"IEND\xaeB`\x82"
+
+FROZEN_REPORT = "report.json"
+"""Written by `ingest` into a plate that it freezes: what it found, and the files of every field."""
 
 IMAGE_DTYPES = (np.uint8, np.uint16)
 
@@ -102,6 +106,19 @@ class Plate:
 
 
 def open_plate(folder: Path) -> Plate:
+    """Open a plate; of a frozen one, all files that it was frozen with, so that a lost one is missed when it is read.
+
+    Raises InputError as `pair_files` does, for a plate that isn't frozen.
+    """
+    report = folder / FROZEN_REPORT
+    if not report.exists():
+        return pair_files(folder)
+    rows = json.loads(read_bytes(report))["fovs"]
+    fovs = [_fov(row["fov"], folder / row["image"], folder / row["labels"]) for row in rows]
+    return Plate(read_plate_info(folder), folder, tuple(fovs))
+
+
+def pair_files(folder: Path) -> Plate:
     """Read plate.json and pair the files of images/ and labels/ by name.
 
     Raises InputError that names what is off: plate.json missing or wrong, no image, a label image

@@ -40,7 +40,7 @@ ROI_TABLE = np.dtype(
     ]
 )
 SOURCE_TABLE = np.dtype(
-    [("plate", "S200"), ("cell_line", "S100"), ("fov", "S200"), ("y0", "i4"), ("x0", "i4"), ("y1", "i4"), ("x1", "i4")]
+    [("plate", "S100"), ("cell_line", "S100"), ("fov", "S255"), ("y0", "i4"), ("x0", "i4"), ("y1", "i4"), ("x1", "i4")]
 )
 
 
@@ -55,7 +55,7 @@ class RoiBlock:
     rows: NDArray[np.void]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class RoiSource:
     """A field, or a region of it, that ROIs were cut from."""
 
@@ -69,14 +69,16 @@ class RoiSource:
 class RoiWriter:
     """Writes a ROI file block by block; a context manager."""
 
-    def __init__(self, path: Path, amount: int, roi_px: int, zoom: float, sources: NDArray[np.void]) -> None:
-        self._file = h5py.File(path, "w", libver="latest")
+    def __init__(self, path: Path, amount: int, roi_px: int, zoom: float, sources: Sequence[RoiSource]) -> None:
+        # Without a chunk cache: on a full disk, HDF5 crashes when it empties the cache at the end.
+        self._file = h5py.File(path, "w", libver="latest", rdcc_nbytes=0)
         shape, chunks = (amount, roi_px, roi_px), (1, roi_px, roi_px)
         for name in ("image", *TARGETS):
             self._file.create_dataset(name, shape, np.uint8, chunks=chunks, compression="lzf")
         self._file.create_dataset("labels", shape, np.uint16, chunks=chunks, compression="lzf")
         self._file.create_dataset("rois", (amount,), ROI_TABLE)
-        self._file.create_dataset("sources", data=sources)
+        rows = [(s.plate.encode(), s.cell_line.encode(), s.fov.encode(), *s.region) for s in sources]
+        self._file.create_dataset("sources", data=np.array(rows, SOURCE_TABLE))
         self._file.attrs.update(layout=LAYOUT, zoom=zoom)
 
     def write(self, first_row: int, block: RoiBlock) -> None:
@@ -112,9 +114,10 @@ class RoiReader:
         self.validation_rows = np.flatnonzero(is_validation)
 
     def validation_sources(self) -> list[RoiSource]:
-        """Fields or regions with ROIs for validation, in the file's order."""
+        """Fields or regions with ROIs for validation and none for training, in the file's order."""
         table = self._file["rois"]
-        sources = self._file["sources"][np.unique(table["source"][table["is_validation"]])]
+        of_training, of_validation = (table["source"][table["is_validation"] == part] for part in (False, True))
+        sources = self._file["sources"][np.setdiff1d(of_validation, of_training)]
         return [
             RoiSource(plate.decode(), cell_line.decode(), fov.decode(), (y0, x0, y1, x1))
             for plate, cell_line, fov, y0, x0, y1, x1 in sources.tolist()

@@ -24,7 +24,8 @@ Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 MULTIPLE_OF_PX = 32
 
 # Along the outline the normalised distance is low, and the lower the larger the nucleus: 0.02 for a radius of
-# 50 px. The border adds 0.1 there at any size, and less than the threshold outside.
+# 50 px. The border adds 0.1 there at any size. It also adds something outside, so that with a threshold of 0.05
+# perfect maps make a nucleus a pixel too wide.
 BORDER_SHARE = 0.25
 
 

@@ -41,9 +41,7 @@ def test_f1_on_the_data_science_bowl_is_above_stardist_s(tmp_path: Path, capsys)
     networks = [trained.outputs["network"]]
     calibrated = execute(
         calibrate.TASK,
-        calibrate.Params(
-            networks=networks, rois=rois.outputs["rois"], plates=plates["train"], test_time_augmentation=True
-        ),
+        calibrate.Params(networks=networks, test_time_augmentation=True),
         tmp_path,
     )
     thresholds = {name: calibrated.metrics[name] for name in ("marker_threshold", "foreground_threshold")}

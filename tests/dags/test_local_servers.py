@@ -41,7 +41,11 @@ def start_family(home: Home, handler: str) -> list[int]:
     """Start a process with two children, one in a session of its own as tasks are; record it as the scheduler."""
     program = FAMILY.format(handler=handler)
     process = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", program],
+        env=local_servers.environment(home, Servers("http://127.0.0.1:1", "http://127.0.0.1:2")),
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     assert process.stdout is not None
     children = [int(pid) for pid in process.stdout.readline().split()]
@@ -70,14 +74,13 @@ def test_down_ends_a_server_and_all_that_it_started(home: Home, handler: str, mo
     assert home.read_servers() is None
 
 
-def test_down_ends_what_a_dead_server_left_in_its_group(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_down_ends_what_a_dead_server_left(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_servers, "STOP_GRACE_S", 1)
-    leader, in_group, in_own_session = start_family(home, "signal.SIG_DFL")
+    leader, *children = start_family(home, "signal.SIG_DFL")
     os.kill(leader, signal.SIGKILL)
     os.waitpid(leader, 0)
     local_servers.down(home)
-    assert living([in_group]) == []
-    os.kill(in_own_session, signal.SIGKILL)
+    assert living(children) == []
 
 
 def test_down_spares_another_process_that_got_the_pid_of_a_server(home: Home) -> None:

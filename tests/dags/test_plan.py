@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from nucleus_dags.form import PRESETS, train_models_form
-from nucleus_dags.plan import FormError, refuse_unknown_fields, settings_of_tasks
+from nucleus_dags.plan import FormError, refuse_unknown_fields, segmentation_settings, settings_of_tasks
 
 
 @pytest.fixture
@@ -116,6 +116,29 @@ def test_the_preset_sets_the_rois_and_a_filled_field_goes_before_it(inbox: Path)
 def test_two_networks_are_one_for_each_target(inbox: Path) -> None:
     assert plan(inbox, networks="shared")["targets"] == [{"target": "both"}]
     assert plan(inbox, networks="two")["targets"] == [{"target": "distance_map"}, {"target": "blurred_border"}]
+
+
+def test_the_preset_chooses_one_network_or_two(inbox: Path) -> None:
+    assert len(plan(inbox, preset="laptop")["targets"]) == 1
+    assert len(plan(inbox, preset="paper")["targets"]) == 2
+    assert len(plan(inbox, preset="paper", networks="shared")["targets"]) == 1
+
+
+CALIBRATED = {"marker_threshold": 0.5, "foreground_threshold": 0.1, "validation_f1_at_0.7": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ({}, {"marker_threshold": 0.5, "foreground_threshold": 0.1}),
+        ({"marker_threshold": 0.7}, {"marker_threshold": 0.7, "foreground_threshold": 0.1}),
+        ({"foreground_threshold": 0.2}, {"marker_threshold": 0.5, "foreground_threshold": 0.2}),
+    ],
+)
+def test_a_threshold_is_the_calibrated_one_unless_it_is_chosen(
+    chosen: dict[str, float], expected: dict[str, float]
+) -> None:
+    assert segmentation_settings(chosen, CALIBRATED) == expected
 
 
 def test_a_field_that_the_form_does_not_have_is_refused() -> None:

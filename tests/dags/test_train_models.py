@@ -53,13 +53,17 @@ def is_launched(task: Any) -> bool:
 
 def test_launched_tasks_are_tried_again_later_and_later(dag: Any) -> None:
     for task in filter(is_launched, dag.tasks):
-        assert task.retries == 2
-        assert task.retry_exponential_backoff
+        assert task.retries == (8 if task.task_id == "train_fpn" else 2)
+        assert task.retry_exponential_backoff == 2
 
 
 def test_trainings_share_a_pool(dag: Any) -> None:
     assert dag.get_task("train_fpn").pool == "training"
-    assert {task.pool for task in dag.tasks if task.task_id != "train_fpn"} == {"default_pool"}
+    assert {task.task_id for task in dag.tasks if task.pool == "training"} == {"train_fpn"}
+
+
+def test_large_tasks_that_a_run_has_many_of_share_a_pool(dag: Any) -> None:
+    assert {task.task_id for task in dag.tasks if task.pool == "processing"} == {"augment", "calibrate", "segment"}
 
 
 def test_the_end_runs_after_a_failure_and_does_not_hide_it(dag: Any) -> None:
@@ -95,6 +99,7 @@ WRONG_VALUES = [
     ("networks", "three"),
     ("encoder", "resnet35"),
     ("initialisation", "coco"),
+    ("initialisation", "train_fpn/../ingest"),
     ("rois", 99),
     ("rois", 1_000_001),
     ("rois", 100.5),

@@ -56,6 +56,14 @@ def test_every_threshold_is_tried_once():
     assert len(trials) == len(FOREGROUND_THRESHOLDS) + len(MARKER_THRESHOLDS) - 1
 
 
+def test_of_equal_thresholds_those_nearest_to_the_given_ones_come_first():
+    perfect = np.zeros((40, 60), np.float32)
+    perfect[10:30, 10:30] = 1
+    field = KnownField(perfect, np.zeros_like(perfect), perfect.astype(np.uint16))
+    best = calibrate([field], SETTINGS)[0]
+    assert (best.marker_threshold, best.foreground_threshold) == (0.6, 0.09)
+
+
 def test_fields_count_together_by_their_nuclei():
     many, one = field_that_needs(0.7, 0.05), field_that_needs(0.4, 0.14)
     best = calibrate([many, many, many, one], SETTINGS)[0]

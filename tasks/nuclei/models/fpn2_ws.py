@@ -19,6 +19,9 @@ from tasks.nuclei.models.fpn import Fpn, load_fpn
 from tasks.nuclei.segmentation import SegmentationSettings, instances_from_maps, predict_maps
 from tasks.nuclei.targets import TARGETS
 
+MOST_CHANNELS = 4
+"""An array of colour images that is taken for a list of images has sides of so many px."""
+
 
 class Fpn2Ws:
     """Networks that together predict both maps, and what turns these into label images."""
@@ -50,8 +53,8 @@ class Fpn2Ws:
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
         """MLflow's entry: one image (y, x) gives its label image, a list or (n, y, x) array gives a list."""
         if isinstance(model_input, np.ndarray) and model_input.ndim == 2:
-            return self.segment(model_input)
-        return [self.segment(np.asarray(image)) for image in model_input]
+            return self.segment(_checked(model_input))
+        return [self.segment(_checked(np.asarray(image))) for image in model_input]
 
 
 def save_fpn2_ws(network_dirs: list[Path], settings: SegmentationSettings, folder: Path) -> None:
@@ -69,6 +72,18 @@ def load_fpn2_ws(folder: Path) -> Fpn2Ws:
     """Load a folder that `save_fpn2_ws` wrote."""
     settings = SegmentationSettings(**json.loads((folder / "settings.json").read_text()))
     return Fpn2Ws([load_fpn(path) for path in sorted(folder.glob("network_*"))], settings)
+
+
+def _checked(image: NDArray[Any]) -> NDArray[Any]:
+    if image.ndim != 2 or image.dtype.kind not in "uif":
+        raise InputError(
+            f"An image has the shape {image.shape} and is {image.dtype}; give grey images (y, x), numbers."
+        )
+    if min(image.shape) <= MOST_CHANNELS:
+        raise InputError(f"An image is {image.shape} px; colour isn't known, give grey images (y, x).")
+    if not np.isfinite(image).all():
+        raise InputError("An image has pixels that are no finite numbers; mend it, else no nucleus would be found.")
+    return image
 
 
 def _load_pyfunc(path: str) -> Fpn2Ws:

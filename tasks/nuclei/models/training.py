@@ -7,6 +7,7 @@ at its last whole cycle, and on one machine ends with the weights of one that wa
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
@@ -22,6 +23,7 @@ import tf_keras as keras
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.files import written_whole
 
 OptimiserName = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["constant", "cosine"]
@@ -46,7 +48,7 @@ class Trainable(Protocol):
         """Layers that don't learn during the warm-up."""
 
 
-class RoiSource(Protocol):
+class Rois(Protocol):
     """Where the ROIs come from."""
 
     training_rows: NDArray[np.integer]
@@ -85,7 +87,7 @@ class Cycle:
 class Training:
     """One training, new or resumed from `checkpoint_dir`."""
 
-    def __init__(self, network: Trainable, rois: RoiSource, settings: TrainingSettings, checkpoint_dir: Path) -> None:
+    def __init__(self, network: Trainable, rois: Rois, settings: TrainingSettings, checkpoint_dir: Path) -> None:
         self._network, self._rois, self._settings = network, rois, settings
         self._evaluate = tf.function(lambda batch: network.loss(batch, training=False), reduce_retracing=True)
         self._optimiser = _optimiser(settings)
@@ -94,6 +96,7 @@ class Training:
         self._checkpoints = tf.train.CheckpointManager(checkpoint, checkpoint_dir, max_to_keep=1)
         self.best_weights = checkpoint_dir / "best.h5"
         self._history_file = checkpoint_dir / "history.json"
+        self._steps: dict[bool, Callable[[Any], Any]] = {}
         self.history = self._restore(checkpoint)
 
     def run(self, on_cycle: Callable[[Cycle], None]) -> list[Cycle]:
@@ -157,6 +160,16 @@ class Training:
         return _finite(total / len(self._rois.validation_rows), number)
 
     def _step_function(self, warmup: bool) -> Callable[[Any], Any]:
+        """Give the traced step, traced once.
+
+        Dropout keeps a random state inside its trace, so a network with dropout is traced anew in every cycle:
+        else a resumed training would go on with other random numbers.
+        """
+        if warmup not in self._steps or _has_dropout(self._network.model):
+            self._steps[warmup] = self._new_step_function(warmup)
+        return self._steps[warmup]
+
+    def _new_step_function(self, warmup: bool) -> Callable[[Any], Any]:
         for layer in self._network.frozen_layers():
             layer.trainable = not warmup
         variables = self._network.model.trainable_variables
@@ -193,12 +206,19 @@ class Training:
     def _save(self, cycle: Cycle) -> None:
         """Keep the best weights, then the state of this cycle; stopped in between, the cycle is done again."""
         if all(cycle.validation_loss < earlier.validation_loss for earlier in self.history):
-            beside = self.best_weights.with_name("new.h5")
-            self._network.model.save_weights(beside)
-            beside.replace(self.best_weights)
+            with written_whole(self.best_weights) as beside:
+                self._network.model.save_weights(beside)
         self.history.append(cycle)
-        self._history_file.write_text(json.dumps([asdict(done) for done in self.history]))
-        self._checkpoints.save(checkpoint_number=cycle.cycle)
+        with written_whole(self._history_file) as beside:
+            beside.write_text(json.dumps([asdict(done) for done in self.history]))
+        try:
+            self._checkpoints.save(checkpoint_number=cycle.cycle)
+        except tf.errors.ResourceExhaustedError as error:
+            raise OSError(errno.ENOSPC, f"no space for the checkpoint: {error.message}") from None
+
+
+def _has_dropout(model: Any) -> bool:
+    return any(isinstance(layer, keras.layers.Dropout) for layer in model.layers)
 
 
 def _optimiser(settings: TrainingSettings) -> Any:

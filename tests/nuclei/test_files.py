@@ -1,0 +1,38 @@
+"""Writing files whole or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks.nuclei.files import written_whole
+
+
+def test_what_was_written_takes_the_place_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with written_whole(path) as beside:
+        beside.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_after_an_error_the_file_is_as_before_and_nothing_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("old")
+
+    def write() -> None:
+        with written_whole(path) as beside:
+            beside.write_text("ne")
+            raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        write()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_extension_stays(tmp_path: Path) -> None:
+    with written_whole(tmp_path / "best.h5") as beside:
+        assert beside.suffix == ".h5"
+        beside.touch()
