@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from nucleus_dags.form import PRESETS, train_models_form
 from nucleus_dags.launchers import launch
 from nucleus_dags.plan import FormError, refuse_unknown_fields, segmentation_settings, settings_of_tasks
-from nucleus_dags.summary import show_summary
+from nucleus_dags.summary import FAILURE, show_summary
 
 DOC = """
 Trains a model that finds nuclei in microscope images, and says how well it does.
@@ -28,7 +28,7 @@ of the test plates. `score` compares them with the labels, `report` draws the cu
 puts the model into MLflow.
 
 **Result:** the F1 scores are in the note of the run and in the log of `summary`. Everything else is in MLflow:
-*MLflow run* on the page of a task leads there. F1 at IoU 0.7 says how many nuclei were found, at 0.9 how exact
+*MLflow run* under *Details* of a task leads there. F1 at IoU 0.7 says how many nuclei were found, at 0.9 how exact
 their outlines are.
 
 **Again:** what didn't change isn't computed again. With another marker threshold only segmentation and scores are.
@@ -61,8 +61,14 @@ def thresholds(chosen: dict[str, Any], calibrated: dict[str, Any]) -> dict[str, 
 
 @task
 def summary(mlflow_run_id: str, scores: dict[str, Any] | None, last_results: list[Any]) -> dict[str, Any]:
-    """Show the F1 scores, or that the run failed; gives the settings of `close_run`."""
-    return show_summary(mlflow_run_id, scores, succeeded=None not in last_results)
+    """Show the F1 scores; fails when a task before it did. Gives the settings of `close_run`."""
+    succeeded = None not in last_results
+    show_summary(mlflow_run_id, scores, succeeded)
+    for_close_run = {"mlflow_run_id": mlflow_run_id, "succeeded": succeeded}
+    if not succeeded:
+        get_current_context()["ti"].xcom_push("return_value", for_close_run)
+        raise AirflowFailException(FAILURE)
+    return for_close_run
 
 
 with DAG(
@@ -133,8 +139,9 @@ with DAG(
     )
     report = launch("report", inputs={"scores": score.output["scores"]}, mlflow_run_id=mlflow_run_id)
 
-    # Teardowns run after a failure too and don't count for the state of the DAG run.
+    # Teardowns run after a failure too. The summary counts for the state of the DAG run: one that a person marked
+    # as failed would else end as a success, because the tasks that were left out don't count.
     ended: Any = summary(mlflow_run_id, score.output, [report.output, register_model.output])
     close_run = launch("close_run", settings=ended, mlflow_run_id=mlflow_run_id)
-    ended.as_teardown(setups=open_run)
+    ended.as_teardown(setups=open_run, on_failure_fail_dagrun=True)
     close_run.as_teardown(setups=open_run)

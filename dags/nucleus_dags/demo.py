@@ -128,7 +128,7 @@ def _show_progress(api: AirflowApi, instance: dict[str, Any], shown_lines: dict[
 
 def _show_failures(api: AirflowApi, dag_run_id: str) -> None:
     for instance in api.task_instances(DAG_ID, dag_run_id):
-        if instance["state"] == "failed":
+        if instance["state"] == "failed" and instance["task_id"] != "summary":
             print(f"\n{_name(instance)} failed; the end of its log:", file=sys.stderr)
             lines = [line for line in api.log_lines(instance) if not line.startswith("::")]
             print("\n".join(f"  {line}" for line in lines[-FAILURE_LINES:]), file=sys.stderr)

@@ -16,9 +16,20 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """What a preset means before `train_fpn`, which has its own part of it."""
 
-AUGMENTATIONS = ("Full", "Min_Blur", "Min_Contr", "Min_Noise", "Min_Scaling", "None", "Gentle")
+AUGMENTATIONS = {
+    "Full": "Full: the paper's",
+    "Min_Blur": "Min_Blur: Full without blur",
+    "Min_Contr": "Min_Contr: Full without changes of contrast",
+    "Min_Noise": "Min_Noise: Full without noise",
+    "Min_Scaling": "Min_Scaling: Full at one scale",
+    "None": "None: crops only",
+    "Gentle": "Gentle: for short trainings",
+}
 
-_PLATES, _NETWORK, _TRAINING, _RUN = "Plates", "Network", "Training", "Segmentation and run"
+# The page opens this section by itself, and only this one.
+_MAIN = "Run Parameters"
+_NETWORK, _TRAINING, _SEGMENTATION = "Network", "Training", "Segmentation"
+_AS_PRESET = {"null": "as the preset"}
 
 
 def train_models_form() -> dict[str, Param]:
@@ -31,27 +42,40 @@ def train_models_form() -> dict[str, Param]:
             enum=list(PRESETS),
             values_display={"laptop": "laptop: minutes on a CPU", "paper": "paper: hours on a GPU"},
             title="Preset",
-            description="Sets what is left empty below under Network and Training, but for the zoom.",
-            section=_NETWORK,
+            description="Sets what is left empty under Network and Training, but for the zoom. laptop: one network, "
+            "mobilenetv2, random first weights, 5000 ROIs, Gentle, 4 cycles. paper: two networks, inceptionresnetv2, "
+            "imagenet, 35000 ROIs, Full, 25 cycles.",
+            section=_MAIN,
+        ),
+        "experiment": Param(
+            "train_models",
+            type="string",
+            minLength=1,
+            maxLength=200,
+            title="Experiment",
+            description="Experiment in MLflow that the run is listed under.",
+            section=_MAIN,
         ),
         "networks": Param(
             None,
             type=["null", "string"],
             enum=[None, "shared", "two"],
             values_display={
+                **_AS_PRESET,
                 "shared": "one network with two heads: half the time",
                 "two": "two networks, one for each target: the paper's",
             },
             title="Networks",
-            description="What predicts the distance map and the blurred border of the nuclei. Empty: as the preset.",
+            description="What predicts the distance map and the blurred border of the nuclei.",
             section=_NETWORK,
         ),
         "encoder": Param(
             None,
             type=["null", "string"],
             enum=[None, *ENCODERS],
+            values_display=_AS_PRESET,
             title="Encoder",
-            description="Empty: as the preset. The paper's is inceptionresnetv2; mobilenetv2 is the fastest.",
+            description="The paper's is inceptionresnetv2; mobilenetv2 is the fastest.",
             section=_NETWORK,
         ),
         "initialisation": Param(
@@ -68,43 +92,42 @@ def train_models_form() -> dict[str, Param]:
         "rois": Param(
             None,
             type=["null", "integer"],
-            minimum=100,
-            maximum=1_000_000,
+            **_between(100, 1_000_000),
             title="ROIs",
-            description="Training crops of 256 x 256 px in all. Empty: as the preset; the paper's: 35000.",
+            description="Training crops of 256 x 256 px in all, 100 to 1000000. Empty: as the preset.",
             section=_TRAINING,
         ),
         "augmentation": Param(
             None,
             type=["null", "string"],
             enum=[None, *AUGMENTATIONS],
+            # With a label for one of them, the page needs labels for all.
+            values_display={**_AS_PRESET, **AUGMENTATIONS},
             title="Augmentation",
-            description="How the crops are changed. Empty: as the preset; the paper's: Full.",
+            description="How the crops are changed.",
             section=_TRAINING,
         ),
         "zoom": Param(
             None,
             type=["null", "number"],
-            minimum=0.25,
-            maximum=4,
+            **_between(0.25, 4),
             title="Zoom",
-            description="Magnification at which the networks see the images. Empty: 1, the paper's. Small nuclei: 2.",
+            description="Magnification at which the networks see the images, 0.25 to 4, with a point: 1.5. Empty: 1, "
+            "the paper's. Small nuclei: 2.",
             section=_TRAINING,
         ),
         "cycles": Param(
             None,
             type=["null", "integer"],
-            minimum=1,
-            maximum=1000,
+            **_between(1, 1000),
             title="Cycles",
-            description="Passes over all ROIs. Empty: as the preset; the paper's: 25.",
+            description="Passes over all ROIs, 1 to 1000. Empty: as the preset.",
             section=_TRAINING,
         ),
         "random_seed": Param(
             0,
             type="integer",
-            minimum=0,
-            maximum=2**31 - 1,
+            **_between(0, 2**31 - 1),
             title="Random seed",
             description="The same seed gives the same crops and the same first weights.",
             section=_TRAINING,
@@ -112,22 +135,20 @@ def train_models_form() -> dict[str, Param]:
         "marker_threshold": Param(
             None,
             type=["null", "number"],
-            minimum=0.05,
-            maximum=0.95,
+            **_between(0.05, 0.95),
             title="Marker threshold",
-            description="A nucleus starts where its distance map is above this. Lower finds more nuclei, higher parts "
-            "clumps better. Empty: the best on fields kept back from training; the paper's: 0.6.",
-            section=_RUN,
+            description="0.05 to 0.95. A nucleus starts where its distance map is above this. Lower finds more nuclei, "
+            "higher parts clumps better. Empty: the best on fields kept back from training; the paper's: 0.6.",
+            section=_SEGMENTATION,
         ),
         "foreground_threshold": Param(
             None,
             type=["null", "number"],
-            minimum=0.01,
-            maximum=0.95,
+            **_between(0.01, 0.95),
             title="Foreground threshold",
-            description="A nucleus ends where its maps fall below this. Lower makes nuclei larger. Empty: the best on "
-            "fields kept back from training, with the marker threshold that is the best there.",
-            section=_RUN,
+            description="0.01 to 0.95. A nucleus ends where its maps fall below this. Lower makes nuclei larger. Empty: "
+            "the best on fields kept back from training, with the marker threshold that is the best there.",
+            section=_SEGMENTATION,
         ),
         "test_time_augmentation": Param(
             False,
@@ -135,16 +156,7 @@ def train_models_form() -> dict[str, Param]:
             title="Test-time augmentation",
             description="The networks see every field in six turned and mirrored forms. Outlines get better, "
             "segmenting takes six times as long.",
-            section=_RUN,
-        ),
-        "experiment": Param(
-            "train_models",
-            type="string",
-            minLength=1,
-            maxLength=200,
-            title="Experiment",
-            description="Experiment in MLflow that the run is listed under.",
-            section=_RUN,
+            section=_SEGMENTATION,
         ),
     }
 
@@ -153,9 +165,14 @@ def _plates(title: str, role: str) -> Param:
     return Param(
         [],
         type=["array", "null"],
-        items={"type": "string", "minLength": 1},
+        items={"type": "string"},
         uniqueItems=True,
         title=title,
         description=f"Names of plates in the inbox, one a line. Empty: every plate whose role is {role}.",
-        section=_PLATES,
+        section=_MAIN,
     )
+
+
+def _between(least: float, most: float) -> dict[str, Any]:
+    """Bounds that refuse a number outside. With plain ones, the page moves it to the nearest without a word."""
+    return {"allOf": [{"minimum": least, "maximum": most}]}

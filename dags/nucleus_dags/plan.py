@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,14 +30,14 @@ def settings_of_tasks(
 ) -> dict[str, Any]:
     """Give the settings of every task by name, and the items of the mapped ones."""
     plates = plates_in(inbox)
-    train = choose_plates(plates, form["train_plates"] or [], "train", inbox)
-    test = choose_plates(plates, form["test_plates"] or [], "test", inbox)
+    train = choose_plates(plates, _lines(form["train_plates"]), "train", inbox)
+    test = choose_plates(plates, _lines(form["test_plates"]), "test", inbox)
     seed = {"random_seed": form["random_seed"]}
     preset = presets[form["preset"]]
     augment = preset["augment"] | _filled(form, "rois", "augmentation", "zoom")
     training = _filled(form, "preset", "encoder", "initialisation", "cycles")
     return {
-        "open_run": {"experiment": form["experiment"], "dag_run_id": dag_run_id, "run_name": dag_run_id},
+        "open_run": {"experiment": form["experiment"], "dag_run_id": dag_run_id, "run_name": _run_name(dag_run_id)},
         "train_plates": [{"folder": str(plate.folder), "role": "train"} for plate in train],
         "test_plates": [{"folder": str(plate.folder), "role": "test"} for plate in test],
         "augment": augment | seed,
@@ -86,6 +87,17 @@ def choose_plates(plates: list[InboxPlate], names: list[str], role: str, inbox: 
     if wrong:
         raise FormError(f"No {role} plate named {', '.join(wrong)}: {inbox} has {known}.")
     return [by_name[name] for name in names]
+
+
+def _lines(names: list[str] | None) -> list[str]:
+    """Without the empty lines and the blanks that typing leaves."""
+    return [name.strip() for name in names or [] if name.strip()]
+
+
+def _run_name(dag_run_id: str) -> str:
+    """Date and time to the second from `manual__2026-11-23T04:18:05.123456+00:00`, or the whole id."""
+    begun = re.search(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)", dag_run_id)
+    return " ".join(begun.groups()) if begun else dag_run_id
 
 
 def _read_plate(path: Path) -> InboxPlate:

@@ -14,19 +14,26 @@ from nucleus_dags.launchers import mlflow_run_url
 
 SHOWN_IOU_THRESHOLDS = ("0.7", "0.9")
 
+FAILURE = "A task failed or was stopped; its log says why. Clear it to go on: what is done isn't done again."
+
 log = logging.getLogger(__name__)
 
 
-def show_summary(mlflow_run_id: str, scores: Mapping[str, Any] | None, succeeded: bool) -> dict[str, Any]:
-    """Show the scores in the log and in the note; gives the settings of `close_run`."""
-    lines = f1_table(scores["metrics"]) if scores else ["No scores."]
+def show_summary(mlflow_run_id: str, scores: Mapping[str, Any] | None, succeeded: bool) -> None:
+    """Show the scores in the log and in the note."""
+    # The page of a run shows the first line of its note alone.
+    lines = [in_short(scores["metrics"]), "", *f1_table(scores["metrics"])] if scores else ["No scores."]
     if not succeeded:
-        lines = ["A task failed; its log says why. Clear it to go on: what is done isn't done again.", "", *lines]
-    lines += ["", f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"]
-    for line in lines:
+        lines = [FAILURE, "", *lines]
+    address = mlflow_run_url(mlflow_run_id)
+    for line in [*lines, "", f"MLflow run: {address}"]:
         log.info(line)
-    _set_note("\n".join(lines))
-    return {"mlflow_run_id": mlflow_run_id, "succeeded": succeeded}
+    _set_note("\n".join([*lines, "", f"[MLflow run]({address})"]))
+
+
+def in_short(metrics: Mapping[str, float]) -> str:
+    """Give F1 of all cell lines in one line."""
+    return ", ".join(f"F1 at {t}: {metrics[f'f1_at_{t}/all']:.3f}" for t in SHOWN_IOU_THRESHOLDS)
 
 
 def f1_table(metrics: Mapping[str, float]) -> list[str]:

@@ -46,6 +46,17 @@ def test_a_plate_is_known_by_the_name_in_plate_json(inbox: Path) -> None:
     assert settings["train_plates"] == [{"folder": str(inbox / "copied yesterday"), "role": "train"}]
 
 
+def test_empty_lines_and_blanks_of_the_form_do_not_count(inbox: Path) -> None:
+    assert plan(inbox, train_plates=["b-train ", "", " a-train"]) == plan(inbox, train_plates=["b-train", "a-train"])
+    assert plan(inbox, train_plates=[""]) == plan(inbox)
+
+
+def test_the_mlflow_run_is_called_by_the_date_and_time_of_the_dag_run(inbox: Path) -> None:
+    form = {name: param.value for name, param in train_models_form().items()}
+    settings = settings_of_tasks(form, PRESETS, inbox, "manual__2026-11-23T04:18:05.123456+00:00")
+    assert settings["open_run"]["run_name"] == "2026-11-23 04:18:05"
+
+
 def test_an_unknown_plate_is_refused_with_the_known_ones(inbox: Path) -> None:
     with pytest.raises(FormError, match=r"No test plate named x: .* has a-test \(test\), a-train \(train\), b-train"):
         plan(inbox, test_plates=["a-test", "x"])

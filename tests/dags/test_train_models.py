@@ -68,7 +68,7 @@ def test_large_tasks_that_a_run_has_many_of_share_a_pool(dag: Any) -> None:
 
 def test_the_end_runs_after_a_failure_and_does_not_hide_it(dag: Any) -> None:
     assert {task.task_id for task in dag.teardowns} == {"summary", "close_run"}
-    assert not any(task.on_failure_fail_dagrun for task in dag.teardowns)
+    assert dag.get_task("summary").on_failure_fail_dagrun
     assert dag.get_task("report").downstream_task_ids == {"summary"}
 
 
@@ -134,12 +134,28 @@ def test_every_field_has_a_valid_default_a_title_and_an_explanation(field: str) 
 
 def test_every_choice_that_is_shown_otherwise_is_a_choice() -> None:
     for param in train_models_form().values():
-        assert set(param.schema.get("values_display", {})) <= set(param.schema.get("enum", []))
+        choices = {"null" if choice is None else choice for choice in param.schema.get("enum", [])}
+        assert set(param.schema.get("values_display", {})) <= choices
 
 
 def test_presets_and_augmentations_are_those_of_the_tasks() -> None:
     assert set(PRESETS) == set(get_args(TrainFpnParams.model_fields["preset"].annotation))
     assert set(AUGMENTATIONS) == set(get_args(AugmentationName))
+
+
+def test_the_form_tells_what_the_presets_are() -> None:
+    description = train_models_form()["preset"].description or ""
+    for preset, form in PRESETS.items():
+        training = TrainFpnParams(rois="", target="both", preset=preset)
+        wanted = f"{training.encoder}, {training.initialisation}"
+        assert wanted in description.replace(" first weights", "")
+        rois = form["augment"]
+        assert f"{rois['rois']} ROIs, {rois['augmentation']}, {training.cycles} cycles" in description
+
+
+def test_no_number_has_bounds_that_the_page_moves_it_to() -> None:
+    for param in train_models_form().values():
+        assert not {"minimum", "maximum"} & set(param.schema)
 
 
 @pytest.mark.slow

@@ -137,6 +137,7 @@ def lives(process: psutil.Process) -> bool:
 def test_every_task_is_done_and_the_note_has_the_scores_and_the_way_to_mlflow(system: System, first_run: str) -> None:
     assert set(system.states(first_run).values()) == {"success"}
     note = system.api.dag_run(DAG_ID, first_run)["note"]
+    assert note.startswith("F1 at 0.7: ")
     assert "| MCF10A " in note
     assert f"{system.servers.mlflow_url}/#/runs/{system.mlflow_run(first_run).info.run_id}" in note
 
@@ -223,16 +224,18 @@ def test_an_unknown_plate_ends_the_run_at_once_with_the_known_ones(system: Syste
     assert any("tiny-train (train)" in line for line in system.log_lines(dag_run_id, "check_form"))
 
 
-def test_marking_a_task_failed_in_the_page_ends_its_process_and_the_run(system: System) -> None:
+@pytest.mark.parametrize("marked", ["/taskInstances/train_fpn/0", ""], ids=["task", "run"])
+def test_marking_a_task_or_the_run_failed_in_the_page_ends_its_process_and_the_run(system: System, marked: str) -> None:
     dag_run_id = system.start(cycles=1000)
     system.wait_for_line(dag_run_id, "train_fpn", "cycle 1 of 1000")
     of_training = f"{dag_run_id}/train_fpn"
     assert len(processes_with(of_training)) == 1
-    path = f"dags/{DAG_ID}/dagRuns/{dag_run_id.replace('+', '%2B')}/taskInstances/train_fpn/0"
-    system.api.call("PATCH", path, {"new_state": "failed"})
+    path = f"dags/{DAG_ID}/dagRuns/{dag_run_id.replace('+', '%2B')}{marked}"
+    system.api.call("PATCH", path, {"new_state" if marked else "state": "failed"})
     assert system.finish(dag_run_id) == "failed"
     system.wait_until(lambda: processes_with(of_training) == [], dag_run_id)
-    assert system.mlflow_run(dag_run_id).info.status == "FAILED"
+    system.wait_until(lambda: system.mlflow_run(dag_run_id).info.status == "FAILED", dag_run_id)
+    assert system.api.dag_run(DAG_ID, dag_run_id)["state"] == "failed"
 
 
 def test_a_run_goes_on_when_mlflow_was_away_at_its_start_and_in_its_middle(system: System) -> None:
