@@ -146,8 +146,8 @@ def train_models_form() -> dict[str, Param]:
             type=["null", "number"],
             **_between(0.01, 0.95),
             title="Foreground threshold",
-            description="0.01 to 0.95. A nucleus ends where its maps fall below this. Lower makes nuclei larger. Empty: "
-            "the best on fields kept back from training, with the marker threshold that is the best there.",
+            description="0.01 to 0.95. A nucleus ends where its maps fall below this. Lower makes nuclei larger. "
+            "Empty: the best on fields kept back from training, with the marker threshold that is the best there.",
             section=_SEGMENTATION,
         ),
         "test_time_augmentation": Param(
