@@ -238,40 +238,35 @@ def test_marking_a_task_or_the_run_failed_in_the_page_ends_its_process_and_the_r
     assert system.api.dag_run(DAG_ID, dag_run_id)["state"] == "failed"
 
 
-def test_a_run_goes_on_when_mlflow_was_away_at_its_start_and_in_its_middle(system: System) -> None:
+def test_a_run_goes_on_though_mlflow_was_away_at_its_start_and_all_servers_were_stopped_in_its_middle(
+    system: System,
+) -> None:
     kill_mlflow(system)
-    dag_run_id = system.start(cycles=2)
+    dag_run_id = system.start(cycles=3)
     system.wait_until(lambda: system.states(dag_run_id)["open_run"] == "up_for_retry", dag_run_id)
     local_servers.up(system.home)
-    system.wait_for_line(dag_run_id, "train_fpn", "cycle 1 of 2: loss")
+    system.wait_for_line(dag_run_id, "train_fpn", "cycle 1 of 3: loss")
     kill_mlflow(system)
-    system.wait_for_line(dag_run_id, "train_fpn", "cycle 2 of 2: loss")
-    local_servers.up(system.home)
+    system.wait_for_line(dag_run_id, "train_fpn", "cycle 2 of 3: loss")
+    started = running_servers(system.home)
+    local_servers.down(system.home)
+    assert [process for process in started if lives(process)] == []
+    local_servers.up(system.home, port_of(system.servers.airflow_url), port_of(system.servers.mlflow_url))
     assert system.finish(dag_run_id) == "success"
+
+    assert any("going on after cycle 2 " in line for line in system.log_lines(dag_run_id, "train_fpn"))
+    [instance] = [i for i in system.api.task_instances(DAG_ID, dag_run_id) if i["task_id"] == "train_fpn"]
+    assert instance["try_number"] == 2
     run = system.mlflow_run(dag_run_id)
     assert run.info.status == "FINISHED"
     losses = system.mlflow.get_metric_history(run.info.run_id, "both/loss")
-    assert [point.step for point in losses] == [1, 2]
+    assert [point.step for point in losses] == [1, 2, 3]
 
 
 def kill_mlflow(system: System) -> None:
     servers = system.home.read_servers()
     assert servers is not None
     os.killpg(servers.processes["mlflow"].pid, signal.SIGKILL)
-
-
-def test_a_training_goes_on_when_all_servers_were_stopped_in_its_middle(system: System) -> None:
-    dag_run_id = system.start(cycles=3)
-    system.wait_for_line(dag_run_id, "train_fpn", "cycle 1 of 3: loss")
-    started = running_servers(system.home)
-    local_servers.down(system.home)
-    assert [process for process in started if lives(process)] == []
-    local_servers.up(system.home, port_of(system.servers.airflow_url), port_of(system.servers.mlflow_url))
-    assert system.finish(dag_run_id) == "success"
-    lines = system.log_lines(dag_run_id, "train_fpn")
-    assert any("going on after cycle 1 " in line for line in lines)
-    [instance] = [i for i in system.api.task_instances(DAG_ID, dag_run_id) if i["task_id"] == "train_fpn"]
-    assert instance["try_number"] == 2
 
 
 def port_of(url: str) -> int:
