@@ -222,7 +222,7 @@ def publish(params: Params, result: Result, store: Path) -> None:
     run.log_artifact(store / result.outputs["contact_sheet"], "augment")
 
 
-TASK = Task(name="augment", version=1, params_type=Params, run=run, publish=publish)
+TASK = Task(name="augment", version=2, params_type=Params, run=run, publish=publish)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

@@ -153,6 +153,7 @@ def run(home: Home, plates: Path | None, airflow_port: int, mlflow_port: int) ->
     home.make_folders()
     if plates:
         form = form_for(link_plates(plates, home))
+        print("Training with the form's defaults, the preset laptop: about an hour on two cores.", flush=True)
     else:
         print("Making two small plates of synthetic nuclei ...", flush=True)
         form = form_for(make_plates(home)) | MADE_PLATES_FORM

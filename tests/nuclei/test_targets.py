@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from tasks.nuclei.targets import blurred_border, distance_map, inner_border
 
@@ -15,6 +16,14 @@ def square(side_px: int, margin_px: int) -> np.ndarray:
 def test_the_distance_map_rises_from_the_boundary_to_one_at_the_centre():
     row = distance_map(square(5, 2))[4]
     np.testing.assert_allclose(row, [0, 0, 1 / 3, 2 / 3, 1, 2 / 3, 1 / 3, 0, 0], atol=1e-6)
+
+
+def test_the_distance_map_is_the_exact_one_and_the_same_in_every_call():
+    y, x = np.mgrid[:120, :150]
+    ellipse = ((y - 60) / 50) ** 2 + ((x - 75) / 66.5) ** 2 < 1
+    exact = np.sqrt(np.rint(ndimage.distance_transform_edt(ellipse) ** 2)).astype(np.float32)
+    for _ in range(20):
+        np.testing.assert_array_equal(distance_map(ellipse.astype(np.uint16)), exact / exact.max())
 
 
 def test_each_nucleus_is_normalised_by_its_own_maximum():
