@@ -6,9 +6,12 @@ AIRFLOW_PORT ?= 8080
 MLFLOW_PORT ?= 5000
 PORTS = --airflow-port $(AIRFLOW_PORT) --mlflow-port $(MLFLOW_PORT)
 RUN = PYTHONPATH=dags .venv/bin/python -m
+LOCK = --quiet --generate-hashes --override requirements.overrides --custom-compile-command "make lock"
+IMAGES = cpu gpu airflow mlflow
+TAG = dev
 IS_SUPPORTED = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
 
-.PHONY: help demo up down status test lint bench bench-dsb2018 install lock
+.PHONY: help demo up down status test lint bench bench-dsb2018 images install lock
 
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-14s %s\n", $$1, $$2 }'
@@ -39,6 +42,15 @@ bench: install ## benchmarks, some minutes
 bench-dsb2018: install ## train and score on the real images, about an hour of CPU time
 	.venv/bin/python -m pytest tests/benchmarks -m benchmark_dsb2018
 
+images: ## build the container images with docker, podman or buildah; TAG=dev, IMAGES="cpu gpu airflow mlflow"
+	@for tool in docker podman buildah; do command -v $$tool >/dev/null && break; done; \
+	command -v $$tool >/dev/null || { echo "Building images needs docker, podman or buildah." >&2; exit 1; }; \
+	for image in $(IMAGES); do \
+	  echo "Building nucleus-$$image:$(TAG) with $$tool ..."; \
+	  $$tool build --file images/$$image/Dockerfile --tag nucleus-$$image:$(TAG) \
+	    --build-arg COMMIT=$$(git rev-parse HEAD) . || exit 1; \
+	done
+
 install: .venv/installed ## make the environment .venv; PYTHON=<a Python 3.11 to 3.13>
 
 .venv/installed: requirements.lock
@@ -62,6 +74,9 @@ install: .venv/installed ## make the environment .venv; PYTHON=<a Python 3.11 to
 	fi; \
 	touch $@
 
-lock: ## make requirements.lock from requirements.txt; needs uv
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --override requirements.overrides \
-	  --custom-compile-command "make lock" requirements.txt -o requirements.lock
+lock: ## make requirements.lock from requirements.txt, and those of the images from it; needs uv
+	uv pip compile $(LOCK) --universal --python-version 3.11 requirements.txt -o requirements.lock
+	for image in $(IMAGES); do \
+	  uv pip compile $(LOCK) --python-version 3.12 --python-platform x86_64-manylinux_2_28 --constraint requirements.lock \
+	    images/$$image/requirements.txt -o images/$$image/requirements.lock || exit 1; \
+	done

@@ -128,12 +128,12 @@ def test_a_roi_depends_on_the_seed_and_its_row_alone_whatever_the_number_of_proc
     chosen = params(rois=200, random_seed=4)
     result = execute(TASK, chosen, store)
     with h5py.File(store / result.outputs["rois"]) as file:
-        made = {name: file[name][:] for name in ("image", "labels", "rois")}
+        made = {name: file[name][:] for name in ("image", "labels", "distance_map", "blurred_border", "rois")}
     for block in list(plan_blocks(sources_of(store, chosen), PRESETS["Full"].scales, chosen))[::5]:
         alone = make_block(block, PRESETS["Full"], chosen)
         rows = slice(block.first_row, block.first_row + block.rows)
-        assert np.array_equal(made["image"][rows], alone.image)
-        assert np.array_equal(made["labels"][rows], alone.labels)
+        for name in ("image", "labels", "distance_map", "blurred_border"):
+            assert np.array_equal(made[name][rows], getattr(alone, name))
         assert np.array_equal(made["rois"][rows], alone.rows)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from airflow.sdk import get_current_context
 
 from nucleus_dags.airflow_api import AirflowApi, AirflowApiError
-from nucleus_dags.launchers import mlflow_run_url
+from nucleus_dags.task_operator import mlflow_run_url
 
 SHOWN_IOU_THRESHOLDS = ("0.7", "0.9")
 

@@ -12,9 +12,10 @@ import psutil
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from nucleus_dags import launchers
 from nucleus_dags.catalogue import CATALOGUE, CatalogueEntry
-from nucleus_dags.launchers import LocalProcessOperator, launch, read_receipt
+from nucleus_dags.launchers import launch
+from nucleus_dags.local_process import LocalProcessOperator
+from nucleus_dags.task_operator import read_receipt
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -70,12 +71,10 @@ def test_a_done_task_gives_its_small_result_and_each_output_as_an_xcom() -> None
     assert result["metrics"] == {"f1": 0.5}
 
 
-def test_settings_inputs_and_items_are_the_params_together() -> None:
+def test_settings_inputs_and_items_are_the_params_together(store: Path) -> None:
     operator = probe(settings={"ending": "done"}, inputs={"plates": ("a", "b")}, each={"pid_file": "c"})
     result = execute(operator)
-    stored = json.loads(
-        (Path(launchers.os.environ["NUCLEUS_STORE"]) / "probe" / result["key"] / "result.json").read_text()
-    )
+    stored = json.loads((store / "probe" / result["key"] / "result.json").read_text())
     assert stored["params"] == {"ending": "done", "plates": ["a", "b"], "pid_file": "c"}
 
 
@@ -189,7 +188,7 @@ def test_a_receipt_of_an_earlier_try_is_removed_before_the_start(store: Path) ->
 
 def test_an_unknown_launcher_is_refused_with_what_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUCLEUS_LAUNCHER", "ship")
-    with pytest.raises(ValueError, match="'ship'; it may be 'local'"):
+    with pytest.raises(ValueError, match="'ship'; it may be 'local' or 'pod'"):
         launch("probe")
 
 

@@ -1,0 +1,119 @@
+"""Run tasks as pods. Imported only where pods are used, because the provider's import takes seconds.
+
+What all pods of a laboratory have in common (image and tag, volumes, security, node selectors, secrets) stands in
+one pod template for each container image, `$NUCLEUS_POD_TEMPLATES/<image>.yaml`; see k8s/base/pods/. A task adds
+what the catalogue says of it: its command, its resources, and how long it may wait for a node.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.providers.cncf.kubernetes.utils.pod_manager import PodLaunchTimeoutException
+from airflow.sdk.exceptions import AirflowException
+from kubernetes.client import ApiException, V1ContainerStateTerminated, V1Pod, V1ResourceRequirements
+
+from nucleus_dags.catalogue import CATALOGUE, CatalogueEntry
+from nucleus_dags.task_operator import TaskOperator, raise_unless_done
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+WAIT_FOR_NODE_S = 30 * 60
+WAIT_FOR_START_S = 10 * 60
+"""Of a pod that has its node: pulling the image."""
+CHECKPOINT_GRACE_S = 60
+GONE = 404
+
+
+class TaskPodOperator(TaskOperator, KubernetesPodOperator):
+    """Run a task as a pod, its lines in the log of the task instance."""
+
+    template_fields: Sequence[str] = (*KubernetesPodOperator.template_fields, *TaskOperator.template_fields)
+
+    def __init__(self, *, task: str, **kwargs: Any) -> None:
+        entry = CATALOGUE[task]
+        super().__init__(
+            task=task,
+            name=task.replace("_", "-"),
+            pod_template_file=str(Path(os.environ["NUCLEUS_POD_TEMPLATES"]) / f"{entry.container_image}.yaml"),
+            container_resources=resources(entry),
+            labels={"nucleus-task": task},
+            schedule_timeout_seconds=WAIT_FOR_NODE_S,
+            startup_timeout_seconds=WAIT_FOR_START_S,
+            termination_grace_period=CHECKPOINT_GRACE_S,
+            # The kubelet keeps the last lines of a task that failed: its own words for what is wrong.
+            termination_message_policy="FallbackToLogsOnError",
+            log_pod_spec_on_failure=False,
+            log_events_on_failure=True,
+            # Deferred operators lose the state of a pod: airflow#67287, #72716, #71580, #73117.
+            deferrable=False,
+            **kwargs,
+        )
+
+    def run_command(self, arguments: list[str], context: Context) -> None:
+        self.arguments = arguments
+        self.env_vars = {"MLFLOW_RUN_ID": self.mlflow_run_id} if self.mlflow_run_id else {}
+        try:
+            KubernetesPodOperator.execute(self, context)
+        except PodLaunchTimeoutException as error:
+            raise AirflowException(f"{self.task} found no place: {self._why_pending() or error}") from None
+        except ApiException as error:
+            if error.status == GONE:
+                raise AirflowException(f"The pod of {self.task} was deleted while it ran.") from None
+            raise AirflowException(f"Kubernetes refuses the pod of {self.task}: {error.body or error.reason}") from None
+
+    def cleanup(
+        self, pod: V1Pod, remote_pod: V1Pod, xcom_result: dict | None = None, context: Context | None = None
+    ) -> None:
+        """Remove the pod, and say what its end means."""
+        try:
+            super().cleanup(pod, remote_pod, xcom_result, context)
+        except AirflowException:
+            raise_for_end(self.task, remote_pod)
+            raise
+
+    def _why_pending(self) -> str | None:
+        """What the scheduler says of the pod, such as that no node has a free GPU."""
+        assert self.pod is not None
+        pod = self.client.read_namespaced_pod(self.pod.metadata.name, self.pod.metadata.namespace)
+        return next((condition.message for condition in pod.status.conditions or [] if condition.message), None)
+
+
+def raise_for_end(task: str, pod: V1Pod) -> None:
+    """Raise what the end of a failed pod means; nothing if it doesn't say how it ended."""
+    end = _terminated(pod)
+    if end is not None and end.reason == "OOMKilled":
+        raise AirflowException(
+            f"{task} needed more memory than its limit of {CATALOGUE[task].memory_gib} GiB; raise memory_gib of {task} "
+            "in dags/nucleus_dags/catalogue.py, or choose a smaller batch or tile."
+        )
+    if pod.status.reason:
+        raise AirflowException(f"The pod of {task} was lost: {pod.status.reason}: {pod.status.message}")
+    if end is not None:
+        raise_unless_done(task, end.exit_code, _last_line(end))
+
+
+def resources(entry: CatalogueEntry) -> V1ResourceRequirements:
+    """Give requests and limits. CPU has no limit: a task may use what is idle."""
+    gpu = {"nvidia.com/gpu": str(entry.gpu)} if entry.gpu else {}
+    memory = f"{entry.memory_gib}Gi"
+    return V1ResourceRequirements(
+        requests={"cpu": str(entry.cpu), "memory": memory, **gpu}, limits={"memory": memory, **gpu}
+    )
+
+
+def _terminated(pod: V1Pod) -> V1ContainerStateTerminated | None:
+    """How the task's container ended, or None if it didn't."""
+    statuses = pod.status.container_statuses or []
+    ends = (status.state.terminated for status in statuses if status.name == KubernetesPodOperator.BASE_CONTAINER_NAME)
+    return next(ends, None)
+
+
+def _last_line(end: V1ContainerStateTerminated) -> str:
+    lines = (end.message or "").strip().splitlines()
+    return lines[-1] if lines else f"none ({end.reason})"

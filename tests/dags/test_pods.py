@@ -1,0 +1,99 @@
+"""Pods of tasks: what is asked of Kubernetes, and what the end of a pod means. No cluster is needed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from kubernetes.client import ApiClient, V1Pod
+
+from nucleus_dags.catalogue import CATALOGUE
+from nucleus_dags.pods import TaskPodOperator, raise_for_end
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def templates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUCLEUS_POD_TEMPLATES", str(REPOSITORY / "k8s/base/pods"))
+
+
+def requested_pod(task: str) -> dict[str, Any]:
+    pod = TaskPodOperator(task_id=task, task=task).build_pod_request_obj(dry_run=True)
+    return ApiClient().sanitize_for_serialization(pod)
+
+
+@pytest.mark.parametrize("task", CATALOGUE)
+def test_a_pod_asks_for_what_the_catalogue_says_and_no_more(task: str) -> None:
+    [container] = requested_pod(task)["spec"]["containers"]
+    entry = CATALOGUE[task]
+    gpu = {"nvidia.com/gpu": "1"} if entry.gpu else {}
+    memory = {"memory": f"{entry.memory_gib}Gi"}
+    assert container["resources"] == {"requests": {"cpu": str(entry.cpu), **memory, **gpu}, "limits": memory | gpu}
+    assert container["image"].startswith(f"nucleus-{entry.container_image}:")
+
+
+@pytest.mark.parametrize("task", ["ingest", "train_fpn"])
+def test_a_pod_has_no_more_rights_than_it_needs(task: str) -> None:
+    spec = requested_pod(task)["spec"]
+    assert spec["securityContext"]["runAsNonRoot"]
+    assert not spec["automountServiceAccountToken"]
+    [container] = spec["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    mounts = {mount["mountPath"]: mount.get("readOnly", False) for mount in container["volumeMounts"]}
+    assert mounts["/nucleus/inbox"]
+    assert not mounts["/nucleus/store"]
+
+
+def test_a_pod_has_time_to_end_and_shows_its_last_words() -> None:
+    spec = requested_pod("train_fpn")["spec"]
+    assert spec["terminationGracePeriodSeconds"] >= 30
+    assert spec["containers"][0]["terminationMessagePolicy"] == "FallbackToLogsOnError"
+    assert spec["restartPolicy"] == "Never"
+
+
+def ended(exit_code: int, reason: str = "Error", message: str = "") -> V1Pod:
+    """A pod as the API server gives it."""
+    state = {"terminated": {"exitCode": exit_code, "reason": reason, "message": message}}
+    statuses = [{"name": "base", "image": "", "imageID": "", "ready": False, "restartCount": 0, "state": state}]
+    content = {"status": {"phase": "Failed", "containerStatuses": statuses}}
+
+    class Answer:
+        data = json.dumps(content)
+
+    pod: V1Pod = ApiClient().deserialize(Answer, V1Pod)
+    return pod
+
+
+def test_bad_input_fails_without_a_retry_and_with_the_tasks_own_line() -> None:
+    pod = ended(2, message="12:00:00 ingest: reading\n12:00:01 ingest: plate.json: role is missing; add it.\n")
+    with pytest.raises(AirflowFailException, match=r"plate\.json: role is missing; add it\."):
+        raise_for_end("ingest", pod)
+
+
+def test_nothing_to_do_is_a_skipped_task() -> None:
+    with pytest.raises(AirflowSkipException):
+        raise_for_end("ingest", ended(99))
+
+
+def test_a_fault_may_be_retried() -> None:
+    with pytest.raises(AirflowException, match=r"score ended with status 1; its last line: a fault") as raised:
+        raise_for_end("score", ended(1, message="a fault"))
+    assert not isinstance(raised.value, AirflowFailException | AirflowSkipException)
+
+
+def test_out_of_memory_names_the_limit_and_what_raises_it() -> None:
+    with pytest.raises(AirflowException, match=r"limit of 16 GiB; raise memory_gib of train_fpn in dags/.*catalogue"):
+        raise_for_end("train_fpn", ended(137, "OOMKilled"))
+
+
+def test_an_eviction_is_named_as_such() -> None:
+    pod = ended(143)
+    pod.status.reason, pod.status.message = "Evicted", "The node was low on resource: memory."
+    with pytest.raises(AirflowException, match=r"was lost: Evicted: The node was low on resource"):
+        raise_for_end("train_fpn", pod)
