@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.compare_networks OUT_FOLDER
 
-Trains on the training images of the Data Science Bowl, for about twelve CPU minutes each, and scores
+Trains on the training images of the Data Science Bowl, for about eight CPU minutes each, and scores
 on those of them that were kept back for validation, with thresholds calibrated there: figures to
 compare with each other, not with the scores of test images.
 """
@@ -27,7 +27,7 @@ NETWORKS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "encoder resnet34": (BOTH, {"cycles": 2, "encoder": "resnet34"}),
     "encoder efficientnetb0": (BOTH, {"cycles": 2, "encoder": "efficientnetb0"}),
 }
-ROIS = 1200
+ROIS = 800
 
 
 def compare(out_folder: Path) -> None:
