@@ -18,7 +18,7 @@ class CatalogueEntry:
     """Folder under images/."""
     cpu: int = 1
     """Cores."""
-    memory_gib: int = 2
+    memory_gib: float = 2
     gpu: int = 0
     pool: str = "default_pool"
     """Airflow pool that bounds how many run at once."""

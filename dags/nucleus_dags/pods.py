@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-from airflow.providers.cncf.kubernetes.utils.pod_manager import PodLaunchTimeoutException
 from airflow.sdk.exceptions import AirflowException
-from kubernetes.client import ApiException, V1ContainerStateTerminated, V1Pod, V1ResourceRequirements
+from kubernetes.client import ApiException, V1ContainerState, V1ContainerStateTerminated, V1Pod, V1ResourceRequirements
 
 from nucleus_dags.catalogue import CATALOGUE, CatalogueEntry
 from nucleus_dags.task_operator import TaskOperator, raise_unless_done
@@ -60,42 +59,48 @@ class TaskPodOperator(TaskOperator, KubernetesPodOperator):
         self.env_vars = {"MLFLOW_RUN_ID": self.mlflow_run_id} if self.mlflow_run_id else {}
         try:
             KubernetesPodOperator.execute(self, context)
-        except PodLaunchTimeoutException as error:
-            raise AirflowException(f"{self.task} found no place: {self._why_pending() or error}") from None
         except ApiException as error:
-            if error.status == GONE:
-                raise AirflowException(f"The pod of {self.task} was deleted while it ran.") from None
             raise AirflowException(f"Kubernetes refuses the pod of {self.task}: {error.body or error.reason}") from None
 
     def cleanup(
         self, pod: V1Pod, remote_pod: V1Pod, xcom_result: dict | None = None, context: Context | None = None
     ) -> None:
         """Remove the pod, and say what its end means."""
+        latest = self._latest(remote_pod)
         try:
             super().cleanup(pod, remote_pod, xcom_result, context)
         except AirflowException:
-            raise_for_end(self.task, remote_pod)
+            raise_for_end(self.task, latest)
             raise
 
-    def _why_pending(self) -> str | None:
-        """What the scheduler says of the pod, such as that no node has a free GPU."""
-        assert self.pod is not None
-        pod = self.client.read_namespaced_pod(self.pod.metadata.name, self.pod.metadata.namespace)
-        return next((condition.message for condition in pod.status.conditions or [] if condition.message), None)
+    def _latest(self, pod: V1Pod | None) -> V1Pod | None:
+        """The pod as it is now, before it is removed: what is at hand may be from before its start."""
+        if pod is None:
+            return None
+        try:
+            return self.client.read_namespaced_pod(pod.metadata.name, pod.metadata.namespace)
+        except ApiException as error:
+            if error.status == GONE:
+                return None
+            raise
 
 
-def raise_for_end(task: str, pod: V1Pod) -> None:
-    """Raise what the end of a failed pod means; nothing if it doesn't say how it ended."""
-    end = _terminated(pod)
+def raise_for_end(task: str, pod: V1Pod | None) -> None:
+    """Raise what the end of a failed pod means; nothing if it doesn't say."""
+    if pod is None:
+        raise AirflowException(f"The pod of {task} was deleted while it ran; the next try goes on.")
+    end = _base_state(pod).terminated
     if end is not None and end.reason == "OOMKilled":
         raise AirflowException(
-            f"{task} needed more memory than its limit of {CATALOGUE[task].memory_gib} GiB; raise memory_gib of {task} "
-            "in dags/nucleus_dags/catalogue.py, or choose a smaller batch or tile."
+            f"{task} needed more memory than its limit of {CATALOGUE[task].memory_gib:g} GiB; raise memory_gib of "
+            f"{task} in dags/nucleus_dags/catalogue.py, or choose a smaller batch or tile."
         )
     if pod.status.reason:
         raise AirflowException(f"The pod of {task} was lost: {pod.status.reason}: {pod.status.message}")
     if end is not None:
         raise_unless_done(task, end.exit_code, _last_line(end))
+    if reason := _why_not_started(pod):
+        raise AirflowException(f"The pod of {task} could not start: {reason}")
 
 
 def resources(entry: CatalogueEntry) -> V1ResourceRequirements:
@@ -107,11 +112,18 @@ def resources(entry: CatalogueEntry) -> V1ResourceRequirements:
     )
 
 
-def _terminated(pod: V1Pod) -> V1ContainerStateTerminated | None:
-    """How the task's container ended, or None if it didn't."""
+def _base_state(pod: V1Pod) -> V1ContainerState:
+    """State of the task's container; without content before it is known."""
     statuses = pod.status.container_statuses or []
-    ends = (status.state.terminated for status in statuses if status.name == KubernetesPodOperator.BASE_CONTAINER_NAME)
-    return next(ends, None)
+    states = (status.state for status in statuses if status.name == KubernetesPodOperator.BASE_CONTAINER_NAME)
+    return next(states, V1ContainerState())
+
+
+def _why_not_started(pod: V1Pod) -> str | None:
+    """What the kubelet says of the image, or the scheduler of the nodes, such as that none has a free GPU."""
+    if waiting := _base_state(pod).waiting:
+        return f"{waiting.reason}: {waiting.message}"
+    return next((condition.message for condition in pod.status.conditions or [] if condition.message), None)
 
 
 def _last_line(end: V1ContainerStateTerminated) -> str:

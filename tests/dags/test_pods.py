@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
-from kubernetes.client import ApiClient, V1Pod
+from kubernetes.client import ApiClient, V1Pod, V1PodCondition
 
 from nucleus_dags.catalogue import CATALOGUE
 from nucleus_dags.pods import TaskPodOperator, raise_for_end
@@ -97,3 +97,20 @@ def test_an_eviction_is_named_as_such() -> None:
     pod.status.reason, pod.status.message = "Evicted", "The node was low on resource: memory."
     with pytest.raises(AirflowException, match=r"was lost: Evicted: The node was low on resource"):
         raise_for_end("train_fpn", pod)
+
+
+def test_a_pod_that_waits_for_a_node_says_what_the_scheduler_says() -> None:
+    pod = ended(0)
+    pod.status.container_statuses = None
+    pod.status.conditions = [
+        V1PodCondition(
+            type="PodScheduled", status="False", message="0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+        )
+    ]
+    with pytest.raises(AirflowException, match=r"train_fpn could not start: 0/1 nodes .*Insufficient nvidia\.com/gpu"):
+        raise_for_end("train_fpn", pod)
+
+
+def test_a_pod_that_is_gone_was_deleted() -> None:
+    with pytest.raises(AirflowException, match="train_fpn was deleted while it ran; the next try goes on"):
+        raise_for_end("train_fpn", None)
