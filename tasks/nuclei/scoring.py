@@ -63,14 +63,6 @@ class InstanceScores:
     predicted_iou: NDArray[np.float64]
     predicted_partners: NDArray[np.integer]
 
-    def false_negatives(self, iou_threshold: float) -> NDArray[np.integer]:
-        """Numbers of the true labels that no predicted one matches."""
-        return self.true_ids[self.true_iou < iou_threshold]
-
-    def false_positives(self, iou_threshold: float) -> NDArray[np.integer]:
-        """Numbers of the predicted labels that match no true one."""
-        return self.predicted_ids[self.predicted_iou < iou_threshold]
-
     def splits(self) -> NDArray[np.integer]:
         """Numbers of the true labels with IoU >= 0.1 with more than one predicted."""
         return self.true_ids[self.true_partners > 1]

@@ -82,12 +82,6 @@ def test_a_part_with_an_iou_under_a_tenth_makes_no_split() -> None:
     assert scoring.score_instances(true_labels, part_of_one_in_ten).splits().tolist() == [1]
 
 
-def test_the_numbers_of_missed_and_extra_nuclei_are_named() -> None:
-    scores = scoring.score_instances(row(4, 4, 0, 0, 7, 7), row(6, 6, 0, 9, 0, 0))
-    assert scores.false_negatives(0.7).tolist() == [7]
-    assert scores.false_positives(0.7).tolist() == [9]
-
-
 @pytest.mark.parametrize(("dtype", "gap"), [(np.uint8, 2), (np.int32, 10**7), (np.uint32, 3 * 10**7), (np.int64, 5)])
 def test_gaps_in_the_label_numbers_and_their_dtype_change_nothing(dtype: type, gap: int) -> None:
     images = made_label_images(0)
