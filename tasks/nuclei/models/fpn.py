@@ -14,6 +14,7 @@ from unittest.mock import patch
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
+from keras_applications import imagenet_utils
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
@@ -54,6 +55,8 @@ class Fpn:
 
     def __call__(self, images: Any, training: bool) -> Any:
         """Map images (b, y, x, 1), 0 to 255, to targets (b, y, x, t) float32 in [0, 1]; tensors."""
+        # The package keeps the mean that it subtracts for all later calls: of another graph, or of another encoder.
+        imagenet_utils._IMAGENET_MEAN = None
         rgb = tf.repeat(tf.cast(images, tf.float32), 3, axis=-1)
         return self.model(self._preprocess(rgb), training=training)
 

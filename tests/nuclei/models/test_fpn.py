@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.models.fpn import Architecture, Fpn, build_encoder, imagenet_weights, load_fpn
@@ -63,6 +64,22 @@ def test_the_encoder_is_told_from_the_decoder(network):
         name.startswith(("fpn", "segm", "upsampling", "aggregation", "final", "head", "output", "linear"))
         for name in decoder
     )
+
+
+@pytest.mark.parametrize("encoder", ["efficientnetb0", "densenet121", "vgg16"])
+def test_an_encoder_that_subtracts_a_mean_can_be_trained_and_used(encoder):
+    network = Fpn(Architecture(encoder, TARGETS, 8))
+    images = np.random.default_rng(0).integers(0, 255, (1, 64, 64)).astype(np.uint8)
+    tf.function(lambda batch: network(batch, training=True))(images[..., np.newaxis])
+    assert np.isfinite(network.predict(images)).all()
+
+
+def test_encoders_that_subtract_different_means_do_not_disturb_each_other():
+    images = np.random.default_rng(0).integers(0, 255, (1, 64, 64, 1)).astype(np.uint8)
+    network = Fpn(Architecture("vgg16", TARGETS, 8))
+    alone = network(images, training=False).numpy()
+    Fpn(Architecture("densenet121", TARGETS, 8))(images, training=False)
+    np.testing.assert_array_equal(network(images, training=False), alone)
 
 
 def test_imagenet_weights_are_taken_from_the_folder(network, tmp_path):
