@@ -165,14 +165,16 @@ def _predict_turned(grey: NDArray[np.uint8], predict: Predict) -> NDArray[np.flo
 def _marker_range_of_pieces(
     pieces: NDArray[np.int32], markers: NDArray[np.int32]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Lowest and highest marker number of every piece, by piece number; a piece without marker gets 1 and 0."""
-    where = np.flatnonzero(markers)
-    piece_of, marker_of = pieces.ravel()[where], markers.ravel()[where]
+    """Lowest and highest marker number of every piece, by piece number; without a marker, lowest is above highest."""
+    # A marker lies in one piece: any of its pixels tells which.
+    marked = markers > 0
+    piece_of_marker = np.zeros(int(markers.max()) + 1, np.int64)
+    piece_of_marker[markers[marked]] = pieces[marked]
+    numbers = np.arange(1, len(piece_of_marker))
     amount = int(pieces.max()) + 1
-    lowest = np.full(amount, marker_of.max() + 1 if len(where) else 1, np.int64)
-    highest = np.zeros(amount, np.int64)
-    np.minimum.at(lowest, piece_of, marker_of)
-    np.maximum.at(highest, piece_of, marker_of)
+    lowest, highest = np.full(amount, len(piece_of_marker), np.int64), np.zeros(amount, np.int64)
+    np.minimum.at(lowest, piece_of_marker[1:], numbers)
+    np.maximum.at(highest, piece_of_marker[1:], numbers)
     return lowest, highest
 
 
@@ -184,5 +186,7 @@ def _within_size_limits(label_image: NDArray[np.int32], settings: SegmentationSe
         kept &= areas_px <= settings.max_area_px
     kept &= areas_px > 0
     kept[0] = False
+    if kept[1:].all():
+        return label_image
     numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
     return numbers[label_image]
