@@ -26,7 +26,7 @@ WAIT_FOR_NODE_S = 30 * 60
 WAIT_FOR_START_S = 10 * 60
 """Of a pod that has its node: pulling the image."""
 CHECKPOINT_GRACE_S = 60
-GONE = 404
+NOT_FOUND = 404
 
 
 class TaskPodOperator(TaskOperator, KubernetesPodOperator):
@@ -80,7 +80,7 @@ class TaskPodOperator(TaskOperator, KubernetesPodOperator):
         try:
             return self.client.read_namespaced_pod(pod.metadata.name, pod.metadata.namespace)
         except ApiException as error:
-            if error.status == GONE:
+            if error.status == NOT_FOUND:
                 return None
             raise
 
