@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FIELDS_READ_AHEAD = 2
 FIELDS_BEHIND = 4
+FLOODS_NICENESS = 10
 PROGRESS_EVERY_S = 15.0
 
 log = logging.getLogger("nucleus")
@@ -70,7 +71,10 @@ def _segment_fields(fovs: list[Fov], plate: Plate, model: Fpn2Ws, workspace: Wor
     problems: list[str] = []
     predict_seconds, reported = 0.0, time.monotonic()
     behind: deque[Future[None]] = deque()
-    with ThreadPoolExecutor(1) as readers, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as floods:
+    cores = len(os.sched_getaffinity(0))
+    # On Linux `os.nice` is for the calling thread: floods take the time that the networks leave.
+    floods = ThreadPoolExecutor(cores, initializer=os.nice, initargs=(FLOODS_NICENESS,))
+    with ThreadPoolExecutor(1) as readers, floods:
         for done, (fov, image_read) in enumerate(_read_ahead(fovs, readers)):
             try:
                 image = image_read.result()

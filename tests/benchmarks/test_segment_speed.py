@@ -16,7 +16,7 @@ from tasks.nuclei.targets import TARGETS, blurred_border, distance_map
 from tasks.segment import _collect, _segment_fields
 from tests.plates import make_plate
 
-FIELDS = 4
+FIELDS = 6
 MOST_TIMES_THE_BARE_NETWORK = 1.15
 
 
