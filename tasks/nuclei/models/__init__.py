@@ -1,7 +1,9 @@
-"""The networks. Importing this package chooses Keras 2, which segmentation-models needs, once for all."""
+"""The networks. Importing this package sets up TensorFlow: Keras 2, which segmentation-models needs, and its GPUs."""
 
 import os
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ["SM_FRAMEWORK"] = "tf.keras"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Else the first process takes the whole memory of a GPU, and what it needs can't be seen.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
