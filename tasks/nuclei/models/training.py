@@ -2,7 +2,12 @@
 
 A cycle is one pass over the training ROIs. After every cycle the whole state is saved, and a cycle's
 order of ROIs depends on the seed and the cycle alone. So a training that was stopped anywhere goes on
-at its last whole cycle, and on one machine ends with the weights of one that was never stopped.
+at its last whole cycle, and on one machine without a GPU ends with the weights of one that was never
+stopped. On GPUs the weights are only nearly the same: gradients are summed there in no fixed order.
+
+The loop trains on the replicas of the strategy in whose scope it is made. They share every batch; loss
+and gradients are those of the whole batch. Batch normalisation takes the statistics of a replica's
+part of the batch, so a network that has it trains somewhat differently on several GPUs.
 """
 
 from __future__ import annotations
@@ -64,6 +69,7 @@ class TrainingSettings:
     warmup_cycles: int
     """First cycles in which the frozen layers don't learn."""
     batch_size: int
+    """ROIs of a step on all replicas together."""
     learning_rate: float
     optimiser: OptimiserName
     schedule: Schedule
@@ -89,7 +95,16 @@ class Training:
 
     def __init__(self, network: Trainable, rois: Rois, settings: TrainingSettings, checkpoint_dir: Path) -> None:
         self._network, self._rois, self._settings = network, rois, settings
-        self._evaluate = tf.function(lambda batch: network.loss(batch, training=False), reduce_retracing=True)
+        self._strategy = tf.distribute.get_strategy()
+        if settings.batch_size < self._strategy.num_replicas_in_sync:
+            raise InputError(
+                f"batch_size is {settings.batch_size}, too small to be shared by "
+                f"{self._strategy.num_replicas_in_sync} GPUs; give at least as many as GPUs, or fewer GPUs."
+            )
+        self._evaluate = tf.function(
+            lambda batch: self._sum_over_replicas(lambda: self._loss_of_part(batch, training=False)),
+            reduce_retracing=True,
+        )
         self._optimiser = _optimiser(settings)
         self._optimiser.build(network.model.trainable_variables)
         checkpoint = tf.train.Checkpoint(model=network.model, optimizer=self._optimiser)
@@ -119,6 +134,7 @@ class Training:
         started, cpu_started = time.monotonic(), time.process_time()
         keras.utils.set_random_seed(_seed_of_cycle(self._settings.random_seed, number))
         loss = self._train(number)
+        self._unite_replicas()
         seconds = time.monotonic() - started
         validation_loss = self._validate(number)
         cycle = Cycle(
@@ -174,15 +190,28 @@ class Training:
             layer.trainable = not warmup
         variables = self._network.model.trainable_variables
 
-        @tf.function(reduce_retracing=True)
-        def step(batch: Any) -> Any:
+        def learn(batch: Any) -> Any:
             with tf.GradientTape() as tape:
-                loss = self._network.loss(batch, training=True)
+                loss = self._loss_of_part(batch, training=True)
             gradients = tape.gradient(loss, variables)
+            # Sums the gradients over the replicas.
             self._optimiser.apply_gradients(zip(gradients, variables, strict=True))
             return loss
 
-        return step
+        return tf.function(lambda batch: self._sum_over_replicas(lambda: learn(batch)), reduce_retracing=True)
+
+    def _loss_of_part(self, batch: Any, training: bool) -> Any:
+        """What this replica's ROIs add to the mean loss of the batch; a scalar tensor."""
+        part, share = _part_of_this_replica(batch)
+        return share * self._network.loss(part, training)
+
+    def _sum_over_replicas(self, on_replica: Callable[[], Any]) -> Any:
+        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, self._strategy.run(on_replica), axis=None)
+
+    def _unite_replicas(self) -> None:
+        """Give all replicas the mean of their moving averages, which is what is saved."""
+        for variable in self._network.model.non_trainable_variables:
+            variable.assign(tf.identity(variable))
 
     def _batches(self, rows: NDArray[np.integer]) -> Iterator[tuple[Any, int]]:
         """Batches in the order of `rows`, read ahead in another thread, each with its size."""
@@ -217,13 +246,27 @@ class Training:
             raise OSError(errno.ENOSPC, f"no space for the checkpoint: {error.message}") from None
 
 
+def _part_of_this_replica(batch: Any) -> tuple[Any, Any]:
+    """Give every n-th ROI of a batch and their share of it, a scalar float32.
+
+    A replica that is left without a ROI computes one of the others', with a share of 0.
+    """
+    context = tf.distribute.get_replica_context()
+    replica, replicas = context.replica_id_in_sync_group, context.num_replicas_in_sync
+    size = tf.shape(batch[0])[0]
+    rows = tf.range(replica, tf.maximum(size, replica + 1), replicas) % size
+    share = (size - replica + replicas - 1) // replicas / size
+    return tuple(tf.gather(values, rows) for values in batch), tf.cast(share, tf.float32)
+
+
 def _has_dropout(model: Any) -> bool:
     return any(isinstance(layer, keras.layers.Dropout) for layer in model.layers)
 
 
 def _optimiser(settings: TrainingSettings) -> Any:
     classes = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
-    return classes[settings.optimiser](settings.learning_rate)
+    # On a GPU Keras would have XLA compile every update, which looks for ptxas and libdevice at run time.
+    return classes[settings.optimiser](settings.learning_rate, jit_compile=False)
 
 
 def _seed_of_cycle(random_seed: int, cycle: int) -> int:
