@@ -13,6 +13,7 @@ same, a task answers with the stored result.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import errno
 import hashlib
 import importlib.metadata
@@ -94,6 +95,8 @@ class Outcome:
     """Names of files and folders, relative to the output folder ("." is the folder itself)."""
     metrics: dict[str, float]
     counts: dict[str, int]
+    machine: dict[str, str] = dataclasses.field(default_factory=dict)
+    """What the result depends on besides the params, such as the GPUs."""
     mlflow_run_id: str | None = None
     """Set only by the task that opens the MLflow run."""
 
@@ -113,6 +116,7 @@ class Result(pydantic.BaseModel):
     """JSON has no word for NaN: what can't be measured is left out."""
     counts: dict[str, int]
     libraries: dict[str, str]
+    machine: dict[str, str] = {}
     seconds: float
     """Time of the computation, also when the result is reused."""
     reused: bool = False
@@ -219,6 +223,7 @@ def _compute(task: Task[P], params: P, key: str, store: Path) -> Result:
         metrics=outcome.metrics,
         counts=outcome.counts,
         libraries=library_versions(),
+        machine=outcome.machine,
         seconds=round(time.monotonic() - started, 3),
         mlflow_run_id=outcome.mlflow_run_id,
     )

@@ -94,13 +94,15 @@ class Params(TaskParams):
     """Channels of the pyramid."""
     initialisation: str = "imagenet"
     """"imagenet", "random", or an earlier network: an output of this task."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the layers; weights, output and loss are float32 in both."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the layers; weights, output and loss are always float32. "auto": bfloat16 on GPUs that have it (NVIDIA's
+    since Ampere), else float32; network.json and result.json say which it was."""
     cycles: int = pydantic.Field(25, ge=1, le=10_000)
     """Passes over the training ROIs."""
     warmup_cycles: int = pydantic.Field(2, ge=0, le=10_000)
     """First cycles with a frozen encoder; not used with random weights."""
     batch_size: int = pydantic.Field(16, ge=1, le=1024)
+    """ROIs of one step. Several GPUs share them, so each needs at least one."""
     learning_rate: float = pydantic.Field(1e-3, gt=0, le=1)
     schedule: Literal["constant", "cosine"] = "constant"
     """Learning rate over the cycles: the paper's constant, or falling to 0 along a cosine."""
@@ -159,14 +161,22 @@ class RoiBatches:
 
 
 def run(params: Params, workspace: Workspace) -> Outcome:
-    from tasks.nuclei.models import training
+    from tasks.nuclei.models import devices, training
 
     rois = RoiBatches(workspace.input(params.rois), params.targets)
-    network = build_network(params, rois.zoom, workspace)
     settings = training.TrainingSettings(
         **{name: getattr(params, name) for name in training.TrainingSettings.__dataclass_fields__}
     )
-    loop = training.Training(FpnTraining(network, params.loss), rois, settings, workspace.checkpoint_dir)
+    strategy = devices.training_strategy()
+    with strategy.scope():
+        network = build_network(params, rois.zoom, workspace)
+        loop = training.Training(FpnTraining(network, params.loss), rois, settings, workspace.checkpoint_dir)
+    machine = {
+        "gpus": ", ".join(devices.gpu_names()) or "none",
+        "replicas": str(strategy.num_replicas_in_sync),
+        "precision": network.architecture.precision,
+    }
+    log.info("GPUs: %s; precision: %s", machine["gpus"], machine["precision"])
     tracked = tracking.Run()
     with tracked.system_metrics(params.target):
         history = loop.run(partial(_log_cycle, params, tracked))
@@ -179,7 +189,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
         "training_seconds": sum(cycle.seconds for cycle in history),
         "training_cpu_seconds": sum(cycle.cpu_seconds for cycle in history),
     }
-    return Outcome({"network": "."}, metrics, {"best_cycle": best.cycle, "weights": network.model.count_params()})
+    counts = {"best_cycle": best.cycle, "weights": network.model.count_params()}
+    return Outcome({"network": "."}, metrics, counts, machine)
 
 
 def build_network(params: Params, zoom: float, workspace: Workspace) -> Fpn:
@@ -187,11 +198,14 @@ def build_network(params: Params, zoom: float, workspace: Workspace) -> Fpn:
     import tensorflow as tf
     import tf_keras as keras
 
-    from tasks.nuclei.models import fpn
+    from tasks.nuclei.models import devices, fpn
 
-    tf.config.experimental.enable_op_determinism()
+    # On a GPU it would refuse nearest-neighbour upsampling, whose gradient isn't deterministic there.
+    if not devices.gpu_names():
+        tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(params.random_seed)
-    architecture = fpn.Architecture(params.encoder, params.targets, params.decoder_filters, params.precision, zoom)
+    precision = devices.fastest_precision() if params.precision == "auto" else params.precision
+    architecture = fpn.Architecture(params.encoder, params.targets, params.decoder_filters, precision, zoom)
     if params.initialisation == "imagenet":
         folder = os.environ.get("NUCLEUS_WEIGHTS")
         weights = fpn.imagenet_weights(params.encoder, Path(folder) if folder else None)
@@ -224,7 +238,7 @@ def _points(target: str, cycle: dict[str, Any]) -> list[tracking.Point]:
 
 def publish(params: Params, result: Result, store: Path) -> None:
     run = tracking.Run()
-    run.log_params(params.model_dump(exclude={"target"}), f"train_fpn.{params.target}")
+    run.log_params(params.model_dump(exclude={"target"}) | result.machine, f"train_fpn.{params.target}")
     history = json.loads((store / result.outputs["network"] / "history.json").read_text())
     run.log_points([point for cycle in history for point in _points(params.target, cycle)])
 

@@ -12,11 +12,13 @@ from typing import Any, get_args
 import h5py
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
-from tasks.contract import BAD_INPUT, DONE, FAILED, Workspace, parse_params
+from tasks import tracking
+from tasks.contract import BAD_INPUT, DONE, FAILED, Result, Workspace, parse_params
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.roi_file import RoiReader
-from tasks.train_fpn import Encoder, Params, build_network
+from tasks.train_fpn import Encoder, Params, build_network, publish
 from tests.disks import resize
 from tests.rois import make_roi_file
 
@@ -77,6 +79,31 @@ def test_the_paper_s_values_are_the_defaults():
     assert (params.optimiser, params.schedule, params.initialisation) == ("adam", "constant", "imagenet")
 
 
+def test_mlflow_shows_the_gpus_and_the_precision_that_auto_has_chosen(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    run_id = tracking.open_run("experiment", "dag run", "name")
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    params = Params(rois="rois.h5", target="both")
+    (tmp_path / "history.json").write_text("[]")
+    result = Result(
+        task="train_fpn",
+        key="key",
+        version=1,
+        params=params.model_dump(mode="json"),
+        outputs={"network": "."},
+        metrics={},
+        counts={},
+        libraries={},
+        machine={"gpus": "NVIDIA H100, NVIDIA H100", "replicas": "2", "precision": "bfloat16"},
+        seconds=1,
+    )
+    publish(params, result, tmp_path)
+    shown = MlflowClient().get_run(run_id).data.params
+    assert shown["train_fpn.both.gpus"] == "NVIDIA H100, NVIDIA H100"
+    assert (shown["train_fpn.both.replicas"], shown["train_fpn.both.precision"]) == ("2", "bfloat16")
+
+
 def test_a_preset_fills_in_what_is_not_given():
     params = Params(rois="rois.h5", target="both", preset="laptop", cycles=2)
     assert params.encoder == "mobilenetv2"
@@ -102,6 +129,16 @@ def test_no_encoder_is_offered_that_the_package_lacks_and_none_is_left_out():
     from tasks.nuclei.models import fpn  # chooses the framework before the package is imported
 
     assert sorted(get_args(Encoder)) == sorted(fpn.segmentation_models.get_available_backbone_names())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(list(Path("/dev").glob("nvidia[0-9]*"))), reason="this machine has a GPU")
+def test_the_result_says_what_the_network_was_trained_on(never_stopped):
+    (path,) = never_stopped.glob("train_fpn/*/result.json")
+    result = json.loads(path.read_text())
+    assert result["machine"] == {"gpus": "none", "replicas": "1", "precision": "float32"}
+    assert result["params"]["precision"] == "auto"
+    assert json.loads((path.parent / "network.json").read_text())["precision"] == "float32"
 
 
 @pytest.mark.slow

@@ -1,0 +1,47 @@
+"""What a training does with the GPUs of its machine: on how many it runs, and at which precision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tasks.nuclei.models.fpn import Precision
+
+FIRST_WITH_BFLOAT16 = (8, 0)
+"""Compute capability of NVIDIA's Ampere."""
+
+
+def gpu_names() -> list[str]:
+    """Names of the GPUs that TensorFlow sees, such as "NVIDIA A100-SXM4-80GB"; empty without a GPU."""
+    return [details.get("device_name", "unknown") for details in _details_of_gpus()]
+
+
+def training_strategy() -> Any:
+    """Give the strategy that trains on all GPUs; with one or none, TensorFlow's default.
+
+    Network, optimiser and training loop must be made in its `scope()`.
+    """
+    if len(tf.config.list_physical_devices("GPU")) < 2:
+        return tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy()
+
+
+def fastest_precision() -> Precision:
+    """Give bfloat16 if all GPUs compute in it, else float32; float32 without a GPU."""
+    return precision_for([details.get("compute_capability", (0, 0)) for details in _details_of_gpus()])
+
+
+def precision_for(compute_capabilities: Sequence[tuple[int, int]]) -> Precision:
+    """Choose the precision for GPUs of these compute capabilities (major, minor).
+
+    Older GPUs have float16, whose narrow range needs the loss scaled; they train in float32.
+    """
+    if compute_capabilities and min(compute_capabilities) >= FIRST_WITH_BFLOAT16:
+        return "bfloat16"
+    return "float32"
+
+
+def _details_of_gpus() -> list[dict[str, Any]]:
+    return [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
