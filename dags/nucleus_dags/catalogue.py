@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-TRAINING_POOL, PROCESSING_POOL = "training", "processing"
+GPU_POOL, PROCESSING_POOL = "gpu", "processing"
+TRAINING_PRIORITY, PROCESSING_PRIORITY = "nucleus-training", "nucleus-processing"
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,11 @@ class CatalogueEntry:
     """Cores."""
     memory_gib: float = 2
     gpu: int = 0
+    """GPUs of one pod, where the cluster has any; a training shares its work among them."""
+    priority: str = PROCESSING_PRIORITY
+    """Priority class of k8s/base/priorities.yaml."""
+    most_hours: int = 6
+    """A pod that runs longer is ended."""
     pool: str = "default_pool"
     """Airflow pool that bounds how many run at once."""
     retries: int = 2
@@ -38,7 +44,17 @@ CATALOGUE = {
     "ingest": CatalogueEntry("tasks.ingest", cpu=1, memory_gib=4),
     "augment": CatalogueEntry("tasks.augment", cpu=8, memory_gib=8, pool=PROCESSING_POOL),
     # Every stop of the servers or loss of a pod costs a retry, and a training is long. It goes on at its last cycle.
-    "train_fpn": CatalogueEntry("tasks.train_fpn", "gpu", cpu=4, memory_gib=16, gpu=1, pool=TRAINING_POOL, retries=8),
+    "train_fpn": CatalogueEntry(
+        "tasks.train_fpn",
+        "gpu",
+        cpu=4,
+        memory_gib=16,
+        gpu=1,
+        priority=TRAINING_PRIORITY,
+        most_hours=7 * 24,
+        pool=GPU_POOL,
+        retries=8,
+    ),
     "calibrate": CatalogueEntry("tasks.calibrate", cpu=4, memory_gib=8, pool=PROCESSING_POOL),
     "register_model": CatalogueEntry("tasks.register_model", memory_gib=4),
     "segment": CatalogueEntry("tasks.segment", cpu=4, memory_gib=8, pool=PROCESSING_POOL),

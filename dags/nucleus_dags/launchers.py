@@ -3,7 +3,7 @@
 `NUCLEUS_LAUNCHER` chooses the kind in one place: `local`, a process of this machine, or `pod`.
 
 The environment of the Airflow servers says where things are: `NUCLEUS_STORE` (folder of all
-results), `MLFLOW_TRACKING_URI` and, with pods, `NUCLEUS_POD_TEMPLATES`.
+results) and `MLFLOW_TRACKING_URI`. What pods need besides is in k8s/base/kustomization.yaml.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def launch(
         "inputs": inputs or {},
         "mlflow_run_id": mlflow_run_id,
         "pool": entry.pool,
+        "pool_slots": entry.gpu or 1,
         "retries": entry.retries,
         "retry_delay": timedelta(seconds=10),
         "max_retry_delay": timedelta(minutes=10),

@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk.exceptions import AirflowException
@@ -31,7 +31,7 @@ class LocalProcessOperator(TaskOperator):
     def _hook(self) -> SubprocessHook:
         return SubprocessHook()
 
-    def run_command(self, arguments: list[str], context: Context) -> None:
+    def run_command(self, params: dict[str, Any], arguments: list[str], context: Context) -> None:
         ended = self._hook.run_command([sys.executable, *arguments], env=self._environment(), cwd=str(REPOSITORY))
         if ended.exit_code < 0:
             name = signal.Signals(-ended.exit_code).name

@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 from nucleus_dags.airflow_api import AirflowApi, AirflowApiError, without_proxy
-from nucleus_dags.catalogue import PROCESSING_POOL, TRAINING_POOL
+from nucleus_dags.catalogue import GPU_POOL, PROCESSING_POOL
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
@@ -263,7 +263,7 @@ def _migrate(home: Home, env: dict[str, str]) -> None:
 
 def _set_pools(api: AirflowApi) -> None:
     """Let as many trainings, and as many other large tasks, run side by side as the cores can bear."""
-    for name in (TRAINING_POOL, PROCESSING_POOL):
+    for name in (GPU_POOL, PROCESSING_POOL):
         try:
             api.call("POST", "pools", {"name": name, "slots": max(1, _cores() // 2)})
         except AirflowApiError as error:

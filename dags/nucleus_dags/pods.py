@@ -1,18 +1,22 @@
 """Run tasks as pods. Imported only where pods are used, because the provider's import takes seconds.
 
-What all pods of a laboratory have in common (image and tag, volumes, security, node selectors, secrets) stands in
-one pod template for each container image, `$NUCLEUS_POD_TEMPLATES/<image>.yaml`; see k8s/base/pods/. A task adds
-what the catalogue says of it: its command, its resources, and how long it may wait for a node.
+What all pods of a laboratory have in common (image and release, volumes, security, node selector, secrets) stands in
+one PodTemplate of the cluster for each container image; see k8s/base/pod-templates.yaml. A task adds what the
+catalogue says of it: its command, its resources, its priority, and how long it may take.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import TRANSIENT_CONNECTION_ERRORS
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.providers.cncf.kubernetes.pod_generator import make_safe_label_value
 from airflow.sdk.exceptions import AirflowException
 from kubernetes.client import ApiException, V1ContainerState, V1ContainerStateTerminated, V1Pod, V1ResourceRequirements
 
@@ -23,9 +27,13 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 WAIT_FOR_NODE_S = 30 * 60
+"""Of a pod that no node has room for, or that the quota has no room for."""
 WAIT_FOR_START_S = 10 * 60
 """Of a pod that has its node: pulling the image."""
+QUOTA_CHECK_EVERY_S = 15
 CHECKPOINT_GRACE_S = 60
+SCRATCH_REQUEST, SCRATCH_LIMIT = "1Gi", "12Gi"
+"""Ephemeral storage: logs, /tmp. Results go to the store."""
 NOT_FOUND = 404
 
 
@@ -39,9 +47,11 @@ class TaskPodOperator(TaskOperator, KubernetesPodOperator):
         super().__init__(
             task=task,
             name=task.replace("_", "-"),
-            pod_template_file=str(Path(os.environ["NUCLEUS_POD_TEMPLATES"]) / f"{entry.container_image}.yaml"),
             container_resources=resources(entry),
             labels={"nucleus-task": task},
+            priority_class_name=entry.priority,
+            # Whatever becomes of Airflow, no pod runs for ever.
+            active_deadline_seconds=entry.most_hours * 3600,
             schedule_timeout_seconds=WAIT_FOR_NODE_S,
             startup_timeout_seconds=WAIT_FOR_START_S,
             termination_grace_period=CHECKPOINT_GRACE_S,
@@ -54,13 +64,13 @@ class TaskPodOperator(TaskOperator, KubernetesPodOperator):
             **kwargs,
         )
 
-    def run_command(self, arguments: list[str], context: Context) -> None:
+    def run_command(self, params: dict[str, Any], arguments: list[str], context: Context) -> None:
         self.arguments = arguments
         self.env_vars = {"MLFLOW_RUN_ID": self.mlflow_run_id} if self.mlflow_run_id else {}
-        try:
-            KubernetesPodOperator.execute(self, context)
-        except ApiException as error:
-            raise AirflowException(f"Kubernetes refuses the pod of {self.task}: {error.body or error.reason}") from None
+        if plate := params.get("folder") or params.get("plate"):
+            self.labels["nucleus-plate"] = make_safe_label_value(Path(plate).name)
+        self.full_pod_spec = self._template()
+        self._execute_when_the_quota_has_room(context)
 
     def cleanup(
         self, pod: V1Pod, remote_pod: V1Pod, xcom_result: dict | None = None, context: Context | None = None
@@ -73,6 +83,32 @@ class TaskPodOperator(TaskOperator, KubernetesPodOperator):
             raise_for_end(self.task, latest)
             raise
 
+    def _template(self) -> V1Pod:
+        name, namespace = CATALOGUE[self.task].container_image, self.hook.get_namespace()
+        try:
+            template = self.client.read_namespaced_pod_template(name, namespace).template
+        except ApiException as error:
+            raise AirflowException(
+                f"The PodTemplate {name} can't be read ({_message(error)}); apply an overlay of k8s/ to the cluster."
+            ) from None
+        return V1Pod(metadata=template.metadata, spec=template.spec)
+
+    def _execute_when_the_quota_has_room(self, context: Context) -> None:
+        """Pods of other runs end: waiting for them costs none of the task's retries."""
+        deadline, told = time.monotonic() + WAIT_FOR_NODE_S, False
+        while True:
+            try:
+                KubernetesPodOperator.execute(self, context)
+                return
+            except ApiException as error:
+                refusal = f"Kubernetes refuses the pod of {self.task}: {_message(error)}"
+                if "exceeded quota" not in refusal or time.monotonic() > deadline:
+                    raise AirflowException(refusal) from None
+            if not told:
+                self.log.info("%s; waiting %d minutes for room", refusal, WAIT_FOR_NODE_S // 60)
+                told = True
+            time.sleep(QUOTA_CHECK_EVERY_S)
+
     def _latest(self, pod: V1Pod | None) -> V1Pod | None:
         """The pod as it is now, before it is removed: what is at hand may be from before its start."""
         if pod is None:
@@ -80,9 +116,9 @@ class TaskPodOperator(TaskOperator, KubernetesPodOperator):
         try:
             return self.client.read_namespaced_pod(pod.metadata.name, pod.metadata.namespace)
         except ApiException as error:
-            if error.status == NOT_FOUND:
-                return None
-            raise
+            return None if error.status == NOT_FOUND else pod
+        except TRANSIENT_CONNECTION_ERRORS:
+            return pod
 
 
 def raise_for_end(task: str, pod: V1Pod | None) -> None:
@@ -104,12 +140,26 @@ def raise_for_end(task: str, pod: V1Pod | None) -> None:
 
 
 def resources(entry: CatalogueEntry) -> V1ResourceRequirements:
-    """Give requests and limits. CPU has no limit: a task may use what is idle."""
-    gpu = {"nvidia.com/gpu": str(entry.gpu)} if entry.gpu else {}
-    memory = f"{entry.memory_gib}Gi"
+    """Give requests and limits. CPU has no limit: a task may use what is idle.
+
+    A cluster has `NUCLEUS_GPUS` GPUs, and no pod asks for more than `NUCLEUS_MOST_CPUS` cores.
+    """
+    cpu = min(entry.cpu, float(os.environ.get("NUCLEUS_MOST_CPUS", entry.cpu)))
+    bounded = {"memory": f"{entry.memory_gib}Gi"}
+    if entry.gpu and int(os.environ.get("NUCLEUS_GPUS", "0")):
+        bounded["nvidia.com/gpu"] = str(entry.gpu)
     return V1ResourceRequirements(
-        requests={"cpu": str(entry.cpu), "memory": memory, **gpu}, limits={"memory": memory, **gpu}
+        requests={"cpu": f"{cpu:g}", "ephemeral-storage": SCRATCH_REQUEST, **bounded},
+        limits={"ephemeral-storage": SCRATCH_LIMIT, **bounded},
     )
+
+
+def _message(error: ApiException) -> str:
+    """What the API server says, without its JSON."""
+    try:
+        return str(json.loads(error.body)["message"])
+    except (TypeError, ValueError, KeyError):
+        return str(error.reason)
 
 
 def _base_state(pod: V1Pod) -> V1ContainerState:

@@ -32,8 +32,11 @@ class MlflowRunLink(BaseOperatorLink):
 
 
 def mlflow_run_url(mlflow_run_id: str | None) -> str:
-    """Give the address of a run's page in MLflow, or of MLflow when there is no run."""
-    address = os.environ.get("MLFLOW_TRACKING_URI", "")
+    """Give the address of a run's page in MLflow, or of MLflow when there is no run.
+
+    In a cluster, browsers find MLflow at another address than tasks do.
+    """
+    address = os.environ.get("NUCLEUS_MLFLOW_PAGE") or os.environ.get("MLFLOW_TRACKING_URI", "")
     return f"{address}/#/runs/{mlflow_run_id}" if mlflow_run_id else address
 
 
@@ -68,8 +71,11 @@ class TaskOperator(BaseOperator):
         self.mlflow_run_id = mlflow_run_id
 
     @abstractmethod
-    def run_command(self, arguments: list[str], context: Context) -> None:
-        """Run `python` with these arguments to its end; raises unless it is done, as `raise_unless_done` does."""
+    def run_command(self, params: dict[str, Any], arguments: list[str], context: Context) -> None:
+        """Run `python` with `arguments` to its end; raises unless it is done, as `raise_unless_done` does.
+
+        The arguments hold the params already.
+        """
 
     def execute(self, context: Context) -> dict[str, Any]:
         store = Path(os.environ["NUCLEUS_STORE"])
@@ -79,7 +85,7 @@ class TaskOperator(BaseOperator):
         receipt_path.unlink(missing_ok=True)
         if self.mlflow_run_id:
             self.log.info("MLflow run: %s", mlflow_run_url(self.mlflow_run_id))
-        self.run_command(CATALOGUE[self.task].command(params, store, receipt_path), context)
+        self.run_command(params, CATALOGUE[self.task].command(params, store, receipt_path), context)
         receipt = read_receipt(receipt_path, self.task, params)
         self._push(receipt, context)
         return {name: receipt[name] for name in SMALL_RESULT}

@@ -1,10 +1,11 @@
-"""Tasks as pods of a real cluster: `make test-cluster`, with KUBECONFIG and the image nucleus-cpu:dev loaded.
+"""Single tasks as pods of a real cluster: `make test-cluster`, with KUBECONFIG and the image nucleus-cpu:dev loaded.
 
 The cluster's node must see this machine's folders, as kind, minikube with a mount and a cluster on this machine do.
 """
 
 import json
 import os
+import re
 import subprocess
 import threading
 import time
@@ -14,16 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from nucleus_dags import pods
 from nucleus_dags.catalogue import CATALOGUE, CatalogueEntry
 from nucleus_dags.pods import TaskPodOperator
+from tests.cluster.conftest import NAMESPACE, REPOSITORY, Cluster, apply, kubectl, wait_until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600), pytest.mark.usefixtures("connection", "paths_of_pods")]
 
-REPOSITORY = Path(__file__).parents[2]
-USER = 10001
 TINY_PLATE = {"name": "tiny", "cell_line": "MCF10A", "fovs": 1, "height_px": 128, "width_px": 128}
+# Some seconds of work, long enough to be disturbed.
+LARGE_PLATE = TINY_PLATE | {"name": "large", "fovs": 300, "height_px": 512, "width_px": 512}
 
 
 @dataclass
@@ -41,53 +45,14 @@ class TaskInstance:
         self.xcoms[key] = value
 
 
-def kubectl(*arguments: str, stdin: str | None = None) -> str:
-    command = ["kubectl", *arguments]
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=True).stdout
-
-
-@pytest.fixture(scope="module")
-def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The namespace with its claim bound to a folder of this machine."""
-    folder = tmp_path_factory.mktemp("nucleus")
-    for path in (folder, *(folder / name for name in ("store", "inbox", "weights"))):
-        path.mkdir(exist_ok=True)
-        os.chown(path, USER, USER)
-        path.chmod(0o755)
-    for parent in folder.parents[:3]:
-        parent.chmod(0o755)
-    volume = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": "nucleus-test"},
-        "spec": {
-            "capacity": {"storage": "100Gi"},
-            "accessModes": ["ReadWriteMany"],
-            "storageClassName": "",
-            "hostPath": {"path": str(folder), "type": "Directory"},
-            "claimRef": {"namespace": "nucleus", "name": "nucleus"},
-        },
-    }
-    kubectl("apply", "-k", str(REPOSITORY / "k8s/base"))
-    kubectl("apply", "-f", "-", stdin=json.dumps(volume))
-    yield folder
-    kubectl("delete", "--wait=true", "-k", str(REPOSITORY / "k8s/base"))
-    kubectl("delete", "--wait=true", "pv", "nucleus-test")
-
-
 @pytest.fixture
-def store(shared_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The store as the pods have it, which is where the operator looks for it too."""
-    monkeypatch.setenv("NUCLEUS_POD_TEMPLATES", str(REPOSITORY / "k8s/base/pods"))
-    monkeypatch.setenv("NUCLEUS_STORE", "/nucleus/store")
-    connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": os.environ["KUBECONFIG"]}}
-    monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", json.dumps(connection))
-    here = Path("/nucleus/store")
-    if not here.exists():
-        here.parent.mkdir(exist_ok=True)
-        here.symlink_to(shared_folder / "store")
-    yield here
-    here.unlink()
+def connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the settings of Airflow say in the cluster, but for a program outside of it."""
+    settings = json.loads(kubectl("get", "configmap", "airflow-settings", "-o", "json"))["data"]
+    for name in ("NUCLEUS_STORE", "NUCLEUS_MOST_CPUS", "NUCLEUS_GPUS"):
+        monkeypatch.setenv(name, settings[name])
+    extra = {"kube_config_path": os.environ["KUBECONFIG"], "namespace": NAMESPACE}
+    monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", json.dumps({"conn_type": "kubernetes", "extra": extra}))
 
 
 def run(task: str, settings: dict[str, Any]) -> tuple[dict[str, Any], TaskInstance]:
@@ -97,77 +62,299 @@ def run(task: str, settings: dict[str, Any]) -> tuple[dict[str, Any], TaskInstan
     return operator.execute(context), instance  # type: ignore[arg-type]
 
 
-def pods() -> list[str]:
-    return kubectl("get", "pods", "-n", "nucleus", "-o", "name").split()
+def runs_synthesize_with(monkeypatch: pytest.MonkeyPatch, **changed: Any) -> None:
+    """Change what the catalogue says of `synthesize`."""
+    monkeypatch.setitem(CATALOGUE, "synthesize", CatalogueEntry("tasks.synthesize", **changed))
 
 
-def no_pod_is_left() -> bool:
-    """A pod that was deleted may take its grace period to go."""
-    deadline = time.monotonic() + 90
-    while pods() and time.monotonic() < deadline:
-        time.sleep(1)
-    return pods() == []
+def changed_template(name: str, change: Any) -> None:
+    """Make a PodTemplate of the one for `cpu`; `change` gets its pod."""
+    content = json.loads(kubectl("get", "podtemplate", "cpu", "-o", "json"))
+    change(content["template"])
+    apply({"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": name}, "template": content["template"]})
 
 
-def test_a_task_runs_as_a_pod_and_its_result_is_read_back(store: Path) -> None:
+class Attempt(threading.Thread):
+    """A task run beside the test."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        super().__init__()
+        self._settings = settings
+        self.failure: AirflowException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            run("synthesize", self._settings)
+        except AirflowException as error:
+            self.failure = error
+
+
+def wait_for_running_pods(cluster: Cluster, amount: int = 1) -> list[str]:
+    def running() -> list[str]:
+        return [pod["metadata"]["name"] for pod in cluster.task_pods() if pod["status"]["phase"] == "Running"]
+
+    wait_until(lambda: len(running()) >= amount, f"{amount} pods run", 120)
+    return running()
+
+
+def test_a_task_runs_as_a_pod_and_its_result_is_read_back(cluster: Cluster) -> None:
     result, instance = run("synthesize", TINY_PLATE)
-    assert (store / result["outputs"]["plate"] / "plate.json").exists()
+    assert (cluster.store / result["outputs"]["plate"] / "plate.json").exists()
     assert instance.xcoms["plate"] == result["outputs"]["plate"]
-    assert no_pod_is_left()
+    assert cluster.no_task_pod_is_left()
 
 
-def test_bad_input_fails_without_a_retry_and_with_the_tasks_own_line(store: Path) -> None:
+def test_a_pod_says_whose_it_is(cluster: Cluster) -> None:
+    attempt = Attempt(LARGE_PLATE)
+    wait_for_running_pods(cluster)
+    [pod] = cluster.task_pods()
+    labels = pod["metadata"]["labels"]
+    assert (labels["nucleus-task"], labels["dag_id"], labels["task_id"]) == ("synthesize", "train_models", "synthesize")
+    assert labels["run_id"].startswith("manual__2026-01-02")
+    kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=1")
+    attempt.join()
+    assert cluster.no_task_pod_is_left()
+
+
+def test_bad_input_fails_without_a_retry_and_with_the_tasks_own_line(cluster: Cluster) -> None:
     with pytest.raises(AirflowFailException, match=r"cell_line: Input should be 'MCF10A'.* got 'HeLa'"):
         run("synthesize", TINY_PLATE | {"cell_line": "HeLa"})
-    assert no_pod_is_left()
+    assert cluster.no_task_pod_is_left()
 
 
-def test_out_of_memory_names_the_limit(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(CATALOGUE, "synthesize", CatalogueEntry("tasks.synthesize", memory_gib=0.25))
+def test_out_of_memory_names_the_limit(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs_synthesize_with(monkeypatch, memory_gib=0.25)
     with pytest.raises(AirflowException, match=r"needed more memory than its limit of 0\.25 GiB; raise"):
         run("synthesize", TINY_PLATE | {"height_px": 5000, "width_px": 5000})
-    assert no_pod_is_left()
+    assert cluster.no_task_pod_is_left()
 
 
-def test_a_pod_that_finds_no_gpu_says_so_in_bounded_time(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(CATALOGUE, "synthesize", CatalogueEntry("tasks.synthesize", gpu=1))
-    monkeypatch.setattr("nucleus_dags.pods.WAIT_FOR_NODE_S", 8)
-    with pytest.raises(AirflowException, match=r"synthesize could not start: .*Insufficient nvidia\.com/gpu"):
-        run("synthesize", TINY_PLATE)
-    assert no_pod_is_left()
+def test_an_image_that_is_missing_is_named(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_image(pod: dict[str, Any]) -> None:
+        pod["spec"]["containers"][0] |= {"image": "nucleus-cpu:missing", "imagePullPolicy": "Never"}
 
-
-def test_an_image_that_is_missing_is_named(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    template = (REPOSITORY / "k8s/base/pods/cpu.yaml").read_text()
-    template = template.replace("nucleus-cpu:dev", "nucleus-cpu:missing").replace("IfNotPresent", "Never")
-    (tmp_path / "cpu.yaml").write_text(template)
-    monkeypatch.setenv("NUCLEUS_POD_TEMPLATES", str(tmp_path))
+    changed_template("without-image", without_image)
+    runs_synthesize_with(monkeypatch, container_image="without-image")
     with pytest.raises(AirflowException, match=r"could not start: ErrImageNeverPull: .*nucleus-cpu:missing"):
         run("synthesize", TINY_PLATE)
-    assert no_pod_is_left()
+    assert cluster.no_task_pod_is_left()
 
 
-def test_a_pod_deleted_while_it_runs_fails_and_the_next_try_does_the_work(store: Path) -> None:
-    many_fields = TINY_PLATE | {"name": "many", "fovs": 300, "height_px": 512, "width_px": 512}
-    failures: list[BaseException] = []
+def test_a_template_that_is_missing_is_named(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs_synthesize_with(monkeypatch, container_image="tpu")
+    with pytest.raises(
+        AirflowException, match=r'PodTemplate tpu can\'t be read \(podtemplates "tpu" not found\); apply'
+    ):
+        run("synthesize", TINY_PLATE)
 
-    def first_try() -> None:
-        try:
-            run("synthesize", many_fields)
-        except AirflowException as error:
-            failures.append(error)
 
-    thread = threading.Thread(target=first_try)
-    thread.start()
-    deadline = time.monotonic() + 120
-    while "Running" not in kubectl("get", "pods", "-n", "nucleus"):
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+def test_a_pod_deleted_while_it_runs_fails_and_the_next_try_does_the_work(cluster: Cluster) -> None:
+    attempt = Attempt(LARGE_PLATE)
+    [pod] = wait_for_running_pods(cluster)
     time.sleep(5)
-    kubectl("delete", "-n", "nucleus", "--wait=false", *pods())
-    thread.join(120)
-    assert len(failures) == 1
-    assert not isinstance(failures[0], AirflowFailException)
-    result, _ = run("synthesize", many_fields | {"fovs": 2})
+    kubectl("delete", "pod", pod, "--wait=false")
+    attempt.join(120)
+    assert re.search("was deleted while it ran; the next try goes on|ended with status", str(attempt.failure))
+    assert not isinstance(attempt.failure, AirflowFailException)
+    result, _ = run("synthesize", LARGE_PLATE | {"fovs": 2})
     assert result["counts"]["fovs"] == 2
-    assert no_pod_is_left()
+    assert cluster.no_task_pod_is_left()
+
+
+def test_a_pod_that_runs_too_long_is_ended(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs_synthesize_with(monkeypatch, most_hours=5 / 3600)
+    with pytest.raises(AirflowException, match="was lost: DeadlineExceeded"):
+        run("synthesize", LARGE_PLATE)
+    assert cluster.no_task_pod_is_left()
+
+
+@pytest.fixture
+def one_gpu() -> Iterator[None]:
+    """The node says that it has one GPU."""
+    [node] = json.loads(kubectl("get", "nodes", "-o", "json"))["items"]
+    patch = ("patch", "node", node["metadata"]["name"], "--subresource=status", "--type=json", "--patch")
+    path = "/status/capacity/nvidia.com~1gpu"
+    kubectl(*patch, json.dumps([{"op": "add", "path": path, "value": "1"}]))
+    kubectl("label", "node", node["metadata"]["name"], "nvidia.com/gpu.present=true")
+    yield
+    kubectl("label", "node", node["metadata"]["name"], "nvidia.com/gpu.present-")
+    kubectl(*patch, json.dumps([{"op": "remove", "path": path}]))
+
+
+@pytest.fixture
+def tasks_with_a_gpu(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`synthesize` asks for a GPU, with the template of the base, but in the image that is here."""
+    templates = yaml.safe_load_all((REPOSITORY / "k8s/base/pod-templates.yaml").read_text())
+    [template] = [content for content in templates if content["metadata"]["name"] == "gpu"]
+    template["metadata"]["name"] = "with-gpu"
+    template["template"]["spec"]["containers"][0]["image"] = "nucleus-cpu:dev"
+    apply(template)
+    runs_synthesize_with(monkeypatch, container_image="with-gpu", gpu=1)
+    monkeypatch.setenv("NUCLEUS_GPUS", "1")
+
+
+@pytest.mark.usefixtures("tasks_with_a_gpu")
+def test_a_pod_that_finds_no_gpu_says_so_in_bounded_time(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pods, "WAIT_FOR_NODE_S", 8)
+    with pytest.raises(AirflowException, match=r"synthesize could not start: .*nodes are available: .*"):
+        run("synthesize", TINY_PLATE)
+    assert cluster.no_task_pod_is_left()
+
+
+@pytest.mark.usefixtures("one_gpu", "tasks_with_a_gpu")
+def test_two_pods_that_need_the_one_gpu_wait_for_one_another(cluster: Cluster) -> None:
+    attempts = [Attempt(LARGE_PLATE | {"name": name, "fovs": 40}) for name in ("first", "second")]
+    most_at_once, waited = 0, False
+    while any(attempt.is_alive() for attempt in attempts):
+        pods_now = cluster.task_pods()
+        most_at_once = max(most_at_once, [pod["status"]["phase"] for pod in pods_now].count("Running"))
+        conditions = [condition for pod in pods_now for condition in pod["status"].get("conditions", [])]
+        waited |= any("Insufficient nvidia.com/gpu" in condition.get("message", "") for condition in conditions)
+        time.sleep(0.5)
+    assert [attempt.failure for attempt in attempts] == [None, None]
+    assert most_at_once == 1
+    assert waited
+    assert cluster.no_task_pod_is_left()
+
+
+@pytest.fixture
+def quota_for_one_pod() -> Iterator[None]:
+    """A quota that leaves room for the servers and one pod of a task."""
+    running = len(json.loads(kubectl("get", "pods", "-o", "json"))["items"])
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "one-pod"}}
+    apply(quota | {"spec": {"hard": {"pods": str(running + 1)}}})
+    wait_until(lambda: "status" in json.loads(kubectl("get", "quota", "one-pod", "-o", "json")), "the quota is counted")
+    yield
+    kubectl("delete", "quota", "one-pod")
+
+
+@pytest.mark.usefixtures("quota_for_one_pod")
+def test_a_pod_waits_for_the_quota_and_then_runs(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pods, "QUOTA_CHECK_EVERY_S", 1)
+    attempt = Attempt(LARGE_PLATE | {"fovs": 30})
+    wait_for_running_pods(cluster)
+    result, _ = run("synthesize", TINY_PLATE | {"name": "waited"})
+    assert result["counts"]["fovs"] == 1
+    attempt.join()
+    assert attempt.failure is None
+    assert cluster.no_task_pod_is_left()
+
+
+@pytest.mark.usefixtures("quota_for_one_pod")
+def test_a_quota_that_stays_full_is_named(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pods, "QUOTA_CHECK_EVERY_S", 1)
+    monkeypatch.setattr(pods, "WAIT_FOR_NODE_S", 3)
+    attempt = Attempt(LARGE_PLATE | {"name": "in the way"})
+    [pod] = wait_for_running_pods(cluster)
+    with pytest.raises(AirflowException, match=r"Kubernetes refuses the pod of synthesize: .*exceeded quota: one-pod"):
+        run("synthesize", TINY_PLATE | {"name": "refused"})
+    kubectl("delete", "pod", pod, "--grace-period=1")
+    attempt.join()
+    assert cluster.no_task_pod_is_left()
+
+
+def test_a_store_that_is_read_only_is_named(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_store_read_only(pod: dict[str, Any]) -> None:
+        [store] = [m for m in pod["spec"]["containers"][0]["volumeMounts"] if m["mountPath"] == "/nucleus/store"]
+        store["readOnly"] = True
+
+    changed_template("read-only", with_store_read_only)
+    runs_synthesize_with(monkeypatch, container_image="read-only")
+    with pytest.raises(AirflowException, match=r"Read-only file system"):
+        run("synthesize", TINY_PLATE | {"name": "not written"})
+    assert cluster.no_task_pod_is_left()
+
+
+def test_a_store_that_is_full_is_named(cluster: Cluster, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_little_room(pod: dict[str, Any]) -> None:
+        pod["spec"]["volumes"].append({"name": "full", "hostPath": {"path": str(small_disk), "type": "Directory"}})
+        [store] = [m for m in pod["spec"]["containers"][0]["volumeMounts"] if m["mountPath"] == "/nucleus/store"]
+        store["name"] = "full"
+        del store["subPath"]
+
+    small_disk.chmod(0o777)
+    changed_template("full", with_little_room)
+    runs_synthesize_with(monkeypatch, container_image="full")
+    with pytest.raises(AirflowException, match="No space left on device"):
+        run("synthesize", LARGE_PLATE | {"name": "too large"})
+    assert cluster.no_task_pod_is_left()
+
+
+RIGHTS_OF_AIRFLOW = {
+    ("create", "pods"): True,
+    ("delete", "pods"): True,
+    ("get", "pods/log"): True,
+    ("get", "podtemplates"): True,
+    ("create", "pods/exec"): False,
+    ("get", "secrets"): False,
+    ("patch", "podtemplates"): False,
+    ("delete", "persistentvolumeclaims"): False,
+}
+
+
+@pytest.mark.parametrize(("verb", "resource"), RIGHTS_OF_AIRFLOW)
+def test_airflow_may_launch_pods_here_and_do_nothing_else(cluster: Cluster, verb: str, resource: str) -> None:
+    assert may("airflow", verb, resource, NAMESPACE) == RIGHTS_OF_AIRFLOW[verb, resource]
+    assert not may("airflow", verb, resource, "default")
+
+
+def may(account: str, verb: str, resource: str, namespace: str) -> bool:
+    command = ["kubectl", "auth", "can-i", verb, resource, "--namespace", namespace]
+    asked = subprocess.run(
+        [*command, f"--as=system:serviceaccount:{NAMESPACE}:{account}"], capture_output=True, text=True
+    )
+    return asked.stdout.strip() == "yes"
+
+
+def in_a_pod(program: str, **security: Any) -> str:
+    """What a Python program prints in a pod of the template `cpu`."""
+    template = json.loads(kubectl("get", "podtemplate", "cpu", "-o", "json"))["template"]
+    container = template["spec"]["containers"][0]
+    container |= {"args": ["-c", program]}
+    container["securityContext"] |= security
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe", **template["metadata"]}}
+    apply(pod | {"spec": template["spec"]})
+    try:
+        return _end_of_probe()
+    finally:
+        kubectl("delete", "pod", "probe", "--wait=true")
+
+
+def _end_of_probe() -> str:
+    end: list[str] = []
+
+    def ended() -> bool:
+        status = json.loads(kubectl("get", "pod", "probe", "-o", "json"))["status"]
+        waiting = status.get("containerStatuses", [{}])[0].get("state", {}).get("waiting", {})
+        if waiting.get("reason") == "CreateContainerConfigError":
+            end.append(waiting["message"])
+        elif status["phase"] in ("Succeeded", "Failed"):
+            end.append(kubectl("logs", "probe"))
+        return bool(end)
+
+    wait_until(ended, "the probe has ended", 60)
+    return end[0]
+
+
+@pytest.mark.parametrize("folder", ["/app", "/nucleus/inbox", "/nucleus/weights", "/opt/venv", "/nucleus", "/etc"])
+def test_a_task_cannot_write_outside_the_store(cluster: Cluster, folder: str) -> None:
+    assert "OSError: [Errno 30] Read-only file system" in in_a_pod(f"open('{folder}/mine', 'w')")
+
+
+def test_a_task_has_no_key_to_the_api_of_kubernetes(cluster: Cluster) -> None:
+    assert in_a_pod("import os; print(os.path.exists('/var/run/secrets/kubernetes.io'))") == "False\n"
+    assert not may("tasks", "get", "pods", NAMESPACE)
+
+
+def test_a_task_is_nobody_with_rights(cluster: Cluster) -> None:
+    program = "import os; print(os.getuid()); print(open('/proc/self/status').read())"
+    lines = in_a_pod(program).splitlines()
+    assert lines[0] == "10001"
+    assert "CapEff:\t0000000000000000" in lines
+    assert "NoNewPrivs:\t1" in lines
+
+
+def test_a_task_cannot_run_as_root(cluster: Cluster) -> None:
+    end = in_a_pod("print('was root')", runAsUser=0)
+    assert "container's runAsUser breaks non-root policy" in end

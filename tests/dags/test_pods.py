@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from kubernetes.client import ApiClient, V1Pod, V1PodCondition
 
@@ -14,24 +16,46 @@ from nucleus_dags.pods import TaskPodOperator, raise_for_end
 REPOSITORY = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True)
-def templates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NUCLEUS_POD_TEMPLATES", str(REPOSITORY / "k8s/base/pods"))
+def pod_template(name: str) -> V1Pod:
+    """The pod of a template of k8s/base."""
+    templates = yaml.safe_load_all((REPOSITORY / "k8s/base/pod-templates.yaml").read_text())
+    [template] = [content["template"] for content in templates if content["metadata"]["name"] == name]
+    pod: V1Pod = PodGenerator.deserialize_model_dict(template)
+    return pod
 
 
 def requested_pod(task: str) -> dict[str, Any]:
-    pod = TaskPodOperator(task_id=task, task=task).build_pod_request_obj(dry_run=True)
-    return ApiClient().sanitize_for_serialization(pod)
+    operator = TaskPodOperator(task_id=task, task=task)
+    operator.full_pod_spec = pod_template(CATALOGUE[task].container_image)
+    pod = operator.build_pod_request_obj(dry_run=True)
+    content: dict[str, Any] = ApiClient().sanitize_for_serialization(pod)
+    return content
 
 
 @pytest.mark.parametrize("task", CATALOGUE)
-def test_a_pod_asks_for_what_the_catalogue_says_and_no_more(task: str) -> None:
-    [container] = requested_pod(task)["spec"]["containers"]
+def test_a_pod_asks_for_what_the_catalogue_says_and_no_more(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUCLEUS_GPUS", "4")
+    spec = requested_pod(task)["spec"]
+    [container] = spec["containers"]
     entry = CATALOGUE[task]
-    gpu = {"nvidia.com/gpu": "1"} if entry.gpu else {}
-    memory = {"memory": f"{entry.memory_gib}Gi"}
-    assert container["resources"] == {"requests": {"cpu": str(entry.cpu), **memory, **gpu}, "limits": memory | gpu}
+    bounded = {"memory": f"{entry.memory_gib}Gi"} | ({"nvidia.com/gpu": "1"} if entry.gpu else {})
+    assert container["resources"]["requests"] == bounded | {"cpu": str(entry.cpu), "ephemeral-storage": "1Gi"}
+    assert container["resources"]["limits"] == bounded | {"ephemeral-storage": "12Gi"}
     assert container["image"].startswith(f"nucleus-{entry.container_image}:")
+    assert spec["priorityClassName"] == ("nucleus-training" if task == "train_fpn" else "nucleus-processing")
+    assert spec["activeDeadlineSeconds"] == entry.most_hours * 3600
+
+
+def test_a_cluster_without_gpus_is_not_asked_for_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUCLEUS_GPUS", "0")
+    [container] = requested_pod("train_fpn")["spec"]["containers"]
+    assert "nvidia.com/gpu" not in container["resources"]["requests"] | container["resources"]["limits"]
+
+
+def test_no_pod_asks_for_more_cores_than_a_node_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUCLEUS_MOST_CPUS", "2.5")
+    assert requested_pod("augment")["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "2.5"
+    assert requested_pod("ingest")["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "1"
 
 
 @pytest.mark.parametrize("task", ["ingest", "train_fpn"])

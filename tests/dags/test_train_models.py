@@ -58,8 +58,8 @@ def test_launched_tasks_are_tried_again_later_and_later(dag: Any) -> None:
 
 
 def test_trainings_share_a_pool(dag: Any) -> None:
-    assert dag.get_task("train_fpn").pool == "training"
-    assert {task.task_id for task in dag.tasks if task.pool == "training"} == {"train_fpn"}
+    assert dag.get_task("train_fpn").pool == "gpu"
+    assert {task.task_id for task in dag.tasks if task.pool == "gpu"} == {"train_fpn"}
 
 
 def test_large_tasks_that_a_run_has_many_of_share_a_pool(dag: Any) -> None:

@@ -1,0 +1,91 @@
+"""The local overlay on the cluster that KUBECONFIG names, with all that it needs, and nothing of it left afterwards."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+NAMESPACE = "nucleus"
+TASK_USER, DATABASE_USER = 10001, 999
+FOLDERS = {"data": TASK_USER, "postgresql": DATABASE_USER}
+FOLDERS |= {f"data/{name}": TASK_USER for name in ("store", "inbox", "weights", "mlflow", "logs")}
+MOST_WAIT_S = 300
+
+
+def kubectl(*arguments: str, stdin: str | None = None) -> str:
+    command = ["kubectl", "--namespace", NAMESPACE, *arguments]
+    ended = subprocess.run(command, input=stdin, capture_output=True, text=True)
+    assert ended.returncode == 0, f"{' '.join(command)}: {ended.stderr}"
+    return ended.stdout
+
+
+def apply(*contents: dict[str, Any]) -> None:
+    kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": contents}))
+
+
+def wait_until(is_so: Callable[[], bool], what: str, seconds: float = MOST_WAIT_S) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain until {what}\n{kubectl('get', 'pods')}"
+        time.sleep(0.5)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The namespace, with the folder that its volumes lie in."""
+
+    folder: Path
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "data/store"
+
+    @property
+    def inbox(self) -> Path:
+        return self.folder / "data/inbox"
+
+    def task_pods(self) -> list[dict[str, Any]]:
+        selector = "app.kubernetes.io/component=task"
+        pods: list[dict[str, Any]] = json.loads(kubectl("get", "pods", "-l", selector, "-o", "json"))["items"]
+        return pods
+
+    def no_task_pod_is_left(self) -> bool:
+        """A pod that was deleted may take its grace period to go."""
+        wait_until(lambda: self.task_pods() == [], "no pod of a task is left", 90)
+        return True
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    known = subprocess.run(["kubectl", "get", "namespaces", "-o", "name"], capture_output=True, text=True)
+    assert known.returncode == 0, f"no cluster answers; set KUBECONFIG: {known.stderr}"
+    assert f"namespace/{NAMESPACE}" not in known.stdout.split(), "the tests need a cluster without a namespace nucleus"
+    folder = tmp_path_factory.mktemp("nucleus")
+    for parent in [folder, *folder.parents[:2]]:
+        parent.chmod(0o755)
+    for name, user in FOLDERS.items():
+        (folder / name).mkdir()
+        os.chown(folder / name, user, user)
+    overlay = kubectl("kustomize", str(REPOSITORY / "k8s/overlays/local")).replace("/srv/nucleus", str(folder))
+    kubectl("apply", "-f", "-", stdin=overlay)
+    subprocess.run([REPOSITORY / "k8s/create-secrets.sh"], check=True, capture_output=True)
+    yield Cluster(folder)
+    # Servers first: the database would wait for connections that they open again and again.
+    kubectl("delete", "--wait=true", "--all", "deployments,statefulsets")
+    kubectl("delete", "--wait=true", "--ignore-not-found", "-f", "-", stdin=overlay)
+
+
+@pytest.fixture
+def paths_of_pods(cluster: Cluster) -> Iterator[None]:
+    """The store and the inbox at the paths that pods have them at, for programs that run here."""
+    here = Path("/nucleus")
+    here.symlink_to(cluster.folder / "data")
+    yield
+    here.unlink()
