@@ -164,12 +164,22 @@ class Task(Generic[P]):
             log.error("%s: %s", self.name, error)
             return FAILED
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if (remedy := _remedy(error, args.store)) is None:
                 raise
-            log.error("%s: no space left in the store %s; free some and run the task again.", self.name, args.store)
+            log.error("%s: %s", self.name, remedy)
             return FAILED
         log.info("%s: %s %s", self.name, "reused" if result.reused else f"done in {result.seconds:.1f} s:", result.key)
         return DONE
+
+
+def _remedy(error: OSError, store: Path) -> str | None:
+    """What to do about a disk or a mount that doesn't let a task work; None of other errors."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no space left in the store {store}; free some and run the task again."
+    if error.errno in (errno.EROFS, errno.EACCES):
+        who = f"user {os.getuid()} may not use it ({error.strerror})"
+        return f"{error.filename}: {who}; mend its rights or its mount and run the task again."
+    return None
 
 
 def parse_params(params_type: type[P], text: str) -> P:

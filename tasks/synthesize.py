@@ -76,7 +76,8 @@ def _write_plate_info(params: Params, kind: NucleusKind, folder: Path) -> None:
 
 
 def _write_fov(fov: SyntheticFov, folder: Path, file_name: str) -> None:
-    tifffile.imwrite(folder / "images" / file_name, fov.image)
+    # Compressed, because numpy, which writes what isn't, doesn't name a full disk.
+    tifffile.imwrite(folder / "images" / file_name, fov.image, compression="zlib")
     write_label_image(folder / "labels" / file_name, fov.label_image)
 
 

@@ -24,7 +24,7 @@ class CatalogueEntry:
     """GPUs of one pod, where the cluster has any; a training shares its work among them."""
     priority: str = PROCESSING_PRIORITY
     """Priority class of k8s/base/priorities.yaml."""
-    most_hours: int = 6
+    most_hours: float = 6
     """A pod that runs longer is ended."""
     pool: str = "default_pool"
     """Airflow pool that bounds how many run at once."""

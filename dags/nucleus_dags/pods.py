@@ -11,12 +11,15 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import TRANSIENT_CONNECTION_ERRORS
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.pod_generator import make_safe_label_value
+from airflow.providers.cncf.kubernetes.utils.container import container_is_running
+from airflow.providers.cncf.kubernetes.utils.pod_manager import PodManager, PodPhase
 from airflow.sdk.exceptions import AirflowException
 from kubernetes.client import ApiException, V1ContainerState, V1ContainerStateTerminated, V1Pod, V1ResourceRequirements
 
@@ -37,6 +40,20 @@ SCRATCH_REQUEST, SCRATCH_LIMIT = "1Gi", "12Gi"
 NOT_FOUND = 404
 
 
+class EndedPodsSeen(PodManager):
+    """Follows the log of a container while its pod lives.
+
+    Of a pod that is past its deadline, or whose node is lost, the container counts as running for ever, and the
+    provider would follow it for ever (compare airflow#58382).
+    """
+
+    def container_is_running(self, pod: V1Pod, container_name: str) -> bool:
+        remote_pod = self.read_pod(pod)
+        return remote_pod.status.phase not in PodPhase.terminal_states and container_is_running(
+            remote_pod, container_name
+        )
+
+
 class TaskPodOperator(TaskOperator, KubernetesPodOperator):
     """Run a task as a pod, its lines in the log of the task instance."""
 
@@ -51,7 +68,7 @@ class TaskPodOperator(TaskOperator, KubernetesPodOperator):
             labels={"nucleus-task": task},
             priority_class_name=entry.priority,
             # Whatever becomes of Airflow, no pod runs for ever.
-            active_deadline_seconds=entry.most_hours * 3600,
+            active_deadline_seconds=int(entry.most_hours * 3600),
             schedule_timeout_seconds=WAIT_FOR_NODE_S,
             startup_timeout_seconds=WAIT_FOR_START_S,
             termination_grace_period=CHECKPOINT_GRACE_S,
@@ -63,6 +80,16 @@ class TaskPodOperator(TaskOperator, KubernetesPodOperator):
             deferrable=False,
             **kwargs,
         )
+
+    @cached_property
+    def pod_manager(self) -> PodManager:
+        return EndedPodsSeen(kube_client=self.client, callbacks=self.callbacks)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        result = super().execute(context)
+        # Airflow doesn't, because the provider's `do_xcom_push` would start a second container for it.
+        context["ti"].xcom_push("return_value", result)
+        return result
 
     def run_command(self, params: dict[str, Any], arguments: list[str], context: Context) -> None:
         self.arguments = arguments
@@ -123,7 +150,7 @@ class TaskPodOperator(TaskOperator, KubernetesPodOperator):
 
 def raise_for_end(task: str, pod: V1Pod | None) -> None:
     """Raise what the end of a failed pod means; nothing if it doesn't say."""
-    if pod is None:
+    if pod is None or pod.metadata.deletion_timestamp:
         raise AirflowException(f"The pod of {task} was deleted while it ran; the next try goes on.")
     end = _base_state(pod).terminated
     if end is not None and end.reason == "OOMKilled":

@@ -3,9 +3,9 @@
 The cluster's node must see this machine's folders, as kind, minikube with a mount and a cluster on this machine do.
 """
 
+import itertools
 import json
 import os
-import re
 import subprocess
 import threading
 import time
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
@@ -21,7 +22,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from nucleus_dags import pods
 from nucleus_dags.catalogue import CATALOGUE, CatalogueEntry
 from nucleus_dags.pods import TaskPodOperator
-from tests.cluster.conftest import NAMESPACE, REPOSITORY, Cluster, apply, kubectl, wait_until
+from tests.cluster.conftest import NAMESPACE, REPOSITORY, TASK_USER, Cluster, apply, kubectl, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600), pytest.mark.usefixtures("connection", "paths_of_pods")]
 
@@ -29,15 +30,17 @@ TINY_PLATE = {"name": "tiny", "cell_line": "MCF10A", "fovs": 1, "height_px": 128
 # Some seconds of work, long enough to be disturbed.
 LARGE_PLATE = TINY_PLATE | {"name": "large", "fovs": 300, "height_px": 512, "width_px": 512}
 
+MAP_INDICES = itertools.count()
+
 
 @dataclass
 class TaskInstance:
     """What the operator uses of Airflow's."""
 
     task_id: str
+    map_index: int
     dag_id: str = "train_models"
     run_id: str = "manual__2026-01-02T03:04:05+00:00"
-    map_index: int = -1
     try_number: int = 1
     xcoms: dict[str, Any] = field(default_factory=dict)
 
@@ -56,7 +59,8 @@ def connection(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(task: str, settings: dict[str, Any]) -> tuple[dict[str, Any], TaskInstance]:
-    instance = TaskInstance(task)
+    """Run a task as a task instance of its own."""
+    instance = TaskInstance(task, next(MAP_INDICES))
     operator = TaskPodOperator(task_id=task, task=task, settings=settings)
     context = {"ti": instance, "run_id": instance.run_id, "dag": object()}
     return operator.execute(context), instance  # type: ignore[arg-type]
@@ -75,7 +79,7 @@ def changed_template(name: str, change: Any) -> None:
 
 
 class Attempt(threading.Thread):
-    """A task run beside the test."""
+    """A task that runs beside the test."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__()
@@ -102,6 +106,7 @@ def test_a_task_runs_as_a_pod_and_its_result_is_read_back(cluster: Cluster) -> N
     result, instance = run("synthesize", TINY_PLATE)
     assert (cluster.store / result["outputs"]["plate"] / "plate.json").exists()
     assert instance.xcoms["plate"] == result["outputs"]["plate"]
+    assert instance.xcoms["return_value"] == result
     assert cluster.no_task_pod_is_left()
 
 
@@ -155,7 +160,7 @@ def test_a_pod_deleted_while_it_runs_fails_and_the_next_try_does_the_work(cluste
     time.sleep(5)
     kubectl("delete", "pod", pod, "--wait=false")
     attempt.join(120)
-    assert re.search("was deleted while it ran; the next try goes on|ended with status", str(attempt.failure))
+    assert "was deleted while it ran; the next try goes on" in str(attempt.failure)
     assert not isinstance(attempt.failure, AirflowFailException)
     result, _ = run("synthesize", LARGE_PLATE | {"fovs": 2})
     assert result["counts"]["fovs"] == 2
@@ -183,7 +188,7 @@ def one_gpu() -> Iterator[None]:
 
 
 @pytest.fixture
-def tasks_with_a_gpu(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def tasks_with_a_gpu(cluster: Cluster, connection: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """`synthesize` asks for a GPU, with the template of the base, but in the image that is here."""
     templates = yaml.safe_load_all((REPOSITORY / "k8s/base/pod-templates.yaml").read_text())
     [template] = [content for content in templates if content["metadata"]["name"] == "gpu"]
@@ -245,7 +250,7 @@ def test_a_pod_waits_for_the_quota_and_then_runs(cluster: Cluster, monkeypatch: 
 def test_a_quota_that_stays_full_is_named(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pods, "QUOTA_CHECK_EVERY_S", 1)
     monkeypatch.setattr(pods, "WAIT_FOR_NODE_S", 3)
-    attempt = Attempt(LARGE_PLATE | {"name": "in the way"})
+    attempt = Attempt(LARGE_PLATE | {"name": "in-the-way"})
     [pod] = wait_for_running_pods(cluster)
     with pytest.raises(AirflowException, match=r"Kubernetes refuses the pod of synthesize: .*exceeded quota: one-pod"):
         run("synthesize", TINY_PLATE | {"name": "refused"})
@@ -261,23 +266,39 @@ def test_a_store_that_is_read_only_is_named(cluster: Cluster, monkeypatch: pytes
 
     changed_template("read-only", with_store_read_only)
     runs_synthesize_with(monkeypatch, container_image="read-only")
-    with pytest.raises(AirflowException, match=r"Read-only file system"):
-        run("synthesize", TINY_PLATE | {"name": "not written"})
+    with pytest.raises(
+        AirflowException, match=r"/nucleus/store/.*: user 10001 may not use it \(Read-only file system\); mend"
+    ):
+        run("synthesize", TINY_PLATE | {"name": "not-written"})
     assert cluster.no_task_pod_is_left()
 
 
-def test_a_store_that_is_full_is_named(cluster: Cluster, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def small_volume(cluster: Cluster) -> Iterator[Path]:
+    """A file system of 1 MB that pods may mount."""
+    kubelets = [process.pid for process in psutil.process_iter() if process.name() == "kubelet"]
+    if not kubelets:
+        pytest.skip("the kubelet of this cluster runs on another machine")
+    folder = cluster.folder / "small"
+    folder.mkdir()
+    for_kubelet = ["nsenter", f"--target={kubelets[0]}", "--mount"]
+    options = f"size=1m,uid={TASK_USER}"
+    subprocess.run([*for_kubelet, "mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run([*for_kubelet, "umount", folder], check=True)
+
+
+def test_a_store_that_is_full_is_named(cluster: Cluster, small_volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def with_little_room(pod: dict[str, Any]) -> None:
-        pod["spec"]["volumes"].append({"name": "full", "hostPath": {"path": str(small_disk), "type": "Directory"}})
+        pod["spec"]["volumes"].append({"name": "full", "hostPath": {"path": str(small_volume), "type": "Directory"}})
         [store] = [m for m in pod["spec"]["containers"][0]["volumeMounts"] if m["mountPath"] == "/nucleus/store"]
         store["name"] = "full"
         del store["subPath"]
 
-    small_disk.chmod(0o777)
     changed_template("full", with_little_room)
     runs_synthesize_with(monkeypatch, container_image="full")
-    with pytest.raises(AirflowException, match="No space left on device"):
-        run("synthesize", LARGE_PLATE | {"name": "too large"})
+    with pytest.raises(AirflowException, match="no space left in the store /nucleus/store; free some"):
+        run("synthesize", LARGE_PLATE | {"name": "too-large"})
     assert cluster.no_task_pod_is_left()
 
 
@@ -300,10 +321,10 @@ def test_airflow_may_launch_pods_here_and_do_nothing_else(cluster: Cluster, verb
 
 
 def may(account: str, verb: str, resource: str, namespace: str) -> bool:
-    command = ["kubectl", "auth", "can-i", verb, resource, "--namespace", namespace]
-    asked = subprocess.run(
-        [*command, f"--as=system:serviceaccount:{NAMESPACE}:{account}"], capture_output=True, text=True
-    )
+    kind, _, subresource = resource.partition("/")
+    who = f"--as=system:serviceaccount:{NAMESPACE}:{account}"
+    command = ["kubectl", "auth", "can-i", verb, kind, f"--subresource={subresource}", "--namespace", namespace, who]
+    asked = subprocess.run(command, capture_output=True, text=True)
     return asked.stdout.strip() == "yes"
 
 

@@ -1,0 +1,302 @@
+"""The DAG `train_models` with every task a pod: Airflow, MLflow and PostgreSQL run in the cluster too.
+
+Needs the images nucleus-cpu:dev, nucleus-airflow:dev, nucleus-mlflow:dev and postgres:17-bookworm in the cluster.
+"""
+
+import base64
+import json
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from nucleus_dags import demo
+from nucleus_dags.airflow_api import AirflowApi, AirflowApiError, request_json
+from tests.cluster.airflow import PORT, manifests
+from tests.cluster.conftest import REPOSITORY, Cluster, apply, kubectl, wait_until
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
+
+DAG_ID = "train_models"
+FORM = {"rois": 100, "cycles": 1, "encoder": "mobilenetv2", "initialisation": "random", "experiment": "cluster"}
+STEPS = ("ingest_train", "ingest_test", "augment", "train_fpn", "calibrate", "segment", "score")
+"""Tasks with numbers, in the order of the work."""
+
+
+class Forward:
+    """A port of this machine that leads to a service of the cluster, made anew when it broke."""
+
+    def __init__(self, service: str, port: int) -> None:
+        self._service, self._port = service, port
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def address(self) -> str:
+        if self._process is None or self._process.poll() is not None:
+            self._start()
+        return self._address
+
+    def renew(self) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+
+    def _start(self) -> None:
+        command = ["kubectl", "--namespace", "nucleus", "port-forward", f"service/{self._service}", f":{self._port}"]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert self._process.stdout is not None
+        found = re.search(r"127\.0\.0\.1:\d+", self._process.stdout.readline())
+        assert found, f"{self._service} can't be reached"
+        self._address = f"http://{found.group()}"
+
+
+@dataclass(frozen=True)
+class LoggedIn(AirflowApi):
+    """Airflow that asks for a password."""
+
+    password: str
+
+    @cached_property
+    def _token(self) -> str:
+        body = {"username": "admin", "password": self.password}
+        token: str = request_json("POST", f"{self.address}/auth/token", body)["access_token"]
+        return token
+
+
+@dataclass
+class System:
+    cluster: Cluster
+    airflow: Forward
+    mlflow_server: Forward
+
+    @property
+    def mlflow(self) -> MlflowClient:
+        return MlflowClient(self.mlflow_server.address)
+
+    def ask(self, question: Callable[[AirflowApi], Any]) -> Any:
+        """Ask Airflow, again over a new connection while it is away."""
+        for attempt in range(60):
+            try:
+                return question(LoggedIn(self.airflow.address, password()))
+            except (AirflowApiError, AssertionError):
+                if attempt == 59:
+                    raise
+                self.airflow.renew()
+                time.sleep(2)
+        return None
+
+    def start(self, **form: Any) -> str:
+        dag_run_id: str = self.ask(lambda api: api.trigger(DAG_ID, FORM | form))
+        return dag_run_id
+
+    def state(self, dag_run_id: str) -> str:
+        state: str = self.ask(lambda api: api.dag_run(DAG_ID, dag_run_id))["state"]
+        return state
+
+    def instances(self, dag_run_id: str) -> list[dict[str, Any]]:
+        instances: list[dict[str, Any]] = self.ask(lambda api: api.task_instances(DAG_ID, dag_run_id))
+        return instances
+
+    def finish(self, dag_run_id: str) -> str:
+        wait_until(lambda: self.state(dag_run_id) in ("success", "failed"), f"{dag_run_id} ends", 900)
+        return self.state(dag_run_id)
+
+    def lines(self, dag_run_id: str, task_id: str) -> list[str]:
+        """All lines of all tries of a task."""
+        lines = []
+        for instance in self.instances(dag_run_id):
+            if instance["task_id"] == task_id and instance["start_date"]:
+                for attempt in range(1, instance["try_number"] + 1):
+                    one = instance | {"try_number": attempt}
+                    lines += self.ask(partial(AirflowApi.log_lines, task_instance=one))
+        return lines
+
+    def failures(self, dag_run_id: str) -> str:
+        """The last lines of the tasks that failed."""
+        failed = [i["task_id"] for i in self.instances(dag_run_id) if i["state"] not in ("success", "removed")]
+        return "\n".join(f"{task_id}: {line}" for task_id in failed for line in self.lines(dag_run_id, task_id)[-12:])
+
+    def wait_for_line(self, dag_run_id: str, task_id: str, text: str) -> None:
+        wait_until(lambda: any(text in line for line in self.lines(dag_run_id, task_id)), f"{task_id} says {text}", 400)
+
+    def results(self, dag_run_id: str) -> dict[str, dict[str, Any]]:
+        folder = self.cluster.store / "dag_runs" / DAG_ID / dag_run_id
+        return {path.parent.name: json.loads(path.read_text()) for path in folder.glob("*/*.json")}
+
+
+def password() -> str:
+    secret = json.loads(kubectl("get", "secret", "airflow-login", "-o", "json"))["data"]["passwords.json"]
+    admin: str = json.loads(base64.b64decode(secret))["admin"]
+    return admin
+
+
+@contextmanager
+def forwarded(service: str, port: int) -> Iterator[Forward]:
+    forward = Forward(service, port)
+    yield forward
+    forward.stop()
+
+
+def make_plate(cluster: Cluster, name: str, role: str, tmp_path: Path) -> None:
+    params = {"name": name, "cell_line": "MCF10A", "role": role, "fovs": 2, "height_px": 320, "width_px": 320}
+    arguments = ["--params", json.dumps(params), "--store", str(tmp_path), "--result", str(tmp_path / "receipt.json")]
+    subprocess.run([sys.executable, "-m", "tasks.synthesize", *arguments], cwd=REPOSITORY, check=True)
+    plate = json.loads((tmp_path / "receipt.json").read_text())["outputs"]["plate"]
+    demo.copy_plate(tmp_path / plate, cluster.inbox / name)
+
+
+@pytest.fixture(scope="module")
+def system(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    for role in ("train", "test"):
+        make_plate(cluster, f"tiny-{role}", role, tmp_path_factory.mktemp("made"))
+    apply(*manifests())
+    kubectl("rollout", "status", "deployment/mlflow", "--timeout=300s")
+    kubectl("rollout", "status", "deployment/airflow", "--timeout=300s")
+    with ExitStack() as stack:
+        airflow = stack.enter_context(forwarded("airflow-api-server", PORT))
+        system = System(cluster, airflow, stack.enter_context(forwarded("mlflow", 5000)))
+        known = lambda: [dag["dag_id"] for dag in system.ask(lambda api: api.call("GET", "dags"))["dags"]]  # noqa: E731
+        wait_until(lambda: known() == [DAG_ID], "the DAG is read")
+        yield system
+
+
+@pytest.fixture(scope="module")
+def first_run(system: System) -> str:
+    dag_run_id = system.start()
+    assert system.finish(dag_run_id) == "success", system.failures(dag_run_id)
+    return dag_run_id
+
+
+def test_every_task_of_a_run_was_a_pod_and_none_is_left(system: System, first_run: str) -> None:
+    results = system.results(first_run)
+    assert set(STEPS) < set(results)
+    for task_id in results:
+        assert any(line.startswith("Building pod ") for line in system.lines(first_run, task_id)), task_id
+    assert system.cluster.no_task_pod_is_left()
+
+
+def test_the_lines_of_a_task_are_in_its_log(system: System, first_run: str) -> None:
+    assert any("cycle 1 of 1: loss" in line for line in system.lines(first_run, "train_fpn"))
+
+
+def test_mlflow_has_the_curve_the_report_and_the_model(system: System, first_run: str) -> None:
+    run_id = system.results(first_run)["open_run"]["mlflow_run_id"]
+    assert system.mlflow.get_run(run_id).info.status == "FINISHED"
+    curve = system.mlflow.get_metric_history(run_id, "f1/MCF10A")
+    assert [point.step for point in curve] == list(range(5, 100, 5))
+    assert "report" in [item.path for item in system.mlflow.list_artifacts(run_id)]
+    [version] = system.mlflow.search_model_versions(f"name = 'nucleus-segmenter' and run_id = '{run_id}'")
+    assert version.source == f"runs:/{run_id}/model"
+
+
+@pytest.mark.usefixtures("paths_of_pods")
+def test_local_processes_give_the_same_numbers(system: System, first_run: str, tmp_path: Path) -> None:
+    in_pods = system.results(first_run)
+    for step in STEPS:
+        task, params = in_pods[step]["task"], json.dumps(in_pods[step]["params"])
+        arguments = ["--params", params, "--store", str(tmp_path), "--result", str(tmp_path / "receipt.json")]
+        subprocess.run([sys.executable, "-m", f"tasks.{task}", *arguments], cwd=REPOSITORY, check=True)
+        here = json.loads((tmp_path / "receipt.json").read_text())
+        assert here["key"] == in_pods[step]["key"], step
+        timeless = [name for name in here["metrics"] if "seconds" not in name]
+        assert {name: here["metrics"][name] for name in timeless} == {
+            name: in_pods[step]["metrics"][name] for name in timeless
+        }, step
+
+
+def training_pod(system: System) -> str:
+    names = [pod["metadata"]["name"] for pod in system.cluster.task_pods() if pod["status"]["phase"] == "Running"]
+    [name] = [name for name in names if name.startswith("train-fpn")]
+    return name
+
+
+KILL_THE_TASK = """
+import os, pathlib, signal
+for path in pathlib.Path("/proc").glob("[0-9]*"):
+    if b"tasks.train_fpn" in (path / "cmdline").read_bytes().split(b"\\0"):
+        os.kill(int(path.name), signal.SIGKILL)
+"""
+
+
+def test_a_training_goes_on_at_its_last_cycle_after_its_pod_is_deleted_and_after_its_process_is_killed(
+    system: System, first_run: str
+) -> None:
+    dag_run_id = system.start(cycles=8)
+    system.wait_for_line(dag_run_id, "train_fpn", "cycle 1 of 8: loss")
+    kubectl("delete", "pod", training_pod(system), "--wait=false")
+    system.wait_for_line(dag_run_id, "train_fpn", "going on after cycle ")
+    before = cycles_done(system, dag_run_id)
+    wait_until(lambda: len(cycles_done(system, dag_run_id)) > len(before), "another cycle is done")
+    kubectl("exec", training_pod(system), "--container=base", "--", "python", "-c", KILL_THE_TASK)
+    assert system.finish(dag_run_id) == "success", system.failures(dag_run_id)
+
+    [training] = [instance for instance in system.instances(dag_run_id) if instance["task_id"] == "train_fpn"]
+    assert training["try_number"] == 3
+    assert cycles_done(system, dag_run_id) == Counter(range(1, 9))
+    run_id = system.results(dag_run_id)["open_run"]["mlflow_run_id"]
+    losses = system.mlflow.get_metric_history(run_id, "both/loss")
+    assert [point.step for point in losses] == list(range(1, 9))
+    assert system.cluster.no_task_pod_is_left()
+
+
+def cycles_done(system: System, dag_run_id: str) -> Counter[int]:
+    """How often the log says of each cycle that it's done."""
+    found = (re.search(r"cycle (\d+) of 8: loss", line) for line in system.lines(dag_run_id, "train_fpn"))
+    return Counter(int(match.group(1)) for match in found if match)
+
+
+def test_marking_a_run_failed_leaves_no_pod(system: System, first_run: str) -> None:
+    dag_run_id = system.start(cycles=1000)
+    system.wait_for_line(dag_run_id, "train_fpn", "cycle 1 of 1000: loss")
+    path = f"dags/{DAG_ID}/dagRuns/{quote(dag_run_id, safe='')}"
+    system.ask(lambda api: api.call("PATCH", path, {"state": "failed"}))
+    wait_until(lambda: not any("train-fpn" in pod["metadata"]["name"] for pod in system.cluster.task_pods()), "it ends")
+    assert system.finish(dag_run_id) == "failed"
+    assert system.cluster.no_task_pod_is_left()
+
+
+def test_a_run_goes_on_when_airflow_is_restarted_in_its_middle(system: System, first_run: str) -> None:
+    dag_run_id = system.start(cycles=5)
+    system.wait_for_line(dag_run_id, "train_fpn", "cycle 1 of 5: loss")
+    kubectl("delete", "pod", "-l", "tier=airflow", "--wait=true")
+    assert system.finish(dag_run_id) == "success", system.failures(dag_run_id)
+    history = system.results(dag_run_id)["train_fpn"]
+    assert history["counts"]["best_cycle"] in range(1, 6)
+    assert system.cluster.no_task_pod_is_left()
+
+
+def api_server() -> psutil.Process:
+    found = [process for process in psutil.process_iter() if process.name() == "kube-apiserver"]
+    if not found:
+        pytest.skip("the API server of this cluster runs on another machine")
+    return found[0]
+
+
+def test_a_run_goes_on_when_the_api_server_of_kubernetes_is_restarted_in_its_middle(
+    system: System, first_run: str
+) -> None:
+    dag_run_id = system.start(cycles=6)
+    system.wait_for_line(dag_run_id, "train_fpn", "cycle 1 of 6: loss")
+    server = api_server()
+    in_its_namespaces = ["nsenter", "--target", str(server.ppid()), "--mount", "--pid", "--net", "--"]
+    command = server.cmdline()
+    server.kill()
+    time.sleep(10)
+    subprocess.Popen([*in_its_namespaces, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert system.finish(dag_run_id) == "success", system.failures(dag_run_id)
+    assert system.cluster.no_task_pod_is_left()
