@@ -31,7 +31,7 @@ status: install ## say what runs and where
 test: install ## all tests but the benchmarks and those that need a cluster
 	.venv/bin/python -m pytest -n 2 --dist loadfile --ignore tests/benchmarks --ignore tests/cluster
 
-test-cluster: install ## tests with pods of the cluster that KUBECONFIG names; see tests/cluster/test_pods.py
+test-cluster: install ## tests with pods of the cluster that KUBECONFIG names, with images of `make images`
 	.venv/bin/python -m pytest tests/cluster
 
 lint: install ## ruff and mypy
@@ -46,11 +46,11 @@ bench-dsb2018: install ## train and score on the real images, about an hour of C
 	.venv/bin/python -m pytest tests/benchmarks -m benchmark_dsb2018
 
 images: ## build the container images with docker, podman or buildah; TAG=dev, IMAGES="cpu gpu airflow mlflow"
-	@for tool in docker podman buildah; do command -v $$tool >/dev/null && break; done; \
-	command -v $$tool >/dev/null || { echo "Building images needs docker, podman or buildah." >&2; exit 1; }; \
+	@for tool in docker podman buildah none; do $$tool info >/dev/null 2>&1 && break; done; \
+	[ $$tool != none ] || { echo "Building images needs docker, podman or buildah, able to run." >&2; exit 1; }; \
 	for image in $(IMAGES); do \
 	  echo "Building nucleus-$$image:$(TAG) with $$tool ..."; \
-	  $$tool build --file images/$$image/Dockerfile --tag nucleus-$$image:$(TAG) \
+	  BUILDAH_LAYERS=true $$tool build --file images/$$image/Dockerfile --tag nucleus-$$image:$(TAG) \
 	    --build-arg COMMIT=$$(git rev-parse HEAD) . || exit 1; \
 	done
 

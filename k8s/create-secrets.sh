@@ -13,12 +13,10 @@ create() {
   is_there "$name" || kubectl create secret generic "$name" --namespace "$namespace" "$@"
 }
 
-if ! is_there database-passwords; then
-  airflow=$(random)
-  create airflow-database --from-literal=connection="postgresql+psycopg2://airflow:$airflow@postgresql:5432/airflow"
-  create database-passwords \
-    --from-literal=postgres="$(random)" --from-literal=mlflow="$(random)" --from-literal=airflow="$airflow"
-fi
+create database-passwords \
+  --from-literal=postgres="$(random)" --from-literal=mlflow="$(random)" --from-literal=airflow="$(random)"
+airflow=$(kubectl get secret database-passwords --namespace "$namespace" -o jsonpath='{.data.airflow}' | base64 -d)
+create airflow-database --from-literal=connection="postgresql+psycopg2://airflow:$airflow@postgresql:5432/airflow"
 create airflow-fernet-key --from-literal=fernet-key="$(fernet_key)"
 create airflow-api-secret-key --from-literal=api-secret-key="$(random)"
 create airflow-jwt-secret --from-literal=jwt-secret="$(random)"

@@ -1,6 +1,7 @@
 """The tasks that a DAG can launch, with what each one needs. Nothing here imports a task."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +26,7 @@ class CatalogueEntry:
     priority: str = PROCESSING_PRIORITY
     """Priority class of k8s/base/priorities.yaml."""
     most_hours: float = 6
-    """A pod that runs longer is ended."""
+    """A pod that runs longer is ended. A training that needs longer goes on in the next try."""
     pool: str = "default_pool"
     """Airflow pool that bounds how many run at once."""
     retries: int = 2
@@ -51,7 +52,7 @@ CATALOGUE = {
         memory_gib=16,
         gpu=1,
         priority=TRAINING_PRIORITY,
-        most_hours=7 * 24,
+        most_hours=24,
         pool=GPU_POOL,
         retries=8,
     ),
@@ -62,6 +63,15 @@ CATALOGUE = {
     "report": CatalogueEntry("tasks.report", memory_gib=4),
     "close_run": CatalogueEntry("tasks.close_run", memory_gib=1),
 }
+
+
+def gpus_of_a_pod(entry: CatalogueEntry) -> int:
+    """GPUs that a pod of this task gets: none in a cluster that has `NUCLEUS_GPUS` = 0."""
+    in_cluster = int(os.environ.get("NUCLEUS_GPUS", "0"))
+    if in_cluster and entry.gpu > in_cluster:
+        raise ValueError(f"{entry.module} asks for {entry.gpu} GPUs, but NUCLEUS_GPUS says there are {in_cluster}.")
+    return entry.gpu if in_cluster else 0
+
 
 ENCODERS = (
     "resnet18",

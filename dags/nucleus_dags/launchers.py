@@ -12,7 +12,7 @@ import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from nucleus_dags.catalogue import CATALOGUE
+from nucleus_dags.catalogue import CATALOGUE, gpus_of_a_pod
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.xcom_arg import XComArg
@@ -44,7 +44,7 @@ def launch(
         "inputs": inputs or {},
         "mlflow_run_id": mlflow_run_id,
         "pool": entry.pool,
-        "pool_slots": entry.gpu or 1,
+        "pool_slots": gpus_of_a_pod(entry) or 1,
         "retries": entry.retries,
         "retry_delay": timedelta(seconds=10),
         "max_retry_delay": timedelta(minutes=10),

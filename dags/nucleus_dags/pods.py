@@ -20,21 +20,21 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.providers.cncf.kubernetes.pod_generator import make_safe_label_value
 from airflow.providers.cncf.kubernetes.utils.container import container_is_running
 from airflow.providers.cncf.kubernetes.utils.pod_manager import PodManager, PodPhase
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from kubernetes.client import ApiException, V1ContainerState, V1ContainerStateTerminated, V1Pod, V1ResourceRequirements
 
-from nucleus_dags.catalogue import CATALOGUE, CatalogueEntry
+from nucleus_dags.catalogue import CATALOGUE, CatalogueEntry, gpus_of_a_pod
 from nucleus_dags.task_operator import TaskOperator, raise_unless_done
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 WAIT_FOR_NODE_S = 30 * 60
-"""Of a pod that no node has room for, or that the quota has no room for."""
+"""Of a pod that no node has room for, or that the quota has no room for. It isn't tried again: a person must act."""
 WAIT_FOR_START_S = 10 * 60
 """Of a pod that has its node: pulling the image."""
-QUOTA_CHECK_EVERY_S = 15
-CHECKPOINT_GRACE_S = 60
+QUOTA_CHECK_EVERY_S = 60
+END_GRACE_S = 60
 SCRATCH_REQUEST, SCRATCH_LIMIT = "1Gi", "12Gi"
 """Ephemeral storage: logs, /tmp. Results go to the store."""
 NOT_FOUND = 404
@@ -57,6 +57,8 @@ class EndedPodsSeen(PodManager):
 class TaskPodOperator(TaskOperator, KubernetesPodOperator):
     """Run a task as a pod, its lines in the log of the task instance."""
 
+    # File systems of a network remember for a minute that a file isn't there.
+    receipt_is_seen_within_s = 90
     template_fields: Sequence[str] = (*KubernetesPodOperator.template_fields, *TaskOperator.template_fields)
 
     def __init__(self, *, task: str, **kwargs: Any) -> None:
@@ -71,7 +73,7 @@ class TaskPodOperator(TaskOperator, KubernetesPodOperator):
             active_deadline_seconds=int(entry.most_hours * 3600),
             schedule_timeout_seconds=WAIT_FOR_NODE_S,
             startup_timeout_seconds=WAIT_FOR_START_S,
-            termination_grace_period=CHECKPOINT_GRACE_S,
+            termination_grace_period=END_GRACE_S,
             # The kubelet keeps the last lines of a task that failed: its own words for what is wrong.
             termination_message_policy="FallbackToLogsOnError",
             log_pod_spec_on_failure=False,
@@ -129,8 +131,10 @@ class TaskPodOperator(TaskOperator, KubernetesPodOperator):
                 return
             except ApiException as error:
                 refusal = f"Kubernetes refuses the pod of {self.task}: {_message(error)}"
-                if "exceeded quota" not in refusal or time.monotonic() > deadline:
+                if "exceeded quota" not in refusal:
                     raise AirflowException(refusal) from None
+                if time.monotonic() > deadline:
+                    raise AirflowFailException(refusal) from None
             if not told:
                 self.log.info("%s; waiting %d minutes for room", refusal, WAIT_FOR_NODE_S // 60)
                 told = True
@@ -150,6 +154,8 @@ class TaskPodOperator(TaskOperator, KubernetesPodOperator):
 
 def raise_for_end(task: str, pod: V1Pod | None) -> None:
     """Raise what the end of a failed pod means; nothing if it doesn't say."""
+    if pod is not None and (disruption := _condition(pod, "DisruptionTarget")):
+        raise AirflowException(f"The pod of {task} was lost: {disruption}; the next try goes on.")
     if pod is None or pod.metadata.deletion_timestamp:
         raise AirflowException(f"The pod of {task} was deleted while it ran; the next try goes on.")
     end = _base_state(pod).terminated
@@ -162,22 +168,23 @@ def raise_for_end(task: str, pod: V1Pod | None) -> None:
         raise AirflowException(f"The pod of {task} was lost: {pod.status.reason}: {pod.status.message}")
     if end is not None:
         raise_unless_done(task, end.exit_code, _last_line(end))
-    if reason := _why_not_started(pod):
-        raise AirflowException(f"The pod of {task} could not start: {reason}")
+    if pod.status.phase == PodPhase.PENDING and (reason := _why_not_started(pod)):
+        raise AirflowFailException(f"The pod of {task} could not start: {reason}")
 
 
 def resources(entry: CatalogueEntry) -> V1ResourceRequirements:
     """Give requests and limits. CPU has no limit: a task may use what is idle.
 
-    A cluster has `NUCLEUS_GPUS` GPUs, and no pod asks for more than `NUCLEUS_MOST_CPUS` cores.
+    No pod asks for more than `NUCLEUS_MOST_CPUS` cores and `NUCLEUS_MOST_MEMORY_GIB` of memory. Its limit of memory
+    is the catalogue's all the same.
     """
     cpu = min(entry.cpu, float(os.environ.get("NUCLEUS_MOST_CPUS", entry.cpu)))
-    bounded = {"memory": f"{entry.memory_gib}Gi"}
-    if entry.gpu and int(os.environ.get("NUCLEUS_GPUS", "0")):
-        bounded["nvidia.com/gpu"] = str(entry.gpu)
+    memory_gib = min(entry.memory_gib, float(os.environ.get("NUCLEUS_MOST_MEMORY_GIB", entry.memory_gib)))
+    gpus = gpus_of_a_pod(entry)
+    gpu = {"nvidia.com/gpu": str(gpus)} if gpus else {}
     return V1ResourceRequirements(
-        requests={"cpu": f"{cpu:g}", "ephemeral-storage": SCRATCH_REQUEST, **bounded},
-        limits={"ephemeral-storage": SCRATCH_LIMIT, **bounded},
+        requests={"cpu": f"{cpu:g}", "memory": f"{memory_gib:g}Gi", "ephemeral-storage": SCRATCH_REQUEST, **gpu},
+        limits={"memory": f"{entry.memory_gib:g}Gi", "ephemeral-storage": SCRATCH_LIMIT, **gpu},
     )
 
 
@@ -201,6 +208,12 @@ def _why_not_started(pod: V1Pod) -> str | None:
     if waiting := _base_state(pod).waiting:
         return f"{waiting.reason}: {waiting.message}"
     return next((condition.message for condition in pod.status.conditions or [] if condition.message), None)
+
+
+def _condition(pod: V1Pod, kind: str) -> str | None:
+    """What a condition of this kind says, such as that a pod made room for another."""
+    conditions = (condition for condition in pod.status.conditions or [] if condition.type == kind)
+    return next((f"{condition.reason}: {condition.message}" for condition in conditions), None)
 
 
 def _last_line(end: V1ContainerStateTerminated) -> str:

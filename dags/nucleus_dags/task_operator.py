@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,6 +49,8 @@ class TaskOperator(BaseOperator):
     result can be read back and is of this task and these params, not when its process or pod says so.
     """
 
+    receipt_is_seen_within_s: ClassVar[float] = 0
+    """How long a file that another machine wrote may take to be seen here."""
     template_fields: Sequence[str] = ("settings", "inputs", "each", "mlflow_run_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"settings": "json", "inputs": "json", "each": "json"}
     operator_extra_links = (MlflowRunLink(),)
@@ -86,6 +89,7 @@ class TaskOperator(BaseOperator):
         if self.mlflow_run_id:
             self.log.info("MLflow run: %s", mlflow_run_url(self.mlflow_run_id))
         self.run_command(params, CATALOGUE[self.task].command(params, store, receipt_path), context)
+        _wait_for(receipt_path, self.receipt_is_seen_within_s)
         receipt = read_receipt(receipt_path, self.task, params)
         self._push(receipt, context)
         return {name: receipt[name] for name in SMALL_RESULT}
@@ -95,6 +99,12 @@ class TaskOperator(BaseOperator):
             context["ti"].xcom_push(name, path)
         if receipt["mlflow_run_id"]:
             context["ti"].xcom_push("mlflow_run_id", receipt["mlflow_run_id"])
+
+
+def _wait_for(path: Path, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(1)
 
 
 def read_receipt(path: Path, task: str, params: dict[str, Any]) -> dict[str, Any]:

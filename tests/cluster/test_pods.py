@@ -52,7 +52,7 @@ class TaskInstance:
 def connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the settings of Airflow say in the cluster, but for a program outside of it."""
     settings = json.loads(kubectl("get", "configmap", "airflow-settings", "-o", "json"))["data"]
-    for name in ("NUCLEUS_STORE", "NUCLEUS_MOST_CPUS", "NUCLEUS_GPUS"):
+    for name in ("NUCLEUS_STORE", "NUCLEUS_MOST_CPUS", "NUCLEUS_MOST_MEMORY_GIB", "NUCLEUS_GPUS"):
         monkeypatch.setenv(name, settings[name])
     extra = {"kube_config_path": os.environ["KUBECONFIG"], "namespace": NAMESPACE}
     monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", json.dumps({"conn_type": "kubernetes", "extra": extra}))

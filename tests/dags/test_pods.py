@@ -1,6 +1,7 @@
 """Pods of tasks: what is asked of Kubernetes, and what the end of a pod means. No cluster is needed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def test_a_pod_asks_for_what_the_catalogue_says_and_no_more(task: str, monkeypat
     spec = requested_pod(task)["spec"]
     [container] = spec["containers"]
     entry = CATALOGUE[task]
-    bounded = {"memory": f"{entry.memory_gib}Gi"} | ({"nvidia.com/gpu": "1"} if entry.gpu else {})
+    bounded = {"memory": f"{entry.memory_gib:g}Gi"} | ({"nvidia.com/gpu": "1"} if entry.gpu else {})
     assert container["resources"]["requests"] == bounded | {"cpu": str(entry.cpu), "ephemeral-storage": "1Gi"}
     assert container["resources"]["limits"] == bounded | {"ephemeral-storage": "12Gi"}
     assert container["image"].startswith(f"nucleus-{entry.container_image}:")
@@ -85,7 +86,7 @@ def ended(exit_code: int, reason: str = "Error", message: str = "") -> V1Pod:
     """A pod as the API server gives it."""
     state = {"terminated": {"exitCode": exit_code, "reason": reason, "message": message}}
     statuses = [{"name": "base", "image": "", "imageID": "", "ready": False, "restartCount": 0, "state": state}]
-    content = {"status": {"phase": "Failed", "containerStatuses": statuses}}
+    content = {"metadata": {}, "status": {"phase": "Failed", "containerStatuses": statuses}}
 
     class Answer:
         data = json.dumps(content)
@@ -125,14 +126,33 @@ def test_an_eviction_is_named_as_such() -> None:
 
 def test_a_pod_that_waits_for_a_node_says_what_the_scheduler_says() -> None:
     pod = ended(0)
-    pod.status.container_statuses = None
+    pod.status.phase, pod.status.container_statuses = "Pending", None
     pod.status.conditions = [
         V1PodCondition(
             type="PodScheduled", status="False", message="0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
         )
     ]
-    with pytest.raises(AirflowException, match=r"train_fpn could not start: 0/1 nodes .*Insufficient nvidia\.com/gpu"):
+    with pytest.raises(
+        AirflowFailException, match=r"could not start: 0/1 nodes .*Insufficient nvidia\.com/gpu"
+    ):
         raise_for_end("train_fpn", pod)
+
+
+def test_a_pod_that_made_room_for_another_says_so_and_is_tried_again() -> None:
+    pod = ended(143)
+    pod.metadata.deletion_timestamp = "2026-01-02T03:04:05Z"
+    because = {"reason": "PreemptionByScheduler", "message": "preempting to accommodate a higher priority pod"}
+    pod.status.conditions = [V1PodCondition(type="DisruptionTarget", status="True", **because)]
+    with pytest.raises(AirflowException, match="was lost: PreemptionByScheduler: preempting to accommodate") as raised:
+        raise_for_end("train_fpn", pod)
+    assert not isinstance(raised.value, AirflowFailException)
+
+
+def test_a_task_that_asks_for_more_gpus_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUCLEUS_GPUS", "2")
+    monkeypatch.setitem(CATALOGUE, "train_fpn", replace(CATALOGUE["train_fpn"], gpu=4))
+    with pytest.raises(ValueError, match=r"tasks\.train_fpn asks for 4 GPUs, but NUCLEUS_GPUS says there are 2"):
+        TaskPodOperator(task_id="train_fpn", task="train_fpn")
 
 
 def test_a_pod_that_is_gone_was_deleted() -> None:

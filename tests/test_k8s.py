@@ -1,0 +1,183 @@
+"""The manifests under k8s/: valid for a current Kubernetes, bound to one another by the right names, strict."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from nucleus_dags.catalogue import CATALOGUE
+
+REPOSITORY = Path(__file__).parents[1]
+K8S = REPOSITORY / "k8s"
+KUSTOMIZATIONS = ("base", "overlays/local", "overlays/gpu-cluster")
+OLDEST_KUSTOMIZE = 5
+
+
+def kustomize_is_old_or_missing() -> str | None:
+    if not shutil.which("kubectl"):
+        return "kubectl is not there"
+    answer = subprocess.run(["kubectl", "version", "--client"], capture_output=True, text=True).stdout
+    found = re.search(r"Kustomize Version: v(\d+)", answer)
+    if found is None or int(found.group(1)) < OLDEST_KUSTOMIZE:
+        return f"kubectl's kustomize is older than {OLDEST_KUSTOMIZE}"
+    return None
+
+
+if reason := kustomize_is_old_or_missing():
+    pytestmark = pytest.mark.skip(reason=reason)
+
+
+@cache
+def contents(folder: str) -> list[dict[str, Any]]:
+    """All objects of a kustomization."""
+    built = subprocess.run(["kubectl", "kustomize", K8S / folder], capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    assert "deprecated" not in built.stderr
+    return [content for content in yaml.safe_load_all(built.stdout) if content]
+
+
+def of_kind(folder: str, kind: str) -> list[dict[str, Any]]:
+    return [content for content in contents(folder) if content["kind"] == kind]
+
+
+def pods(folder: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and pod of everything of ours that makes pods in the namespace."""
+    for content in contents(folder):
+        if content["kind"] in ("Deployment", "StatefulSet"):
+            yield content["metadata"]["name"], content["spec"]["template"]
+        elif content["kind"] == "PodTemplate":
+            yield content["metadata"]["name"], content["template"]
+
+
+@pytest.mark.parametrize("folder", KUSTOMIZATIONS)
+def test_every_object_is_valid_for_the_current_kubernetes(folder: str) -> None:
+    assert len(contents(folder)) > 20
+    for content in contents(folder):
+        kubernetes_validate.validate(content, "1.37", strict=True)
+
+
+def test_a_misspelt_field_would_be_found() -> None:
+    [mlflow] = of_kind("base", "Deployment")
+    mlflow = mlflow | {"spec": mlflow["spec"] | {"replica": 1}}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(mlflow, "1.37", strict=True)
+
+
+@pytest.mark.parametrize("folder", KUSTOMIZATIONS)
+def test_every_pod_keeps_the_rules_of_the_namespace(folder: str) -> None:
+    """What Pod Security `restricted` asks for, which no schema knows and an old cluster doesn't enforce."""
+    [namespace] = of_kind(folder, "Namespace")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    found = dict(pods(folder))
+    assert set(found) == {"cpu", "gpu", "mlflow", "postgresql"}
+    for name, pod in found.items():
+        spec = pod["spec"]
+        assert spec["securityContext"]["runAsNonRoot"], name
+        assert spec["securityContext"]["runAsUser"] > 0, name
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert not spec["automountServiceAccountToken"], name
+        for volume in spec["volumes"]:
+            assert set(volume) - {"name"} <= {"configMap", "secret", "emptyDir", "persistentVolumeClaim"}, name
+        for container in spec["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }, name
+
+
+@pytest.mark.parametrize("folder", KUSTOMIZATIONS)
+def test_servers_say_what_they_need_and_when_they_are_ready(folder: str) -> None:
+    for content in of_kind(folder, "Deployment") + of_kind(folder, "StatefulSet"):
+        for container in content["spec"]["template"]["spec"]["containers"]:
+            assert {"readinessProbe", "livenessProbe"} <= set(container)
+            assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+            assert "memory" in container["resources"]["limits"]
+
+
+@pytest.mark.parametrize("folder", KUSTOMIZATIONS)
+def test_all_that_is_referred_to_is_there(folder: str) -> None:
+    claims = {content["metadata"]["name"] for content in of_kind(folder, "PersistentVolumeClaim")}
+    config_maps = {content["metadata"]["name"] for content in of_kind(folder, "ConfigMap")}
+    priorities = {content["metadata"]["name"] for content in of_kind(folder, "PriorityClass")}
+    made = set(re.findall(r"^\s*create ([\w-]+)", (K8S / "create-secrets.sh").read_text(), re.MULTILINE))
+    for name, pod in pods(folder):
+        for volume in pod["spec"]["volumes"]:
+            assert volume.get("persistentVolumeClaim", {}).get("claimName", "nucleus") in claims, name
+            assert volume.get("configMap", {}).get("name", "airflow-settings") in config_maps, name
+            assert volume.get("secret", {}).get("secretName", "database-passwords") in made, name
+        assert pod["spec"].get("priorityClassName", "nucleus-servers") in priorities, name
+    assert {entry.priority for entry in CATALOGUE.values()} <= priorities
+    templates = {content["metadata"]["name"] for content in of_kind(folder, "PodTemplate")}
+    assert {entry.container_image for entry in CATALOGUE.values()} == templates
+
+
+def test_processing_comes_before_training_and_servers_before_both() -> None:
+    values = {content["metadata"]["name"]: content["value"] for content in of_kind("base", "PriorityClass")}
+    assert values["nucleus-servers"] > values["nucleus-processing"] > values["nucleus-training"]
+
+
+def test_airflow_may_do_nothing_but_launch_pods() -> None:
+    assert not of_kind("base", "ClusterRole")
+    assert not of_kind("base", "ClusterRoleBinding")
+    [role] = of_kind("base", "Role")
+    rights = {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
+    verbs = ("create", "get", "list", "watch", "patch", "delete")
+    named = {("pods/log", "get"), ("podtemplates", "get"), ("events", "list")}
+    assert rights == {("pods", verb) for verb in verbs} | named
+
+
+def test_nothing_may_talk_to_anything_but_for_what_is_named() -> None:
+    policies = {content["metadata"]["name"]: content["spec"] for content in of_kind("base", "NetworkPolicy")}
+    assert policies["deny-all"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    task = {"app.kubernetes.io/component": "task"}
+    for _, pod in [item for item in pods("base") if item[0] in ("cpu", "gpu")]:
+        assert task.items() <= pod["metadata"]["labels"].items()
+    [to_mlflow] = policies["tasks"]["egress"]
+    assert to_mlflow["to"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "mlflow"}}}]
+
+
+def test_no_secret_is_in_the_repository() -> None:
+    for folder in KUSTOMIZATIONS:
+        assert of_kind(folder, "Secret") == []
+    script = (K8S / "create-secrets.sh").read_text()
+    values = re.findall(r"--from-literal=[\w.-]+=([^ ]+ ?[^-]*)", script)
+    assert len(values) == 8
+    for value in values:
+        assert "$" in value
+
+
+def test_a_small_machine_needs_no_gpu_and_a_cluster_pulls_its_images() -> None:
+    local, cluster = (dict(pods(f"overlays/{name}")) for name in ("local", "gpu-cluster"))
+    assert local["gpu"]["spec"]["containers"][0]["image"] == "nucleus-cpu:dev"
+    assert "nodeSelector" not in local["gpu"]["spec"]
+    for name in ("cpu", "gpu", "mlflow"):
+        assert cluster[name]["spec"]["containers"][0]["image"].startswith(f"registry.example.org/nucleus-{name}:")
+    assert cluster["gpu"]["spec"]["nodeSelector"] == {"nvidia.com/gpu.present": "true"}
+    settings = {folder: of_kind(f"overlays/{folder}", "ConfigMap")[0]["data"] for folder in ("local", "gpu-cluster")}
+    assert (settings["local"]["NUCLEUS_GPUS"], settings["gpu-cluster"]["NUCLEUS_GPUS"]) == ("0", "4")
+
+
+def test_airflows_values_name_what_is_there() -> None:
+    values = yaml.safe_load((K8S / "airflow/values.yaml").read_text())
+    [claim] = of_kind("base", "PersistentVolumeClaim")
+    assert values["logs"]["persistence"]["existingClaim"] == claim["metadata"]["name"]
+    assert yaml.safe_load(values["extraEnvFrom"]) == [{"configMapRef": {"name": "airflow-settings"}}]
+    accounts = {content["metadata"]["name"] for content in of_kind("base", "ServiceAccount")}
+    assert values["scheduler"]["serviceAccount"]["name"] in accounts
+    script = (K8S / "create-secrets.sh").read_text()
+    for secret in (
+        values["data"]["metadataSecretName"],
+        values["fernetKeySecretName"],
+        values["apiSecretKeySecretName"],
+        values["jwtSecretName"],
+        values["apiServer"]["extraVolumes"][0]["secret"]["secretName"],
+    ):
+        assert f"create {secret} " in script
