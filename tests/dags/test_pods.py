@@ -132,9 +132,7 @@ def test_a_pod_that_waits_for_a_node_says_what_the_scheduler_says() -> None:
             type="PodScheduled", status="False", message="0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
         )
     ]
-    with pytest.raises(
-        AirflowFailException, match=r"could not start: 0/1 nodes .*Insufficient nvidia\.com/gpu"
-    ):
+    with pytest.raises(AirflowFailException, match=r"could not start: 0/1 nodes .*Insufficient nvidia\.com/gpu"):
         raise_for_end("train_fpn", pod)
 
 
