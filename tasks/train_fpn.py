@@ -161,7 +161,10 @@ class RoiBatches:
 
 
 def run(params: Params, workspace: Workspace) -> Outcome:
-    from tasks.nuclei.models import devices, training
+    from tasks.nuclei.models import devices
+
+    devices.make_repeatable()
+    from tasks.nuclei.models import training
 
     rois = RoiBatches(workspace.input(params.rois), params.targets)
     settings = training.TrainingSettings(
@@ -195,14 +198,10 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 
 def build_network(params: Params, zoom: float, workspace: Workspace) -> Fpn:
     """Build the network and give it its first weights."""
-    import tensorflow as tf
     import tf_keras as keras
 
     from tasks.nuclei.models import devices, fpn
 
-    # On a GPU it would refuse nearest-neighbour upsampling, whose gradient isn't deterministic there.
-    if not devices.gpu_names():
-        tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(params.random_seed)
     precision = devices.fastest_precision() if params.precision == "auto" else params.precision
     architecture = fpn.Architecture(params.encoder, params.targets, params.decoder_filters, precision, zoom)

@@ -7,10 +7,3 @@ os.environ["SM_FRAMEWORK"] = "tf.keras"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Else the first process takes the whole memory of a GPU, and what it needs can't be seen.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-
-import tensorflow as tf
-
-if not tf.config.list_physical_devices("GPU"):
-    # Operations side by side share the cores in another way each time. Sums in bfloat16 then differ, and with them
-    # the weights of two trainings with the same seed. One at a time, on all cores, is as fast.
-    tf.config.threading.set_inter_op_parallelism_threads(1)

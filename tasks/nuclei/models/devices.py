@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from tasks.nuclei.models.fpn import Precision
+if TYPE_CHECKING:
+    from tasks.nuclei.models.fpn import Precision
 
 FIRST_WITH_BFLOAT16 = (8, 0)
 """Compute capability of NVIDIA's Ampere."""
@@ -16,6 +17,18 @@ FIRST_WITH_BFLOAT16 = (8, 0)
 def gpu_names() -> list[str]:
     """Names of the GPUs that TensorFlow sees, such as "NVIDIA A100-SXM4-80GB"; empty without a GPU."""
     return [details.get("device_name", "unknown") for details in _details_of_gpus()]
+
+
+def make_repeatable() -> None:
+    """Let trainings with the same seed differ as little as TensorFlow allows on a machine without a GPU.
+
+    Operations side by side share the cores in another way each time, and sums in bfloat16 then differ. So they run
+    one at a time, each on all cores, which is as fast. On a GPU, TensorFlow refuses: it has no deterministic gradient
+    of nearest-neighbour upsampling there. Must be called before segmentation_models is imported.
+    """
+    if not tf.config.list_physical_devices("GPU"):
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.experimental.enable_op_determinism()
 
 
 def training_strategy() -> Any:
