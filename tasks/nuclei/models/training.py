@@ -2,8 +2,8 @@
 
 A cycle is one pass over the training ROIs. After every cycle the whole state is saved, and a cycle's
 order of ROIs depends on the seed and the cycle alone. So a training that was stopped anywhere goes on
-at its last whole cycle, and on one machine without a GPU ends with the weights of one that was never
-stopped. On GPUs the weights are only nearly the same: gradients are summed there in no fixed order.
+at its last whole cycle, and sees the same ROIs as one that was never stopped. Its weights are the same as far
+as `devices.make_repeatable` goes; on GPUs only nearly, because gradients are summed there in no fixed order.
 
 The loop trains on the replicas of the strategy in whose scope it is made. They share every batch; loss
 and gradients are those of the whole batch. Batch normalisation takes the statistics of a replica's
