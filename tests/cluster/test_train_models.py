@@ -48,9 +48,6 @@ class Forward:
             self._start()
         return self._address
 
-    def renew(self) -> None:
-        self.stop()
-
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
@@ -96,7 +93,7 @@ class System:
             except (AirflowApiError, AssertionError):
                 if attempt == 59:
                     raise
-                self.airflow.renew()
+                self.airflow.stop()
                 time.sleep(2)
         return None
 
@@ -170,8 +167,7 @@ def system(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with ExitStack() as stack:
         airflow = stack.enter_context(forwarded("airflow-api-server", PORT))
         system = System(cluster, airflow, stack.enter_context(forwarded("mlflow", 5000)))
-        known = lambda: [dag["dag_id"] for dag in system.ask(lambda api: api.call("GET", "dags"))["dags"]]  # noqa: E731
-        wait_until(lambda: known() == [DAG_ID], "the DAG is read")
+        wait_until(lambda: system.ask(lambda api: api.call("GET", "dags"))["total_entries"] == 1, "the DAG is read")
         yield system
 
 
