@@ -1,8 +1,12 @@
-"""Airflow's folder for the tests, set before Airflow's first import, when it is read; and a disk that is soon full."""
+"""Airflow's folder for the tests, set before Airflow's first import, when it is read; and a disk that is soon full.
+
+The programs of the environment, kubectl among them, go before those of the machine.
+"""
 
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +16,7 @@ import pytest
 AIRFLOW_HOME = tempfile.mkdtemp(prefix="nucleus-tests-airflow-")
 os.environ["AIRFLOW_HOME"] = AIRFLOW_HOME
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def pytest_unconfigure() -> None:

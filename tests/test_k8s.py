@@ -1,7 +1,6 @@
 """The manifests under k8s/: valid for a current Kubernetes, bound to one another by the right names, strict."""
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from functools import cache
@@ -17,21 +16,6 @@ from nucleus_dags.catalogue import CATALOGUE
 REPOSITORY = Path(__file__).parents[1]
 K8S = REPOSITORY / "k8s"
 KUSTOMIZATIONS = ("base", "overlays/local", "overlays/gpu-cluster")
-OLDEST_KUSTOMIZE = 5
-
-
-def kustomize_is_old_or_missing() -> str | None:
-    if not shutil.which("kubectl"):
-        return "kubectl is not there"
-    answer = subprocess.run(["kubectl", "version", "--client"], capture_output=True, text=True).stdout
-    found = re.search(r"Kustomize Version: v(\d+)", answer)
-    if found is None or int(found.group(1)) < OLDEST_KUSTOMIZE:
-        return f"kubectl's kustomize is older than {OLDEST_KUSTOMIZE}"
-    return None
-
-
-if reason := kustomize_is_old_or_missing():
-    pytestmark = pytest.mark.skip(reason=reason)
 
 
 @cache
