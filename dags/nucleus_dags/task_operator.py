@@ -91,6 +91,10 @@ class TaskOperator(BaseOperator):
         self.run_command(params, CATALOGUE[self.task].command(params, store, receipt_path), context)
         _wait_for(receipt_path, self.receipt_is_seen_within_s)
         receipt = read_receipt(receipt_path, self.task, params)
+        stored = store / self.task / receipt["key"] / "result.json"
+        _wait_for(stored, self.receipt_is_seen_within_s)
+        if not stored.exists():
+            raise AirflowException(f"The receipt of {self.task} names a result that the store doesn't hold: {stored}")
         self._push(receipt, context)
         return {name: receipt[name] for name in SMALL_RESULT}
 

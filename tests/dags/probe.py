@@ -1,6 +1,7 @@
 """A small task for the tests of the launcher: it ends in the way that it is told."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,12 +9,14 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from tasks.contract import NothingToDo, Outcome, Task, TaskParams, Workspace
+from tasks.contract import NothingToDo, Outcome, Result, Task, TaskParams, Workspace
 from tasks.nuclei.errors import InputError
 
 
 class Params(TaskParams):
-    ending: Literal["done", "fault", "bad input", "nothing to do", "killed", "hangs", "hangs on"] = "done"
+    ending: Literal[
+        "done", "fault", "bad input", "nothing to do", "killed", "hangs", "hangs on", "stored elsewhere"
+    ] = "done"
     plates: tuple[str, ...] = ()
     """Only handed on."""
     pid_file: str = ""
@@ -43,7 +46,12 @@ def _hang(params: Params) -> None:
     time.sleep(600)
 
 
-TASK = Task(name="probe", version=1, params_type=Params, run=run)
+def publish(params: Params, result: Result, store: Path) -> None:
+    if params.ending == "stored elsewhere":
+        shutil.rmtree(store / "probe" / result.key)
+
+
+TASK = Task(name="probe", version=1, params_type=Params, run=run, publish=publish)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

@@ -176,6 +176,11 @@ def test_a_receipt_of_other_params_is_a_failure(tmp_path: Path) -> None:
         read_receipt(receipt_of(tmp_path / "receipt"), "probe", {"ending": "fault"})
 
 
+def test_done_with_a_result_that_the_store_does_not_hold_is_a_failure() -> None:
+    with pytest.raises(AirflowException, match=r"names a result that the store doesn't hold: .*/probe/.*/result\.json"):
+        execute(probe(settings={"ending": "stored elsewhere"}))
+
+
 def test_a_receipt_of_an_earlier_try_is_removed_before_the_start(store: Path) -> None:
     instance = TaskInstance(map_index=3)
     path = store / "dag_runs" / instance.dag_id / instance.run_id / "probe" / "3.json"
