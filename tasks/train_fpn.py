@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from tasks import tracking
 from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.files import written_whole
 from tasks.nuclei.roi_file import RoiReader
 from tasks.nuclei.targets import TARGETS, Target
 
 if TYPE_CHECKING:
-    from tasks.nuclei.models.fpn import Fpn
+    from tasks.nuclei.models.fpn import Fpn, Precision
     from tasks.nuclei.models.training import Batch, Cycle
 
 log = logging.getLogger("nucleus")
@@ -200,10 +201,10 @@ def build_network(params: Params, zoom: float, workspace: Workspace) -> Fpn:
     """Build the network and give it its first weights."""
     import tf_keras as keras
 
-    from tasks.nuclei.models import devices, fpn
+    from tasks.nuclei.models import fpn
 
     keras.utils.set_random_seed(params.random_seed)
-    precision = devices.fastest_precision() if params.precision == "auto" else params.precision
+    precision = _precision(params, workspace.checkpoint_dir)
     architecture = fpn.Architecture(params.encoder, params.targets, params.decoder_filters, precision, zoom)
     if params.initialisation == "imagenet":
         folder = os.environ.get("NUCLEUS_WEIGHTS")
@@ -219,6 +220,20 @@ def build_network(params: Params, zoom: float, workspace: Workspace) -> Fpn:
             )
         network.load_weights(weights)
     return network
+
+
+def _precision(params: Params, checkpoint_dir: Path) -> Precision:
+    """Give the precision asked for; of "auto", that of the first attempt, whose machine may have had another GPU."""
+    from tasks.nuclei.models import devices
+
+    if params.precision != "auto":
+        return params.precision
+    chosen = checkpoint_dir / "precision.json"
+    if not chosen.exists():
+        with written_whole(chosen) as beside:
+            beside.write_text(json.dumps(devices.fastest_precision()))
+    precision: Precision = json.loads(chosen.read_text())
+    return precision
 
 
 def _log_cycle(params: Params, run: tracking.Run, cycle: Cycle) -> None:

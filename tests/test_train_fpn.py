@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from tasks import tracking
 from tasks.contract import BAD_INPUT, DONE, FAILED, Result, Workspace, parse_params
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.models import devices
 from tasks.nuclei.roi_file import RoiReader
 from tasks.train_fpn import Encoder, Params, build_network, publish
 from tests.disks import resize
@@ -102,6 +103,17 @@ def test_mlflow_shows_the_gpus_and_the_precision_that_auto_has_chosen(tmp_path, 
     shown = MlflowClient().get_run(run_id).data.params
     assert shown["train_fpn.both.gpus"] == "NVIDIA H100, NVIDIA H100"
     assert (shown["train_fpn.both.replicas"], shown["train_fpn.both.precision"]) == ("2", "bfloat16")
+
+
+def test_a_retry_keeps_the_precision_that_auto_chose_though_its_gpu_would_have_another(store, monkeypatch):
+    checkpoint_dir = store / "checkpoint"
+    checkpoint_dir.mkdir()
+    workspace = Workspace(store, "key", store / "output", checkpoint_dir)
+    monkeypatch.setattr(devices, "fastest_precision", lambda: "bfloat16")
+    assert build_network(Params(**TINY), 1.0, workspace).architecture.precision == "bfloat16"
+    monkeypatch.setattr(devices, "fastest_precision", lambda: "float32")
+    assert build_network(Params(**TINY), 1.0, workspace).architecture.precision == "bfloat16"
+    assert build_network(Params(**TINY, precision="float32"), 1.0, workspace).architecture.precision == "float32"
 
 
 def test_a_preset_fills_in_what_is_not_given():

@@ -1,10 +1,12 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, and what belongs together before a polite end."""
 
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tasks.nuclei.files import written_whole
+from tasks.nuclei.files import held_together, written_whole
 
 
 def test_what_was_written_takes_the_place_of_the_file(tmp_path: Path) -> None:
@@ -36,3 +38,24 @@ def test_the_extension_stays(tmp_path: Path) -> None:
     with written_whole(tmp_path / "best.h5") as beside:
         assert beside.suffix == ".h5"
         beside.touch()
+
+
+def test_a_sigterm_takes_effect_after_what_is_held_together() -> None:
+    happened = []
+    before = signal.signal(signal.SIGTERM, lambda *_: happened.append("ended"))
+    try:
+        with held_together():
+            signal.raise_signal(signal.SIGTERM)
+            happened.append("written")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert happened == ["written", "ended"]
+
+
+def test_another_thread_may_hold_together_too() -> None:
+    def write() -> str:
+        with held_together():
+            return "written"
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(write).result() == "written"

@@ -28,7 +28,7 @@ import tf_keras as keras
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.files import written_whole
+from tasks.nuclei.files import held_together, written_whole
 
 OptimiserName = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["constant", "cosine"]
@@ -145,7 +145,8 @@ class Training:
             round(time.process_time() - cpu_started, 2),
             round(len(self._rois.training_rows) / seconds, 2),
         )
-        self._save(cycle)
+        with held_together():
+            self._save(cycle)
         log.info(
             "cycle %d of %d: loss %.5f, validation loss %.5f, %.0f s, %.1f ROIs/s",
             *(number, self._settings.cycles, loss, validation_loss, cycle.seconds, cycle.rois_per_second),
