@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 REPOSITORY = Path(__file__).parents[2]
 NAMESPACE = "nucleus"
@@ -89,3 +90,25 @@ def paths_of_pods(cluster: Cluster) -> Iterator[None]:
     here.symlink_to(cluster.folder / "data")
     yield
     here.unlink()
+
+
+@pytest.fixture(scope="module")
+def one_gpu(cluster: Cluster) -> Iterator[None]:
+    """The node says that it has one GPU."""
+    [node] = json.loads(kubectl("get", "nodes", "-o", "json"))["items"]
+    patch = ("patch", "node", node["metadata"]["name"], "--subresource=status", "--type=json", "--patch")
+    path = "/status/capacity/nvidia.com~1gpu"
+    kubectl(*patch, json.dumps([{"op": "add", "path": path, "value": "1"}]))
+    kubectl("label", "node", node["metadata"]["name"], "nvidia.com/gpu.present=true")
+    yield
+    kubectl("label", "node", node["metadata"]["name"], "nvidia.com/gpu.present-")
+    kubectl(*patch, json.dumps([{"op": "remove", "path": path}]))
+
+
+def gpu_template(name: str) -> dict[str, Any]:
+    """The PodTemplate of the base for tasks with a GPU, but with the image that is here."""
+    templates = yaml.safe_load_all((REPOSITORY / "k8s/base/pod-templates.yaml").read_text())
+    [template] = [content for content in templates if content["metadata"]["name"] == "gpu"]
+    template["metadata"]["name"] = name
+    template["template"]["spec"]["containers"][0]["image"] = "nucleus-cpu:dev"
+    return dict(template)

@@ -6,6 +6,7 @@ The cluster's node must see this machine's folders, as kind, minikube with a mou
 import itertools
 import json
 import os
+import re
 import subprocess
 import threading
 import time
@@ -16,13 +17,12 @@ from typing import Any
 
 import psutil
 import pytest
-import yaml
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from nucleus_dags import pods
-from nucleus_dags.catalogue import CATALOGUE, CatalogueEntry
+from nucleus_dags.catalogue import CATALOGUE, PROCESSING_PRIORITY, TRAINING_PRIORITY, CatalogueEntry
 from nucleus_dags.pods import TaskPodOperator
-from tests.cluster.conftest import NAMESPACE, REPOSITORY, TASK_USER, Cluster, apply, kubectl, wait_until
+from tests.cluster.conftest import NAMESPACE, TASK_USER, Cluster, apply, gpu_template, kubectl, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600), pytest.mark.usefixtures("connection", "paths_of_pods")]
 
@@ -135,13 +135,18 @@ def test_out_of_memory_names_the_limit(cluster: Cluster, monkeypatch: pytest.Mon
     assert cluster.no_task_pod_is_left()
 
 
-def test_an_image_that_is_missing_is_named(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("policy", "reason"), [("Never", "ErrImageNeverPull"), ("IfNotPresent", "(ErrImagePull|ImagePullBackOff)")]
+)
+def test_an_image_that_is_missing_is_named(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, policy: str, reason: str
+) -> None:
     def without_image(pod: dict[str, Any]) -> None:
-        pod["spec"]["containers"][0] |= {"image": "nucleus-cpu:missing", "imagePullPolicy": "Never"}
+        pod["spec"]["containers"][0] |= {"image": "nucleus-cpu:missing", "imagePullPolicy": policy}
 
     changed_template("without-image", without_image)
     runs_synthesize_with(monkeypatch, container_image="without-image")
-    with pytest.raises(AirflowException, match=r"could not start: ErrImageNeverPull: .*nucleus-cpu:missing"):
+    with pytest.raises(AirflowException, match=rf"could not start: {reason}: .*nucleus-cpu:missing"):
         run("synthesize", TINY_PLATE)
     assert cluster.no_task_pod_is_left()
 
@@ -167,6 +172,26 @@ def test_a_pod_deleted_while_it_runs_fails_and_the_next_try_does_the_work(cluste
     assert cluster.no_task_pod_is_left()
 
 
+def test_a_pod_that_a_drained_node_evicts_fails_and_may_be_tried_again(cluster: Cluster) -> None:
+    attempt = Attempt(LARGE_PLATE | {"name": "drained"})
+    [pod] = wait_for_running_pods(cluster)
+    # What `kubectl drain` asks for every pod of a node, here for this one alone.
+    eviction = {"kind": "Eviction", "metadata": {"name": pod, "namespace": NAMESPACE}}
+    path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction"
+    kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction | {"apiVersion": evictions()}))
+    attempt.join(120)
+    assert re.search("was (deleted while it ran|lost).*; the next try goes on", str(attempt.failure))
+    assert not isinstance(attempt.failure, AirflowFailException)
+    assert cluster.no_task_pod_is_left()
+
+
+def evictions() -> str:
+    """The version of evictions that the cluster has: v1 came with Kubernetes 1.22."""
+    resources = json.loads(kubectl("get", "--raw", "/api/v1"))["resources"]
+    [kind] = [resource for resource in resources if resource["name"] == "pods/eviction"]
+    return f"{kind['group']}/{kind['version']}"
+
+
 def test_a_pod_that_runs_too_long_is_ended(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     runs_synthesize_with(monkeypatch, most_hours=5 / 3600)
     with pytest.raises(AirflowException, match="was lost: DeadlineExceeded"):
@@ -175,26 +200,9 @@ def test_a_pod_that_runs_too_long_is_ended(cluster: Cluster, monkeypatch: pytest
 
 
 @pytest.fixture
-def one_gpu() -> Iterator[None]:
-    """The node says that it has one GPU."""
-    [node] = json.loads(kubectl("get", "nodes", "-o", "json"))["items"]
-    patch = ("patch", "node", node["metadata"]["name"], "--subresource=status", "--type=json", "--patch")
-    path = "/status/capacity/nvidia.com~1gpu"
-    kubectl(*patch, json.dumps([{"op": "add", "path": path, "value": "1"}]))
-    kubectl("label", "node", node["metadata"]["name"], "nvidia.com/gpu.present=true")
-    yield
-    kubectl("label", "node", node["metadata"]["name"], "nvidia.com/gpu.present-")
-    kubectl(*patch, json.dumps([{"op": "remove", "path": path}]))
-
-
-@pytest.fixture
 def tasks_with_a_gpu(cluster: Cluster, connection: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`synthesize` asks for a GPU, with the template of the base, but in the image that is here."""
-    templates = yaml.safe_load_all((REPOSITORY / "k8s/base/pod-templates.yaml").read_text())
-    [template] = [content for content in templates if content["metadata"]["name"] == "gpu"]
-    template["metadata"]["name"] = "with-gpu"
-    template["template"]["spec"]["containers"][0]["image"] = "nucleus-cpu:dev"
-    apply(template)
+    """`synthesize` asks for a GPU."""
+    apply(gpu_template("with-gpu"))
     runs_synthesize_with(monkeypatch, container_image="with-gpu", gpu=1)
     monkeypatch.setenv("NUCLEUS_GPUS", "1")
 
@@ -220,6 +228,23 @@ def test_two_pods_that_need_the_one_gpu_wait_for_one_another(cluster: Cluster) -
     assert [attempt.failure for attempt in attempts] == [None, None]
     assert most_at_once == 1
     assert waited
+    assert cluster.no_task_pod_is_left()
+
+
+@pytest.mark.usefixtures("one_gpu", "tasks_with_a_gpu")
+def test_a_training_gives_its_gpu_up_to_a_segmentation_and_may_be_tried_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_gpu = {"container_image": "with-gpu", "gpu": 1}
+    runs_synthesize_with(monkeypatch, **with_gpu, priority=TRAINING_PRIORITY)
+    training = Attempt(LARGE_PLATE | {"name": "training"})
+    wait_for_running_pods(cluster)
+    runs_synthesize_with(monkeypatch, **with_gpu, priority=PROCESSING_PRIORITY)
+    result, _ = run("synthesize", TINY_PLATE | {"name": "segmentation"})
+    assert result["counts"]["fovs"] == 1
+    training.join(120)
+    assert re.search("was (deleted while it ran|lost).*; the next try goes on", str(training.failure))
+    assert not isinstance(training.failure, AirflowFailException)
     assert cluster.no_task_pod_is_left()
 
 
