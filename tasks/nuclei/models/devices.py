@@ -20,14 +20,15 @@ def gpu_names() -> list[str]:
 
 
 def make_repeatable() -> None:
-    """Let trainings with the same seed differ as little as TensorFlow allows on a machine without a GPU.
+    """Make trainings with the same seed equal to the bit, on a machine without a GPU.
 
-    Operations side by side share the cores in another way each time, and sums in bfloat16 then differ. So they run
-    one at a time, each on all cores, which is as fast. On a GPU, TensorFlow refuses: it has no deterministic gradient
-    of nearest-neighbour upsampling there. Must be called before segmentation_models is imported.
+    Grappler, TensorFlow's optimiser of graphs, is turned off: to save memory it adds gradients up one by one in the
+    order in which they happen to be ready, and sums in bfloat16 then differ. It hardly makes a step faster. On a GPU,
+    TensorFlow has no deterministic gradient of nearest-neighbour upsampling. Must be called before segmentation_models
+    is imported.
     """
     if not tf.config.list_physical_devices("GPU"):
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
         tf.config.experimental.enable_op_determinism()
 
 
