@@ -257,7 +257,7 @@ def publish(params: Params, result: Result, store: Path) -> None:
     run.log_points([point for cycle in history for point in _points(params.target, cycle)])
 
 
-TASK = Task(name="train_fpn", version=1, params_type=Params, run=run, publish=publish)
+TASK = Task(name="train_fpn", version=2, params_type=Params, run=run, publish=publish)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

@@ -174,6 +174,16 @@ def test_a_training_stopped_in_mid_cycle_goes_on_and_ends_with_the_same_weights(
 
 
 @pytest.mark.slow
+def test_two_trainings_in_bfloat16_with_the_same_seed_end_with_the_same_weights(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        make_roi_file(tmp_path / name / "rois.h5")
+        assert finish(tmp_path / name, {**TINY, "precision": "bfloat16"})[0] == DONE
+    for expected, got in zip(weights_of(tmp_path / "one"), weights_of(tmp_path / "other"), strict=True):
+        np.testing.assert_array_equal(expected, got)
+
+
+@pytest.mark.slow
 def test_a_full_disk_ends_a_training_with_a_line_on_space_and_it_goes_on_when_there_is_some(small_disk):
     """The ROIs and the best weights find place, the checkpoint of the first cycle doesn't."""
     resize(small_disk, megabytes=25)
