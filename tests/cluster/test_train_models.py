@@ -315,10 +315,12 @@ def test_marking_a_run_failed_leaves_no_pod(system: System, first_run: str) -> N
 def test_a_run_goes_on_when_airflow_dies_in_its_middle(system: System, first_run: str) -> None:
     dag_run_id = system.start(cycles=5)
     system.wait_for_line(dag_run_id, "train_fpn", "cycle 1 of 5: loss")
-    # SIGKILL for the scheduler and all else of Airflow.
+    # SIGKILL for the scheduler and all else of Airflow. It may lose the log of the try that it died in.
     kubectl("delete", "pod", "-l", "tier=airflow", "--grace-period=0", "--force")
-    assert system.finish(dag_run_id) == "success", system.failures(dag_run_id)
-    assert cycles_done(system, dag_run_id) == Counter(range(1, 6))
+    assert system.finish(dag_run_id) == "success"
+    run_id = system.results(dag_run_id)["open_run"]["mlflow_run_id"]
+    losses = system.mlflow.get_metric_history(run_id, "both/loss")
+    assert [point.step for point in losses] == list(range(1, 6))
     assert system.cluster.no_task_pod_is_left()
 
 
