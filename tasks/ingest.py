@@ -2,7 +2,8 @@
 
 The output folder is the plate again (plate.json, images/, labels/, read-only copies), with
 report.json: the digest, the row of Table S1, counts, areas and intensities of the plate and of each
-field of view, and the warnings. A plate with any faulty file is refused whole.
+field of view, and the warnings. A plate with any faulty file is refused whole; so is one with an image
+that another plate uses for training where this one is for tests, or the other way round.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
+import filelock
 import numpy as np
 import pydantic
 from numpy.typing import NDArray
@@ -24,8 +27,10 @@ from numpy.typing import NDArray
 from tasks import tracking
 from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.frozen_plates import pixels_sha256, problems_of_roles
 from tasks.nuclei.measure import (
     Instances,
+    focus,
     histogram_mean,
     histogram_percentile,
     intensity_histogram,
@@ -36,6 +41,7 @@ from tasks.nuclei.plates import (
     Fov,
     Plate,
     PlateInfo,
+    Role,
     decode_image,
     decode_label_image,
     open_plate,
@@ -56,8 +62,8 @@ R = TypeVar("R")
 
 class Params(TaskParams):
     folder: Annotated[str, pydantic.Field(pattern=r"^/")]
-    """Absolute path of the plate's folder, with plate.json, images/ and labels/."""
-    role: Literal["train", "test"] | None = None
+    """Absolute path of the plate's folder, with plate.json, images/ and labels/; labels/ may lack for role screen."""
+    role: Role | None = None
     """The role that plate.json must state; any if not given."""
 
 
@@ -75,12 +81,12 @@ class Check:
     histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2**16, np.int64))
 
 
-VERSION = 1
+VERSION = 2
 
 
 def output_key(params: Params) -> str:
     """Name of the frozen plate: `<plate name>@<first 12 hex digits of its digest>`."""
-    plate = open_labelled_plate(params)
+    plate = open_arrived_plate(params)
     paths = [path for fov in plate.fovs for path in _paths(fov)]
     hashes = _in_threads(_file_sha256, paths, "hashed")
     relative_paths = [path.relative_to(plate.folder).as_posix() for path in paths]
@@ -93,8 +99,8 @@ def plate_digest(info: PlateInfo, sha256: dict[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def open_labelled_plate(params: Params) -> Plate:
-    """Open the plate; InputError unless its role is the one asked for and every image has a label image."""
+def open_arrived_plate(params: Params) -> Plate:
+    """Open the plate; InputError unless its role is the one asked for and every image that needs labels has them."""
     plate = pair_files(Path(params.folder))
     role = plate.info.role
     if params.role not in (None, role):
@@ -102,7 +108,7 @@ def open_labelled_plate(params: Params) -> Plate:
             f"{plate.folder}/plate.json: role is {role!r}, and the plate was given as a {params.role} plate; "
             f"correct the role, or give it as a {role} plate."
         )
-    unlabelled = [fov.image_path.name for fov in plate.fovs if fov.labels_path is None]
+    unlabelled = [fov.image_path.name for fov in plate.fovs if fov.labels_path is None and role != "screen"]
     raise_if_any(
         [f"images/{name}: has no label image; add one of the same name to labels/" for name in unlabelled], plate.folder
     )
@@ -113,7 +119,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     """Check and copy the plate and write report.json; refuses a plate that isn't the one its key was made from."""
     # What tifffile logs of a damaged file comes again in the error that names the file.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    plate = open_labelled_plate(params)
+    plate = open_arrived_plate(params)
     check = check_and_copy_plate(plate, workspace.output_dir)
     digest = plate_digest(plate.info, check.sha256)
     if _key(plate.info, digest) != workspace.key:
@@ -124,13 +130,18 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     counts = {"fovs": len(check.rows), "nuclei": len(check.areas_px), "warnings": len(check.warnings)}
     report = {
         "digest": digest,
+        "frozen_at": datetime.now(UTC).isoformat(timespec="microseconds"),
         "table_s1": _table_s1_row(plate.info, check.rows, check.areas_px),
         "counts": counts,
         "metrics": metrics,
         "fovs": check.rows,
         "warnings": check.warnings,
     }
-    (workspace.output_dir / FROZEN_REPORT).write_text(json.dumps(report, indent=1))
+    frozen = workspace.store / "ingest"
+    # Of two plates with the same image in two roles, one must find the other's report.
+    with filelock.FileLock(frozen / ".roles.lock"):
+        raise_if_any(problems_of_roles(plate.info, check.rows, frozen), plate.folder)
+        (workspace.output_dir / FROZEN_REPORT).write_text(json.dumps(report, indent=1))
     return Outcome(outputs={"plate": "."}, metrics=metrics, counts=counts)
 
 
@@ -151,20 +162,20 @@ def check_and_copy_plate(plate: Plate, output_dir: Path) -> Check:
         total.histogram += check.histogram
         areas_px.append(check.areas_px)
     total.areas_px = np.concatenate(areas_px)
-    if not total.problems and len(total.areas_px) == 0:
+    if not total.problems and len(total.areas_px) == 0 and plate.info.role != "screen":
         total.problems = [f"labels/: holds no nucleus in any of its {len(plate.fovs)} files; label at least one"]
     raise_if_any(total.problems, plate.folder)
     return total
 
 
 def check_and_copy_fov(fov: Fov, folder: Path, output_dir: Path) -> Check:
-    """Read an image and its label image once; check, measure and copy what was read. A faulty pair isn't copied."""
+    """Read an image and its label image once; check, measure and copy what was read. What is faulty isn't copied."""
     data = {path.relative_to(folder).as_posix(): read_bytes(path) for path in _paths(fov)}
     sha256 = {name: hashlib.sha256(content).hexdigest() for name, content in data.items()}
 
     problems = []
     arrays = []
-    for (name, content), decode in zip(data.items(), (decode_image, decode_label_image), strict=True):
+    for (name, content), decode in zip(data.items(), (decode_image, decode_label_image), strict=False):
         try:
             arrays.append(decode(content, Path(name)))
         except InputError as error:
@@ -172,37 +183,40 @@ def check_and_copy_fov(fov: Fov, folder: Path, output_dir: Path) -> Check:
     if problems:
         return Check(sha256, problems)
 
-    image, label_image = arrays
-    image_name, labels_name = data
+    names = list(data)
+    image = arrays[0]
     histogram = intensity_histogram(image)
-    problems = _pair_problems(image, label_image, histogram, image_name, labels_name)
+    row = _fov_row(fov, names, image, histogram)
+    problems = _problems_of_arrays(arrays, names, histogram)
     if problems:
         return Check(sha256, problems)
 
     for name, content in data.items():
         (output_dir / name).write_bytes(content)
         (output_dir / name).chmod(0o444)
-    instances = measure_instances(label_image)
+    if fov.labels_path is None:
+        return Check(sha256, rows=[row], histogram=histogram)
+    instances = measure_instances(arrays[1])
     return Check(
         sha256,
-        warnings=_warnings(instances, labels_name),
-        rows=[_fov_row(fov, data, image, instances, histogram)],
+        warnings=_warnings(instances, names[1]),
+        rows=[row | _nuclei_of_row(instances)],
         areas_px=instances.areas_px,
         histogram=histogram,
     )
 
 
-def _pair_problems(
-    image: NDArray[Any], label_image: NDArray[Any], histogram: NDArray[np.int64], image_name: str, labels_name: str
-) -> list[str]:
+def _problems_of_arrays(arrays: list[NDArray[Any]], names: list[str], histogram: NDArray[np.int64]) -> list[str]:
+    """Problems of an image and, if there is one, its label image."""
     problems = []
-    if image.shape != label_image.shape:
-        problems.append(
-            f"{labels_name}: is {_size(*label_image.shape)} px and {image_name} is {_size(*image.shape)} px; "
-            "they must be equal, label the image again"
-        )
+    for label_image, name in zip(arrays[1:], names[1:], strict=True):
+        if arrays[0].shape != label_image.shape:
+            problems.append(
+                f"{name}: is {_size(*label_image.shape)} px and {names[0]} is {_size(*arrays[0].shape)} px; "
+                "they must be equal, label the image again"
+            )
     if np.count_nonzero(histogram) == 1:
-        problems.append(f"{image_name}: every pixel is {image.flat[0]}; it shows nothing, remove it and its labels")
+        problems.append(f"{names[0]}: every pixel is {arrays[0].flat[0]}; it shows nothing, remove it and its labels")
     return problems
 
 
@@ -225,25 +239,35 @@ def _log_warnings(warnings: list[dict[str, Any]]) -> None:
         log.warning("and %d more warnings in report.json", len(warnings) - MAX_LOGGED_WARNINGS)
 
 
-def _fov_row(
-    fov: Fov, names: Iterable[str], image: NDArray[Any], instances: Instances, histogram: NDArray[np.int64]
-) -> dict[str, Any]:
+def _fov_row(fov: Fov, names: list[str], image: NDArray[Any], histogram: NDArray[np.int64]) -> dict[str, Any]:
     return {
         "fov": fov.name,
-        **dict(zip(("image", "labels"), names, strict=True)),
+        "image": names[0],
+        "labels": names[1] if len(names) > 1 else None,
+        "pixels_sha256": pixels_sha256(image),
         "well": fov.well,
         "site": fov.site,
         "channel": fov.channel,
         "z": fov.z,
         "height_px": image.shape[0],
         "width_px": image.shape[1],
-        "nuclei": len(instances.numbers),
-        "area_mean_px": float(instances.areas_px.mean()) if len(instances.numbers) else None,
+        "focus": focus(image),
         **_intensities(histogram),
     }
 
 
+def _nuclei_of_row(instances: Instances) -> dict[str, Any]:
+    nuclei = len(instances.numbers)
+    return {
+        "nuclei": nuclei,
+        "nuclei_at_edge": int(instances.at_edge.sum()),
+        "area_mean_px": float(instances.areas_px.mean()) if nuclei else None,
+    }
+
+
 def _metrics(areas_px: NDArray[np.int64], histogram: NDArray[np.int64], pixel_size_um: float) -> dict[str, float]:
+    if not len(areas_px):
+        return _intensities(histogram)
     mean_px, sd_px = float(areas_px.mean()), float(areas_px.std())
     return {
         "area_mean_px": mean_px,
@@ -258,6 +282,7 @@ def _intensities(histogram: NDArray[np.int64]) -> dict[str, float]:
     return {
         "intensity_mean": histogram_mean(histogram),
         "intensity_p01": histogram_percentile(histogram, 1),
+        "intensity_p10": histogram_percentile(histogram, 10),
         "intensity_p99": histogram_percentile(histogram, 99),
     }
 
@@ -273,10 +298,10 @@ def _table_s1_row(info: PlateInfo, fov_rows: list[dict[str, Any]], areas_px: NDA
         "Binning": f"{info.binning} x {info.binning}",
         "XY Px Size - micron": info.pixel_size_um,
         "Number of Nuclei": len(areas_px),
-        "Area Mean - px": float(areas_px.mean()),
-        "Area SD - px": float(areas_px.std()),
+        "Area Mean - px": float(areas_px.mean()) if len(areas_px) else None,
+        "Area SD - px": float(areas_px.std()) if len(areas_px) else None,
         "Dataset Type": info.role.capitalize(),
-        "GT Labelling": {"manual": "Manual", "semi-automatic": "Semi-Auto"}[info.annotation],
+        "GT Labelling": {"manual": "Manual", "semi-automatic": "Semi-Auto"}.get(info.annotation or ""),
     }
 
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 import argparse
 import shutil
 from pathlib import Path
-from typing import get_args
 
 from tasks.nuclei.plates import PlateInfo
 
 SOURCE = Path(__file__).parents[2] / "shared/data/dsb2018"
 
-ROLES = get_args(PlateInfo.model_fields["role"].annotation)
+ROLES = ("train", "test")
 
 
 def is_available(source: Path = SOURCE) -> bool:

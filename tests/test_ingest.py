@@ -61,6 +61,61 @@ def _stored_plates(store: Path) -> list[str]:
     return [path.name for path in store.glob("ingest/*") if not path.name.startswith(".")]
 
 
+def _make(folder: Path, image: NDArray[Any] = IMAGE, **info: Any) -> Path:
+    return make_plate(folder, {"a": image}, {"a": LABEL_IMAGE}, **info)
+
+
+@pytest.mark.parametrize(("first", "second"), [("train", "test"), ("test", "train")])
+def test_an_image_of_one_role_is_refused_in_the_other_also_after_renaming(
+    tmp_path: Path, store: Path, first: str, second: str
+) -> None:
+    _ingest(make_plate(tmp_path / "known", {"a": IMAGE}, {"a": LABEL_IMAGE}, role=first), store)
+    copied = make_plate(
+        tmp_path / "copied", {"b.png": IMAGE, "c": IMAGE + 1}, dict.fromkeys("bc", LABEL_IMAGE), role=second
+    )
+    with pytest.raises(InputError, match=rf"images/b.png: has the pixels of images/a.tif of the {first} plate known"):
+        _ingest(copied, store)
+    assert [name.partition("@")[0] for name in _stored_plates(store)] == ["known"]
+
+
+def test_images_may_come_again_in_the_same_role_with_other_labels(tmp_path: Path, store: Path) -> None:
+    plate = _make(tmp_path / "plate")
+    _ingest(plate, store)
+    _relabel(plate, np.flip(LABEL_IMAGE))
+    _ingest(plate, store)
+    assert len(_stored_plates(store)) == 2
+
+
+def test_a_plate_that_is_being_frozen_counts_too(tmp_path: Path, store: Path) -> None:
+    frozen = store / _ingest(_make(tmp_path / "plate"), store).outputs["plate"]
+    on_its_way = store / "ingest" / f".{frozen.name}.partial" / "output"
+    on_its_way.parent.mkdir()
+    frozen.rename(on_its_way)
+    with pytest.raises(InputError, match="of the train plate plate"):
+        _ingest(_make(tmp_path / "other", role="test"), store)
+
+
+def test_a_plate_to_screen_needs_no_labels_and_may_hold_images_of_any_role(tmp_path: Path, store: Path) -> None:
+    _ingest(_make(tmp_path / "known"), store)
+    screen = make_plate(tmp_path / "screen", {"a": IMAGE, "b": IMAGE}, {"a": LABEL_IMAGE}, role="screen")
+    (screen / "plate.json").write_text(
+        json.dumps(
+            {name: value for name, value in INFO.items() if name not in ("replicate", "annotation")}
+            | {"role": "screen"}
+        )
+    )
+    result = _ingest(screen, store)
+    assert result.counts == {"fovs": 2, "nuclei": 2, "warnings": 0}
+    frozen = open_plate(store / result.outputs["plate"])
+    assert [fov.labels_path is None for fov in frozen.fovs] == [False, True]
+
+
+def test_a_plate_to_train_on_must_say_how_it_was_labelled(tmp_path: Path, store: Path) -> None:
+    plate = _make(tmp_path / "plate", annotation=None)
+    with pytest.raises(InputError, match="a train plate also needs annotation"):
+        _ingest(plate, store)
+
+
 def _command(plate: Path, store: Path, **params: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
@@ -370,7 +425,7 @@ def test_the_command_exits_2_with_one_line_for_a_cut_file(plate: Path, store: Pa
     ("params", "message"),
     [
         ({"colour": 1}, "colour: unknown param; allowed are folder, role"),
-        ({"role": "validation"}, "role: Input should be 'train' or 'test', got 'validation'"),
+        ({"role": "validation"}, "role: Input should be 'train', 'test' or 'screen', got 'validation'"),
         ({"folder": "plates/p"}, "folder: String should match pattern '^/', got 'plates/p'"),
     ],
 )

@@ -62,6 +62,9 @@ CellLine = Annotated[
 """As `PlateName`, and spaces: it becomes part of the name of a metric."""
 
 
+Role = Literal["train", "test", "screen"]
+
+
 class PlateInfo(pydantic.BaseModel):
     """Content of plate.json."""
 
@@ -75,9 +78,17 @@ class PlateInfo(pydantic.BaseModel):
     """Camera pixels in one image pixel, along one axis."""
     pixel_size_um: Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
     """Side of one image pixel, after binning, in µm."""
-    role: Literal["train", "test"]
-    replicate: Literal["biological", "technical"]
-    annotation: Literal["manual", "semi-automatic"]
+    role: Role
+    """What the plate is for; one to `screen` is only segmented, and needs no labels."""
+    replicate: Literal["biological", "technical"] | None = None
+    annotation: Literal["manual", "semi-automatic"] | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _say_how_it_was_labelled(self) -> PlateInfo:
+        missing = [name for name in ("replicate", "annotation") if getattr(self, name) is None]
+        if missing and self.role != "screen":
+            raise ValueError(f"a {self.role} plate also needs {' and '.join(missing)}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -114,7 +125,7 @@ def open_plate(folder: Path) -> Plate:
     if not report.exists():
         return pair_files(folder)
     rows = json.loads(read_bytes(report))["fovs"]
-    fovs = [_fov(row["fov"], folder / row["image"], folder / row["labels"]) for row in rows]
+    fovs = [_fov(row["fov"], folder / row["image"], folder / row["labels"] if row["labels"] else None) for row in rows]
     return Plate(read_plate_info(folder), folder, tuple(fovs))
 
 
@@ -267,6 +278,8 @@ def _describe(problem: Any) -> str:
         return f"{key}: unknown key; allowed are {', '.join(PlateInfo.model_fields)}"
     if problem["type"] == "missing":
         return f"{key}: required, and not given"
+    if not key and problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
     return f"{key or 'content'}: {problem['msg']}, got {problem['input']!r:.200}"
 
 

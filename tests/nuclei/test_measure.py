@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks.nuclei.measure import histogram_mean, histogram_percentile, intensity_histogram, measure_instances
+from tasks.nuclei.measure import focus, histogram_mean, histogram_percentile, intensity_histogram, measure_instances
 
 
 def test_areas_and_pieces_are_counted_per_label() -> None:
@@ -31,7 +31,24 @@ def test_huge_label_numbers_are_measured() -> None:
 
 def test_an_empty_label_image_has_no_instances() -> None:
     instances = measure_instances(np.zeros((3, 3), np.uint16))
-    assert [len(instances.numbers), len(instances.areas_px), len(instances.pieces)] == [0, 0, 0]
+    assert [len(part) for part in (instances.numbers, instances.areas_px, instances.pieces, instances.at_edge)] == [
+        0
+    ] * 4
+
+
+def test_a_nucleus_in_the_first_or_last_row_or_column_is_at_the_edge() -> None:
+    label_image = np.zeros((5, 5), np.uint8)
+    label_image[0, 2], label_image[2, 4], label_image[2, 2] = 1, 2, 3
+    assert measure_instances(label_image).at_edge.tolist() == [True, True, False]
+
+
+def test_a_blurred_image_is_less_in_focus_and_brightness_and_contrast_do_not_count() -> None:
+    sharp = np.kron(np.random.default_rng(0).integers(100, 200, (8, 8)), np.ones((16, 16))).astype(np.uint16)
+    moved = [np.roll(sharp, (y, x), (0, 1)).astype(np.float64) for y in range(5) for x in range(5)]
+    blurred = np.mean(moved, axis=0).astype(np.uint16)
+    assert focus(blurred) < 0.5 * focus(sharp)
+    assert focus(sharp * 3 + 50) == pytest.approx(focus(sharp), rel=1e-3)
+    assert focus(np.full((8, 8), 7, np.uint16)) == 0
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

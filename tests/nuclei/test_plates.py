@@ -125,7 +125,7 @@ def test_an_unknown_key_of_plate_json_is_refused_with_the_allowed_ones(tmp_path:
         ("pixel_size_um", 0),
         ("role", "validation"),
         ("replicate", "none"),
-        ("annotation", None),
+        ("annotation", "automatic"),
     ],
 )
 def test_a_wrong_value_in_plate_json_is_refused_with_key_and_value(tmp_path: Path, key: str, value: object) -> None:
