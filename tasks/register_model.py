@@ -4,6 +4,7 @@ The model loads in a fresh process with nothing of this repository on the path: 
 lies beside the weights. It takes one image (y, x) or a list and gives label images.
 """
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pydantic
 
 from tasks import tracking
-from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
+from tasks.contract import Outcome, Result, Task, TaskParams, Workspace, read_result
 from tasks.nuclei.segmentation import SegmentationSettings
 
 LOADER = "tasks.nuclei.models.fpn2_ws"
@@ -53,7 +54,18 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 
 def publish(params: Params, result: Result, store: Path) -> None:
     tags = {"store_path": result.outputs["model"], "networks": " ".join(params.networks)}
+    if "NUCLEUS_COMMIT" in os.environ:
+        tags["commit"] = os.environ["NUCLEUS_COMMIT"]
+    for plate in _trained_on(params.networks, store):
+        name, _, digest = Path(plate).name.partition("@")
+        tags[f"plate/{name}"] = digest
     tracking.Run().register_model(store / result.outputs["model"], result.key, tags)
+
+
+def _trained_on(networks: list[str], store: Path) -> list[str]:
+    """Follow the stored results from the networks to their ROIs and from there to the plates; gives their paths."""
+    rois = {read_result(store / network).params["rois"] for network in networks}
+    return sorted({plate for path in rois for plate in read_result((store / path).parent).params["plates"]})
 
 
 TASK = Task(name="register_model", version=1, params_type=Params, run=run, publish=publish)

@@ -1,6 +1,7 @@
 """Compare segmentations with the true labels of their plates: F1 over IoU thresholds and error rates.
 
-Writes f1.csv and errors.csv (pooled per cell line, per plate and over all) and fovs.csv (one line a fov).
+Writes f1.csv and errors.csv (pooled per cell line, per plate and over all), fovs.csv (one line a fov), and
+true_nuclei.parquet and predicted_nuclei.parquet (one row a nucleus: best IoU, partners with IoU >= 0.1).
 """
 
 import logging
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -55,6 +57,7 @@ class ScoredFov:
     plate: str
     cell_line: str
     fov: str
+    scores: scoring.InstanceScores
     counts: scoring.Counts
 
 
@@ -100,6 +103,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     _f1_table(groups).to_csv(workspace.output_dir / "f1.csv", index=False)
     _error_table(groups).to_csv(workspace.output_dir / "errors.csv", index=False)
     _fov_table(fovs).to_csv(workspace.output_dir / "fovs.csv", index=False)
+    for kind in ("true", "predicted"):
+        _nuclei_table(fovs, kind).to_parquet(workspace.output_dir / f"{kind}_nuclei.parquet", index=False)
     total = groups[-1]
     counts = {"plates": len(segmentations), "fovs": len(fovs), "true_nuclei": total.counts.true_nuclei}
     return Outcome(outputs={"scores": "."}, metrics=_metrics(groups), counts=counts)
@@ -176,10 +181,10 @@ def _score_fov(segmentation: Segmentation, fov: Fov) -> ScoredFov | InputError:
     except InputError as error:
         return error
     try:
-        counts = scoring.count(scoring.score_instances(true_labels, predicted_labels))
+        scores = scoring.score_instances(true_labels, predicted_labels)
     except InputError as error:
         return InputError(f"{info.name}: {fov.name}: {error}")
-    return ScoredFov(info.name, info.cell_line, fov.name, counts)
+    return ScoredFov(info.name, info.cell_line, fov.name, scores, scoring.count(scores))
 
 
 def _pooled(fovs: list[ScoredFov], params: Params) -> list[ScoredGroup]:
@@ -257,6 +262,23 @@ def _fov_table(fovs: Iterable[ScoredFov]) -> pd.DataFrame:
     )
 
 
+def _nuclei_table(fovs: Iterable[ScoredFov], kind: Literal["true", "predicted"]) -> pd.DataFrame:
+    tables = [
+        pd.DataFrame(
+            {
+                "plate": fov.plate,
+                "cell_line": fov.cell_line,
+                "fov": fov.fov,
+                "label": getattr(fov.scores, f"{kind}_ids").astype(np.int64),
+                "iou": getattr(fov.scores, f"{kind}_iou"),
+                "partners": getattr(fov.scores, f"{kind}_partners"),
+            }
+        )
+        for fov in fovs
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
 def _columns_at_thresholds(counts: scoring.Counts) -> Mapping[str, float]:
     columns: dict[str, float] = {}
     for iou_threshold in REPORTED_IOU_THRESHOLDS:
@@ -279,7 +301,7 @@ def _metrics(groups: Iterable[ScoredGroup]) -> dict[str, float]:
     return metrics
 
 
-TASK = Task(name="score", version=1, params_type=Params, run=run, publish=publish)
+TASK = Task(name="score", version=2, params_type=Params, run=run, publish=publish)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

@@ -14,6 +14,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
@@ -35,11 +36,13 @@ from tasks.contract import ServiceError
 log = logging.getLogger("nucleus")
 
 DAG_RUN_TAG = "dag_run_id"
+PARENT_TAG = "mlflow.parentRunId"
 REGISTERED_MODEL = "nucleus-segmenter"
 # Without it the page takes the runs for evaluations of language models.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 _POINTS_PER_CALL = 1000
 _MAX_PARAM_LENGTH = 6000
+_MAX_VERSION_TAG_LENGTH = 5000
 
 
 class TrackingError(ServiceError):
@@ -54,17 +57,59 @@ class Point(NamedTuple):
     step: int = 0
 
 
-def open_run(experiment: str, dag_run_id: str, run_name: str) -> str:
-    """Give the id of the MLflow run of a DAG run, made when it doesn't exist yet."""
+@dataclass(frozen=True)
+class ModelVersion:
+    """A registered version of the model."""
+
+    version: int
+    mlflow_run_id: str
+    tags: dict[str, str]
+
+    @property
+    def path(self) -> str:
+        """Output of `register_model` in the store."""
+        return f"register_model/{self.tags['key']}"
+
+
+def open_run(experiment: str, dag_run_id: str, run_name: str, parent_run_id: str | None = None) -> str:
+    """Give the id of a run of a DAG run, made when it doesn't exist yet: its own, or a child of that, by name."""
+    tags = {DAG_RUN_TAG: dag_run_id} | ({PARENT_TAG: parent_run_id} if parent_run_id else {})
     with _failures_named():
         client = MlflowClient()
         found = client.get_experiment_by_name(experiment)
         experiment_id = found.experiment_id if found else client.create_experiment(experiment, tags=EXPERIMENT_TAGS)
-        runs = client.search_runs([experiment_id], f"tags.{DAG_RUN_TAG} = '{dag_run_id}'", max_results=1)
-        if runs:
-            client.update_run(runs[0].info.run_id, status="RUNNING")
-            return runs[0].info.run_id
-        return client.create_run(experiment_id, tags={DAG_RUN_TAG: dag_run_id}, run_name=run_name).info.run_id
+        runs = client.search_runs([experiment_id], f"tags.{DAG_RUN_TAG} = '{dag_run_id}'")
+        same = [run for run in runs if run.data.tags.get(PARENT_TAG) == parent_run_id]
+        if parent_run_id:
+            same = [run for run in same if run.info.run_name == run_name]
+        if same:
+            client.update_run(same[0].info.run_id, status="RUNNING")
+            return same[0].info.run_id
+        return client.create_run(experiment_id, tags=tags, run_name=run_name).info.run_id
+
+
+def find_model(name: str) -> ModelVersion | None:
+    """Give the version that is meant by an alias ("champion", "challenger") or a number; None without such a one."""
+    with _failures_named():
+        client = MlflowClient()
+        try:
+            find = client.get_model_version if name.isdecimal() else client.get_model_version_by_alias
+            found = find(REGISTERED_MODEL, name)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+    assert found.run_id is not None
+    return ModelVersion(int(found.version), found.run_id, dict(found.tags))
+
+
+def set_alias(alias: str, version: int, tags: Mapping[str, str]) -> None:
+    """Let an alias mean this version from now on, and write on the version why."""
+    with _failures_named():
+        client = MlflowClient()
+        for name, value in tags.items():
+            client.set_model_version_tag(REGISTERED_MODEL, str(version), name, value[:_MAX_VERSION_TAG_LENGTH])
+        client.set_registered_model_alias(REGISTERED_MODEL, alias, str(version))
 
 
 def close_run(run_id: str, succeeded: bool) -> None:
@@ -141,7 +186,20 @@ class Run:
                     return
                 self._client.log_artifacts(self.id, str(folder), "model")
                 source = f"runs:/{self.id}/model"
-                self._client.create_model_version(REGISTERED_MODEL, source, self.id, {"key": key, **tags})
+                dag_run_id = self._client.get_run(self.id).data.tags.get(DAG_RUN_TAG, "")
+                all_tags = {"key": key, DAG_RUN_TAG: dag_run_id, **tags}
+                self._client.create_model_version(REGISTERED_MODEL, source, self.id, all_tags)
+
+    def tag_model_versions(self, tags: Mapping[str, str]) -> None:
+        """Write tags on the versions that were registered from this run."""
+        if self._client and self.id:
+            with _failures_named():
+                for found in self._client.search_model_versions(
+                    f"name = '{REGISTERED_MODEL}' and run_id = '{self.id}'"
+                ):
+                    for name, value in tags.items():
+                        shown = value[:_MAX_VERSION_TAG_LENGTH]
+                        self._client.set_model_version_tag(REGISTERED_MODEL, found.version, name, shown)
 
     @contextmanager
     def system_metrics(self, node: str) -> Iterator[None]:

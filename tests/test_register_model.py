@@ -22,6 +22,7 @@ from tasks.nuclei.models.fpn import load_fpn
 from tasks.nuclei.models.fpn2_ws import Fpn2Ws
 from tasks.nuclei.segmentation import SegmentationSettings
 from tests.networks import make_network
+from tests.stored_results import store_result
 
 LOOSE = {"marker_threshold": 0.5, "foreground_threshold": 0.5, "min_area_px": 5}
 SEGMENT_ELSEWHERE = """
@@ -47,6 +48,8 @@ def tracked(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.chdir(tmp_path)
     make_network(tmp_path / "network")
+    store_result(tmp_path, "network", {"rois": "augment/1/rois.h5"})
+    store_result(tmp_path, "augment/1", {"plates": ["ingest/MCF10A_1@0123456789ab"]})
     opened = execute(open_run.TASK, open_run.Params(experiment="e", dag_run_id="d", run_name="r"), tmp_path)
     assert opened.mlflow_run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", opened.mlflow_run_id)
@@ -96,6 +99,8 @@ def test_a_result_is_registered_once_a_run_however_often_it_is_shown(tracked):
     assert execute(register_model.TASK, params(), tracked).reused
     (version,) = MlflowClient().search_model_versions("name = 'nucleus-segmenter'")
     assert version.tags["store_path"] == result.outputs["model"]
+    assert version.tags["plate/MCF10A_1"] == "0123456789ab"
+    assert version.tags["dag_run_id"] == "d"
     assert version.run_id == os.environ["MLFLOW_RUN_ID"]
 
 

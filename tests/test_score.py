@@ -1,20 +1,17 @@
-import json
 import logging
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
-import tifffile
 from mlflow import MlflowClient
-from numpy.typing import NDArray
 
 from tasks import tracking
 from tasks.contract import BAD_INPUT, Result, execute
 from tasks.nuclei.errors import InputError
 from tasks.score import TASK, Params
+from tests.stored_results import add_plate, add_scored_plate, add_segmentation
 
 # One line of 12 px is a field: four nuclei of 2 px.
 TRUTH = [1, 1, 0, 2, 2, 0, 3, 3, 0, 4, 4, 0]
@@ -23,52 +20,6 @@ ONE_MISSED = [5, 5, 0, 6, 6, 0, 7, 7, 0, 0, 0, 0]
 ONE_EXTRA = [5, 5, 0, 6, 6, 0, 7, 7, 0, 8, 8, 9]
 TWO_MERGED = [5, 5, 5, 5, 5, 0, 7, 7, 0, 8, 8, 0]
 ONE_SPLIT = [5, 9, 0, 6, 6, 0, 7, 7, 0, 8, 8, 0]
-
-
-def image(line: list[int]) -> NDArray[np.uint16]:
-    return np.array([line], np.uint16)
-
-
-def add_plate(store: Path, name: str, cell_line: str, truths: dict[str, list[int]]) -> str:
-    """Make what `ingest` leaves in the store; gives its path there."""
-    path = f"ingest/{name}@0123456789ab"
-    folder = store / path
-    info = {"name": name, "cell_line": cell_line, "objective": "20X", "binning": 1, "pixel_size_um": 0.5}
-    info |= {"role": "test", "replicate": "biological", "annotation": "manual"}
-    for part in ("images", "labels"):
-        (folder / part).mkdir(parents=True)
-    (folder / "plate.json").write_text(json.dumps(info))
-    for fov, line in truths.items():
-        tifffile.imwrite(folder / "images" / f"{fov}.tif", image(line))
-        tifffile.imwrite(folder / "labels" / f"{fov}.tif", image(line))
-    return path
-
-
-def add_segmentation(store: Path, plate: str, predictions: dict[str, list[int]]) -> str:
-    """Make what `segment` leaves in the store; gives its path there."""
-    path = f"segment/{Path(plate).name.split('@')[0]}"
-    folder = store / path
-    (folder / "labels").mkdir(parents=True)
-    for fov, line in predictions.items():
-        tifffile.imwrite(folder / "labels" / f"{fov}.tif", image(line))
-    result = Result(
-        task="segment",
-        key=folder.name,
-        version=1,
-        params={"plate": plate, "networks": []},
-        outputs={"segmentation": path},
-        metrics={},
-        counts={},
-        libraries={},
-        seconds=0.0,
-    )
-    (folder / "result.json").write_text(result.model_dump_json())
-    return path
-
-
-def add_scored_plate(store: Path, name: str, cell_line: str, fovs: dict[str, tuple[list[int], list[int]]]) -> str:
-    plate = add_plate(store, name, cell_line, {fov: truth for fov, (truth, _) in fovs.items()})
-    return add_segmentation(store, plate, {fov: prediction for fov, (_, prediction) in fovs.items()})
 
 
 def score(store: Path, *segmentations: str) -> tuple[Result, Path]:

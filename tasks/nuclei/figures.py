@@ -62,6 +62,17 @@ class ErrorMasks(NamedTuple):
     """Of all others, where truth and prediction differ: edges of hits, and false positives."""
 
 
+class NucleusExample(NamedTuple):
+    """The surroundings of a true nucleus that one of two models finds; all arrays (y, x) of one shape."""
+
+    title: str
+    grey: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    """The nucleus, by its true label."""
+    champion: NDArray[np.integer]
+    challenger: NDArray[np.integer]
+
+
 class Window(NamedTuple):
     """A square part of a fov, in px."""
 
@@ -158,6 +169,35 @@ def error_panel(
     return figure
 
 
+def examples_figure(examples: Sequence[NucleusExample], title: str) -> Figure:
+    """Draw a row an example: the image, and what the champion and the challenger make of it, the nucleus outlined."""
+    side = 1.6
+    size = (3 * side, len(examples) * (side + 0.2) + 0.5)
+    figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
+    figure.suptitle(title, fontsize=9)
+    for example, row in zip(examples, figure.subplots(len(examples), 3, squeeze=False), strict=True):
+        pictures = {
+            example.title: np.repeat(example.grey[..., np.newaxis], 3, axis=2),
+            "champion": label_overlay(example.grey, example.champion),
+            "challenger": label_overlay(example.grey, example.challenger),
+        }
+        for axes, (name, picture) in zip(row, pictures.items(), strict=True):
+            _draw_picture(axes, picture)
+            _draw_outline(axes, example.mask)
+            axes.set_title(name, fontsize=6.5, pad=2)
+    return figure
+
+
+def window_around(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Give the part of a (y, x) image around a nucleus with as much again on every side, where there is as much."""
+    slices = []
+    for axis in (1, 0):
+        inside = np.flatnonzero(mask.any(axis=axis))
+        margin = inside[-1] - inside[0] + 1
+        slices.append(slice(max(0, inside[0] - margin), inside[-1] + margin + 1))
+    return slices[0], slices[1]
+
+
 def display_grey(image: NDArray[np.number]) -> NDArray[np.uint8]:
     """Stretch a (y, x) image so that all but the darkest 0.5 % and the brightest 0.2 % of pixels keep their detail."""
     low, high = np.percentile(image, [0.5, 99.8])
@@ -237,6 +277,15 @@ def _draw_curve(axes: Axes, curve: F1Curve, colour: str, style: str) -> None:
 def _draw_picture(axes: Axes, picture: NDArray[np.uint8]) -> None:
     axes.imshow(picture)
     axes.set_axis_off()
+
+
+def _draw_outline(axes: Axes, mask: NDArray[np.bool_]) -> None:
+    """Around a mask, also where it ends at an edge of the picture."""
+    height, width = mask.shape
+    axes.contour(
+        np.arange(-1, width + 1), np.arange(-1, height + 1), np.pad(mask, 1), [0.5], colors="white", linewidths=0.9
+    )
+    axes.set(xlim=(-1, width), ylim=(height, -1))
 
 
 def _outline(axes: Axes, window: Window) -> None:

@@ -1,0 +1,184 @@
+"""Judge a challenger against the champion: both scored on the same test plates, the gate's rules one by one.
+
+Writes rules.csv (a line a rule and cell line), plates.csv (nuclei won and lost on each plate), won.png and
+lost.png (nuclei that one of them finds alone, at IoU 0.7) and judgement.json, which says whether the
+challenger passed and, if not, why.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+import pydantic
+
+from tasks import tracking
+from tasks.contract import Outcome, Result, Task, TaskParams, Workspace, read_result
+from tasks.nuclei import figures, judgement
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.judgement import Gate, ModelScores, RuleOutcome
+from tasks.nuclei.plates import Fov, Plate, open_plate, read_image, read_label_image
+
+EXAMPLES = 8
+
+log = logging.getLogger("nucleus")
+
+
+class Params(TaskParams):
+    champion: str
+    """Output of `score` for the model in force."""
+    challenger: str
+    """Output of `score` for the candidate, on the same plates."""
+    gate: Gate = Gate()
+    """What the challenger must fulfil."""
+    bootstrap_samples: int = pydantic.Field(default=1000, ge=100, le=5000)
+    """Resamplings behind the 95 % intervals."""
+    random_seed: int = pydantic.Field(default=0, ge=0, le=2**32 - 1)
+    """Seed of the resampling."""
+
+
+@dataclass(frozen=True)
+class ScoredModel:
+    """What one model made of each test plate, and its scores."""
+
+    scores: ModelScores
+    plates: dict[str, str]
+    """Frozen plates by name, as paths in the store."""
+    labels: dict[str, Path]
+    """Folders of the predicted label images, by the plate's name."""
+
+
+def run(params: Params, workspace: Workspace) -> Outcome:
+    champion, challenger = (_open_model(path, workspace) for path in (params.champion, params.challenger))
+    if champion.plates != challenger.plates:
+        raise InputError(
+            f"The champion was scored on {', '.join(champion.plates.values())}, the challenger on "
+            f"{', '.join(challenger.plates.values())}; score both on the same plates."
+        )
+    outcomes = judgement.apply_gate(
+        champion.scores, challenger.scores, params.gate, params.bootstrap_samples, params.random_seed
+    )
+    true = judgement.paired(champion.scores, challenger.scores)
+    won, lost = judgement.won(true), judgement.lost(true)
+    plates = _plate_table(true, won, lost)
+    plates.to_csv(workspace.output_dir / "plates.csv", index=False)
+    _rule_table(outcomes).to_csv(workspace.output_dir / "rules.csv", index=False)
+    failures = [_failure(outcome, plates) for outcome in outcomes if not outcome.passed]
+    _write_judgement(outcomes, failures, workspace.output_dir / "judgement.json")
+    outputs = {"judgement": "judgement.json", "rules": "rules.csv", "plates": "plates.csv"}
+    for name, nuclei in (("won", won), ("lost", lost)):
+        if len(nuclei):
+            _draw_examples(name, nuclei, champion, challenger, workspace)
+            outputs[name] = f"{name}.png"
+    for line in failures or ["passed: every rule holds"]:
+        log.info("%s", line)
+    counts = {"passed": int(not failures), "won": len(won), "lost": len(lost), "plates": len(plates)}
+    return Outcome(outputs, _metrics(outcomes), counts)
+
+
+def publish(params: Params, result: Result, store: Path) -> None:
+    """Show the judgement in MLflow, and write it on the version of the model that it is about."""
+    run = tracking.Run()
+    run.log_points([tracking.Point(f"judge/{name}", value) for name, value in result.metrics.items()])
+    run.log_params(params.gate.model_dump(), "gate")
+    for path in result.outputs.values():
+        run.log_artifact(store / path, "judge")
+    judged = json.loads((store / result.outputs["judgement"]).read_text())
+    outcome = "passed" if judged["passed"] else "failed"
+    run.set_tags({"gate": outcome})
+    run.tag_model_versions({"gate": outcome, "gate_failures": "; ".join(judged["failures"])})
+
+
+def _open_model(path: str, workspace: Workspace) -> ScoredModel:
+    folder = workspace.input(path)
+    tables = [folder / f"{kind}_nuclei.parquet" for kind in ("true", "predicted")]
+    if not all(table.exists() for table in tables):
+        raise InputError(f"{path} holds no scores of nuclei; give an output of the task score.")
+    plates, labels = {}, {}
+    for segmentation in read_result(folder).params["segmentations"]:
+        plate = read_result(workspace.input(segmentation)).params["plate"]
+        name = open_plate(workspace.input(plate)).info.name
+        plates[name], labels[name] = plate, workspace.input(segmentation) / "labels"
+    scores = ModelScores(*(pd.read_parquet(table) for table in tables))
+    return ScoredModel(scores, dict(sorted(plates.items())), labels)
+
+
+def _plate_table(true: pd.DataFrame, won: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
+    """A row a plate: plate, cell_line, true_nuclei, won, lost."""
+    columns = {"true_nuclei": true, "won": won, "lost": lost}
+    counts = {name: nuclei.groupby(["plate", "cell_line"]).size() for name, nuclei in columns.items()}
+    return pd.DataFrame(counts).fillna(0).astype(int).reset_index()
+
+
+def _rule_table(outcomes: Iterable[RuleOutcome]) -> pd.DataFrame:
+    return pd.DataFrame([asdict(outcome) | {"difference": outcome.difference} for outcome in outcomes])
+
+
+def _failure(outcome: RuleOutcome, plates: pd.DataFrame) -> str:
+    """One line on a rule that doesn't hold, with the plates of its cell line."""
+    found = f"{outcome.cell_line}: {outcome.metric} {outcome.champion:.3f} -> {outcome.challenger:.3f}"
+    if outcome.low < outcome.high:
+        found += f", 95 % of the difference {outcome.low:.3f} to {outcome.high:.3f}"
+    concerned = plates if outcome.cell_line == "mean" else plates[plates["cell_line"] == outcome.cell_line]
+    on_plates = ", ".join(
+        f"{plate} ({lost} nuclei lost, {won} won)"
+        for plate, lost, won in zip(concerned["plate"], concerned["lost"], concerned["won"], strict=True)
+    )
+    return f"{outcome.rule}: {found}; allowed is {outcome.allowed}; on {on_plates}"
+
+
+def _write_judgement(outcomes: list[RuleOutcome], failures: list[str], path: Path) -> None:
+    content = {
+        "passed": not failures,
+        "failures": failures,
+        "mean_gain": next(outcome.difference for outcome in outcomes if outcome.rule == "the mean gains"),
+        "rules": _rule_table(outcomes).to_dict("records"),
+    }
+    path.write_text(json.dumps(content, indent=1))
+
+
+def _metrics(outcomes: Iterable[RuleOutcome]) -> dict[str, float]:
+    """Gain of every metric and cell line."""
+    return {f"gain/{outcome.metric}/{outcome.cell_line}": outcome.difference for outcome in outcomes}
+
+
+def _draw_examples(
+    name: str, nuclei: pd.DataFrame, champion: ScoredModel, challenger: ScoredModel, workspace: Workspace
+) -> None:
+    """Draw the nuclei on which the models differ most."""
+    difference = (nuclei["iou_challenger"] - nuclei["iou_champion"]).abs()
+    chosen = nuclei.loc[difference.sort_values(ascending=False, kind="stable").index[:EXAMPLES]]
+    examples = [
+        _example(open_plate(workspace.store / champion.plates[plate]), fov, label, champion, challenger)
+        for plate, fov, label in zip(chosen["plate"], chosen["fov"], chosen["label"], strict=True)
+    ]
+    who = {"won": "the challenger alone finds", "lost": "the champion alone finds"}[name]
+    title = f"{len(examples)} of {len(nuclei)} nuclei that {who} at IoU 0.7"
+    figures.examples_figure(examples, title).savefig(workspace.output_dir / f"{name}.png")
+
+
+def _example(
+    plate: Plate, fov_name: str, label: int, champion: ScoredModel, challenger: ScoredModel
+) -> figures.NucleusExample:
+    fov = _fov_named(plate, fov_name)
+    assert fov.labels_path is not None
+    mask = read_label_image(fov.labels_path) == label
+    part = figures.window_around(mask)
+    predicted = [
+        read_label_image(model.labels[plate.info.name] / f"{fov.name}.tif")[part] for model in (champion, challenger)
+    ]
+    grey = figures.display_grey(read_image(fov.image_path))[part]
+    return figures.NucleusExample(f"{plate.info.name}, {fov.name}", grey, mask[part], *predicted)
+
+
+def _fov_named(plate: Plate, name: str) -> Fov:
+    return next(fov for fov in plate.fovs if fov.name == name)
+
+
+TASK = Task(name="judge", version=1, params_type=Params, run=run, publish=publish)
+
+if __name__ == "__main__":
+    sys.exit(TASK.main())

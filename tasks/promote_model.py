@@ -1,0 +1,66 @@
+"""Let an alias of the registered model mean another version: promote a challenger, or roll back to an earlier champion.
+
+The version keeps a tag `promotion/<time in UTC>` with the reason and the version that it took the place of.
+"""
+
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Literal
+
+import filelock
+import pydantic
+
+from tasks import tracking
+from tasks.contract import Outcome, Task, TaskParams, Workspace
+from tasks.nuclei.errors import InputError
+
+log = logging.getLogger("nucleus")
+
+
+class Params(TaskParams):
+    version: int = pydantic.Field(ge=1)
+    """Version of the registered model."""
+    alias: Literal["champion", "challenger"] = "champion"
+    """Champion is the model in force, challenger one that passed the gate and waits for its approval."""
+    reason: str = pydantic.Field(min_length=5, max_length=2000)
+    """Why; it stays with the version."""
+    dag_run_id: str = pydantic.Field(min_length=1)
+    """DAG run that promotes; one promotion each and alias."""
+    judged_against: int | None = None
+    """Version that the champion must still be, 0 for none; not given, any."""
+
+
+def run(params: Params, workspace: Workspace) -> Outcome:
+    # What is promoted at the same time must not come between the look at the alias and its change.
+    with filelock.FileLock(workspace.store / "promote_model" / ".alias.lock"):
+        return _promote(params)
+
+
+def _promote(params: Params) -> Outcome:
+    if tracking.find_model(str(params.version)) is None:
+        raise InputError(
+            f"version: {tracking.REGISTERED_MODEL} has no version {params.version}; take one that MLflow's page lists."
+        )
+    before = tracking.find_model(params.alias)
+    number_before = before.version if before else 0
+    if params.judged_against not in (None, number_before) and number_before != params.version:
+        raise InputError(
+            f"judged_against: version {params.version} was judged against {_named(params.judged_against or 0)}, but "
+            f"meanwhile {_named(number_before)} is {params.alias}; start the retraining again."
+        )
+    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+    text = f"{params.alias} in place of {_named(number_before)}: {params.reason} (DAG run {params.dag_run_id})"
+    tracking.set_alias(params.alias, params.version, {f"promotion/{now}": text})
+    log.info("version %d is %s", params.version, text)
+    return Outcome({}, {}, {"version": params.version, "version_before": number_before})
+
+
+def _named(version: int) -> str:
+    return f"version {version}" if version else "none"
+
+
+TASK = Task(name="promote_model", version=1, params_type=Params, run=run)
+
+if __name__ == "__main__":
+    sys.exit(TASK.main())
