@@ -1,6 +1,7 @@
 """Make the training ROIs: scaled, turned and changed crops of annotated fields, with their targets.
 
-The amount is shared equally between the cell lines and, within one, between the scales and fields.
+The amount is shared equally between the cell lines and, within one, between the scales and fields. With
+`new_plates`, these get `new_share` of it, and the others the rest, so that what was learnt isn't forgotten.
 Validation ROIs come from fields of their own, or from a region of its own where a cell line has one
 field; `split="paper"` draws them from the same fields, as the paper did.
 """
@@ -42,6 +43,10 @@ log = logging.getLogger("nucleus")
 class Params(TaskParams):
     plates: list[str] = pydantic.Field(min_length=1)
     """Frozen training plates: outputs of `ingest`."""
+    new_plates: list[str] = []
+    """Those of `plates` that the first weights haven't seen yet."""
+    new_share: float = pydantic.Field(0.5, gt=0, lt=1)
+    """Share of the ROIs that the new plates get, where there are new and others."""
     rois: int = pydantic.Field(35_000, ge=10, le=10_000_000)
     """Amount of ROIs in all, validation included."""
     roi_px: int = pydantic.Field(256, ge=32, le=2048, multiple_of=32)
@@ -57,6 +62,12 @@ class Params(TaskParams):
     """Share of the ROIs, and of the fields, for validation."""
     random_seed: int = pydantic.Field(0, ge=0, lt=2**31)
 
+    @pydantic.model_validator(mode="after")
+    def _know_new_plates(self) -> Params:
+        if unknown := sorted(set(self.new_plates) - set(self.plates)):
+            raise ValueError(f"new_plates: {', '.join(unknown)} must be in plates too")
+        return self
+
 
 @dataclass(frozen=True, order=True)
 class Source(RoiSource):
@@ -65,6 +76,7 @@ class Source(RoiSource):
     image_path: Path
     labels_path: Path
     is_validation: bool
+    is_new: bool
 
 
 @dataclass(frozen=True)
@@ -96,22 +108,26 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 
 
 def split_sources(plates: list[Plate], params: Params) -> list[Source]:
-    """Fields or regions with their part (training or validation), in a fixed order.
+    """Fields or regions with their part (training or validation), in a fixed order; `plates` are those of the params.
+
+    Each cell line, of new plates and of others, has both parts.
 
     With `split="paper"` every field is in both parts: the part is drawn per ROI.
     """
     sources = []
-    by_cell_line: dict[str, list[Source]] = {}
-    for plate in plates:
+    by_group: dict[tuple[bool, str], list[Source]] = {}
+    for path, plate in zip(params.plates, plates, strict=True):
+        is_new = path in params.new_plates
         for fov in plate.fovs:
             if fov.labels_path is None:
                 raise InputError(f"{fov.image_path} has no label image; training needs one for every field.")
             height, width = read_label_image(fov.labels_path).shape
             name, cell_line = plate.info.name, plate.info.cell_line
-            source = Source(name, cell_line, fov.name, (0, 0, height, width), fov.image_path, fov.labels_path, False)
-            by_cell_line.setdefault(cell_line, []).append(source)
-    for number, cell_line in enumerate(sorted(by_cell_line)):
-        fields = sorted(by_cell_line[cell_line])
+            region = (0, 0, height, width)
+            source = Source(name, cell_line, fov.name, region, fov.image_path, fov.labels_path, False, is_new)
+            by_group.setdefault((source.is_new, cell_line), []).append(source)
+    for number, group in enumerate(sorted(by_group)):
+        fields = sorted(by_group[group])
         if params.split == "paper":
             sources += fields
         elif len(fields) == 1:
@@ -141,20 +157,15 @@ def _split_by_region(field: Source, share: float) -> list[Source]:
 
 
 def plan_blocks(sources: list[Source], scales: tuple[float, ...], params: Params) -> Iterator[Block]:
-    """Share the ROIs between cell lines, parts, scales and fields, and number the rows."""
+    """Share the ROIs between new plates and others, cell lines, parts, scales and fields, and number the rows."""
     row = 0
-    cell_lines = sorted({source.cell_line for source in sources})
-    for cell_line, in_cell_line in zip(cell_lines, _shares(params.rois, len(cell_lines)), strict=True):
+    for group, in_group in _groups(sources, params):
         for is_validation in (False, True):
-            part = [
-                (index, source)
-                for index, source in enumerate(sources)
-                if (source.cell_line, source.is_validation) == (cell_line, is_validation)
-            ]
+            part = [(index, source) for index, source in group if source.is_validation == is_validation]
             if not part:
                 continue
-            in_validation = 0 if params.split == "paper" else round(in_cell_line * params.validation_share)
-            in_part = in_validation if is_validation else in_cell_line - in_validation
+            in_validation = 0 if params.split == "paper" else round(in_group * params.validation_share)
+            in_part = in_validation if is_validation else in_group - in_validation
             # Fields are dealt out scale by scale, so that a remainder goes to another field each time.
             jobs = [(scale, index, source) for scale in scales for index, source in part]
             for (scale, index, source), amount in zip(jobs, _shares(in_part, len(jobs)), strict=True):
@@ -162,6 +173,21 @@ def plan_blocks(sources: list[Source], scales: tuple[float, ...], params: Params
                     rows = min(ROIS_PER_BLOCK, amount - first)
                     yield Block(row, rows, index, source, scale)
                     row += rows
+
+
+def _groups(sources: list[Source], params: Params) -> Iterator[tuple[list[tuple[int, Source]], int]]:
+    """Give the sources of each cell line, of new plates and of others, with their numbers and their amount of ROIs."""
+    kinds = sorted({source.is_new for source in sources})
+    in_new = round(params.rois * params.new_share)
+    amounts = {False: params.rois - in_new, True: in_new} if len(kinds) == 2 else {kinds[0]: params.rois}
+    for is_new in kinds:
+        cell_lines = sorted({source.cell_line for source in sources if source.is_new == is_new})
+        for cell_line, amount in zip(cell_lines, _shares(amounts[is_new], len(cell_lines)), strict=True):
+            chosen = (is_new, cell_line)
+            yield (
+                [(i, source) for i, source in enumerate(sources) if (source.is_new, source.cell_line) == chosen],
+                amount,
+            )
 
 
 def _shares(amount: int, parts: int) -> list[int]:

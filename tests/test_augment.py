@@ -86,6 +86,33 @@ def test_cell_lines_scales_and_parts_share_the_rois(store):
     }
 
 
+def test_new_plates_get_their_share_and_both_parts_of_their_own(store):
+    images, labels = ({f"n{i}": field(9 + i)[part] for i in range(2)} for part in (0, 1))
+    make_plate(store / "new", images, labels, cell_line="many")
+    chosen = params(plates=["many", "one", "new"], new_plates=["new"], new_share=0.4, rois=1000)
+    amounts: Counter[tuple] = Counter()
+    for block in plan_blocks(sources_of(store, chosen), (1.0,), chosen):
+        amounts[block.source.plate, block.source.is_validation] += block.rows
+    assert amounts == {
+        ("many", False): 240,
+        ("many", True): 60,
+        ("one", False): 240,
+        ("one", True): 60,
+        ("new", False): 320,
+        ("new", True): 80,
+    }
+
+
+def test_without_old_plates_the_new_ones_get_all(store):
+    chosen = params(new_plates=["many", "one"], rois=100)
+    assert sum(block.rows for block in plan_blocks(sources_of(store, chosen), (1.0,), chosen)) == 100
+
+
+def test_a_new_plate_that_is_not_among_the_plates_is_refused():
+    with pytest.raises(ValueError, match="other must be in plates too"):
+        params(new_plates=["other"])
+
+
 def test_rows_are_numbered_without_a_gap_whatever_the_amount(store):
     for amount in (10, 137, 1001):
         chosen = params(rois=amount)
