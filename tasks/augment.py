@@ -43,7 +43,7 @@ log = logging.getLogger("nucleus")
 class Params(TaskParams):
     plates: list[str] = pydantic.Field(min_length=1)
     """Frozen training plates: outputs of `ingest`."""
-    new_plates: list[str] = []
+    new_plates: list[str] = pydantic.Field(default_factory=list)
     """Those of `plates` that the first weights haven't seen yet."""
     new_share: float = pydantic.Field(0.5, gt=0, lt=1)
     """Share of the ROIs that the new plates get, where there are new and others."""
@@ -183,11 +183,8 @@ def _groups(sources: list[Source], params: Params) -> Iterator[tuple[list[tuple[
     for is_new in kinds:
         cell_lines = sorted({source.cell_line for source in sources if source.is_new == is_new})
         for cell_line, amount in zip(cell_lines, _shares(amounts[is_new], len(cell_lines)), strict=True):
-            chosen = (is_new, cell_line)
-            yield (
-                [(i, source) for i, source in enumerate(sources) if (source.is_new, source.cell_line) == chosen],
-                amount,
-            )
+            group = (is_new, cell_line)
+            yield [(i, s) for i, s in enumerate(sources) if (s.is_new, s.cell_line) == group], amount
 
 
 def _shares(amount: int, parts: int) -> list[int]:

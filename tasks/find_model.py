@@ -14,8 +14,8 @@ from tasks.nuclei.errors import InputError
 
 
 class Params(TaskParams):
-    model: str = pydantic.Field(pattern=r"^(champion|challenger|[1-9][0-9]*)$")
-    """An alias, "champion" or "challenger", or the number of a version."""
+    model: str = pydantic.Field(pattern=r"^(champion|challenger|[1-9][0-9]*|run/[0-9a-f]{32})$")
+    """An alias, "champion" or "challenger", the number of a version, or run/<id of the MLflow run that made it>."""
     dag_run_id: str = pydantic.Field(min_length=1)
     """DAG run that asks."""
     may_lack: bool = False

@@ -17,7 +17,7 @@ from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # MLflow's own defaults keep a task waiting for minutes when the server is away.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
@@ -28,6 +28,7 @@ import mlflow.pyfunc
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.utils.time import get_current_time_millis
 
@@ -89,18 +90,31 @@ def open_run(experiment: str, dag_run_id: str, run_name: str, parent_run_id: str
 
 
 def find_model(name: str) -> ModelVersion | None:
-    """Give the version that is meant by an alias ("champion", "challenger") or a number; None without such a one."""
+    """Give the version that is meant; None without such a one.
+
+    `name` is an alias ("champion", "challenger"), a number, or "run/" and the id of the run that made the model.
+    """
     with _failures_named():
-        client = MlflowClient()
         try:
-            find = client.get_model_version if name.isdecimal() else client.get_model_version_by_alias
-            found = find(REGISTERED_MODEL, name)
+            found = _find_version(MlflowClient(), name)
         except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
             raise
     assert found.run_id is not None
     return ModelVersion(int(found.version), found.run_id, dict(found.tags))
+
+
+def _find_version(client: MlflowClient, name: str) -> Any:
+    if name.startswith("run/"):
+        run_id = name.removeprefix("run/")
+        found = client.search_model_versions(f"name = '{REGISTERED_MODEL}' and run_id = '{run_id}'")
+        if not found:
+            raise MlflowException(f"no version of run {run_id}", RESOURCE_DOES_NOT_EXIST)
+        return max(found, key=lambda version: int(version.version))
+    if name.isdecimal():
+        return client.get_model_version(REGISTERED_MODEL, name)
+    return client.get_model_version_by_alias(REGISTERED_MODEL, name)
 
 
 def set_alias(alias: str, version: int, tags: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""The form of `train_models` in the Airflow page: what may be chosen, its bounds, what it means.
+"""The forms of the DAGs in the Airflow page: what may be chosen, its bounds, what it means.
 
 A value that breaks the schema is refused before anything runs. For an empty field, the preset, the
 calibration or the task's own default holds.
@@ -124,14 +124,7 @@ def train_models_form() -> dict[str, Param]:
             description="Passes over all ROIs, 1 to 1000. Empty: as the preset.",
             section=_TRAINING,
         ),
-        "random_seed": Param(
-            0,
-            type="integer",
-            **_between(0, 2**31 - 1),
-            title="Random seed",
-            description="The same seed gives the same crops and the same first weights.",
-            section=_TRAINING,
-        ),
+        "random_seed": _random_seed(),
         "marker_threshold": Param(
             None,
             type=["null", "number"],
@@ -159,6 +152,116 @@ def train_models_form() -> dict[str, Param]:
             section=_SEGMENTATION,
         ),
     }
+
+
+def retrain_champion_form() -> dict[str, Param]:
+    return {
+        "first_weights": Param(
+            ["champion"],
+            type="array",
+            items={"type": "string", "enum": ["champion", "imagenet", "random"]},
+            examples=["champion", "imagenet", "random"],
+            minItems=1,
+            uniqueItems=True,
+            title="First weights",
+            description="Each gives a candidate, and the best one is judged in the end. champion: goes on with the "
+            "model in force. imagenet, random: the same network from its beginning.",
+            section=_MAIN,
+        ),
+        "approval": Param(
+            "as in gate.yaml",
+            type="string",
+            enum=["as in gate.yaml", "automatic", "by_person"],
+            title="Approval",
+            description="automatic: a challenger that passes the gate becomes champion by itself. by_person: somebody "
+            "approves it in this page first, within three days.",
+            section=_MAIN,
+        ),
+        "new_share": Param(
+            0.5,
+            type="number",
+            **_between(0.05, 0.95),
+            title="Share of new plates",
+            description="Share of the ROIs that come from plates that the champion wasn't trained on, 0.05 to 0.95. "
+            "The rest comes from all others, so that nothing is forgotten.",
+            section=_TRAINING,
+        ),
+        "also_without_news": Param(
+            False,
+            type="boolean",
+            title="Also without news",
+            description="Train also if no plate has come since the last retraining.",
+            section=_MAIN,
+        ),
+        "preset": Param(
+            "laptop",
+            type="string",
+            enum=list(PRESETS),
+            title="Preset of the first model",
+            description="Counts only while there is no champion; later models are like the champion. As in "
+            "train_models.",
+            section=_TRAINING,
+        ),
+        "initialisation": Param(
+            None,
+            type=["null", "string"],
+            enum=[None, "imagenet", "random"],
+            values_display={**_AS_PRESET, "imagenet": "imagenet", "random": "random"},
+            title="First weights of the first model",
+            description="Counts only while there is no champion.",
+            section=_TRAINING,
+        ),
+        "rois": Param(
+            None,
+            type=["null", "integer"],
+            **_between(100, 1_000_000),
+            title="ROIs",
+            description="Training crops in all, 100 to 1000000. Empty: as the champion's.",
+            section=_TRAINING,
+        ),
+        "cycles": Param(
+            None,
+            type=["null", "integer"],
+            **_between(1, 1000),
+            title="Cycles",
+            description="Passes over all ROIs, 1 to 1000. Empty: as the champion's.",
+            section=_TRAINING,
+        ),
+        "random_seed": _random_seed(),
+    }
+
+
+def promote_model_form() -> dict[str, Param]:
+    return {
+        "version": Param(
+            None,
+            type="integer",
+            minimum=1,
+            title="Version",
+            description="Of nucleus-segmenter in MLflow: the one that is to be the champion, such as an earlier one.",
+            section=_MAIN,
+        ),
+        "reason": Param(
+            None,
+            type="string",
+            minLength=5,
+            maxLength=2000,
+            title="Reason",
+            description="Why; it stays with the version in MLflow.",
+            section=_MAIN,
+        ),
+    }
+
+
+def _random_seed() -> Param:
+    return Param(
+        0,
+        type="integer",
+        **_between(0, 2**31 - 1),
+        title="Random seed",
+        description="The same seed gives the same crops and the same first weights.",
+        section=_TRAINING,
+    )
 
 
 def _plates(title: str, role: str) -> Param:

@@ -23,18 +23,22 @@ if TYPE_CHECKING:
 def launch(
     task: str,
     *,
-    settings: XComArg | None = None,
+    settings: XComArg | dict[str, Any] | None = None,
     inputs: dict[str, Any] | None = None,
     each: XComArg | None = None,
     mlflow_run_id: XComArg | None = None,
     task_id: str | None = None,
     map_index_template: str | None = None,
+    trigger_rule: str = "all_success",
+    hand_on_refusals: bool = False,
 ) -> Any:
     """Give the operator that runs a task of the catalogue, a mapped one if `each` is given.
 
     `settings` is a dict with what a person chose, `inputs` a dict with outputs of earlier tasks,
     `each` a list of dicts: the task runs once for each of them, side by side. Together they are the
-    task's params. Every output of the task is an XCom of its own: `operator.output["plate"]`.
+    task's params. An item of `each` may hold the `mlflow_run_id` of its part. Every output of the
+    task is an XCom of its own: `operator.output["plate"]`. With `hand_on_refusals`, bad input isn't a
+    failure: the task's words are handed on as `{"refused": "…"}`.
     """
     entry = CATALOGUE[task]
     arguments: dict[str, Any] = {
@@ -50,6 +54,8 @@ def launch(
         "max_retry_delay": timedelta(minutes=10),
         "retry_exponential_backoff": 2.0,
         "map_index_template": map_index_template,
+        "trigger_rule": trigger_rule,
+        "hand_on_refusals": hand_on_refusals,
     }
     operator = _operator_type()
     if each is None:

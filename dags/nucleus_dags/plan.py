@@ -37,7 +37,7 @@ def settings_of_tasks(
     augment = preset["augment"] | _filled(form, "rois", "augmentation", "zoom")
     training = _filled(form, "preset", "encoder", "initialisation", "cycles")
     return {
-        "open_run": {"experiment": form["experiment"], "dag_run_id": dag_run_id, "run_name": _run_name(dag_run_id)},
+        "open_run": {"experiment": form["experiment"], "dag_run_id": dag_run_id, "run_name": run_name(dag_run_id)},
         "train_plates": [{"folder": str(plate.folder), "role": "train"} for plate in train],
         "test_plates": [{"folder": str(plate.folder), "role": "test"} for plate in test],
         "augment": augment | seed,
@@ -94,7 +94,7 @@ def _lines(names: list[str] | None) -> list[str]:
     return [name.strip() for name in names or [] if name.strip()]
 
 
-def _run_name(dag_run_id: str) -> str:
+def run_name(dag_run_id: str) -> str:
     """Date and time to the second from `manual__2026-11-23T04:18:05.123456+00:00`, or the whole id."""
     begun = re.search(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)", dag_run_id)
     return " ".join(begun.groups()) if begun else dag_run_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import get_current_context
@@ -25,10 +25,14 @@ def show_summary(mlflow_run_id: str, scores: Mapping[str, Any] | None, succeeded
     lines = [in_short(scores["metrics"]), "", *f1_table(scores["metrics"])] if scores else ["No scores."]
     if not succeeded:
         lines = [FAILURE, "", *lines]
-    address = mlflow_run_url(mlflow_run_id)
-    for line in [*lines, "", f"MLflow run: {address}"]:
-        log.info(line)
-    _set_note("\n".join([*lines, "", f"[MLflow run]({address})"]))
+    show_lines([*lines, "", f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"])
+
+
+def show_lines(lines: Sequence[str]) -> None:
+    """Show lines of Markdown in the log and in the note of the run."""
+    for line in lines:
+        log.info("%s", line)
+    _set_note("\n".join(lines))
 
 
 def in_short(metrics: Mapping[str, float]) -> str:

@@ -23,13 +23,18 @@ DONE, BAD_INPUT, NOTHING_TO_DO = 0, 2, 99
 SMALL_RESULT = ("task", "key", "outputs", "metrics", "counts", "seconds", "reused", "mlflow_run_id")
 
 
+class BadInput(AirflowFailException):
+    """A task refuses its params or its input; trying again would change nothing."""
+
+
 class MlflowRunLink(BaseOperatorLink):
     """Button on the page of a task instance."""
 
     name = "MLflow run"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        return mlflow_run_url(getattr(operator, "mlflow_run_id", None))
+        part = getattr(operator, "each", None) or {}
+        return mlflow_run_url(part.get("mlflow_run_id") or getattr(operator, "mlflow_run_id", None))
 
 
 def mlflow_run_url(mlflow_run_id: str | None) -> str:
@@ -45,8 +50,9 @@ class TaskOperator(BaseOperator):
     """Run a task of the catalogue. Subclasses say where.
 
     The params are `settings`, `inputs` and `each` taken together. Exit status 2 (bad params or
-    input) fails at once, 99 skips, anything but 0 fails and may be retried. A task is done when its
-    result can be read back and is of this task and these params, not when its process or pod says so.
+    input) fails at once, or is handed on as a result with `hand_on_refusals`; 99 skips, anything but
+    0 fails and may be retried. A task is done when its result can be read back and is of this task
+    and these params, not when its process or pod says so.
     """
 
     receipt_is_seen_within_s: ClassVar[float] = 0
@@ -64,6 +70,7 @@ class TaskOperator(BaseOperator):
         inputs: dict[str, Any] | None = None,
         each: dict[str, Any] | None = None,
         mlflow_run_id: str | None = None,
+        hand_on_refusals: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -71,7 +78,9 @@ class TaskOperator(BaseOperator):
         self.settings = settings or {}
         self.inputs = inputs or {}
         self.each = each or {}
+        """May hold an `mlflow_run_id` too: that of this part of a mapped task."""
         self.mlflow_run_id = mlflow_run_id
+        self.hand_on_refusals = hand_on_refusals
 
     @abstractmethod
     def run_command(self, params: dict[str, Any], arguments: list[str], context: Context) -> None:
@@ -82,13 +91,19 @@ class TaskOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         store = Path(os.environ["NUCLEUS_STORE"])
+        self.mlflow_run_id = self.each.pop("mlflow_run_id", self.mlflow_run_id)
         # A list of the outputs of a mapped task arrives as a lazy sequence.
         params = json.loads(json.dumps({**self.settings, **self.inputs, **self.each}, default=list))
         receipt_path = _receipt_path(store, context)
         receipt_path.unlink(missing_ok=True)
         if self.mlflow_run_id:
             self.log.info("MLflow run: %s", mlflow_run_url(self.mlflow_run_id))
-        self.run_command(params, CATALOGUE[self.task].command(params, store, receipt_path), context)
+        try:
+            self.run_command(params, CATALOGUE[self.task].command(params, store, receipt_path), context)
+        except BadInput as refusal:
+            if not self.hand_on_refusals:
+                raise
+            return {"refused": str(refusal)}
         _wait_for(receipt_path, self.receipt_is_seen_within_s)
         receipt = read_receipt(receipt_path, self.task, params)
         stored = store / self.task / receipt["key"] / "result.json"
@@ -129,7 +144,7 @@ def read_receipt(path: Path, task: str, params: dict[str, Any]) -> dict[str, Any
 def raise_unless_done(task: str, exit_status: int, last_line: str) -> None:
     """Turn a task's exit status into Airflow's exceptions."""
     if exit_status == BAD_INPUT:
-        raise AirflowFailException(last_line)
+        raise BadInput(last_line)
     if exit_status == NOTHING_TO_DO:
         raise AirflowSkipException(last_line)
     if exit_status != DONE:

@@ -1,0 +1,109 @@
+"""Freeze the plates that have arrived in the inbox, and tell others of those with labels."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from nucleus_dags import inbox
+from nucleus_dags.assets import ANNOTATED_PLATES, PLATE_ARRIVALS
+from nucleus_dags.inbox import Arrival
+from nucleus_dags.launchers import launch
+from nucleus_dags.plate_store import read_plate, superseding_plate
+from nucleus_dags.summary import show_lines
+
+DOC = """
+Takes in plates. Copy or move a plate's folder into the inbox; that is all.
+
+**Starts** when a plate has arrived whole: `plate.json` is there and either a file `DONE`, or no file has changed for a
+minute. Looks by itself once an hour too.
+
+**Good plates** are frozen into the store. Those with labels start `retrain_champion`. The same plate again is nothing
+to do; a plate with corrected labels is a new version of it, and the newest counts. The folder may be removed from the
+inbox then.
+
+**Bad plates** are moved to `rejected/` in the inbox, with a text beside them that says what to mend.
+"""
+
+
+def _store() -> Path:
+    return Path(os.environ["NUCLEUS_STORE"])
+
+
+@task
+def find_arrivals() -> list[dict[str, Any]]:
+    """Give folder and fingerprint of every plate that has arrived whole and wasn't handled."""
+    found = inbox.new_arrivals(Path(os.environ["NUCLEUS_INBOX"]), _store(), inbox.quiet_s())
+    if not found:
+        raise AirflowSkipException("No plate has arrived whole that wasn't handled already.")
+    return [{"folder": str(arrival.folder), "fingerprint": arrival.fingerprint} for arrival in found]
+
+
+@task
+def ingest_settings(arrivals: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"folder": arrival["folder"]} for arrival in arrivals]
+
+
+@task
+def sort_out(arrivals: Any, ingested: Any) -> list[dict[str, Any]]:
+    """Set bad plates aside; give the plates with labels that are new."""
+    lines, new = [], []
+    for found, result in zip(arrivals, ingested, strict=True):
+        arrival = Arrival(Path(found["folder"]), found["fingerprint"])
+        refused = result.get("refused") or superseding_plate(_store(), result["outputs"]["plate"])
+        if refused:
+            report = inbox.set_aside(arrival, refused)
+            lines.append(f"- **{arrival.name}** was set aside: {refused} See {report.parent.name}/{report.name}.")
+            continue
+        path = result["outputs"]["plate"]
+        lines.append(f"- **{arrival.name}** is in the store, as {path}.")
+        if read_plate(_store(), path).role == "screen" or inbox.was_announced(path, _store()):
+            inbox.record(arrival, _store(), plate=path)
+        else:
+            new.append(found | {"plate": path} | result["counts"])
+    show_lines([f"{len(new)} new annotated plates of {len(lines)} that arrived", "", *lines])
+    return new
+
+
+@task(outlets=[ANNOTATED_PLATES], map_index_template="{{ plate_name }}")
+def announce(found: dict[str, Any]) -> None:
+    """Tell of one plate. Only then it counts as handled: broken off before, it is told of again."""
+    context = get_current_context()
+    plate = read_plate(_store(), found["plate"])
+    context["plate_name"] = plate.name  # type: ignore[typeddict-unknown-key]
+    context["outlet_events"][ANNOTATED_PLATES].extra = {
+        "plate": plate.name,
+        "digest": plate.path.rpartition("@")[2],
+        "cell_line": plate.cell_line,
+        "role": plate.role,
+        "fovs": found["fovs"],
+        "nuclei": found["nuclei"],
+    }
+    inbox.record(Arrival(Path(found["folder"]), found["fingerprint"]), _store(), plate=plate.path)
+
+
+with DAG(
+    dag_id="ingest_plates",
+    description="Freeze the plates that have arrived",
+    doc_md=DOC,
+    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("17 * * * *", timezone="UTC"), assets=[PLATE_ARRIVALS]),
+    catchup=False,
+    # Two at a time would find the same plates.
+    max_active_runs=1,
+    # A person switches it on, since it sets plates aside and starts trainings.
+    is_paused_upon_creation=True,
+    tags=["nuclei"],
+):
+    arrivals: Any = find_arrivals()
+    ingest = launch(
+        "ingest",
+        each=ingest_settings(arrivals),
+        hand_on_refusals=True,
+        map_index_template="{{ task.each['folder'].rsplit('/', 1)[-1] }}",
+    )
+    new: Any = sort_out(arrivals, ingest.output)
+    announce.expand(found=new)

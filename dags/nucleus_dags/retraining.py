@@ -1,0 +1,262 @@
+"""What `retrain_champion` does, task by task: from the store, the champion and the form to the settings of each.
+
+A candidate is one set of first weights: the champion's, the encoder's from ImageNet, or random ones. Each is trained,
+scored and judged, and the best that passes the gate is the challenger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nucleus_dags.plan import TARGETS, FormError, run_name, segmentation_settings
+from nucleus_dags.plate_store import newest_plates, plates_of_network, read_result, rois_of_network
+
+GATE = Path(__file__).with_name("gate.yaml")
+APPROVALS = ("automatic", "by_person")
+FROM_CHAMPION = "champion"
+NEW_EACH_TIME = ("rois", "initialisation", "random_seed", "target")
+"""Params of `train_fpn` that a candidate doesn't take over from the champion."""
+
+
+class NothingNew(Exception):
+    """There is nothing to train on that wasn't judged already; says what there is."""
+
+
+def read_gate() -> dict[str, Any]:
+    """Give the content of gate.yaml: the params `gate` of the task `judge`, and how a challenger is approved."""
+    gate = yaml.safe_load(GATE.read_text())
+    approval = gate.pop("approval")
+    if approval not in APPROVALS:
+        raise FormError(f"{GATE.name}: approval is {approval!r}; it may be {' or '.join(APPROVALS)}.")
+    return {"gate": gate, "approval": approval}
+
+
+def plan(
+    form: Mapping[str, Any],
+    gate: Mapping[str, Any],
+    presets: Mapping[str, Any],
+    store: Path,
+    champion: Mapping[str, Any],
+    dag_run_id: str,
+) -> dict[str, Any]:
+    """Give the settings of every task; `champion` is the result of `find_model`, without outputs if there is none.
+
+    Raises NothingNew if all plates were trained on and judged already, FormError if there is no plate of a role.
+    """
+    train, test = (_paths(store, role) for role in ("train", "test"))
+    in_force = _champion(store, champion["outputs"]["model"]) if champion["outputs"] else None
+    seen = set(plates_of_network(store, in_force["networks"][0])) if in_force else set()
+    augment = (
+        read_result(store, rois_of_network(store, in_force["networks"][0]))["params"]
+        if in_force
+        else presets[form["preset"]]["augment"] | {}
+    )
+    new = [path for path in train if path not in seen]
+    augment = augment | {"plates": train, "new_plates": new if in_force else [], "new_share": form["new_share"]}
+    augment |= {"random_seed": form["random_seed"]} | _filled(form, "rois")
+    planned = {
+        "augment": augment,
+        "candidates": _candidates(form, presets, store, in_force),
+        "test_plates": test,
+        "champion": {"version": champion["counts"].get("version", 0), "model": in_force},
+        "calibrate": {"test_time_augmentation": bool(in_force and in_force["test_time_augmentation"])},
+        "gate": gate["gate"],
+    }
+    digest = hashlib.sha256(json.dumps(planned, sort_keys=True).encode()).hexdigest()[:16]
+    _refuse_old_work(store, digest, new, form["also_without_news"])
+    return planned | {
+        "digest": digest,
+        "approval": gate["approval"] if form["approval"] == "as in gate.yaml" else form["approval"],
+        "open_run": {"experiment": "retraining", "dag_run_id": dag_run_id, "run_name": run_name(dag_run_id)},
+    }
+
+
+def record(store: Path, digest: str, dag_run_id: str, outcome: str) -> None:
+    """Remember what came of a plan, so that the same isn't done every week."""
+    path = _record(store, digest)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"dag_run_id": dag_run_id, "outcome": outcome}))
+
+
+def child_runs(planned: Mapping[str, Any], parent_run_id: str) -> list[dict[str, Any]]:
+    """Give the settings of `open_run` for each candidate."""
+    own = {"parent_run_id": parent_run_id, "run_name": ""}
+    return [planned["open_run"] | own | {"run_name": candidate["name"]} for candidate in planned["candidates"]]
+
+
+def trainings(planned: Mapping[str, Any], children: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Give the settings of `train_fpn` for each network of each candidate, one candidate after the other."""
+    return [
+        training | _in_run(child)
+        for candidate, child in zip(planned["candidates"], children, strict=True)
+        for training in candidate["trainings"]
+    ]
+
+
+def trained(
+    planned: Mapping[str, Any], children: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Give the networks of each candidate."""
+    networks = [result["outputs"]["network"] for result in results]
+    found = []
+    for candidate, child in zip(planned["candidates"], children, strict=True):
+        count = len(candidate["trainings"])
+        found.append({"networks": networks[:count]} | _in_run(child))
+        networks = networks[count:]
+    return found
+
+
+def models(
+    planned: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]], calibrated: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Give each candidate's networks with what they segment by: the settings of `register_model`."""
+    return [
+        {**candidate, **segmentation_settings(planned["calibrate"], result["metrics"])}
+        for candidate, result in zip(candidates, calibrated, strict=True)
+    ]
+
+
+def segmentations(
+    planned: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]], parent_run_id: str
+) -> list[dict[str, Any]]:
+    """Give the settings of `segment` for every model and test plate, the champion first, model after model."""
+    champion = planned["champion"]["model"]
+    all_models = [*([champion | {"mlflow_run_id": parent_run_id}] if champion else []), *candidates]
+    return [{**model, "plate": plate} for model in all_models for plate in planned["test_plates"]]
+
+
+def scorings(settings: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Give the settings of `score` for each model, in the order of `segmentations`."""
+    of_run: dict[str, list[str]] = {}
+    for setting, result in zip(settings, results, strict=True):
+        of_run.setdefault(setting["mlflow_run_id"], []).append(result["outputs"]["segmentation"])
+    return [{"segmentations": paths, "mlflow_run_id": run} for run, paths in of_run.items()]
+
+
+def judgements(planned: Mapping[str, Any], scores: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Give the settings of `judge` for each candidate; none without a champion."""
+    if planned["champion"]["model"] is None:
+        return []
+    champion, *candidates = scores
+    return [
+        {
+            "champion": champion["outputs"]["scores"],
+            "challenger": score["outputs"]["scores"],
+            "gate": planned["gate"],
+            "mlflow_run_id": score["mlflow_run_id"],
+        }
+        for score in candidates
+    ]
+
+
+def choose_challenger(
+    store: Path, judged: Sequence[Mapping[str, Any]], scores: Sequence[Mapping[str, Any]]
+) -> int | None:
+    """Give the number of the candidate that passed and gains most; None if none did. A first model needs no judge."""
+    if not judged:
+        areas = [score["metrics"]["f1_area/all"] for score in scores]
+        return areas.index(max(areas))
+    contents = [json.loads((store / result["outputs"]["judgement"]).read_text()) for result in judged]
+    passed = [number for number, content in enumerate(contents) if content["passed"]]
+    return max(passed, key=lambda number: contents[number]["mean_gain"], default=None)
+
+
+def verdict(store: Path, planned: Mapping[str, Any], judged: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Give lines of Markdown: each candidate's outcome and, where it failed, every rule that doesn't hold."""
+    if not judged:
+        return ["The first model: there was no champion to be judged against."]
+    lines = []
+    for candidate, result in zip(planned["candidates"], judged, strict=True):
+        content = json.loads((store / result["outputs"]["judgement"]).read_text())
+        outcome = "passed the gate" if content["passed"] else "failed at the gate"
+        lines += [
+            f"**{candidate['name']}** {outcome}: {result['counts']['won']} nuclei won, "
+            f"{result['counts']['lost']} lost against version {planned['champion']['version']}.",
+            "",
+        ]
+        lines += [f"- {failure}" for failure in content["failures"]]
+        lines += ["", *rule_table(content["rules"]), ""]
+    return lines
+
+
+def rule_table(rules: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Give the lines of a Markdown table of the gate's rules."""
+    columns = ("rule", "cell line", "metric", "champion", "challenger", "95 % of the difference", "")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for rule in rules:
+        interval = "" if rule["low"] == rule["high"] else f"{rule['low']:+.3f} to {rule['high']:+.3f}"
+        values = f"{rule['champion']:.3f} | {rule['challenger']:.3f} | {interval}"
+        outcome = "holds" if rule["passed"] else f"**broken**: {rule['allowed']}"
+        lines.append(f"| {rule['rule']} | {rule['cell_line']} | {rule['metric']} | {values} | {outcome} |")
+    return lines
+
+
+def _paths(store: Path, role: str) -> list[str]:
+    plates = newest_plates(store, role)
+    if not plates:
+        raise FormError(
+            f"No {role} plate is in the store; put one into the inbox whose plate.json has role {role}, "
+            "and wait for ingest_plates."
+        )
+    return [plate.path for plate in plates]
+
+
+def _champion(store: Path, model: str) -> dict[str, Any]:
+    """Give the settings with which the champion segments: its networks and thresholds."""
+    return read_result(store, model)["params"]
+
+
+def _candidates(
+    form: Mapping[str, Any], presets: Mapping[str, Any], store: Path, in_force: Mapping[str, Any] | None
+) -> list[dict[str, Any]]:
+    changed = _filled(form, "cycles") | {"random_seed": form["random_seed"]}
+    if in_force is None:
+        chosen = {"preset": form["preset"]} | _filled(form, "initialisation") | changed
+        targets = TARGETS[presets[form["preset"]]["networks"]]
+        trainings = [{"target": target} | chosen for target in targets]
+        return [{"name": f"first model, preset {form['preset']}", "trainings": trainings}]
+    return [
+        {
+            "name": f"from the {weights}" if weights == FROM_CHAMPION else f"from {weights} weights",
+            "trainings": [_training(store, network, weights) | changed for network in in_force["networks"]],
+        }
+        for weights in form["first_weights"]
+    ]
+
+
+def _training(store: Path, network: str, weights: str) -> dict[str, Any]:
+    """The champion's own settings, on with its weights or with others."""
+    params = read_result(store, network)["params"]
+    settings = {name: value for name, value in params.items() if name not in NEW_EACH_TIME}
+    return settings | {"target": params["target"], "initialisation": network if weights == FROM_CHAMPION else weights}
+
+
+def _refuse_old_work(store: Path, digest: str, new: Sequence[str], also_without_news: bool) -> None:
+    path = _record(store, digest)
+    if also_without_news:
+        return
+    if not new:
+        raise NothingNew("The champion was trained on every training plate of the store; nothing new has come.")
+    if path.exists():
+        before = json.loads(path.read_text())
+        raise NothingNew(
+            f"Nothing has come since the DAG run {before['dag_run_id']}, which did the same: {before['outcome']}"
+        )
+
+
+def _record(store: Path, digest: str) -> Path:
+    return store / "retrainings" / f"{digest}.json"
+
+
+def _in_run(child: Mapping[str, Any]) -> dict[str, str]:
+    return {"mlflow_run_id": child["mlflow_run_id"]}
+
+
+def _filled(form: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: form[name] for name in names if form[name] is not None}

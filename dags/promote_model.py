@@ -1,0 +1,51 @@
+"""Make a registered version the champion: back to an earlier one, or on to one that a person prefers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import DAG, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
+
+from nucleus_dags.form import promote_model_form
+from nucleus_dags.launchers import launch
+from nucleus_dags.plan import FormError, refuse_unknown_fields
+from nucleus_dags.summary import show_lines
+
+DOC = """
+Makes the version of `nucleus-segmenter` that you choose the champion: with it, plates are segmented from then on, and
+challengers are judged against it. Nothing is lost, so this is also the way back to an earlier version.
+
+The version keeps the reason, and what was champion before, as a tag in MLflow.
+"""
+
+
+@task
+def check_form() -> dict[str, Any]:
+    context = get_current_context()
+    dag_run = context["dag_run"]
+    try:
+        refuse_unknown_fields(dag_run.conf or {}, promote_model_form())
+    except FormError as error:
+        raise AirflowFailException(str(error)) from None
+    return {name: context["params"][name] for name in ("version", "reason")} | {"dag_run_id": dag_run.run_id}
+
+
+@task
+def summary(settings: dict[str, Any], promoted: dict[str, Any]) -> None:
+    before = promoted["counts"]["version_before"]
+    text = f"in place of version {before}" if before else "the first one"
+    show_lines([f"Version {promoted['counts']['version']} is champion, {text}: {settings['reason']}"])
+
+
+with DAG(
+    dag_id="promote_model",
+    description="Make a registered version the champion, with a reason",
+    doc_md=DOC,
+    schedule=None,
+    params=promote_model_form(),
+    tags=["nuclei"],
+):
+    settings: Any = check_form()
+    promote = launch("promote_model", settings=settings)
+    summary(settings, promote.output)
