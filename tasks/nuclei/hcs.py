@@ -1,0 +1,260 @@
+"""Plates as OME-Zarr: wells, fields, label images; one field at a time.
+
+    plate.ome.zarr/        rows, columns and wells of the plate
+      B/07/                fields of well B07, counted from 0; each names its site
+        0/                 an image, (y, x), as a pyramid s0, s1, ...
+          labels/nuclei/   its label image, as a pyramid of the same shapes
+
+Written is version 0.4 of the format, which most readers know, napari and Fractal among them; 0.5 is
+read too. The plate has the rows and columns of a real one (96, 384 or 1536 wells), and only wells
+with images are named: so every well lies in its place in a viewer, and a missing one stays missing.
+Fields are counted, because napari shows the field of the same name of every well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numcodecs
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from ome_zarr.format import FormatV04
+from ome_zarr.writer import write_multiscale, write_multiscale_labels, write_plate_metadata, write_well_metadata
+
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.wells import column_name, parse_well, row_name, smallest_grid
+
+LABELS_NAME = "nuclei"
+MODEL_KEY = "segmented_with"
+"""Key of the model's name in the attributes of plate, fields and label images."""
+
+SITE_KEY = "site"
+"""Key of the site's number in the attributes of a field. Without it, as in plates of others, the name is the site."""
+
+READ_VERSIONS = ("0.4", "0.5")
+
+_FORMAT = FormatV04()
+# A number for all fields: viewers show a plate as one image, with the levels of its first field.
+_LEVELS = 4
+# A field is one file a level; larger images have several.
+_MAX_CHUNK_PX = 4096
+
+
+class _Image(NamedTuple):
+    """The full resolution of a multiscale image."""
+
+    array: zarr.Array
+    axes: list[str]
+    """Such as c, z, y, x."""
+    pixel_size_um: float | None
+
+
+@dataclass(frozen=True)
+class HcsField:
+    """One field of a plate: its image, and its label image if there is one. Pixels are read when asked for."""
+
+    well: str
+    """Such as B07."""
+    site: int
+    folder: Path
+
+    @property
+    def channels(self) -> list[str]:
+        """Names of the channels, in order; empty where the plate gives none."""
+        image = _full_resolution(self.folder)
+        number = image.array.shape[image.axes.index("c")] if "c" in image.axes else 1
+        named = _attributes(self.folder).get("omero", {}).get("channels", [])
+        names = [str(channel.get("label", "")) for channel in named]
+        return (names + [""] * number)[:number]
+
+    @property
+    def pixel_size_um(self) -> float | None:
+        """Height of a pixel; None where the plate doesn't give it in µm."""
+        return _full_resolution(self.folder).pixel_size_um
+
+    @property
+    def labels_folder(self) -> Path | None:
+        """Folder of the label image; None if there is none, InputError if there are several."""
+        labels = self.folder / "labels"
+        names = _required("labels", labels) if labels.is_dir() else []
+        if len(names) > 1:
+            raise InputError(f"{labels}: has {len(names)} label images ({', '.join(names)}); allowed is one.")
+        return labels / names[0] if names else None
+
+    def read_image(self, channel: int) -> NDArray[Any]:
+        """Read a channel, counted from 1: (y, x), dtype as stored; InputError for several z or times, damaged files."""
+        return _read_plane(self.folder, channel)
+
+    def read_labels(self) -> NDArray[Any]:
+        """Read the label image, which must be there: (y, x), dtype as stored."""
+        assert self.labels_folder is not None
+        return _read_plane(self.labels_folder, channel=1)
+
+
+class HcsWriter:
+    """Writes a plate: first which wells and sites it has, then the pixels of each field.
+
+    `sites` are those of each well, such as {"B07": [1, 4]}; `model` is what the nuclei were found with.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, sites: Mapping[str, Sequence[int]], pixel_size_um: float, model: str
+    ) -> None:
+        self.folder = folder
+        self.sites = {well: sorted(sites[well]) for well in sorted(sites, key=parse_well)}
+        self.pixel_size_um = pixel_size_um
+        self.model = model
+        grid = smallest_grid(parse_well(well) for well in sites)
+        root = zarr.open_group(folder, mode="w-", zarr_format=2)
+        write_plate_metadata(
+            root,
+            grid.row_names,
+            grid.column_names,
+            [_well_path(well) for well in self.sites],
+            _FORMAT,
+            field_count=max(map(len, sites.values())),
+            name=name,
+        )
+        root.attrs[MODEL_KEY] = model
+        for well, of_well in self.sites.items():
+            images: list[str | dict] = [str(position) for position in range(len(of_well))]
+            write_well_metadata(root.require_group(_well_path(well)), images, _FORMAT)
+
+    def write_field(self, well: str, site: int, image: NDArray[np.integer], label_image: NDArray[np.integer]) -> None:
+        """Write a field's image and label image, (y, x) of one shape. Threads may write different fields at once."""
+        path = f"{_well_path(well)}/{self.sites[well].index(site)}"
+        group = zarr.open_group(self.folder, mode="r+", zarr_format=2).create_group(path)
+        options = self._options(image.shape)
+        write_multiscale(_pyramid(image, _mean_of_four), group, name=f"{well}, site {site}", **options)
+        label_metadata = {"source": {"image": "../../"}}
+        levels = _pyramid(label_image, _every_other)
+        write_multiscale_labels(levels, group, LABELS_NAME, label_metadata=label_metadata, **options)
+        group.attrs[SITE_KEY] = site
+        group.attrs[MODEL_KEY] = group[f"labels/{LABELS_NAME}"].attrs[MODEL_KEY] = self.model
+
+    def _options(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        # Blosc, because some readers know no zstd without it. Higher levels take longer and save next to nothing.
+        compressor = numcodecs.Blosc(cname="zstd", clevel=1, shuffle=numcodecs.Blosc.SHUFFLE)
+        scales = [[self.pixel_size_um * 2**level] * 2 for level in range(_LEVELS)]
+        return {
+            "fmt": _FORMAT,
+            "axes": [{"name": name, "type": "space", "unit": "micrometer"} for name in "yx"],
+            "coordinate_transformations": [[{"type": "scale", "scale": scale}] for scale in scales],
+            "storage_options": {
+                "chunks": tuple(min(size, _MAX_CHUNK_PX) for size in shape),
+                "compressor": compressor,
+            },
+        }
+
+
+def hcs_fields(folder: Path) -> list[HcsField]:
+    """List the fields of a plate by well and site; no pixels are read.
+
+    Raises InputError for what is no plate, and names wells that aren't there, and names that are no
+    well (B07 is column 7 or 07 in row B) or no site (a number), or a site that another field has too.
+    """
+    wells = _required("plate", folder)["wells"]
+    fields = [field for well in wells for field in _fields_of_well(folder, well["path"])]
+    fields.sort(key=lambda field: (parse_well(field.well), field.site))
+    for field, following in pairwise(fields):
+        if (field.well, field.site) == (following.well, following.site):
+            raise InputError(f"{field.folder} and {following.folder} are both site {field.site}; remove one of them.")
+    return fields
+
+
+def _fields_of_well(folder: Path, path: str) -> Iterator[HcsField]:
+    well = parse_well(path.replace("/", "")).name
+    for image in _required("well", folder / path)["images"]:
+        if re.fullmatch(r"\d{1,3}", image["path"]) is None:
+            raise InputError(f"{folder / path / image['path']}: is the name of no field; allowed are 0 to 999.")
+        field = folder / path / image["path"]
+        yield HcsField(well, _attributes(field).get(SITE_KEY, int(image["path"])), field)
+
+
+def _well_path(well: str) -> str:
+    place = parse_well(well)
+    return f"{row_name(place.row)}/{column_name(place.column)}"
+
+
+def _attributes(folder: Path) -> dict[str, Any]:
+    """What OME-Zarr says in a group: of version 0.5 it lies under a key of its own."""
+    try:
+        attributes: dict[str, Any] = zarr.open_group(folder, mode="r").attrs.asdict()
+    except (FileNotFoundError, ValueError):
+        raise InputError(f"{folder}: is missing or cut short; copy the plate whole.") from None
+    return attributes.get("ome", attributes)
+
+
+def _required(key: str, folder: Path) -> Any:
+    attributes = _attributes(folder)
+    if key not in attributes:
+        raise InputError(f"{folder}: has no {key!r} in its attributes, as an OME-Zarr plate has; convert it again.")
+    return attributes[key]
+
+
+def _full_resolution(folder: Path) -> _Image:
+    multiscale = _required("multiscales", folder)[0]
+    version = multiscale.get("version", _attributes(folder).get("version"))
+    if version not in READ_VERSIONS:
+        raise InputError(f"{folder}: is OME-Zarr {version}; allowed are {' and '.join(READ_VERSIONS)}, convert it.")
+    dataset = multiscale["datasets"][0]
+    axes = [axis["name"] for axis in multiscale["axes"]]
+    try:
+        array = zarr.open_array(folder / dataset["path"], mode="r")
+    except (FileNotFoundError, ValueError):
+        raise InputError(f"{folder / dataset['path']}: is missing or cut short; copy the plate whole.") from None
+    return _Image(array, axes, _pixel_size_um(multiscale, dataset))
+
+
+def _pixel_size_um(multiscale: Mapping[str, Any], dataset: Mapping[str, Any]) -> float | None:
+    y = [axis["name"] for axis in multiscale["axes"]].index("y")
+    if multiscale["axes"][y].get("unit") != "micrometer":
+        return None
+    steps = [*dataset["coordinateTransformations"], *multiscale.get("coordinateTransformations", [])]
+    return float(np.prod([step["scale"][y] for step in steps if step["type"] == "scale"]))
+
+
+def _read_plane(folder: Path, channel: int) -> NDArray[Any]:
+    """Read a channel, counted from 1: (y, x) in the machine's byte order."""
+    image = _full_resolution(folder)
+    sizes = dict(zip(image.axes, image.array.shape, strict=True))
+    for axis, size in sizes.items():
+        if axis not in "cyx" and size != 1:
+            raise InputError(f"{folder}: has {size} planes along {axis}; allowed is 1, project or choose one before.")
+    if not 1 <= channel <= sizes.get("c", 1):
+        raise InputError(f"{folder}: has {sizes.get('c', 1)} channels, and channel {channel} was asked for.")
+    place: tuple[Any, ...] = tuple(
+        {"y": slice(None), "x": slice(None), "c": channel - 1}.get(axis, 0) for axis in image.axes
+    )
+    try:
+        plane = np.asarray(image.array[place])
+    # The decoders raise many types on damaged chunks.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{folder}: is damaged or cut short ({reason}); copy it again from its source.") from None
+    return np.ascontiguousarray(plane, dtype=plane.dtype.newbyteorder("="))
+
+
+def _pyramid(plane: NDArray[Any], halve: Callable[[NDArray[Any]], NDArray[Any]]) -> list[NDArray[Any]]:
+    levels = [plane]
+    while len(levels) < _LEVELS:
+        levels.append(halve(levels[-1]))
+    return levels
+
+
+def _every_other(label_image: NDArray[Any]) -> NDArray[Any]:
+    return label_image[::2, ::2]
+
+
+def _mean_of_four(image: NDArray[Any]) -> NDArray[Any]:
+    """Halve a (y, x) image; an odd last row or column is counted twice, so that shapes are those of `_every_other`."""
+    even = np.pad(image, [(0, size % 2) for size in image.shape], mode="edge")
+    height, width = even.shape
+    means = even.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
+    return means.round().astype(image.dtype)

@@ -1,0 +1,219 @@
+"""Tests of tasks.nuclei.hcs: plates are read back with ome-zarr, and their JSON as it lies on the disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from numpy.typing import NDArray
+from ome_zarr.format import FormatV05
+from ome_zarr.io import parse_url
+from ome_zarr.reader import Multiscales, Plate, Reader
+from ome_zarr.writer import write_image, write_labels, write_plate_metadata, write_well_metadata
+
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.hcs import HcsWriter, hcs_fields
+from tests.plates import two_squares
+
+IMAGE, LABEL_IMAGE = two_squares()
+MODEL = "nucleus-segmenter version 3, 0123456789abcdef"
+SPARSE = {"B07": [1, 4], "D08": [2]}
+
+
+@pytest.fixture
+def plate(tmp_path: Path) -> Path:
+    """Fields 1 and 4 of B07, field 2 of D08; each brighter than the one before by 1."""
+    folder = tmp_path / "plate.ome.zarr"
+    writer = HcsWriter(folder, "screen", SPARSE, 0.5, MODEL)
+    for brighter, (well, site) in enumerate([("B07", 1), ("B07", 4), ("D08", 2)]):
+        writer.write_field(well, site, IMAGE + np.uint16(brighter), LABEL_IMAGE)
+    return folder
+
+
+def attributes(folder: Path) -> Any:
+    return json.loads((folder / ".zattrs").read_text())
+
+
+def change(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def make_0_5(folder: Path, image: NDArray[Any], axes: str, labels: tuple[str, ...] = (), **metadata: Any) -> Path:
+    """A plate of version 0.5 with one field, C03 site 0, as other programs write them."""
+    root = zarr.open_group(folder, mode="w", zarr_format=3)
+    write_plate_metadata(root, ["C"], ["3"], ["C/3"], FormatV05())
+    write_well_metadata(root.require_group("C/3"), ["0"], FormatV05())
+    field = root.require_group("C/3/0")
+    write_image(image, field, axes=axes, scale_factors=[2], fmt=FormatV05(), metadata=metadata)
+    for name in labels:
+        write_labels(LABEL_IMAGE, field, name, axes="yx", scale_factors=[2], fmt=FormatV05())
+    return folder
+
+
+def test_a_plate_names_the_wells_it_has_and_no_other_in_the_grid_of_a_real_plate(plate: Path) -> None:
+    metadata = attributes(plate)["plate"]
+    assert [row["name"] for row in metadata["rows"]] == list("ABCDEFGH")
+    assert [column["name"] for column in metadata["columns"]] == [f"{number:02d}" for number in range(1, 13)]
+    assert metadata["wells"] == [
+        {"path": "B/07", "rowIndex": 1, "columnIndex": 6},
+        {"path": "D/08", "rowIndex": 3, "columnIndex": 7},
+    ]
+    assert (metadata["name"], metadata["field_count"], metadata["version"]) == ("screen", 2, "0.4")
+    assert sorted(path.relative_to(plate).as_posix() for path in plate.glob("*/*/*/")) == ["B/07/0", "B/07/1", "D/08/0"]
+    assert attributes(plate / "B/07")["well"] == {"images": [{"path": "0"}, {"path": "1"}], "version": "0.4"}
+
+
+def test_the_well_p24_lies_in_the_last_corner_of_384(tmp_path: Path) -> None:
+    HcsWriter(tmp_path / "p", "p", {"P24": [1]}, 0.5, MODEL)
+    metadata = attributes(tmp_path / "p")["plate"]
+    assert (len(metadata["rows"]), len(metadata["columns"])) == (16, 24)
+    assert metadata["wells"] == [{"path": "P/24", "rowIndex": 15, "columnIndex": 23}]
+
+
+def test_the_library_shows_every_well_in_its_place_and_nothing_in_the_others(plate: Path) -> None:
+    location = parse_url(plate)
+    assert location is not None
+    node = next(iter(Reader(location)()))
+    assert any(isinstance(spec, Plate) for spec in node.specs)
+    shown = np.asarray(node.data[0]).reshape(8, 20, 12, 30).swapaxes(1, 2)
+    np.testing.assert_array_equal(shown[1, 6], IMAGE)
+    np.testing.assert_array_equal(shown[3, 7], IMAGE + 2)
+    assert np.argwhere(shown.any(axis=(2, 3))).tolist() == [[1, 6], [3, 7]]
+
+
+def test_the_library_finds_the_image_of_a_field_and_its_labels(plate: Path) -> None:
+    location = parse_url(plate / "D/08/0")
+    assert location is not None
+    image, _, labels = Reader(location)()
+    assert any(isinstance(spec, Multiscales) for spec in image.specs)
+    np.testing.assert_array_equal(np.asarray(image.data[0]), IMAGE + 2)
+    np.testing.assert_array_equal(np.asarray(labels.data[0]), LABEL_IMAGE)
+
+
+def test_every_group_of_pixels_names_the_model_and_the_labels_their_image(plate: Path) -> None:
+    for folder in (plate, plate / "B/07/1", plate / "B/07/1/labels/nuclei"):
+        assert attributes(folder)["segmented_with"] == MODEL
+    assert attributes(plate / "B/07/1/labels") == {"labels": ["nuclei"]}
+    assert attributes(plate / "B/07/1/labels/nuclei")["image-label"]["source"] == {"image": "../../"}
+
+
+def test_a_pyramid_halves_odd_sizes_upwards_and_gives_each_level_its_pixel_size(tmp_path: Path) -> None:
+    image = np.arange(35 * 51, dtype=np.uint16).reshape(35, 51)
+    HcsWriter(tmp_path / "p", "p", {"A01": [1]}, 0.325, MODEL).write_field("A01", 1, image, image)
+    field = tmp_path / "p/A/01/0"
+    for folder in (field, field / "labels/nuclei"):
+        levels = [zarr.open_array(folder / f"s{level}", mode="r") for level in range(4)]
+        assert [level.shape for level in levels] == [(35, 51), (18, 26), (9, 13), (5, 7)]
+        (multiscale,) = attributes(folder)["multiscales"]
+        assert multiscale["axes"] == [{"name": name, "type": "space", "unit": "micrometer"} for name in "yx"]
+        transformations = [dataset["coordinateTransformations"] for dataset in multiscale["datasets"]]
+        assert transformations == [[{"type": "scale", "scale": [0.325 * 2**level] * 2}] for level in range(4)]
+    first_mean = np.asarray(zarr.open_array(field / "s1", mode="r"))[0, 0]
+    assert first_mean == round((0 + 1 + 51 + 52) / 4)
+    labels = np.asarray(zarr.open_array(field / "labels/nuclei/s1", mode="r"))
+    np.testing.assert_array_equal(labels, image[::2, ::2])
+
+
+def test_bright_pixels_do_not_overflow_in_the_pyramid(tmp_path: Path) -> None:
+    white = np.full((9, 9), 65535, np.uint16)
+    HcsWriter(tmp_path / "p", "p", {"A01": [1]}, 0.5, MODEL).write_field("A01", 1, white, np.ones_like(white))
+    assert (np.asarray(zarr.open_array(tmp_path / "p/A/01/0/s3", mode="r")) == 65535).all()
+
+
+def test_a_plate_is_not_written_over_another(plate: Path) -> None:
+    with pytest.raises(FileExistsError):
+        HcsWriter(plate, "screen", SPARSE, 0.5, MODEL)
+
+
+def test_fields_are_read_back_by_well_and_site_with_their_pixels(plate: Path) -> None:
+    fields = hcs_fields(plate)
+    assert [(field.well, field.site) for field in fields] == [("B07", 1), ("B07", 4), ("D08", 2)]
+    for brighter, field in enumerate(fields):
+        np.testing.assert_array_equal(field.read_image(1), IMAGE + brighter)
+        np.testing.assert_array_equal(field.read_labels(), LABEL_IMAGE)
+        assert (field.channels, field.pixel_size_um) == ([""], 0.5)
+
+
+def test_a_field_without_labels_has_no_folder_of_them(tmp_path: Path) -> None:
+    (field,) = hcs_fields(make_0_5(tmp_path / "p", IMAGE, "yx"))
+    assert field.labels_folder is None
+
+
+def test_a_channel_of_version_0_5_is_chosen_by_its_number_and_axes_of_length_one_are_dropped(tmp_path: Path) -> None:
+    image = np.stack([IMAGE, IMAGE + 1])[np.newaxis, :, np.newaxis]
+    channels = [{"label": "DAPI"}, {"label": "GFP"}]
+    folder = make_0_5(tmp_path / "p", image, "tczyx", ("cells",), omero={"channels": channels})
+    (field,) = hcs_fields(folder)
+    assert (field.well, field.site, field.channels) == ("C03", 0, ["DAPI", "GFP"])
+    np.testing.assert_array_equal(field.read_image(2), IMAGE + 1)
+    np.testing.assert_array_equal(field.read_labels(), LABEL_IMAGE)
+    with pytest.raises(InputError, match="C/3/0: has 2 channels, and channel 3 was asked for"):
+        field.read_image(3)
+
+
+def test_several_planes_are_refused_with_their_axis(tmp_path: Path) -> None:
+    (field,) = hcs_fields(make_0_5(tmp_path / "p", np.stack([IMAGE, IMAGE]), "zyx"))
+    with pytest.raises(InputError, match="C/3/0: has 2 planes along z; allowed is 1"):
+        field.read_image(1)
+
+
+def test_several_label_images_are_refused_with_their_names(tmp_path: Path) -> None:
+    (field,) = hcs_fields(make_0_5(tmp_path / "p", IMAGE, "yx", ("cells", "nuclei")))
+    with pytest.raises(InputError, match=r"labels: has 2 label images \(cells, nuclei\); allowed is one"):
+        _ = field.labels_folder
+
+
+def test_a_pixel_size_in_other_units_is_not_taken_for_micrometers(tmp_path: Path) -> None:
+    (field,) = hcs_fields(make_0_5(tmp_path / "p", IMAGE, "yx"))
+    assert field.pixel_size_um is None
+
+
+def test_a_folder_that_is_no_plate_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nothing: is missing or cut short; copy the plate whole"):
+        hcs_fields(tmp_path / "nothing")
+    zarr.open_group(tmp_path / "group.zarr", mode="w", zarr_format=2)
+    with pytest.raises(InputError, match=r"group\.zarr: has no 'plate' in its attributes"):
+        hcs_fields(tmp_path / "group.zarr")
+
+
+def test_a_well_that_is_named_and_not_there_is_refused(plate: Path) -> None:
+    (plate / "D/08").rename(plate / "moved")
+    with pytest.raises(InputError, match="D/08: is missing or cut short; copy the plate whole"):
+        hcs_fields(plate)
+
+
+def test_names_that_are_no_well_or_no_field_are_refused(plate: Path) -> None:
+    metadata = attributes(plate / "B/07")["well"]
+    change(plate / "B/07/.zattrs", well=metadata | {"images": [{"path": "0_registered"}]})
+    with pytest.raises(InputError, match="0_registered: is the name of no field; allowed are 0 to 999"):
+        hcs_fields(plate)
+    change(plate / ".zattrs", plate={"wells": [{"path": "1/6"}]})
+    with pytest.raises(InputError, match="'16' is the name of no well"):
+        hcs_fields(plate)
+
+
+def test_two_fields_of_one_site_are_refused_with_both_names(plate: Path) -> None:
+    change(plate / "B/07/1/.zattrs", site=1)
+    with pytest.raises(InputError, match=r"B/07/0 and .*B/07/1 are both site 1; remove one of them"):
+        hcs_fields(plate)
+
+
+def test_an_older_version_is_refused_with_the_allowed_ones(plate: Path) -> None:
+    change(plate / "B/07/0/.zattrs", multiscales=[{"version": "0.3"}])
+    with pytest.raises(InputError, match=r"B/07/0: is OME-Zarr 0\.3; allowed are 0\.4 and 0\.5"):
+        hcs_fields(plate)[0].read_image(1)
+
+
+def test_a_cut_file_of_pixels_or_of_metadata_is_refused_with_its_field(plate: Path) -> None:
+    field = hcs_fields(plate)[0]
+    chunk = plate / "B/07/0/s0/0/0"
+    chunk.write_bytes(chunk.read_bytes()[:-5])
+    with pytest.raises(InputError, match=r"B/07/0: is damaged or cut short \([^\n]+\); copy it again"):
+        field.read_image(1)
+    (plate / "B/07/0/s0/.zarray").write_text("{")
+    with pytest.raises(InputError, match="B/07/0/s0: is missing or cut short"):
+        field.read_image(1)
