@@ -1,4 +1,4 @@
-"""Figures of a comparison: F1 curves, error rates, and panels that show where the errors are.
+"""Figures: F1 curves, error rates, panels that show where the errors are; heat maps and an overview of a plate.
 
 All draw on a `Figure` of their own (no state of pyplot), so that threads may draw at once; save with
 `figure.savefig(path)`. Colours are told apart with the usual kinds of colour blindness too.
@@ -42,6 +42,12 @@ _GAP_INCH = 0.12
 _DPI = 130
 _CROP_IN_DIAMETERS = 7
 
+OUTLINE_COLOUR = np.array([255, 190, 0], np.uint8)
+NO_DATA_COLOUR = "#8a8a8a"
+_WELL_INCH = 0.3
+_OVERVIEW_COLUMNS = 4
+_TILE_INCH = 3.4
+
 
 class F1Curve(NamedTuple):
     """F1 of one cell line with its 95 % interval, one entry per IoU threshold."""
@@ -51,6 +57,23 @@ class F1Curve(NamedTuple):
     f1: Sequence[float]
     low: Sequence[float]
     high: Sequence[float]
+
+
+class HeatMap(NamedTuple):
+    """One measure of the wells of a plate."""
+
+    title: str
+    unit: str
+    values: NDArray[np.float64]
+    """(row, column); NaN where a well has none."""
+    from_zero: bool
+    """Whether the colours begin at 0, or at the lowest value."""
+
+
+class OverviewTile(NamedTuple):
+    title: str
+    picture: NDArray[np.uint8]
+    """(y, x, 3)"""
 
 
 class ErrorMasks(NamedTuple):
@@ -169,6 +192,49 @@ def error_panel(
     return figure
 
 
+def plate_heat_maps(
+    maps: Sequence[HeatMap], row_names: Sequence[str], column_names: Sequence[str], title: str, model: str
+) -> Figure:
+    """Draw a plate once for each measure, one below the other; wells without data are white and crossed."""
+    width = 1.6 + _WELL_INCH * len(column_names)
+    height = 0.8 + len(maps) * (0.7 + _WELL_INCH * len(row_names))
+    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    figure.suptitle(title, fontsize=10, wrap=True)
+    for axes, heat_map in zip(figure.subplots(len(maps), squeeze=False)[:, 0], maps, strict=True):
+        _draw_heat_map(axes, heat_map, row_names, column_names)
+    figure.supxlabel(f"Segmented with {model}", fontsize=7, wrap=True)
+    return figure
+
+
+def overview_picture(image: NDArray[np.number], label_image: NDArray[np.integer], side_px: int) -> NDArray[np.uint8]:
+    """Give the middle of a fov, (side, side, 3) or smaller, with the outline of every nucleus just inside it."""
+    grey = display_grey(image)
+    y, x = (max(0, (size - side_px) // 2) for size in image.shape)
+    window = Window(y, x, side_px)
+    picture = np.repeat(window.of(grey)[..., np.newaxis], 3, axis=2)
+    picture[window.of(find_boundaries(label_image, mode="inner"))] = OUTLINE_COLOUR
+    return picture
+
+
+def overview_figure(tiles: Sequence[OverviewTile], pixel_size_um: float, title: str, model: str) -> Figure:
+    """Draw pictures of one size, four a row."""
+    columns = min(len(tiles), _OVERVIEW_COLUMNS)
+    rows = -(-len(tiles) // columns)
+    height, width = tiles[0].picture.shape[:2]
+    tile_height = _TILE_INCH * height / width + 0.2
+    figure = Figure(figsize=(columns * _TILE_INCH, rows * tile_height + 0.5), dpi=_DPI, layout="constrained")
+    figure.suptitle(title, fontsize=10, wrap=True)
+    all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in all_axes:
+        axes.set_axis_off()
+    for axes, tile in zip(all_axes, tiles, strict=False):
+        axes.set_title(tile.title, fontsize=8)
+        axes.imshow(tile.picture)
+    _draw_scale_bar(all_axes[len(tiles) - 1], pixel_size_um)
+    figure.supxlabel(f"Segmented with {model}", fontsize=7, wrap=True)
+    return figure
+
+
 def examples_figure(examples: Sequence[NucleusExample], title: str) -> Figure:
     """Draw a row an example: the image, and what the champion and the challenger make of it, the nucleus outlined."""
     side = 1.6
@@ -272,6 +338,25 @@ def _colours(names: Sequence[str]) -> dict[str, str]:
 def _draw_curve(axes: Axes, curve: F1Curve, colour: str, style: str) -> None:
     axes.fill_between(curve.iou_thresholds, curve.low, curve.high, color=colour, alpha=0.16, linewidth=0)
     axes.plot(curve.iou_thresholds, curve.f1, color=colour, linestyle=style, linewidth=1.8, label=curve.name)
+
+
+def _draw_heat_map(axes: Axes, heat_map: HeatMap, row_names: Sequence[str], column_names: Sequence[str]) -> None:
+    known = heat_map.values[np.isfinite(heat_map.values)]
+    low = 0 if heat_map.from_zero or not len(known) else known.min()
+    picture = axes.imshow(heat_map.values, cmap="viridis", vmin=low, vmax=known.max(initial=low + 1e-9))
+    rows, columns = np.nonzero(np.isnan(heat_map.values))
+    axes.scatter(columns, rows, marker="x", s=14, color=NO_DATA_COLOUR, linewidths=0.7)
+    axes.set_title(f"{heat_map.title} (x: no data)", fontsize=9)
+    axes.set_xticks(range(len(column_names)), column_names, fontsize=7)
+    axes.set_yticks(range(len(row_names)), row_names, fontsize=7)
+    axes.set_xticks(np.arange(len(column_names)) + 0.5, minor=True)
+    axes.set_yticks(np.arange(len(row_names)) + 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.2)
+    axes.tick_params(which="both", length=0)
+    axes.xaxis.tick_top()
+    bar = axes.figure.colorbar(picture, ax=axes, shrink=0.8, pad=0.02)
+    bar.set_label(heat_map.unit, fontsize=8)
+    bar.ax.tick_params(labelsize=7)
 
 
 def _draw_picture(axes: Axes, picture: NDArray[np.uint8]) -> None:

@@ -151,3 +151,40 @@ def test_the_bars_are_as_long_as_the_rates() -> None:
     lengths = [[bar.get_width() for bar in axes.patches if isinstance(bar, Rectangle)] for axes in figure.axes]
     assert lengths == [[0.02, 0.05], [0, 0]]
     assert [axes.get_title() for axes in figure.axes] == ["merges", "splits"]
+
+
+def test_a_heat_map_shows_the_wells_in_their_places_and_crosses_those_without_data() -> None:
+    values = np.array([[np.nan, 0, 3], [2, np.nan, 1]])
+    heat_map = figures.HeatMap("Nuclei per field", "nuclei", values, from_zero=True)
+    figure = figures.plate_heat_maps([heat_map], ["A", "B"], ["01", "02", "03"], "screen", "model 3")
+    axes, bar = figure.axes
+    assert axes.get_title() == "Nuclei per field (x: no data)"
+    assert bar.get_ylabel() == "nuclei"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["A", "B"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["01", "02", "03"]
+    assert np.ma.asarray(axes.images[0].get_array()).filled(-1).tolist() == [[-1, 0, 3], [2, -1, 1]]
+    assert axes.images[0].get_clim() == (0, 3)
+    assert sorted(np.asarray(axes.collections[0].get_offsets()).tolist()) == [[0, 0], [1, 1]]
+    assert "Segmented with model 3" in [text.get_text() for text in figure.texts]
+
+
+@pytest.mark.parametrize(("values", "limits"), [([7.0, 7.0], (7, 7)), ([np.nan, np.nan], (0, 0)), ([5.0, 9.0], (5, 9))])
+def test_the_colours_of_a_heat_map_begin_at_the_lowest_value(values: list[float], limits: tuple[float, float]) -> None:
+    heat_map = figures.HeatMap("Area", "µm²", np.array([values]), from_zero=False)
+    figure = figures.plate_heat_maps([heat_map], ["A"], ["01", "02"], "screen", "model 3")
+    assert figure.axes[0].images[0].get_clim() == pytest.approx(limits, abs=1e-6)
+
+
+def test_the_overview_shows_the_middle_of_a_field_with_outlines_inside_the_nuclei() -> None:
+    label_image = np.zeros((20, 30), np.uint16)
+    label_image[8:12, 13:17] = 1
+    picture = figures.overview_picture(np.zeros((20, 30), np.uint16), label_image, side_px=8)
+    outlined = (picture == figures.OUTLINE_COLOUR).all(axis=2)
+    expected = np.zeros((8, 8), bool)
+    expected[2:6, 2:6], expected[3:5, 3:5] = True, False
+    assert np.array_equal(outlined, expected)
+
+
+def test_a_field_smaller_than_the_window_is_shown_whole() -> None:
+    picture = figures.overview_picture(np.zeros((20, 30), np.uint16), np.zeros((20, 30), np.uint16), side_px=25)
+    assert picture.shape == (20, 25, 3)
