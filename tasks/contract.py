@@ -42,13 +42,16 @@ LIBRARIES = (
     "matplotlib",
     "mlflow",
     "numpy",
+    "ome-zarr",
     "opencv-python-headless",
     "pandas",
+    "pyarrow",
     "scikit-image",
     "scipy",
     "segmentation-models",
     "tensorflow",
     "tifffile",
+    "zarr",
 )
 
 log = logging.getLogger("nucleus")

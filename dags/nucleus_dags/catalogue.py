@@ -62,6 +62,7 @@ CATALOGUE = {
     "promote_model": CatalogueEntry("tasks.promote_model", memory_gib=1),
     "register_model": CatalogueEntry("tasks.register_model", memory_gib=4),
     "segment": CatalogueEntry("tasks.segment", cpu=4, memory_gib=8, pool=PROCESSING_POOL),
+    "assemble_plate": CatalogueEntry("tasks.assemble_plate", cpu=2, memory_gib=8),
     "score": CatalogueEntry("tasks.score", cpu=2, memory_gib=8),
     "report": CatalogueEntry("tasks.report", memory_gib=4),
     "close_run": CatalogueEntry("tasks.close_run", memory_gib=1),

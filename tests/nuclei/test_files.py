@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.nuclei.files import held_together, written_whole
+from tasks.nuclei.files import held_together, link_or_copy, written_whole
 
 
 def test_what_was_written_takes_the_place_of_the_file(tmp_path: Path) -> None:
@@ -59,3 +59,15 @@ def test_another_thread_may_hold_together_too() -> None:
 
     with ThreadPoolExecutor(1) as thread:
         assert thread.submit(write).result() == "written"
+
+
+def test_a_file_gets_a_second_name(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("content")
+    link_or_copy(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").samefile(tmp_path / "a")
+
+
+def test_a_file_is_copied_to_where_it_can_have_no_second_name(tmp_path: Path, small_disk: Path) -> None:
+    (tmp_path / "a").write_text("content")
+    link_or_copy(tmp_path / "a", small_disk / "b")
+    assert (small_disk / "b").read_text() == "content"

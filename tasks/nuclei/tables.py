@@ -1,0 +1,58 @@
+"""Tables of a segmented plate: one of all nuclei, one of the wells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+
+NUCLEI_TYPES = {
+    "plate": "str",
+    "well": "str",
+    "site": "Int64",
+    "fov": "str",
+    "label": "int64",
+    "area_px": "int64",
+    "centroid_y_px": "float64",
+    "centroid_x_px": "float64",
+    "mean_intensity": "float64",
+    "touches_edge": "bool",
+}
+"""Columns of nuclei.csv as `segment` writes it. A field may be called 0012 and stays text; a site may be missing."""
+
+
+def read_nuclei(path: Path) -> pd.DataFrame:
+    """Read a nuclei.csv of `segment` with the types of `NUCLEI_TYPES`."""
+    return pd.read_csv(path, dtype=NUCLEI_TYPES, keep_default_na=False, na_values={"site": [""]})
+
+
+def write_parquet(path: Path, table: pd.DataFrame, metadata: Mapping[str, str]) -> None:
+    """Write a table as Parquet, with `metadata` as text beside its schema."""
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    arrow = arrow.replace_schema_metadata({**arrow.schema.metadata, **metadata})
+    pyarrow.parquet.write_table(arrow, path)
+
+
+def wells_table(fovs: Mapping[str, int], nuclei: pd.DataFrame) -> pd.DataFrame:
+    """Give a row for each well of `fovs`, which counts its fields: nuclei, areas, share of nuclei at the edge.
+
+    Areas are of all nuclei, those at the edge of a field included. A well without nuclei has none.
+    """
+    by_well = nuclei.groupby("well")
+    measures = pd.DataFrame(
+        {
+            "nuclei": by_well.size(),
+            "area_mean_um2": by_well["area_um2"].mean().round(3),
+            "area_median_um2": by_well["area_um2"].median().round(3),
+            "area_mean_px": by_well["area_px"].mean().round(3),
+            "area_median_px": by_well["area_px"].median(),
+            "edge_share": by_well["touches_edge"].mean().round(4),
+        }
+    )
+    table = measures.reindex(pd.Index(list(fovs), name="well")).reset_index()
+    table["nuclei"] = table["nuclei"].fillna(0).astype("int64")
+    table.insert(1, "fovs", list(fovs.values()))
+    return table

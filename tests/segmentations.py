@@ -1,0 +1,40 @@
+"""What `segment` leaves in the store, made without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from numpy.typing import NDArray
+
+from tasks.nuclei.measure import nuclei_table
+from tasks.nuclei.plates import Plate, read_image, write_label_image
+from tests.stored_results import store_result
+
+
+def add_part(
+    store: Path, key: str, plate: Plate, label_images: Mapping[str, NDArray[Any]], changes: Mapping[str, Any] = {}
+) -> str:
+    """Write label images of some fields, their table and result.json; gives the path in the store.
+
+    `changes` replace params of the part.
+    """
+    path = f"segment/{key}"
+    (store / path / "labels").mkdir(parents=True)
+    tables = []
+    for fov in plate.fovs:
+        if fov.name in label_images:
+            label_image = label_images[fov.name]
+            write_label_image(store / path / "labels" / f"{fov.name}.tif", label_image)
+            where = {"plate": plate.info.name, "well": fov.well, "site": fov.site, "fov": fov.name}
+            tables.append(nuclei_table(label_image, read_image(fov.image_path)).assign(**where))
+    columns = ["plate", "well", "site", "fov"]
+    nuclei = pd.concat(tables, ignore_index=True)
+    nuclei[columns + [name for name in nuclei.columns if name not in columns]].to_csv(
+        store / path / "nuclei.csv", index=False
+    )
+    params = {"networks": ["network"], "plate": plate.folder.name, "fovs": list(label_images), **changes}
+    store_result(store, path, params, {"segmentation": path})
+    return path
