@@ -28,6 +28,7 @@ from tasks import tracking
 from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.frozen_plates import pixels_sha256, problems_of_roles
+from tasks.nuclei.hcs_plates import HCS_FOLDER, pair_fields
 from tasks.nuclei.measure import (
     Instances,
     focus,
@@ -47,7 +48,6 @@ from tasks.nuclei.plates import (
     open_plate,
     pair_files,
     raise_if_any,
-    read_bytes,
 )
 
 MIN_AREA_PX = 5
@@ -62,7 +62,8 @@ R = TypeVar("R")
 
 class Params(TaskParams):
     folder: Annotated[str, pydantic.Field(pattern=r"^/")]
-    """Absolute path of the plate's folder, with plate.json, images/ and labels/; labels/ may lack for role screen."""
+    """Absolute path of the plate's folder, with plate.json, images/ and labels/, or images.ome.zarr for both.
+    Labels may lack for role screen."""
     role: Role | None = None
     """The role that plate.json must state; any if not given."""
 
@@ -88,7 +89,7 @@ def output_key(params: Params) -> str:
     """Name of the frozen plate: `<plate name>@<first 12 hex digits of its digest>`."""
     plate = open_arrived_plate(params)
     paths = [path for fov in plate.fovs for path in _paths(fov)]
-    hashes = _in_threads(_file_sha256, paths, "hashed")
+    hashes = _in_threads(lambda path: hashlib.sha256(plate.read(path)).hexdigest(), paths, "hashed")
     relative_paths = [path.relative_to(plate.folder).as_posix() for path in paths]
     return _key(plate.info, plate_digest(plate.info, dict(zip(relative_paths, hashes, strict=True))))
 
@@ -101,7 +102,8 @@ def plate_digest(info: PlateInfo, sha256: dict[str, str]) -> str:
 
 def open_arrived_plate(params: Params) -> Plate:
     """Open the plate; InputError unless its role is the one asked for and every image that needs labels has them."""
-    plate = pair_files(Path(params.folder))
+    folder = Path(params.folder)
+    plate = pair_fields(folder) if (folder / HCS_FOLDER).exists() else pair_files(folder)
     role = plate.info.role
     if params.role not in (None, role):
         raise InputError(
@@ -154,7 +156,7 @@ def check_and_copy_plate(plate: Plate, output_dir: Path) -> Check:
     # Added up as they come: the histograms of all fields of view would fill the memory.
     total = Check(sha256={})
     areas_px = []
-    for check in _in_threads(lambda fov: check_and_copy_fov(fov, plate.folder, output_dir), plate.fovs, "checked"):
+    for check in _in_threads(lambda fov: check_and_copy_fov(fov, plate, output_dir), plate.fovs, "checked"):
         total.sha256 |= check.sha256
         total.problems += check.problems
         total.warnings += check.warnings
@@ -168,9 +170,9 @@ def check_and_copy_plate(plate: Plate, output_dir: Path) -> Check:
     return total
 
 
-def check_and_copy_fov(fov: Fov, folder: Path, output_dir: Path) -> Check:
+def check_and_copy_fov(fov: Fov, plate: Plate, output_dir: Path) -> Check:
     """Read an image and its label image once; check, measure and copy what was read. What is faulty isn't copied."""
-    data = {path.relative_to(folder).as_posix(): read_bytes(path) for path in _paths(fov)}
+    data = {path.relative_to(plate.folder).as_posix(): plate.read(path) for path in _paths(fov)}
     sha256 = {name: hashlib.sha256(content).hexdigest() for name, content in data.items()}
 
     problems = []
@@ -314,10 +316,6 @@ def _in_threads(function: Callable[[T], R], items: Iterable[T], done: str) -> It
             if number % step == 0:
                 log.info("%s %d of %d", done, number, len(items))
             yield result
-
-
-def _file_sha256(path: Path) -> str:
-    return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
 def _paths(fov: Fov) -> list[Path]:

@@ -5,7 +5,8 @@
       images/        x.tif, y.png, ...   TIFF, OME-TIFF or PNG, one channel, 8 or 16 bit
       labels/        x.tif, y.tif, ...   label images of the same names, integer, 0 = background
 
-An image and its labels belong together when their names are equal up to the extension.
+An image and its labels belong together when their names are equal up to the extension. In place of the
+two folders there may be one images.ome.zarr, see `hcs_plates`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from __future__ import annotations
 import io
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -82,6 +84,8 @@ class PlateInfo(pydantic.BaseModel):
     """What the plate is for; one to `screen` is only segmented, and needs no labels."""
     replicate: Literal["biological", "technical"] | None = None
     annotation: Literal["manual", "semi-automatic"] | None = None
+    channel: Annotated[int | None, pydantic.Field(ge=1, le=99)] = None
+    """Which channel of images.ome.zarr shows the nuclei, where it has several; the first is 1."""
 
     @pydantic.model_validator(mode="after")
     def _say_how_it_was_labelled(self) -> PlateInfo:
@@ -114,6 +118,8 @@ class Plate:
     folder: Path
     fovs: tuple[Fov, ...]
     """Sorted by name; at least one."""
+    read: Callable[[Path], bytes] = field(default=lambda path: read_bytes(path), compare=False)
+    """Gives the content of a file of a fov."""
 
 
 def open_plate(folder: Path) -> Plate:
