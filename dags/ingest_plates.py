@@ -1,4 +1,4 @@
-"""Freeze the plates that have arrived in the inbox, and tell others of those with labels."""
+"""Freeze the plates that have arrived in the inbox, tell of those with labels, and have those to screen segmented."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -22,9 +23,9 @@ Takes in plates. Copy or move a plate's folder into the inbox; that is all.
 **Starts** when a plate has arrived whole: `plate.json` is there and either a file `DONE`, or no file has changed for a
 minute. Looks by itself once an hour too.
 
-**Good plates** are frozen into the store. Those with labels start `retrain_champion`. The same plate again is nothing
-to do; a plate with corrected labels is a new version of it, and the newest counts. The folder may be removed from the
-inbox then.
+**Good plates** are frozen into the store. Those with labels start `retrain_champion`, those of role `screen` are
+segmented by `segment_plate`. The same plate again is nothing to do; a plate with corrected labels is a new version of
+it, and the newest counts. The folder may be removed from the inbox then.
 
 **Bad plates** are moved to `rejected/` in the inbox, with a text beside them that says what to mend.
 """
@@ -49,9 +50,10 @@ def ingest_settings(arrivals: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @task
-def sort_out(arrivals: Any, ingested: Any) -> list[dict[str, Any]]:
-    """Set bad plates aside; give the plates with labels that are new."""
-    lines, new = [], []
+def sort_out(arrivals: Any, ingested: Any) -> dict[str, list[dict[str, Any]]]:
+    """Set bad plates aside; give the plates that are new, those with labels and those to screen."""
+    lines: list[str] = []
+    new: dict[str, list[dict[str, Any]]] = {"annotated": [], "to_screen": []}
     for found, result in zip(arrivals, ingested, strict=True):
         arrival = Arrival(Path(found["folder"]), found["fingerprint"])
         refused = result.get("refused") or superseding_plate(_store(), result["outputs"]["plate"])
@@ -61,11 +63,13 @@ def sort_out(arrivals: Any, ingested: Any) -> list[dict[str, Any]]:
             continue
         path = result["outputs"]["plate"]
         lines.append(f"- **{arrival.name}** is in the store, as {path}.")
-        if read_plate(_store(), path).role == "screen" or inbox.was_announced(path, _store()):
+        if inbox.was_announced(path, _store()):
             inbox.record(arrival, _store(), plate=path)
         else:
-            new.append(found | {"plate": path} | result["counts"])
-    show_lines([f"{len(new)} new annotated plates of {len(lines)} that arrived", "", *lines])
+            is_to_screen = read_plate(_store(), path).role == "screen"
+            new["to_screen" if is_to_screen else "annotated"].append(found | {"plate": path} | result["counts"])
+    count = sum(map(len, new.values()))
+    show_lines([f"{count} new plates of {len(lines)} that arrived", "", *lines])
     return new
 
 
@@ -84,6 +88,26 @@ def announce(found: dict[str, Any]) -> None:
         "nuclei": found["nuclei"],
     }
     inbox.record(Arrival(Path(found["folder"]), found["fingerprint"]), _store(), plate=plate.path)
+
+
+@task
+def items(plates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Hand on a list: Airflow maps only over what a task returns as a whole."""
+    return plates
+
+
+@task
+def segmentations_of(plates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give the DAG run of `segment_plate` for each plate to screen."""
+    names = [(read_plate(_store(), found["plate"]).name, Path(found["plate"]).name) for found in plates]
+    return [{"conf": {"plate": name}, "trigger_run_id": f"arrived__{key}"} for name, key in names]
+
+
+@task(trigger_rule="none_failed")
+def keep_record(plates: list[dict[str, Any]] | None) -> None:
+    """Only now the plates to screen count as handled."""
+    for found in plates or []:
+        inbox.record(Arrival(Path(found["folder"]), found["fingerprint"]), _store(), plate=found["plate"])
 
 
 with DAG(
@@ -106,4 +130,14 @@ with DAG(
         map_index_template="{{ task.each['folder'].rsplit('/', 1)[-1] }}",
     )
     new: Any = sort_out(arrivals, ingest.output)
-    announce.expand(found=new)
+    annotated: Any = items.override(task_id="annotated_plates")(new["annotated"])
+    announce.expand(found=annotated)
+
+    to_screen: Any = items.override(task_id="plates_to_screen")(new["to_screen"])
+    segment_plate = TriggerDagRunOperator.partial(
+        task_id="segment_plate",
+        trigger_dag_id="segment_plate",
+        # Broken off and run again, it starts none twice.
+        skip_when_already_exists=True,
+    ).expand_kwargs(segmentations_of(to_screen))
+    segment_plate >> keep_record(to_screen)

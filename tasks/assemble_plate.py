@@ -2,7 +2,7 @@
 
 Every part is an output of `segment` for some fields of the plate. Written are labels/, nuclei.parquet
 and nuclei.csv (the same rows), wells.csv, heat_map.png if the names of the fields give wells,
-overview.png, and plate.ome.zarr if asked for. All but the label images name the model.
+overview.png, and plate.ome.zarr if asked for. All name the model.
 """
 
 from __future__ import annotations
@@ -102,6 +102,8 @@ def publish(params: Params, result: Result, store: Path) -> None:
     plate = open_plate(store / read_result(store / params.segmentations[0]).params["plate"])
     prefix = f"assemble_plate/{plate.info.name}"
     mlflow_run = tracking.Run()
+    digest = plate.folder.name.partition("@")[2]
+    mlflow_run.set_tags({"plate": plate.info.name, "plate_digest": digest, "model": params.model})
     for name in ("wells", "heat_map", "overview"):
         if name in result.outputs:
             mlflow_run.log_artifact(store / result.outputs[name], prefix)

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,18 +41,22 @@ class Params(SegmentationSettings, TaskParams):
     """Trained networks, outputs of `train_fpn`: one for both targets, or one for each."""
     plate: str
     """Frozen plate: output of `ingest`."""
+    fovs: list[str] | None = pydantic.Field(default=None, min_length=1)
+    """Names of the fields to segment; all if not given."""
+    model: str | None = None
+    """Name, version and digest of the registered model, written into every label image."""
 
 
 def run(params: Params, workspace: Workspace) -> Outcome:
     from tasks.nuclei.models.fpn import load_fpn
     from tasks.nuclei.models.fpn2_ws import Fpn2Ws
 
-    plate = open_plate(workspace.input(params.plate))
+    plate = _with_fovs(open_plate(workspace.input(params.plate)), params)
     model = Fpn2Ws([load_fpn(workspace.input(path)) for path in params.networks], params.settings)
     unfinished = [fov for fov in plate.fovs if not _is_done(fov, workspace)]
     if len(unfinished) < len(plate.fovs):
         log.info("%d of %d fields are left of an earlier attempt", len(unfinished), len(plate.fovs))
-    problems, predict_seconds = _segment_fields(unfinished, plate, model, workspace)
+    problems, predict_seconds = _segment_fields(unfinished, plate, model, params, workspace)
     if problems:
         failed = f"{len(problems)} of {len(plate.fovs)} fields failed, the others are done"
         raise InputError(f"{failed}: {'; '.join(problems)}")
@@ -62,7 +67,18 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     return Outcome({"segmentation": "."}, metrics, {"fovs": len(plate.fovs), "nuclei": len(nuclei)})
 
 
-def _segment_fields(fovs: list[Fov], plate: Plate, model: Fpn2Ws, workspace: Workspace) -> tuple[list[str], float]:
+def _with_fovs(plate: Plate, params: Params) -> Plate:
+    if params.fovs is None:
+        return plate
+    by_name = {fov.name: fov for fov in plate.fovs}
+    if unknown := [name for name in params.fovs if name not in by_name]:
+        raise InputError(f"fovs: {params.plate} has no field {', '.join(unknown[:10])}; it has {len(by_name)} others.")
+    return replace(plate, fovs=tuple(by_name[name] for name in params.fovs))
+
+
+def _segment_fields(
+    fovs: list[Fov], plate: Plate, model: Fpn2Ws, params: Params, workspace: Workspace
+) -> tuple[list[str], float]:
     """Segment fields into the checkpoint folder; gives the problems met and the seconds in the networks.
 
     Fields are read ahead, and flooded and written behind, in other threads: the networks never wait.
@@ -86,7 +102,7 @@ def _segment_fields(fovs: list[Fov], plate: Plate, model: Fpn2Ws, workspace: Wor
             predict_seconds += time.monotonic() - started
             if len(behind) == FIELDS_BEHIND:
                 behind.popleft().result()
-            behind.append(floods.submit(_flood_and_write, fov, plate, image, maps, model.settings, workspace))
+            behind.append(floods.submit(_flood_and_write, fov, plate, image, maps, params, workspace))
             if time.monotonic() - reported > PROGRESS_EVERY_S:
                 reported = time.monotonic()
                 log.info("%d of %d fields", done + 1, len(fovs))
@@ -108,16 +124,16 @@ def _flood_and_write(
     plate: Plate,
     image: NDArray,
     maps: tuple[NDArray, NDArray],
-    settings: SegmentationSettings,
+    params: Params,
     workspace: Workspace,
 ) -> None:
     """Write a field's label image and, last, its table, which marks it as done."""
-    label_image = instances_from_maps(*maps, settings)
+    label_image = instances_from_maps(*maps, params.settings)
     table = nuclei_table(label_image, image)
     where = {"plate": plate.info.name, "well": fov.well, "site": fov.site, "fov": fov.name}
     for position, (column, value) in enumerate(where.items()):
         table.insert(position, column, value)
-    write_label_image(_labels_path(workspace, fov), label_image)
+    write_label_image(_labels_path(workspace, fov), label_image, params.model)
     with written_whole(_table_path(workspace, fov)) as beside:
         table.to_csv(beside, index=False)
 

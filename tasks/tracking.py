@@ -41,6 +41,7 @@ PARENT_TAG = "mlflow.parentRunId"
 REGISTERED_MODEL = "nucleus-segmenter"
 # Without it the page takes the runs for evaluations of language models.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+DATASET_CONTEXTS = {"train": "training", "test": "testing", "screen": "segmented"}
 _POINTS_PER_CALL = 1000
 _MAX_PARAM_LENGTH = 6000
 _MAX_VERSION_TAG_LENGTH = 5000
@@ -185,7 +186,7 @@ class Run:
         """Log a plate as a dataset input of the run."""
         if self._client and self.id:
             dataset = Dataset(name=name, digest=digest[:36], source_type="local", source=source, profile=profile)
-            tags = [InputTag("mlflow.data.context", "training" if role == "train" else "testing")]
+            tags = [InputTag("mlflow.data.context", DATASET_CONTEXTS[role])]
             with _failures_named():
                 self._client.log_inputs(self.id, [DatasetInput(dataset, tags)])
 

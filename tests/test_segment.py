@@ -53,6 +53,22 @@ def test_an_image_that_a_frozen_plate_lost_is_named_after_all_others_are_done(st
         execute(segment.TASK, params(plate=frozen), store)
 
 
+def test_a_part_of_the_plate_is_segmented_as_the_whole_would_be_and_names_the_model(store):
+    whole = execute(segment.TASK, params(), store)
+    part = execute(segment.TASK, params(fovs=NAMES[:2], model="nucleus-segmenter version 3, 0123"), store)
+    assert part.counts["fovs"] == 2
+    for name in NAMES[:2]:
+        written, expected = (store / r.outputs["segmentation"] / "labels" / f"{name}.tif" for r in (part, whole))
+        assert np.array_equal(tifffile.imread(written), tifffile.imread(expected))
+        with tifffile.TiffFile(written) as tiff:
+            assert tiff.pages.first.description == "nucleus-segmenter version 3, 0123"
+
+
+def test_a_field_that_the_plate_lacks_is_refused(store):
+    with pytest.raises(InputError, match="fovs: plate has no field nowhere; it has 3 others"):
+        execute(segment.TASK, params(fovs=["nowhere"]), store)
+
+
 def params(**changes) -> segment.Params:
     return segment.Params(**{"networks": ["network"], "plate": "plate", **LOOSE, **changes})
 

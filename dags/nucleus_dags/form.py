@@ -253,6 +253,44 @@ def promote_model_form() -> dict[str, Param]:
     }
 
 
+def segment_plate_form() -> dict[str, Param]:
+    return {
+        "plate": Param(
+            None,
+            type="string",
+            minLength=1,
+            title="Plate",
+            description="Name of a plate in the inbox or in the store. It needs no labels; its role may be screen.",
+            section=_MAIN,
+        ),
+        "model": Param(
+            "champion",
+            type="string",
+            pattern="^(champion|challenger|[1-9][0-9]*)$",
+            examples=["champion", "challenger"],
+            title="Model",
+            description="champion, challenger, or the number of a version of nucleus-segmenter in MLflow.",
+            section=_MAIN,
+        ),
+        "ome_zarr": Param(
+            False,
+            type="boolean",
+            title="OME-Zarr",
+            description="Also write images and label images as an OME-Zarr plate, for napari and Fractal.",
+            section=_MAIN,
+        ),
+        "fovs_per_part": Param(
+            100,
+            type="integer",
+            **_between(1, 10_000),
+            title="Fields of a part",
+            description="The plate is segmented in parts of so many fields, side by side; what fails is tried again by "
+            "parts. 1 to 10000.",
+            section=_SEGMENTATION,
+        ),
+    }
+
+
 def _random_seed() -> Param:
     return Param(
         0,

@@ -221,15 +221,15 @@ def decode_label_image(data: bytes, path: Path) -> NDArray[Any]:
     return label_image
 
 
-def write_label_image(path: Path, label_image: NDArray[Any]) -> None:
-    """Write a (y, x) integer label image as zlib-compressed TIFF.
+def write_label_image(path: Path, label_image: NDArray[Any], description: str | None = None) -> None:
+    """Write a (y, x) integer label image as zlib-compressed TIFF, `description` in its tag ImageDescription.
 
     The dtype is uint16, or uint32 where the largest label is over 65,535.
     """
     if label_image.ndim != 2 or label_image.dtype.kind not in "ui":
         raise ValueError(f"A label image is (y, x) integer, got {label_image.shape} {label_image.dtype}.")
     dtype = np.uint16 if label_image.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
-    tifffile.imwrite(path, label_image.astype(dtype, copy=False), compression="zlib")
+    tifffile.imwrite(path, label_image.astype(dtype, copy=False), compression="zlib", description=description)
 
 
 def to_uint8(image: NDArray[Any]) -> NDArray[np.uint8]:

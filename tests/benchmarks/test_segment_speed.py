@@ -13,7 +13,7 @@ from tasks.nuclei.plates import open_plate, read_image
 from tasks.nuclei.segmentation import SegmentationSettings, predict_maps
 from tasks.nuclei.synthesis import KINDS, synthesize_fov
 from tasks.nuclei.targets import TARGETS, blurred_border, distance_map
-from tasks.segment import _collect, _segment_fields
+from tasks.segment import Params, _collect, _segment_fields
 from tests.plates import make_plate
 
 FIELDS = 6
@@ -55,6 +55,7 @@ def test_segmenting_a_plate_takes_hardly_longer_than_its_networks(benchmark, fie
         tmp_path / "plate", dict.fromkeys(names, field.image), dict.fromkeys(names, field.label_image), role="test"
     )
     plate, model = open_plate(folder), PerfectlyTrained(field.label_image)
+    params = Params(networks=["none"], plate="plate")
     tiles = seen_by_the_network(model, read_image(plate.fovs[0].image_path))
 
     def bare() -> float:
@@ -68,7 +69,7 @@ def test_segmenting_a_plate_takes_hardly_longer_than_its_networks(benchmark, fie
         workspace.checkpoint_dir.mkdir(parents=True)
         started = time.perf_counter()
         workspace.output_dir.mkdir()
-        problems, _ = _segment_fields(list(plate.fovs), plate, model, workspace)
+        problems, _ = _segment_fields(list(plate.fovs), plate, model, params, workspace)
         assert not problems
         _collect(plate, workspace)
         return time.perf_counter() - started
