@@ -12,9 +12,10 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
+from mlflow.store.entities import PagedList
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.utils.time import get_current_time_millis
 
@@ -37,6 +39,7 @@ from tasks.contract import ServiceError
 log = logging.getLogger("nucleus")
 
 DAG_RUN_TAG = "dag_run_id"
+PLATES_EXPERIMENT = "plates"
 PARENT_TAG = "mlflow.parentRunId"
 REGISTERED_MODEL = "nucleus-segmenter"
 # Without it the page takes the runs for evaluations of language models.
@@ -71,6 +74,14 @@ class ModelVersion:
     def path(self) -> str:
         """Output of `register_model` in the store."""
         return f"register_model/{self.tags['key']}"
+
+
+class SegmentedPlate(NamedTuple):
+    plate: str
+    digest: str
+    model: str
+    """Name, version and digest, as in what it made."""
+    dag_run_id: str
 
 
 def open_run(experiment: str, dag_run_id: str, run_name: str, parent_run_id: str | None = None) -> str:
@@ -116,6 +127,42 @@ def _find_version(client: MlflowClient, name: str) -> Any:
     if name.isdecimal():
         return client.get_model_version(REGISTERED_MODEL, name)
     return client.get_model_version_by_alias(REGISTERED_MODEL, name)
+
+
+def all_models() -> list[ModelVersion]:
+    """Give all registered versions, the oldest first."""
+    with _failures_named():
+        search = partial(MlflowClient().search_model_versions, f"name = '{REGISTERED_MODEL}'")
+        versions = [ModelVersion(int(v.version), v.run_id or "", dict(v.tags)) for v in _all_pages(search)]
+    return sorted(versions, key=lambda version: version.version)
+
+
+def aliases() -> dict[str, int]:
+    """Give the version that each alias means."""
+    with _failures_named():
+        found = MlflowClient().search_registered_models(f"name = '{REGISTERED_MODEL}'")
+    return {alias: int(version) for model in found for alias, version in model.aliases.items()}
+
+
+def segmented_plates() -> list[SegmentedPlate]:
+    """Give every plate that a registered version segmented, the oldest first."""
+    with _failures_named():
+        client = MlflowClient()
+        experiment = client.get_experiment_by_name(PLATES_EXPERIMENT)
+        if experiment is None:
+            return []
+        runs = list(_all_pages(partial(client.search_runs, [experiment.experiment_id], "tags.model LIKE '%'")))
+    names = ("plate", "plate_digest", "model", DAG_RUN_TAG)
+    return [SegmentedPlate(*(run.data.tags[name] for name in names)) for run in reversed(runs)]
+
+
+def _all_pages(search: Callable[..., PagedList]) -> Iterator[Any]:
+    """Give the finds of all pages of a search."""
+    page = search()
+    yield from page
+    while page.token:
+        page = search(page_token=page.token)
+        yield from page
 
 
 def set_alias(alias: str, version: int, tags: Mapping[str, str]) -> None:

@@ -187,6 +187,8 @@ def environment(home: Home, servers: Servers) -> dict[str, str]:
         "no_proxy": no_proxy,
         MARK: str(home.folder),
         "NUCLEUS_INBOX": str(home.inbox),
+        # The triggerer loads the watcher of the inbox by its name.
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY / "dags"), os.environ.get("PYTHONPATH")])),
         "NUCLEUS_STORE": str(home.store),
     }
 

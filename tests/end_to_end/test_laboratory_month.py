@@ -1,0 +1,227 @@
+"""A month in a laboratory, in small: plates arrive, models are trained, judged, approved, refused and rolled back.
+
+With a real Airflow, its watcher of the inbox, and a real MLflow. About ten minutes.
+"""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+import tifffile
+from mlflow import MlflowClient
+
+from nucleus_dags import demo, local_servers
+from nucleus_dags.airflow_api import AirflowApi
+from nucleus_dags.local_servers import Home, Servers
+from nucleus_dags.plate_store import newest_plates
+
+pytestmark = [pytest.mark.month, pytest.mark.timeout(3000)]
+
+REPOSITORY = Path(__file__).parents[2]
+ENDED = ("success", "failed")
+MODEL = "nucleus-segmenter"
+
+
+@dataclass
+class Laboratory:
+    home: Home
+    servers: Servers
+
+    @property
+    def api(self) -> AirflowApi:
+        return AirflowApi(self.servers.airflow_url)
+
+    @property
+    def mlflow(self) -> MlflowClient:
+        return MlflowClient(self.servers.mlflow_url)
+
+    def switch(self, dag_id: str, on: bool) -> None:
+        self.api.call("PATCH", f"dags/{dag_id}", {"is_paused": not on})
+
+    def make_plate(self, name: str, role: str, random_seed: int) -> Path:
+        """Make a plate beside the inbox."""
+        params = {"name": name, "cell_line": "MCF10A", "fovs": 2, "height_px": 512, "width_px": 512}
+        params |= {"random_seed": random_seed, "role": "train" if role == "screen" else role}
+        receipt = self.home.folder / f"{name}.json"
+        command = [sys.executable, "-m", "tasks.synthesize", "--params", json.dumps(params)]
+        command += ["--store", str(self.home.folder / "made"), "--result", str(receipt)]
+        subprocess.run(command, cwd=REPOSITORY, check=True)
+        made = self.home.folder / "made" / json.loads(receipt.read_text())["outputs"]["plate"]
+        plate = self.home.folder / "beside" / name
+        demo.copy_plate(made, plate)
+        if role == "screen":
+            info = json.loads((plate / "plate.json").read_text())
+            (plate / "plate.json").write_text(json.dumps(info | {"role": role}))
+            shutil.rmtree(plate / "labels")
+        return plate
+
+    def arrive(self, plate: Path) -> None:
+        plate.rename(self.home.inbox / plate.name)
+
+    def frozen(self, role: str) -> list[str]:
+        return [plate.name for plate in newest_plates(self.home.store, role)]
+
+    def handled(self, name: str) -> bool:
+        """Whether ingest_plates is done with a plate: it froze it and told of it."""
+        return any(self.home.store.glob(f"arrivals/{name}/*.json"))
+
+    def run_ids(self, dag_id: str) -> list[str]:
+        return [run["dag_run_id"] for run in self.api.call("GET", f"dags/{dag_id}/dagRuns")["dag_runs"]]
+
+    def run(self, dag_id: str, **form: Any) -> str:
+        """Start a DAG run, wait for its end, which must be a good one, and give its id."""
+        return self.finish(dag_id, self.api.trigger(dag_id, form))
+
+    def finish(self, dag_id: str, dag_run_id: str) -> str:
+        self.wait_until(lambda: self.api.dag_run(dag_id, dag_run_id)["state"] in ENDED, f"{dag_id} {dag_run_id} ends")
+        assert self.api.dag_run(dag_id, dag_run_id)["state"] == "success", self.states(dag_id, dag_run_id)
+        return dag_run_id
+
+    def states(self, dag_id: str, dag_run_id: str) -> dict[str, str]:
+        return {task["task_id"]: task["state"] for task in self.api.task_instances(dag_id, dag_run_id)}
+
+    def note(self, dag_id: str, dag_run_id: str) -> str:
+        return self.api.dag_run(dag_id, dag_run_id)["note"]
+
+    def is_asked(self, dag_run_id: str) -> bool:
+        return self.states("retrain_champion", dag_run_id).get("approve") in ("deferred", "awaiting_input")
+
+    def answer(self, dag_run_id: str, option: str) -> None:
+        """Wait until the approval is asked for, and answer as the page does."""
+        path = f"dags/retrain_champion/dagRuns/{quote(dag_run_id)}/taskInstances/approve/-1/hitlDetails"
+        self.wait_until(lambda: self.is_asked(dag_run_id), "approval is asked")
+        question = self.api.call("GET", path)
+        assert "become champion?" in question["subject"]
+        assert "passed the gate" in question["body"]
+        self.api.call("PATCH", path, {"chosen_options": [option], "params_input": {}})
+
+    def wait_until(self, is_so: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + 900
+        while not is_so():
+            assert time.monotonic() < deadline, f"waited in vain until {what}"
+            time.sleep(1)
+
+    def champion(self) -> int:
+        return int(self.mlflow.get_model_version_by_alias(MODEL, "champion").version)
+
+    def segmented_by(self, dag_run_id: str) -> str:
+        """Give what the label images of a segmented plate say of their model."""
+        (receipt,) = (self.home.store / "dag_runs" / "segment_plate" / dag_run_id / "assemble_plate").glob("*.json")
+        labels = self.home.store / json.loads(receipt.read_text())["outputs"]["assembled"] / "labels"
+        texts = set()
+        for path in labels.iterdir():
+            with tifffile.TiffFile(path) as tiff:
+                texts.add(tiff.pages.first.description)
+        (text,) = texts
+        return text
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Laboratory]:
+    monkeypatch.setenv("NUCLEUS_INBOX_QUIET_S", "2")
+    home = Home(tmp_path / "nucleus")
+    home.make_folders()
+    (home.folder / "beside").mkdir()
+    servers = local_servers.up(home, free_port(), free_port())
+    yield Laboratory(home, servers)
+    local_servers.down(home)
+
+
+def shift_labels(plate: Path) -> None:
+    """Spoil a plate as a wrong export would."""
+    for path in (plate / "labels").iterdir():
+        label_image = tifffile.imread(path)
+        tifffile.imwrite(path, np.roll(label_image, (40, 60), axis=(0, 1)))
+
+
+def test_a_month(lab: Laboratory) -> None:
+    lab.switch("ingest_plates", on=True)
+
+    # The first plates arrive, a faulty one among them.
+    lab.arrive(lab.make_plate("first", "train", 1))
+    lab.arrive(lab.make_plate("held-out", "test", 100))
+    faulty = lab.make_plate("faulty", "train", 9)
+    image = next((faulty / "images").iterdir())
+    tifffile.imwrite(image, np.zeros((512, 512, 3), np.uint8), photometric="rgb")
+    lab.arrive(faulty)
+    lab.wait_until(lambda: lab.handled("first") and lab.handled("held-out"), "two plates are frozen")
+    lab.wait_until(lambda: not (lab.home.inbox / "faulty").exists(), "the faulty plate is set aside")
+    (report,) = (lab.home.inbox / "rejected").glob("faulty-*.txt")
+    assert "as colour and several pages have" in report.read_text()
+    assert (lab.frozen("train"), lab.frozen("test")) == (["first"], ["held-out"])
+
+    # The first model, hardly trained: it finds nothing yet.
+    first = lab.api.trigger("retrain_champion", {"rois": 320, "cycles": 1})
+    lab.switch("retrain_champion", on=True)
+    lab.finish("retrain_champion", first)
+    assert lab.champion() == 1
+    lab.switch("retrain_champion", on=False)
+
+    # A plate to screen arrives, and is segmented by it.
+    lab.arrive(lab.make_plate("screened", "screen", 50))
+    lab.wait_until(lambda: lab.run_ids("segment_plate") != [], "the plate to screen is segmented")
+    (arrived,) = lab.run_ids("segment_plate")
+    lab.finish("segment_plate", arrived)
+    assert lab.segmented_by(arrived).startswith("nucleus-segmenter version 1, ")
+
+    # A second plate; its challenger passes the gate, and a person says no.
+    lab.arrive(lab.make_plate("second", "train", 2))
+    lab.wait_until(lambda: lab.handled("second"), "the second plate is frozen")
+    lab.switch("retrain_champion", on=True)
+    form = {"cycles": 3, "approval": "by_person"}
+    refused = lab.api.trigger("retrain_champion", form)
+    lab.answer(refused, "Reject")
+    lab.finish("retrain_champion", refused)
+    assert lab.note("retrain_champion", refused).startswith("A challenger passed the gate and was not approved")
+    assert lab.champion() == 1
+    assert lab.mlflow.get_model_version_by_alias(MODEL, "challenger").version == "2"
+
+    # The same again does nothing of itself. Asked for, it is judged again, and a person says yes.
+    skipped = lab.run("retrain_champion", **form)
+    assert lab.states("retrain_champion", skipped)["plan"] == "skipped"
+    approved = lab.api.trigger("retrain_champion", form | {"also_without_news": True})
+    lab.answer(approved, "Approve")
+    lab.finish("retrain_champion", approved)
+    assert lab.champion() == 3
+    assert lab.segmented_by(lab.run("segment_plate", plate="screened")).startswith("nucleus-segmenter version 3, ")
+
+    # A spoiled plate arrives and starts a retraining by itself; its challenger is refused by the gate.
+    before = set(lab.run_ids("retrain_champion"))
+    spoiled = lab.make_plate("spoiled", "train", 4)
+    shift_labels(spoiled)
+    lab.arrive(spoiled)
+    lab.wait_until(lambda: set(lab.run_ids("retrain_champion")) > before, "the arrival starts a retraining")
+    (by_arrival,) = set(lab.run_ids("retrain_champion")) - before
+    lab.finish("retrain_champion", by_arrival)
+    note = lab.note("retrain_champion", by_arrival)
+    assert note.startswith("No candidate passed the gate; the champion stays.")
+    assert "no cell line loses: MCF10A: f1_at_0.7" in note
+    assert "held-out (" in note
+    assert lab.champion() == 3
+    tags = lab.mlflow.get_model_version(MODEL, "4").tags
+    assert tags["gate"] == "failed"
+    assert {name for name in tags if name.startswith("plate/")} == {"plate/first", "plate/second", "plate/spoiled"}
+
+    # Back to the first version.
+    lab.run("promote_model", version=1, reason="to compare with the beginning of the month")
+    assert lab.champion() == 1
+    assert lab.segmented_by(lab.run("segment_plate", plate="screened")).startswith("nucleus-segmenter version 1, ")
+    assert lab.segmented_by(lab.run("segment_plate", plate="screened", model="3")).startswith(
+        "nucleus-segmenter version 3, "
+    )
