@@ -11,7 +11,7 @@ IMAGES = cpu gpu airflow mlflow
 TAG = dev
 IS_SUPPORTED = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
 
-.PHONY: help demo up down status test test-month test-cluster lint bench bench-dsb2018 images install lock
+.PHONY: help demo up down status lineage test test-month test-cluster lint bench bench-dsb2018 images install lock
 
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-14s %s\n", $$1, $$2 }'
@@ -30,6 +30,9 @@ status: install ## say what runs and where
 
 test: install ## all tests but the benchmarks, the laboratory's month and those that need a cluster
 	.venv/bin/python -m pytest -n 2 --dist loadfile --ignore tests/benchmarks --ignore tests/cluster -m "not month"
+
+lineage: install ## where a model comes from and what it segmented: MODEL=champion, MODEL=3 or PLATE=<name>; needs `make up`
+	@$(RUN) nucleus_dags.local_servers run -- -m tasks.lineage $(if $(PLATE),--plate '$(PLATE)',--model '$(or $(MODEL),champion)')
 
 test-month: install ## a laboratory's month in small: plates, challengers, approvals; ten minutes on two cores
 	.venv/bin/python -m pytest tests/end_to_end -m month

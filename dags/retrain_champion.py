@@ -89,6 +89,11 @@ def scorings_of(settings: Any, segmented: Any) -> list[dict[str, Any]]:
 
 
 @task
+def reports_of(planned: dict[str, Any], scored: Any) -> list[dict[str, Any]]:
+    return retraining.reports(planned, list(scored))
+
+
+@task
 def judgements_of(planned: dict[str, Any], scored: Any) -> list[dict[str, Any]]:
     return retraining.judgements(planned, list(scored))
 
@@ -103,7 +108,8 @@ def decide(planned: dict[str, Any] | None, children: Any, scored: Any, judged: A
     run_id = None if chosen is None else list(children)[chosen]["mlflow_run_id"]
     lines = retraining.verdict(_store(), planned, results)
     if run_id:
-        lines.append(f"[The challenger in MLflow]({mlflow_run_url(run_id)}): nuclei won and lost are under Artifacts.")
+        page = f"[The challenger in MLflow]({mlflow_run_url(run_id)})"
+        lines.append(f"{page}: the report and the nuclei won and lost are under Artifacts.")
     return {"challenger_run": run_id, "lines": lines}
 
 
@@ -204,7 +210,7 @@ with DAG(
         "train_fpn",
         inputs={"rois": augment.output["rois"]},
         each=trainings_of(planned, children.output),
-        map_index_template="{{ task.each['initialisation'] }}, {{ task.each['target'] }}",
+        map_index_template="{{ task.each.get('initialisation', 'preset') }}, {{ task.each['target'] }}",
     )
     candidates = networks_of(planned, children.output, train_fpn.output)
     calibrate = launch("calibrate", settings=planned["calibrate"], each=candidates)
@@ -213,9 +219,10 @@ with DAG(
     segmentations = segmentations_of(planned, models, mlflow_run_id)
     segment = launch("segment", each=segmentations, map_index_template="{{ task.each['plate'].rsplit('/', 1)[-1] }}")
     score = launch("score", each=scorings_of(segmentations, segment.output))
+    report = launch("report", each=reports_of(planned, score.output))
     judge = launch("judge", each=judgements_of(planned, score.output))
-    # The outcome is written on the registered version, which must be there.
-    register_model >> judge
+    # Scores and outcome are written on the registered version, which must be there.
+    register_model >> score
 
     decided: Any = decide(planned, children.output, score.output, judge.output)
     challenger = launch("find_model", task_id="find_challenger", settings=challenger_of(decided))
@@ -235,6 +242,8 @@ with DAG(
         settings=promotions["champion"],
         trigger_rule="none_failed_min_one_success",
     )
+    # Who approves wants to read it.
+    report >> approval
     name_challenger >> approval >> [approve, promote]
     approve >> promote
 

@@ -137,6 +137,8 @@ with DAG(
         inputs={"segmentations": segment.output["segmentation"]},
         mlflow_run_id=mlflow_run_id,
     )
+    # The scores are written on the registered version too, which must be there.
+    register_model >> score
     report = launch("report", inputs={"scores": score.output["scores"]}, mlflow_run_id=mlflow_run_id)
 
     # Teardowns run after a failure too. The summary counts for the state of the DAG run: one that a person marked

@@ -111,7 +111,10 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 
 
 def publish(params: Params, result: Result, store: Path) -> None:
-    """Log the F1 curves with the step 100 x IoU, so that MLflow draws F1 against IoU, and the single metrics."""
+    """Log the F1 curves with the step 100 x IoU, so that MLflow draws F1 against IoU, and the single metrics.
+
+    The metrics also stand on the version of the model that was registered from the run.
+    """
     curves = pd.read_csv(store / result.outputs["scores"] / "f1.csv", dtype={"name": str}, keep_default_na=False)
     shown = curves[curves["group"] != "plate"]
     points = [
@@ -119,7 +122,9 @@ def publish(params: Params, result: Result, store: Path) -> None:
         for name, f1, iou_threshold in zip(shown["name"], shown["f1"], shown["iou_threshold"], strict=True)
     ]
     points += [tracking.Point(name, value) for name, value in result.metrics.items()]
-    tracking.Run().log_points(points)
+    run = tracking.Run()
+    run.log_points(points)
+    run.tag_model_versions({name: f"{value:.4f}" for name, value in result.metrics.items()})
 
 
 def _open_segmentation(path: str, workspace: Workspace) -> Segmentation:

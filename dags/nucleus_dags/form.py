@@ -48,7 +48,7 @@ def train_models_form() -> dict[str, Param]:
             section=_MAIN,
         ),
         "experiment": Param(
-            "train_models",
+            "experiments",
             type="string",
             minLength=1,
             maxLength=200,

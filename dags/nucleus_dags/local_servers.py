@@ -186,6 +186,7 @@ def environment(home: Home, servers: Servers) -> dict[str, str]:
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,
         MARK: str(home.folder),
+        "NUCLEUS_COMMIT": _commit(),
         "NUCLEUS_INBOX": str(home.inbox),
         # The triggerer loads the watcher of the inbox by its name.
         "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY / "dags"), os.environ.get("PYTHONPATH")])),
@@ -287,6 +288,16 @@ def _dags_are_read(api: AirflowApi) -> bool:
     if errors:
         raise ServersError(f"{errors[0]['filename']} can't be imported:\n{errors[0]['stack_trace']}")
     return any(dag["dag_id"] == "train_models" for dag in api.call("GET", "dags")["dags"])
+
+
+def _commit() -> str:
+    """Give the commit of this repository, with "-dirty" if files differ from it, or "unknown" without git."""
+    command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    with suppress(OSError):
+        described = subprocess.run(command, capture_output=True, text=True)
+        if described.returncode == 0:
+            return described.stdout.strip()
+    return "unknown"
 
 
 def _port(url: str) -> int:

@@ -155,6 +155,12 @@ def judgements(planned: Mapping[str, Any], scores: Sequence[Mapping[str, Any]]) 
     ]
 
 
+def reports(planned: Mapping[str, Any], scores: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Give the settings of `report` for each candidate."""
+    of_candidates = scores[-len(planned["candidates"]) :]
+    return [{"scores": score["outputs"]["scores"], "mlflow_run_id": score["mlflow_run_id"]} for score in of_candidates]
+
+
 def choose_challenger(
     store: Path, judged: Sequence[Mapping[str, Any]], scores: Sequence[Mapping[str, Any]]
 ) -> int | None:

@@ -137,6 +137,11 @@ def test_settings_and_results_of_two_candidates_stay_together(store: Path) -> No
     assert [scoring["segmentations"] for scoring in scorings] == [["s0"], ["s1"], ["s2"]]
     judgements = retraining.judgements(planned, [in_run(i, scores=f"score{i}") for i in range(3)])
     assert [(j["champion"], j["challenger"]) for j in judgements] == [("score0", "score1"), ("score0", "score2")]
+    reports = retraining.reports(planned, [in_run(i, scores=f"score{i}") for i in range(3)])
+    assert [(report["scores"], report["mlflow_run_id"]) for report in reports] == [
+        ("score1", "run 1"),
+        ("score2", "run 2"),
+    ]
     JudgeParams(**{name: value for name, value in judgements[0].items() if name != "mlflow_run_id"})
 
 
