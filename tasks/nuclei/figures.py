@@ -237,31 +237,30 @@ def overview_figure(tiles: Sequence[OverviewTile], pixel_size_um: float, title: 
 
 def examples_figure(examples: Sequence[NucleusExample], title: str) -> Figure:
     """Draw a row an example: the image, and what the champion and the challenger make of it, the nucleus outlined."""
-    side = 1.6
-    size = (3 * side, len(examples) * (side + 0.2) + 0.5)
-    figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
+    side = 1.8
+    figure = Figure(figsize=(3 * side, len(examples) * (side + 0.25) + 0.7), dpi=_DPI, layout="constrained")
     figure.suptitle(title, fontsize=9)
-    for example, row in zip(examples, figure.subplots(len(examples), 3, squeeze=False), strict=True):
-        pictures = {
-            example.title: np.repeat(example.grey[..., np.newaxis], 3, axis=2),
-            "champion": label_overlay(example.grey, example.champion),
-            "challenger": label_overlay(example.grey, example.challenger),
-        }
-        for axes, (name, picture) in zip(row, pictures.items(), strict=True):
+    all_axes = figure.subplots(len(examples), 3, squeeze=False)
+    for example, row in zip(examples, all_axes, strict=True):
+        image = np.repeat(example.grey[..., np.newaxis], 3, axis=2)
+        overlays = (label_overlay(example.grey, labels) for labels in (example.champion, example.challenger))
+        for axes, picture in zip(row, (image, *overlays), strict=True):
             _draw_picture(axes, picture)
             _draw_outline(axes, example.mask)
-            axes.set_title(name, fontsize=6.5, pad=2)
+        # The name is longer than a picture is wide; it has the row for itself.
+        row[0].set_title(example.title, fontsize=6.5, pad=2, loc="left")
+    for axes, name in zip(all_axes[-1], ("image", "champion", "challenger"), strict=True):
+        axes.text(0.5, -0.04, name, transform=axes.transAxes, ha="center", va="top", fontsize=8)
     return figure
 
 
 def window_around(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Give the part of a (y, x) image around a nucleus with as much again on every side, where there is as much."""
-    slices = []
-    for axis in (1, 0):
-        inside = np.flatnonzero(mask.any(axis=axis))
-        margin = inside[-1] - inside[0] + 1
-        slices.append(slice(max(0, inside[0] - margin), inside[-1] + margin + 1))
-    return slices[0], slices[1]
+    """Give a square part of a (y, x) image around a nucleus, three times as long as it, or as long as the image has."""
+    y, x = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    side = min(3 * int(max(y[-1] - y[0], x[-1] - x[0]) + 1), *mask.shape)
+    first = (int(np.clip((p[0] + p[-1] - side) // 2, 0, n - side)) for p, n in zip((y, x), mask.shape, strict=True))
+    y0, x0 = first
+    return slice(y0, y0 + side), slice(x0, x0 + side)
 
 
 def display_grey(image: NDArray[np.number]) -> NDArray[np.uint8]:

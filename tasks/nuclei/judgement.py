@@ -216,7 +216,7 @@ def _metrics(
     tp = true_weights @ (true_iou[:, np.newaxis] >= thresholds).astype(np.float32)
     fn = true_weights.sum(axis=1, keepdims=True) - tp
     fp = predicted_weights @ (predicted_iou[:, np.newaxis] < thresholds).astype(np.float32)
-    f1 = f1_score(tp, fp, fn)
+    f1 = f1_score(*(counts.astype(np.float64) for counts in (tp, fp, fn)))
     at = [IOU_THRESHOLDS.index(OBJECT_LEVEL_IOU), IOU_THRESHOLDS.index(PIXEL_LEVEL_IOU)]
     return np.vstack([f1[:, at].T, f1.mean(axis=1)])
 
