@@ -100,7 +100,8 @@ def items(plates: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def segmentations_of(plates: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Give the DAG run of `segment_plate` for each plate to screen."""
     names = [(read_plate(_store(), found["plate"]).name, Path(found["plate"]).name) for found in plates]
-    return [{"conf": {"plate": name}, "trigger_run_id": f"arrived__{key}"} for name, key in names]
+    # Airflow takes no @ in the id of a run.
+    return [{"conf": {"plate": name}, "trigger_run_id": f"arrived__{key.replace('@', '__')}"} for name, key in names]
 
 
 @task(trigger_rule="none_failed")
