@@ -6,8 +6,9 @@ Every task is a module with a `TASK`, started the same way as a local process or
 
 The store is a folder. A task's output lies in `<store>/<task>/<key>/`; the key is a hash of the
 task's name, version and params, so it stands for the whole history of the result. The output is
-written beside and renamed when complete: a folder that exists is complete. Asked again for the
-same, a task answers with the stored result.
+written beside and renamed when complete: a folder that exists is complete, with `result.json` and
+the SHA-256 of every file in `files.json`. Asked again for the same, a task answers with the stored
+result. `tasks.store_check` looks after the store.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ import importlib.metadata
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -32,9 +35,14 @@ import filelock
 import pydantic
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.files import written_whole
+from tasks.nuclei.files import sha256_of, written_whole
 
 DONE, FAILED, BAD_INPUT, NOTHING_TO_DO = 0, 1, 2, 99
+
+FILE_HASHES = "files.json"
+
+RESULT_PATH = re.compile(r"(\w+/(?:[0-9a-f]{16}|[^/]+@[0-9a-f]{12}))(?:/.*)?")
+"""A path relative to the store; the group is `<task>/<key>`. Other texts, as a name with a slash, don't match."""
 
 LIBRARIES = (
     "h5py",
@@ -154,9 +162,7 @@ class Task(Generic[P]):
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
         try:
             params = parse_params(self.params_type, args.params)
-            result = execute(self, params, args.store)
-            if args.result:
-                _write_result(args.result, result)
+            result = execute(self, params, args.store, args.result)
         except NothingToDo as reason:
             log.info("%s: nothing to do: %s", self.name, reason)
             return NOTHING_TO_DO
@@ -193,21 +199,38 @@ def parse_params(params_type: type[P], text: str) -> P:
         raise InputError("; ".join(_describe(problem, params_type) for problem in error.errors())) from None
 
 
-def execute(task: Task[P], params: P, store: Path) -> Result:
-    """Give the stored result for `params`, or run the task and store it; then publish it."""
+def execute(task: Task[P], params: P, store: Path, receipt: Path | None = None) -> Result:
+    """Give the stored result for `params`, or run the task and store it; then publish it and write the receipt.
+
+    All of it under the key's lock: what nobody holds is whole, and has its receipt.
+    """
     key = task.output_key(params)
     folder = store / task.name / key
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder.parent / f".{key}.lock"):
+    with filelock.FileLock(lock_of(folder)):
         if folder.exists():
             result = read_result(folder).model_copy(update={"reused": True})
+            os.utime(folder)  # Tells a clean-up that looked before that it is in use again.
         else:
             result = _compute(task, params, key, store)
-    if "MLFLOW_RUN_ID" in os.environ:
-        result = result.model_copy(update={"mlflow_run_id": os.environ["MLFLOW_RUN_ID"]})
-    if task.publish is not None:
-        task.publish(params, result, store)
+        shutil.rmtree(partial_of(folder), ignore_errors=True)
+        if "MLFLOW_RUN_ID" in os.environ:
+            result = result.model_copy(update={"mlflow_run_id": os.environ["MLFLOW_RUN_ID"]})
+        if task.publish is not None:
+            task.publish(params, result, store)
+        if receipt is not None:
+            _write_result(receipt, result)
     return result
+
+
+def lock_of(folder: Path) -> Path:
+    """Give the file that whoever makes, shows or removes a result locks."""
+    return folder.with_name(f".{folder.name}.lock")
+
+
+def partial_of(folder: Path) -> Path:
+    """Give the folder of a result that isn't complete: `output/` and `checkpoint/`."""
+    return folder.with_name(f".{folder.name}.partial")
 
 
 def read_result(folder: Path) -> Result:
@@ -215,8 +238,17 @@ def read_result(folder: Path) -> Result:
     return Result.model_validate_json((folder / "result.json").read_text())
 
 
+def inputs_of(result: Result) -> list[str]:
+    """Give the other results that params and outputs name, as `<task>/<key>`."""
+    texts = []
+    for value in (*result.params.values(), *result.outputs.values()):
+        texts += value if isinstance(value, list) else [value]
+    paths = [RESULT_PATH.fullmatch(text) for text in texts if isinstance(text, str)]
+    return [path[1] for path in paths if path and path[1] != f"{result.task}/{result.key}"]
+
+
 def _compute(task: Task[P], params: P, key: str, store: Path) -> Result:
-    partial = store / task.name / f".{key}.partial"
+    partial = partial_of(store / task.name / key)
     workspace = Workspace(store, key, partial / "output", partial / "checkpoint")
     shutil.rmtree(workspace.output_dir, ignore_errors=True)
     workspace.output_dir.mkdir(parents=True)
@@ -226,6 +258,9 @@ def _compute(task: Task[P], params: P, key: str, store: Path) -> Result:
         outcome = task.run(params, workspace)
     except BaseException:
         shutil.rmtree(workspace.output_dir, ignore_errors=True)
+        with suppress(OSError):  # A checkpoint stays for the next attempt.
+            workspace.checkpoint_dir.rmdir()
+            partial.rmdir()
         raise
     result = Result(
         task=task.name,
@@ -241,9 +276,15 @@ def _compute(task: Task[P], params: P, key: str, store: Path) -> Result:
         mlflow_run_id=outcome.mlflow_run_id,
     )
     _write_result(workspace.output_dir / "result.json", result)
+    _write_hashes(workspace.output_dir)
     workspace.output_dir.rename(store / task.name / key)
-    shutil.rmtree(partial, ignore_errors=True)
     return result
+
+
+def _write_hashes(folder: Path) -> None:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    hashes = {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
+    (folder / FILE_HASHES).write_text(json.dumps(hashes, indent=1))
 
 
 def library_versions() -> dict[str, str]:

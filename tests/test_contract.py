@@ -1,5 +1,6 @@
 """The contract: keys, the store, exit statuses."""
 
+import hashlib
 import json
 import logging
 import re
@@ -21,6 +22,7 @@ from tasks.contract import (
     TaskParams,
     Workspace,
     execute,
+    inputs_of,
     read_result,
 )
 from tasks.nuclei.errors import InputError
@@ -134,7 +136,47 @@ def test_a_crash_after_an_unfinished_write_is_cleaned_up_by_the_next_attempt(rec
     left.mkdir(parents=True)
     (left / "half.txt").write_text("ha")
     execute(recorder.task, Params(amount=2), tmp_path)
-    assert sorted(path.name for path in (tmp_path / "count_lines" / key).iterdir()) == ["lines.txt", "result.json"]
+    made = sorted(path.name for path in (tmp_path / "count_lines" / key).iterdir())
+    assert made == ["files.json", "lines.txt", "result.json"]
+
+
+def test_what_a_kill_left_beside_a_stored_result_is_gone_when_it_is_asked_for_again(recorder, tmp_path):
+    result = execute(recorder.task, Params(amount=2), tmp_path)
+    left = tmp_path / "count_lines" / f".{result.key}.partial"
+    (left / "checkpoint").mkdir(parents=True)
+    assert execute(recorder.task, Params(amount=2), tmp_path).reused
+    assert not left.exists()
+
+
+def test_a_task_that_fails_without_a_checkpoint_leaves_nothing_but_its_lock(tmp_path):
+    def run(params: Params, workspace: Workspace) -> Outcome:
+        raise InputError("lines.txt: is odd; make it even")
+
+    with pytest.raises(InputError):
+        execute(Task("fail", 1, Params, run), Params(amount=1), tmp_path)
+    assert [path.suffix for path in (tmp_path / "fail").iterdir()] == [".lock"]
+
+
+def test_the_hash_of_every_file_lies_beside_the_result(recorder, tmp_path):
+    folder = tmp_path / "count_lines" / execute(recorder.task, Params(amount=1), tmp_path).key
+    hashes = json.loads((folder / "files.json").read_text())
+    assert set(hashes) == {"lines.txt", "result.json"}
+    assert hashes["lines.txt"] == hashlib.sha256(b"line\n").hexdigest()
+
+
+def test_the_inputs_of_a_result_are_other_results_that_it_names_and_no_other_text():
+    key = "0123456789abcdef"
+    params = {
+        "rois": f"augment/{key}/rois.h5",
+        "plates": ["ingest/my plate@0123456789ab", f"/data/augment/{key}", 7],
+        "experiment": "augment/first try",
+        "seed": 3,
+    }
+    outputs = {"own": f"t/{key}/own.csv", "model": f"register_model/{key}"}
+    result = Result(
+        task="t", key=key, version=1, params=params, outputs=outputs, metrics={}, counts={}, libraries={}, seconds=0
+    )
+    assert inputs_of(result) == [f"augment/{key}", "ingest/my plate@0123456789ab", f"register_model/{key}"]
 
 
 def test_the_receipt_holds_the_result(recorder, tmp_path):

@@ -1,14 +1,25 @@
-"""Files that are there whole or not at all, files with two names, and writing that a polite end waits for."""
+"""Whole files, files with two names, what is in a file, and writing that a polite end waits for."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import shutil
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+LEFT_BY_A_KILL = re.compile(r"\.\d+\..+")
+"""Name of the file beside, which stays when the process that writes it is killed."""
+
+
+def sha256_of(path: Path) -> str:
+    """Give the SHA-256 of a file's content as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
