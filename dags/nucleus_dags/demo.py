@@ -50,13 +50,14 @@ class DemoError(RuntimeError):
 def make_plates(home: Home) -> list[dict[str, Any]]:
     """Put small plates of synthetic nuclei into the inbox; gives the content of each plate.json."""
     infos = []
+    store = home.folder / "demo"
     for settings in MADE_PLATES:
-        receipt = home.folder / "demo" / f"{settings['name']}.json"
-        arguments = CATALOGUE["synthesize"].command(settings | MADE_PLATE, home.store, receipt)
+        receipt = store / f"{settings['name']}.json"
+        arguments = CATALOGUE["synthesize"].command(settings | MADE_PLATE, store, receipt)
         ended = subprocess.run([sys.executable, *arguments], cwd=REPOSITORY, capture_output=True, text=True)
         if ended.returncode != 0:
             raise DemoError(f"No plate could be made:\n{ended.stdout}{ended.stderr}")
-        made = home.store / json.loads(receipt.read_text())["outputs"]["plate"]
+        made = store / json.loads(receipt.read_text())["outputs"]["plate"]
         infos.append(copy_plate(made, home.inbox / str(settings["name"])))
     return infos
 
