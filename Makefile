@@ -6,12 +6,16 @@ AIRFLOW_PORT ?= 8080
 MLFLOW_PORT ?= 5000
 PORTS = --airflow-port $(AIRFLOW_PORT) --mlflow-port $(MLFLOW_PORT)
 RUN = PYTHONPATH=dags .venv/bin/python -m
+STORE_CHECK = home=$${NUCLEUS_HOME:-.nucleus}; db="$$home/mlflow/mlflow.db"; \
+	if [ -f "$$db" ]; then export MLFLOW_TRACKING_URI="sqlite:///$$db"; fi; \
+	.venv/bin/python -m tasks.store_check --store "$$home/store"
 LOCK = --quiet --generate-hashes --override requirements.overrides --custom-compile-command "make lock"
 IMAGES = cpu gpu airflow mlflow
 TAG = dev
 IS_SUPPORTED = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
 
-.PHONY: help demo up down status lineage test test-month test-cluster lint bench bench-dsb2018 images install lock
+.PHONY: help demo up down status check-store clean-store lineage test test-month test-cluster lint bench \
+	bench-dsb2018 images install lock
 
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-14s %s\n", $$1, $$2 }'
@@ -27,6 +31,12 @@ down: install ## stop them; a training goes on at its last cycle when they start
 
 status: install ## say what runs and where
 	@$(RUN) nucleus_dags.local_servers status
+
+check-store: install ## find and name what is incomplete, altered or orphaned in the store
+	@$(STORE_CHECK)
+
+clean-store: install ## list what nothing refers to; REALLY=yes removes it
+	@$(STORE_CHECK) --clean $(if $(filter yes,$(REALLY)),--really)
 
 test: install ## all tests but the benchmarks, the laboratory's month and those that need a cluster
 	.venv/bin/python -m pytest -n 2 --dist loadfile --ignore tests/benchmarks --ignore tests/cluster -m "not month"

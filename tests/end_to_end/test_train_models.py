@@ -85,10 +85,10 @@ def free_port() -> int:
 
 def make_plate(home: Home, name: str, role: str) -> None:
     params = {"name": name, "cell_line": "MCF10A", "role": role, "fovs": 2, "height_px": 320, "width_px": 320}
-    receipt = home.folder / f"{name}.json"
-    arguments = ["--params", json.dumps(params), "--store", home.store, "--result", receipt]
+    made, receipt = home.folder / "made", home.folder / f"{name}.json"
+    arguments = ["--params", json.dumps(params), "--store", made, "--result", receipt]
     subprocess.run([sys.executable, "-m", "tasks.synthesize", *map(str, arguments)], cwd=REPOSITORY, check=True)
-    plate = home.store / json.loads(receipt.read_text())["outputs"]["plate"]
+    plate = made / json.loads(receipt.read_text())["outputs"]["plate"]
     demo.copy_plate(plate, home.inbox / name)
 
 
@@ -140,6 +140,13 @@ def test_every_task_is_done_and_the_note_has_the_scores_and_the_way_to_mlflow(sy
     assert note.startswith("F1 at 0.7: ")
     assert "| MCF10A " in note
     assert f"{system.servers.mlflow_url}/#/runs/{system.mlflow_run(first_run).info.run_id}" in note
+
+
+def test_the_store_of_a_whole_run_has_nothing_incomplete_altered_or_orphaned(system: System, first_run: str) -> None:
+    command = [sys.executable, "-m", "tasks.store_check", "--store", str(system.home.store)]
+    env = {**os.environ, "MLFLOW_TRACKING_URI": system.servers.mlflow_url}
+    checked = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True)
+    assert (checked.returncode, checked.stdout.splitlines()[:-1]) == (0, [])
 
 
 def test_the_log_of_a_task_streams_the_tasks_own_lines(system: System, first_run: str) -> None:
