@@ -84,7 +84,9 @@ def free_port() -> int:
 
 
 def make_plate(home: Home, name: str, role: str) -> None:
-    params = {"name": name, "cell_line": "MCF10A", "role": role, "fovs": 2, "height_px": 320, "width_px": 320}
+    seed = {"train": 0, "test": 1}[role]
+    params = {"name": name, "cell_line": "MCF10A", "role": role, "fovs": 2, "random_seed": seed}
+    params |= {"height_px": 320, "width_px": 320}
     made, receipt = home.folder / "made", home.folder / f"{name}.json"
     arguments = ["--params", json.dumps(params), "--store", made, "--result", receipt]
     subprocess.run([sys.executable, "-m", "tasks.synthesize", *map(str, arguments)], cwd=REPOSITORY, check=True)
