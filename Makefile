@@ -6,9 +6,9 @@ AIRFLOW_PORT ?= 8080
 MLFLOW_PORT ?= 5000
 PORTS = --airflow-port $(AIRFLOW_PORT) --mlflow-port $(MLFLOW_PORT)
 RUN = PYTHONPATH=dags .venv/bin/python -m
-STORE_CHECK = home=$${NUCLEUS_HOME:-.nucleus}; db="$$home/mlflow/mlflow.db"; \
-	if [ -f "$$db" ]; then export MLFLOW_TRACKING_URI="sqlite:///$$db"; fi; \
-	.venv/bin/python -m tasks.store_check --store "$$home/store"
+# Of the servers' home, whether they run or not.
+AT_HOME = home=$${NUCLEUS_HOME:-.nucleus}; db="$$home/mlflow/mlflow.db"; \
+	if [ -f "$$db" ]; then export MLFLOW_TRACKING_URI="sqlite:///$$db"; fi; .venv/bin/python -m
 LOCK = --quiet --generate-hashes --override requirements.overrides --custom-compile-command "make lock"
 IMAGES = cpu gpu airflow mlflow
 TAG = dev
@@ -33,16 +33,16 @@ status: install ## say what runs and where
 	@$(RUN) nucleus_dags.local_servers status
 
 check-store: install ## find and name what is incomplete, altered or orphaned in the store
-	@$(STORE_CHECK)
+	@$(AT_HOME) tasks.store_check --store "$$home/store"
 
 clean-store: install ## list what nothing refers to; REALLY=yes removes it
-	@$(STORE_CHECK) --clean $(if $(filter yes,$(REALLY)),--really)
+	@$(AT_HOME) tasks.store_check --store "$$home/store" --clean $(if $(filter yes,$(REALLY)),--really)
 
 test: install ## all tests but the benchmarks, the laboratory's month and those that need a cluster
 	.venv/bin/python -m pytest -n 2 --dist loadfile --ignore tests/benchmarks --ignore tests/cluster -m "not month"
 
-lineage: install ## where a model comes from and what it segmented: MODEL=champion, MODEL=3 or PLATE=<name>; needs `make up`
-	@$(RUN) nucleus_dags.local_servers run -- -m tasks.lineage $(if $(PLATE),--plate '$(PLATE)',--model '$(or $(MODEL),champion)')
+lineage: install ## where a model comes from and what it segmented: MODEL=champion, MODEL=3 or PLATE=<name>
+	@$(AT_HOME) tasks.lineage --store "$$home/store" $(if $(PLATE),--plate '$(PLATE)',--model '$(or $(MODEL),champion)')
 
 test-month: install ## a laboratory's month in small: plates, challengers, approvals; ten minutes on two cores
 	.venv/bin/python -m pytest tests/end_to_end -m month
