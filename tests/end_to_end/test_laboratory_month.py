@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+import psutil
 import pytest
 import tifffile
 from mlflow import MlflowClient
@@ -111,6 +113,21 @@ class Laboratory:
             assert time.monotonic() < deadline, f"waited in vain until {what}"
             time.sleep(1)
 
+    def running(self, dag_id: str, dag_run_id: str) -> set[str]:
+        return {task for task, state in self.states(dag_id, dag_run_id).items() if state == "running"}
+
+    def kill_scheduler(self) -> None:
+        """Kill it with all that it started, as a machine that goes down would."""
+        servers = self.home.read_servers()
+        assert servers is not None
+        scheduler = psutil.Process(servers.processes["scheduler"].pid)
+        for process in [scheduler, *scheduler.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def tags(self, version: int) -> dict[str, str]:
+        return dict(self.mlflow.get_model_version(MODEL, str(version)).tags)
+
     def champion(self) -> int:
         return int(self.mlflow.get_model_version_by_alias(MODEL, "champion").version)
 
@@ -204,19 +221,51 @@ def test_a_month(lab: Laboratory) -> None:
     # A spoiled plate arrives and starts a retraining by itself; its challenger is refused by the gate.
     before = set(lab.run_ids("retrain_champion"))
     spoiled = lab.make_plate("spoiled", "train", 4)
+    right = shutil.copytree(spoiled, lab.home.folder / "beside" / "right")
     shift_labels(spoiled)
     lab.arrive(spoiled)
     lab.wait_until(lambda: set(lab.run_ids("retrain_champion")) > before, "the arrival starts a retraining")
     (by_arrival,) = set(lab.run_ids("retrain_champion")) - before
+
+    # In the middle of it the scheduler is killed and started again, and the corrected labels arrive.
+    lab.wait_until(lambda: "train_fpn" in lab.running("retrain_champion", by_arrival), "the training runs")
+    lab.kill_scheduler()
+    shutil.copytree(right, lab.home.inbox / "spoiled", dirs_exist_ok=True)
+    local_servers.up(lab.home)
     lab.finish("retrain_champion", by_arrival)
     note = lab.note("retrain_champion", by_arrival)
     assert note.startswith("No candidate passed the gate; the champion stays.")
     assert "no cell line loses: MCF10A: f1_at_0.7" in note
     assert "held-out (" in note
     assert lab.champion() == 3
-    tags = lab.mlflow.get_model_version(MODEL, "4").tags
-    assert tags["gate"] == "failed"
-    assert {name for name in tags if name.startswith("plate/")} == {"plate/first", "plate/second", "plate/spoiled"}
+    assert lab.tags(4)["gate"] == "failed"
+    assert {name for name in lab.tags(4) if name.startswith("plate/")} == {
+        "plate/first",
+        "plate/second",
+        "plate/spoiled",
+    }
+
+    # The corrected labels, which came meanwhile, are trained on next, in place of the spoiled ones.
+    lab.wait_until(
+        lambda: len(lab.run_ids("retrain_champion")) > len(before) + 1, "the corrected labels are trained on"
+    )
+    (corrected,) = set(lab.run_ids("retrain_champion")) - before - {by_arrival}
+    lab.finish("retrain_champion", corrected)
+    tags = lab.mlflow.get_model_version(MODEL, "5").tags
+    assert tags["gate"] in ("passed", "failed")
+    (spoiled_version, right_version) = (tags_of["plate/spoiled"] for tags_of in (lab.tags(4), tags))
+    assert spoiled_version != right_version
+    assert newest_plates(lab.home.store, "train")[-1].path == f"ingest/spoiled@{right_version}"
+
+    # The same folder again, with other times: there is nothing to do.
+    runs = len(lab.run_ids("retrain_champion"))
+    for path in (lab.home.inbox / "spoiled" / "images").iterdir():
+        path.touch()
+    ingests = len(lab.run_ids("ingest_plates"))
+    lab.wait_until(lambda: len(lab.run_ids("ingest_plates")) > ingests, "the folder is looked at again")
+    for run_id in lab.run_ids("ingest_plates"):
+        lab.finish("ingest_plates", run_id)
+    assert len(lab.run_ids("retrain_champion")) == runs
 
     # Back to the first version.
     lab.run("promote_model", version=1, reason="to compare with the beginning of the month")
