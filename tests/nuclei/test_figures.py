@@ -6,7 +6,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from tasks.nuclei import figures
-from tasks.nuclei.figures import DIFFERENCE_COLOUR, MISSED_COLOURS, ErrorMasks, F1Curve
+from tasks.nuclei.figures import DIFFERENCE_COLOUR, MISSED_COLOURS, ErrorMasks, F1Curve, ScoreMatrix
 
 
 def row(*labels: int) -> NDArray[np.int32]:
@@ -188,3 +188,41 @@ def test_the_overview_shows_the_middle_of_a_field_with_outlines_inside_the_nucle
 def test_a_field_smaller_than_the_window_is_shown_whole() -> None:
     picture = figures.overview_picture(np.zeros((20, 30), np.uint16), np.zeros((20, 30), np.uint16), side_px=25)
     assert picture.shape == (20, 25, 3)
+
+
+def score_matrix(f1: list[list[float]], forgotten: list[list[float]]) -> ScoreMatrix:
+    return ScoreMatrix("F1 at IoU 0.7", np.array(f1), np.array(forgotten))
+
+
+def test_a_matrix_shows_every_number_the_drop_below_it_and_crosses_what_is_unknown() -> None:
+    matrix = score_matrix([[0.9, np.nan], [0.75, 0.8]], [[np.nan, np.nan], [0.15, np.nan]])
+    figure = figures.matrix_figure([matrix], ["version 1", "version 2, champion"], ["p", "q"], ["HCT116", "U2OS"])
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["version 1", "version 2, champion"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["p", "q"]
+    assert [text.get_text() for text in axes.texts] == ["0.90", "0.75\n-0.15", "0.80", "HCT116", "U2OS"]
+    assert np.asarray(axes.collections[0].get_offsets()).tolist() == [[1, 0]]
+    assert axes.images[0].get_clim() == pytest.approx((0.7, 0.9))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 12), (40, 30)])
+def test_a_matrix_of_any_size_is_drawn(rows: int, columns: int, tmp_path: Path) -> None:
+    matrix = score_matrix([[1.0] * columns] * rows, [[0.0] * columns] * rows)
+    names = [f"plate {column}" for column in range(columns)]
+    figure = figures.matrix_figure([matrix] * 2, ["version"] * rows, names, ["a rather long name"] * columns)
+    figure.savefig(tmp_path / "matrix.png")
+    assert (tmp_path / "matrix.png").read_bytes().startswith(b"\x89PNG")
+    assert figure.axes[0].images[0].get_clim() == pytest.approx((0.9, 1))
+
+
+def test_without_any_score_a_matrix_is_all_crosses() -> None:
+    figure = figures.matrix_figure([score_matrix([[np.nan]], [[np.nan]])], ["version 1"], ["p"], ["U2OS"])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["U2OS"]
+    assert len(np.asarray(figure.axes[0].collections[0].get_offsets())) == 1
+
+
+def test_plates_of_a_cell_line_have_its_name_once_below_them_and_a_line_between_them_and_others() -> None:
+    matrix = score_matrix([[0.5, 0.6, 0.7]], [[np.nan] * 3])
+    axes = figures.matrix_figure([matrix], ["version 1"], ["p", "q", "r"], ["A", "A", "B"]).axes[0]
+    assert [(text.get_text(), text.get_position()) for text in axes.texts[3:]] == [("A", (0, -4)), ("B", (0, -4))]
+    assert [np.asarray(line.get_xdata()).tolist() for line in axes.lines] == [[1.5, 1.5]]
