@@ -1,0 +1,171 @@
+"""Put the scores of all versions on all test plates side by side, and say what a version forgot.
+
+Writes matrix.csv, a row for each version and plate: F1 at 0.7 and 0.9, and how far each is below the best of the
+earlier versions (`forgotten_at_0.7`; 0 where it isn't, empty where nothing is known); and matrix.png, its heat maps.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pydantic
+
+from tasks import tracking
+from tasks.contract import Outcome, Result, Task, TaskParams, Workspace, read_result
+from tasks.nuclei import figures
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.figures import ScoreMatrix
+from tasks.nuclei.plates import read_plate_info
+
+SHOWN_IOU_THRESHOLDS = (0.7, 0.9)
+CHAMPION = "champion"
+NOTICEABLE_DROP = 0.01
+"""What counts as forgotten."""
+
+log = logging.getLogger("nucleus")
+
+
+class ScoredVersion(pydantic.BaseModel):
+    """A version of the registered model."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    version: int = pydantic.Field(ge=1)
+    aliases: list[str] = []
+    """Such as champion."""
+    scores: str | None = None
+    """Output of `score` for it on the test plates; none where it can't be scored."""
+
+    @property
+    def title(self) -> str:
+        names = ", ".join(self.aliases)
+        return f"version {self.version}" + (f", {names}" if names else "")
+
+
+class Params(TaskParams):
+    versions: list[ScoredVersion] = pydantic.Field(min_length=1)
+    """Every version to compare; each is held against those with a lower number."""
+
+
+def run(params: Params, workspace: Workspace) -> Outcome:
+    versions = _in_order(params)
+    plates = _plates(versions, workspace)
+    matrix = _with_forgotten(_matrix(versions, plates, workspace))
+    matrix.to_csv(workspace.output_dir / "matrix.csv", index=False)
+    figure = figures.matrix_figure(
+        [_score_matrix(matrix, iou_threshold, len(versions)) for iou_threshold in SHOWN_IOU_THRESHOLDS],
+        [scored.title for scored in versions],
+        list(plates["plate"]),
+        list(plates["cell_line"]),
+    )
+    figure.savefig(workspace.output_dir / "matrix.png")
+    drops = matrix[[f"forgotten_at_{iou_threshold}" for iou_threshold in SHOWN_IOU_THRESHOLDS]]
+    counts = {
+        "versions": len(versions),
+        "plates": len(plates),
+        "missing": int(matrix["f1_at_0.7"].isna().sum()),
+        "forgotten": int((drops >= NOTICEABLE_DROP).any(axis=1).sum()),
+    }
+    return Outcome({"matrix": "matrix.csv", "figure": "matrix.png"}, _metrics(versions, matrix), counts)
+
+
+def publish(params: Params, result: Result, store: Path) -> None:
+    """Show table and figure, and curves over the versions: the step is the number of the version."""
+    run = tracking.Run()
+    for path in result.outputs.values():
+        run.log_artifact(store / path, "forgetting")
+    matrix = pd.read_csv(store / result.outputs["matrix"], dtype={"plate": str, "cell_line": str})
+    run.log_points([tracking.Point(name, value) for name, value in result.metrics.items()])
+    run.log_points(list(_curves(matrix)))
+
+
+def _in_order(params: Params) -> list[ScoredVersion]:
+    numbers = [scored.version for scored in params.versions]
+    repeated = sorted({number for number in numbers if numbers.count(number) > 1})
+    if repeated:
+        raise InputError(f"versions: {', '.join(map(str, repeated))} is there more than once; give each once.")
+    return sorted(params.versions, key=lambda scored: scored.version)
+
+
+def _plates(versions: Sequence[ScoredVersion], workspace: Workspace) -> pd.DataFrame:
+    """A row a plate, ordered by cell line: plate, cell_line. Of each plate, all scores must be on the same labels."""
+    paths = sorted({path for scored in versions if scored.scores for path in _plates_of(scored.scores, workspace)})
+    if not paths:
+        raise InputError("versions: none of them has scores; give an output of the task score for at least one.")
+    infos = [read_plate_info(workspace.input(path)) for path in paths]
+    names = [info.name for info in infos]
+    different = [path for path, name in zip(paths, names, strict=True) if names.count(name) > 1]
+    if different:
+        raise InputError(f"versions: scored on {' and '.join(different)}; score all on the same version of a plate.")
+    plates = pd.DataFrame([{"plate": info.name, "cell_line": info.cell_line} for info in infos])
+    return plates.sort_values(["cell_line", "plate"], ignore_index=True)
+
+
+def _plates_of(scores: str, workspace: Workspace) -> list[str]:
+    """Follow the stored results from scores to the frozen plates that they are on."""
+    if not (workspace.input(scores) / "f1.csv").exists():
+        raise InputError(f"{scores} holds no scores; give an output of the task score.")
+    segmentations = read_result(workspace.input(scores)).params["segmentations"]
+    return [read_result(workspace.input(path)).params["plate"] for path in segmentations]
+
+
+def _matrix(versions: Sequence[ScoredVersion], plates: pd.DataFrame, workspace: Workspace) -> pd.DataFrame:
+    """A row for each version and plate: version, plate, cell_line, f1_at_0.7, f1_at_0.9."""
+    known = pd.concat(
+        _f1_of_plates(workspace.input(scored.scores)).assign(version=scored.version)
+        for scored in versions
+        if scored.scores
+    )
+    every = pd.DataFrame({"version": [scored.version for scored in versions]}).merge(plates, how="cross")
+    return every.merge(known, how="left", on=["version", "plate"])
+
+
+def _f1_of_plates(scores: Path) -> pd.DataFrame:
+    """A row a plate: plate, f1_at_0.7, f1_at_0.9."""
+    curves = pd.read_csv(scores / "f1.csv", dtype={"name": str}, keep_default_na=False)
+    of_plates = curves[curves["group"] == "plate"]
+    points = of_plates.pivot(index="name", columns="iou_threshold", values="f1")[list(SHOWN_IOU_THRESHOLDS)]
+    return points.add_prefix("f1_at_").rename_axis(index="plate", columns=None).reset_index()
+
+
+def _with_forgotten(matrix: pd.DataFrame) -> pd.DataFrame:
+    """Add the drop against the best earlier version; the rows of a plate are in the order of the versions."""
+    drops = {}
+    for iou_threshold in SHOWN_IOU_THRESHOLDS:
+        f1 = matrix[f"f1_at_{iou_threshold}"]
+        best_before = f1.groupby(matrix["plate"]).transform(lambda of_plate: of_plate.cummax().ffill().shift())
+        drops[f"forgotten_at_{iou_threshold}"] = (best_before - f1).clip(lower=0)
+    return matrix.assign(**drops)
+
+
+def _score_matrix(matrix: pd.DataFrame, iou_threshold: float, versions: int) -> ScoreMatrix:
+    f1, forgotten = (
+        matrix[f"{name}_at_{iou_threshold}"].to_numpy(float).reshape(versions, -1) for name in ("f1", "forgotten")
+    )
+    return ScoreMatrix(f"F1 at IoU {iou_threshold}", f1, forgotten)
+
+
+def _metrics(versions: Sequence[ScoredVersion], matrix: pd.DataFrame) -> dict[str, float]:
+    """The champion's worst drop, where there is a champion and a version before it."""
+    champions = [scored.version for scored in versions if CHAMPION in scored.aliases]
+    of_champion = matrix[matrix["version"].isin(champions)]
+    worst = {f"forgotten_at_{t}/champion": of_champion[f"forgotten_at_{t}"].max() for t in SHOWN_IOU_THRESHOLDS}
+    return {name: float(drop) for name, drop in worst.items() if pd.notna(drop)}
+
+
+def _curves(matrix: pd.DataFrame) -> Iterator[tracking.Point]:
+    """F1 of every plate and the worst drop, over the versions."""
+    for iou_threshold in SHOWN_IOU_THRESHOLDS:
+        f1, forgotten = f"f1_at_{iou_threshold}", f"forgotten_at_{iou_threshold}"
+        for plate, version, value in matrix[["plate", "version", f1]].dropna().itertuples(index=False):
+            yield tracking.Point(f"{f1}/{plate}", value, version)
+        for version, drop in matrix.groupby("version")[forgotten].max().dropna().items():
+            yield tracking.Point(f"{forgotten}/worst", drop, int(str(version)))
+
+
+TASK = Task(name="forgetting", version=1, params_type=Params, run=run, publish=publish)
+
+if __name__ == "__main__":
+    sys.exit(TASK.main())
