@@ -14,6 +14,9 @@ from nucleus_dags.task_operator import mlflow_run_url
 
 SHOWN_IOU_THRESHOLDS = ("0.7", "0.9")
 
+NOTE_CHARACTERS = 1000
+"""Airflow refuses a longer note."""
+
 FAILURE = "A task failed or was stopped; its log says why. Clear it to go on: what is done isn't done again."
 
 log = logging.getLogger(__name__)
@@ -32,7 +35,16 @@ def show_lines(lines: Sequence[str]) -> None:
     """Show lines of Markdown in the log and in the note of the run."""
     for line in lines:
         log.info("%s", line)
-    _set_note("\n".join(lines))
+    _set_note(fitting_note(lines))
+
+
+def fitting_note(lines: Sequence[str]) -> str:
+    """Give as many lines as a note may hold; if that isn't all, the last one says where the others are."""
+    note = "\n".join(lines)
+    if len(note) <= NOTE_CHARACTERS:
+        return note
+    rest = "\n\nMore is in the log of this task."
+    return note[: NOTE_CHARACTERS - len(rest)].rpartition("\n")[0] + rest
 
 
 def in_short(metrics: Mapping[str, float]) -> str:
