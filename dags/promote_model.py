@@ -7,6 +7,7 @@ from typing import Any
 from airflow.sdk import DAG, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
+from nucleus_dags.assets import REGISTERED_MODELS
 from nucleus_dags.form import promote_model_form
 from nucleus_dags.launchers import launch
 from nucleus_dags.plan import FormError, refuse_unknown_fields
@@ -31,7 +32,7 @@ def check_form() -> dict[str, Any]:
     return {name: context["params"][name] for name in ("version", "reason")} | {"dag_run_id": dag_run.run_id}
 
 
-@task
+@task(outlets=[REGISTERED_MODELS])
 def summary(settings: dict[str, Any], promoted: dict[str, Any]) -> None:
     before = promoted["counts"]["version_before"]
     text = f"in place of version {before}" if before else "the first one"

@@ -12,7 +12,7 @@ from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, get_curr
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from nucleus_dags import retraining
-from nucleus_dags.assets import ANNOTATED_PLATES
+from nucleus_dags.assets import ANNOTATED_PLATES, REGISTERED_MODELS
 from nucleus_dags.form import PRESETS, retrain_champion_form
 from nucleus_dags.launchers import launch
 from nucleus_dags.plan import FormError, refuse_unknown_fields
@@ -142,7 +142,8 @@ def who_approves(planned: dict[str, Any]) -> str:
     return "approve" if planned["approval"] == "by_person" else "promote"
 
 
-@task
+# Told of only here, when the aliases are settled.
+@task(outlets=[REGISTERED_MODELS])
 def summary(
     mlflow_run_id: str,
     planned: dict[str, Any],

@@ -9,6 +9,7 @@ from typing import Any
 from airflow.sdk import DAG, TaskGroup, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
+from nucleus_dags.assets import REGISTERED_MODELS
 from nucleus_dags.form import PRESETS, train_models_form
 from nucleus_dags.launchers import launch
 from nucleus_dags.plan import FormError, refuse_unknown_fields, segmentation_settings, settings_of_tasks
@@ -59,7 +60,7 @@ def thresholds(chosen: dict[str, Any], calibrated: dict[str, Any]) -> dict[str, 
     return segmentation_settings(chosen, calibrated["metrics"])
 
 
-@task
+@task(outlets=[REGISTERED_MODELS])
 def summary(mlflow_run_id: str, scores: dict[str, Any] | None, last_results: list[Any]) -> dict[str, Any]:
     """Show the F1 scores; fails when a task before it did. Gives the settings of `close_run`."""
     succeeded = None not in last_results

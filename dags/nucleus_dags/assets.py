@@ -22,3 +22,6 @@ PLATE_ARRIVALS = Asset(
 
 ANNOTATED_PLATES = Asset("annotated-plates")
 """A plate with labels was frozen into the store. Its events hold plate, digest, cell_line, role, fovs and nuclei."""
+
+REGISTERED_MODELS = Asset("registered-models")
+"""A version of the model was registered, or an alias was given to another one."""

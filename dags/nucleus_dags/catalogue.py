@@ -58,6 +58,7 @@ CATALOGUE = {
     ),
     "calibrate": CatalogueEntry("tasks.calibrate", cpu=4, memory_gib=8, pool=PROCESSING_POOL),
     "find_model": CatalogueEntry("tasks.find_model", memory_gib=1),
+    "list_models": CatalogueEntry("tasks.list_models", memory_gib=1),
     "judge": CatalogueEntry("tasks.judge", memory_gib=4),
     "promote_model": CatalogueEntry("tasks.promote_model", memory_gib=1),
     "register_model": CatalogueEntry("tasks.register_model", memory_gib=4),
@@ -65,6 +66,7 @@ CATALOGUE = {
     "assemble_plate": CatalogueEntry("tasks.assemble_plate", cpu=2, memory_gib=8),
     "score": CatalogueEntry("tasks.score", cpu=2, memory_gib=8),
     "report": CatalogueEntry("tasks.report", memory_gib=4),
+    "forgetting": CatalogueEntry("tasks.forgetting", memory_gib=4),
     "close_run": CatalogueEntry("tasks.close_run", memory_gib=1),
 }
 
