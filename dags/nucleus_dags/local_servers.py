@@ -175,6 +175,8 @@ def environment(home: Home, servers: Servers) -> dict[str, str]:
         # The default asks a name server, which keeps a machine without network waiting.
         "AIRFLOW__CORE__HOSTNAME_CALLABLE": "socket.gethostname",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        # compare_models maps over versions x plates; the default is 1024.
+        "AIRFLOW__CORE__MAX_MAP_LENGTH": "10000",
         "AIRFLOW__CORE__PARALLELISM": str(max(4, _cores())),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
