@@ -61,7 +61,7 @@ def matrix_of(planned: dict[str, Any], scored: Any) -> dict[str, Any]:
 @task
 def summary(planned: dict[str, Any], mlflow_run_id: str, compared: dict[str, Any] | None) -> dict[str, Any]:
     """Show the matrix; fails when a task before it did. Gives the settings of `close_run`."""
-    for_close_run = {"mlflow_run_id": mlflow_run_id, "succeeded": compared is not None}
+    for_close_run = {"mlflow_run_ids": [mlflow_run_id], "succeeded": compared is not None}
     page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
     if compared is None:
         show_lines([FAILURE, "", page])

@@ -148,33 +148,36 @@ def summary(
     mlflow_run_id: str,
     planned: dict[str, Any],
     decided: dict[str, Any] | None,
+    answer: dict[str, Any] | None,
     promoted: dict[str, Any] | None,
     children: Any,
-) -> list[dict[str, Any]]:
+) -> dict[str, Any]:
     """Show the outcome; fails when a task before it did. Gives the settings of `close_run`."""
-    dag_run_id = get_current_context()["dag_run"].run_id
-    if decided is None:
-        outcome, lines = FAILURE, [FAILURE]
-    else:
-        outcome = _outcome(decided, promoted)
-        lines = [outcome, "", *decided["lines"]]
-        retraining.record(_store(), planned["digest"], dag_run_id, outcome)
-    address = mlflow_run_url(mlflow_run_id)
-    show_lines([*lines, "", f"[MLflow run]({address})"])
+    outcome = _outcome(decided, answer, promoted)
+    page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
+    show_lines([outcome or FAILURE, "", page, "", *(decided["lines"] if decided else [])])
     run_ids = [mlflow_run_id, *(child["mlflow_run_id"] for child in children or [])]
-    for_close_run = [{"mlflow_run_id": run_id, "succeeded": decided is not None} for run_id in run_ids]
-    if decided is None:
+    for_close_run = {"mlflow_run_ids": run_ids, "succeeded": outcome is not None}
+    if outcome is None:
         get_current_context()["ti"].xcom_push("return_value", for_close_run)
         raise AirflowFailException(FAILURE)
+    retraining.record(_store(), planned["digest"], get_current_context()["dag_run"].run_id, outcome)
     return for_close_run
 
 
-def _outcome(decided: dict[str, Any], promoted: dict[str, Any] | None) -> str:
-    if promoted is not None:
-        return f"Version {promoted['counts']['version']} is champion."
+def _outcome(
+    decided: dict[str, Any] | None, answer: dict[str, Any] | None, promoted: dict[str, Any] | None
+) -> str | None:
+    """Say what came out; None if a task failed before anything did."""
+    if decided is None:
+        return None
     if decided["challenger_run"] is None:
         return "No candidate passed the gate; the champion stays."
-    return "A challenger passed the gate and was not approved; the champion stays."
+    if promoted is not None:
+        return f"Version {promoted['counts']['version']} is champion."
+    if answer is not None and answer["chosen_options"] != [ApprovalOperator.APPROVE]:
+        return "A challenger passed the gate and was not approved; the champion stays."
+    return None
 
 
 with DAG(
@@ -230,7 +233,7 @@ with DAG(
     promotions: Any = promotions_of(planned, challenger.output)
     name_challenger = launch("promote_model", task_id="name_challenger", settings=promotions["challenger"])
     approval = who_approves(planned)
-    approve = ApprovalOperator(
+    approve: Any = ApprovalOperator(
         task_id="approve",
         subject="Shall version {{ ti.xcom_pull('find_challenger')['counts']['version'] }} become champion?",
         body="{{ ti.xcom_pull('decide')['lines'] | join('\n') }}",
@@ -249,7 +252,7 @@ with DAG(
     approve >> promote
 
     # Teardowns run after a failure too; the summary counts for the state of the DAG run.
-    ended: Any = summary(mlflow_run_id, planned, decided, promote.output, children.output)
-    close_run = launch("close_run", each=ended)
+    ended: Any = summary(mlflow_run_id, planned, decided, approve.output, promote.output, children.output)
+    close_run = launch("close_run", settings=ended)
     ended.as_teardown(setups=open_run, on_failure_fail_dagrun=True)
     close_run.as_teardown(setups=open_run)

@@ -78,7 +78,7 @@ def assembly(all_parts: list[dict[str, Any]]) -> dict[str, Any]:
 @task
 def summary(mlflow_run_id: str, assembled: dict[str, Any] | None) -> dict[str, Any]:
     """Say what was found and where it is; fails when a task before it did. Gives the settings of `close_run`."""
-    for_close_run = {"mlflow_run_id": mlflow_run_id, "succeeded": assembled is not None}
+    for_close_run = {"mlflow_run_ids": [mlflow_run_id], "succeeded": assembled is not None}
     page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
     if assembled is None:
         show_lines([FAILURE, "", page])

@@ -65,7 +65,7 @@ def summary(mlflow_run_id: str, scores: dict[str, Any] | None, last_results: lis
     """Show the F1 scores; fails when a task before it did. Gives the settings of `close_run`."""
     succeeded = None not in last_results
     show_summary(mlflow_run_id, scores, succeeded)
-    for_close_run = {"mlflow_run_id": mlflow_run_id, "succeeded": succeeded}
+    for_close_run = {"mlflow_run_ids": [mlflow_run_id], "succeeded": succeeded}
     if not succeeded:
         get_current_context()["ti"].xcom_push("return_value", for_close_run)
         raise AirflowFailException(FAILURE)

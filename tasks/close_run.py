@@ -1,4 +1,4 @@
-"""End the MLflow run of a DAG run as finished or failed."""
+"""End the MLflow runs of a DAG run as finished or failed."""
 
 import sys
 from pathlib import Path
@@ -10,8 +10,8 @@ from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
 
 
 class Params(TaskParams):
-    mlflow_run_id: str = pydantic.Field(min_length=1)
-    """Run to end, as given by `open_run`."""
+    mlflow_run_ids: list[str] = pydantic.Field(min_length=1)
+    """Runs to end, as given by `open_run`."""
     succeeded: bool
     """Whether every task before this one did its work."""
 
@@ -21,8 +21,9 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 
 
 def publish(params: Params, result: Result, store: Path) -> None:
-    """End it, also when it was ended before and went on since."""
-    tracking.close_run(params.mlflow_run_id, params.succeeded)
+    """End them, also those that were ended before and went on since."""
+    for run_id in params.mlflow_run_ids:
+        tracking.close_run(run_id, params.succeeded)
 
 
 TASK = Task(name="close_run", version=1, params_type=Params, run=run, publish=publish)

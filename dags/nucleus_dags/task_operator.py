@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import TaskInstanceKey
 
+TIME_AND_TASK = re.compile(r"^\d\d:\d\d:\d\d \w+: ")
+"""What a task's line begins with."""
 DONE, BAD_INPUT, NOTHING_TO_DO = 0, 2, 99
 SMALL_RESULT = ("task", "key", "outputs", "metrics", "counts", "seconds", "reused", "mlflow_run_id")
 
@@ -103,7 +106,7 @@ class TaskOperator(BaseOperator):
         except BadInput as refusal:
             if not self.hand_on_refusals:
                 raise
-            return {"refused": str(refusal)}
+            return {"refused": TIME_AND_TASK.sub("", str(refusal))}
         _wait_for(receipt_path, self.receipt_is_seen_within_s)
         receipt = read_receipt(receipt_path, self.task, params)
         stored = store / self.task / receipt["key"] / "result.json"

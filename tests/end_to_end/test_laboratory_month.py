@@ -267,6 +267,13 @@ def test_a_month(lab: Laboratory) -> None:
         lab.finish("ingest_plates", run_id)
     assert len(lab.run_ids("retrain_champion")) == runs
 
+    # MLflow knows all runs as ended, a candidate's below that of its DAG run.
+    experiment = lab.mlflow.get_experiment_by_name("retraining")
+    assert experiment is not None
+    runs_in_mlflow = lab.mlflow.search_runs([experiment.experiment_id])
+    assert {run.info.status for run in runs_in_mlflow} == {"FINISHED"}
+    assert sum("mlflow.parentRunId" in run.data.tags for run in runs_in_mlflow) == len(runs_in_mlflow) / 2
+
     # Back to the first version.
     lab.run("promote_model", version=1, reason="to compare with the beginning of the month")
     assert lab.champion() == 1
