@@ -71,6 +71,18 @@ def test_a_done_task_gives_its_small_result_and_each_output_as_an_xcom() -> None
     assert result["metrics"] == {"f1": 0.5}
 
 
+def test_bad_input_may_be_handed_on_in_the_task_s_words() -> None:
+    refused = execute(probe(settings={"ending": "bad input"}, hand_on_refusals=True))
+    assert refused == {"refused": "plate.json: role is missing; add it."}
+    with pytest.raises(AirflowException):
+        execute(probe(settings={"ending": "fault"}, hand_on_refusals=True))
+
+
+def test_a_part_of_a_mapped_task_may_have_an_mlflow_run_of_its_own(store: Path) -> None:
+    result = execute(probe(each={"mlflow_run_id": "a" * 32}, mlflow_run_id="b" * 32))
+    assert (store / result["outputs"]["file"]).read_text() == "a" * 32
+
+
 def test_settings_inputs_and_items_are_the_params_together(store: Path) -> None:
     operator = probe(settings={"ending": "done"}, inputs={"plates": ("a", "b")}, each={"pid_file": "c"})
     result = execute(operator)
