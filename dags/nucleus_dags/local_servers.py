@@ -115,7 +115,7 @@ def up(home: Home, airflow_port: int = 8080, mlflow_port: int = 5000) -> Servers
     """Start the servers that don't run and wait until all answer; those that run keep their ports."""
     home.make_folders()
     servers = home.read_servers()
-    running = [name for name, server in servers.processes.items() if _processes(server)] if servers else []
+    running = [name for name, server in servers.processes.items() if _runs(server)] if servers else []
     if servers is None or not running:
         _refuse_used_port("Airflow", "AIRFLOW_PORT", airflow_port)
         _refuse_used_port("MLflow", "MLFLOW_PORT", mlflow_port)
@@ -124,6 +124,9 @@ def up(home: Home, airflow_port: int = 8080, mlflow_port: int = 5000) -> Servers
         print("Already up.", flush=True)
         return servers
     try:
+        for name in set(servers.processes) - set(running):
+            # Of a scheduler that was killed, idle workers are left.
+            _stop(name, servers.processes[name])
         _start(home, servers, [name for name in STOP_ORDER if name not in running])
     except BaseException:
         down(home)
@@ -151,7 +154,7 @@ def status(home: Home) -> bool:
     if servers is None:
         print("Nothing runs. `make up` starts Airflow and MLflow.")
         return False
-    running = {name: bool(_processes(server)) for name, server in servers.processes.items()}
+    running = {name: _runs(server) for name, server in servers.processes.items()}
     for name, runs in running.items():
         print(f"{name:<14} {'runs' if runs else f'ended; see {home.log(name)}'}")
     print(f"Airflow {servers.airflow_url}\nMLflow  {servers.mlflow_url}\nInbox   {home.inbox}")
@@ -374,6 +377,14 @@ def _wait_for_end(processes: list[psutil.Process], seconds: float) -> list[psuti
     while (left := [process for process in processes if _lives(process)]) and time.monotonic() < deadline:
         time.sleep(0.1)
     return left
+
+
+def _runs(server: Server) -> bool:
+    """Whether the process that was started lives; what it started may outlive it."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(server.pid)
+        return abs(process.create_time() - server.started) <= 1 and _lives(process)
+    return False
 
 
 def _processes(server: Server) -> list[psutil.Process]:

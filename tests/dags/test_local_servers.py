@@ -83,6 +83,20 @@ def test_down_ends_what_a_dead_server_left(home: Home, monkeypatch: pytest.Monke
     assert living(children) == []
 
 
+def test_a_server_that_was_killed_does_not_run_though_what_it_started_does(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(local_servers, "STOP_GRACE_S", 1)
+    leader, *children = start_family(home, "signal.SIG_DFL")
+    assert local_servers.status(home)
+    os.kill(leader, signal.SIGKILL)
+    os.waitpid(leader, 0)
+    assert living(children) == children
+    assert not local_servers.status(home)
+    assert "scheduler      ended" in capsys.readouterr().out
+    local_servers.down(home)
+
+
 def test_down_spares_another_process_that_got_the_pid_of_a_server(home: Home) -> None:
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as other:
         home.write_servers(Servers("", "", {"scheduler": Server(other.pid, time.time() - 86_400)}))

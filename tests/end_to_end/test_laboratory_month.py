@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,13 +116,9 @@ class Laboratory:
         return {task for task, state in self.states(dag_id, dag_run_id).items() if state == "running"}
 
     def kill_scheduler(self) -> None:
-        """Kill it with all that it started, as a machine that goes down would."""
         servers = self.home.read_servers()
         assert servers is not None
-        scheduler = psutil.Process(servers.processes["scheduler"].pid)
-        for process in [scheduler, *scheduler.children(recursive=True)]:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        psutil.Process(servers.processes["scheduler"].pid).kill()
 
     def tags(self, version: int) -> dict[str, str]:
         return dict(self.mlflow.get_model_version(MODEL, str(version)).tags)
