@@ -1,6 +1,5 @@
 """Show scores as one page that stands alone: F1 curves, error rates, panels of the errors, and what was scored."""
 
-import base64
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 import numpy as np
 import pandas as pd
 import pydantic
 
 from tasks import tracking
 from tasks.contract import Outcome, Result, Task, TaskParams, Workspace, read_result
-from tasks.nuclei import figures
+from tasks.nuclei import figures, pages
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates import Fov, Plate, PlateInfo, open_plate, read_image, read_label_image
 
@@ -30,7 +28,6 @@ ERROR_COLUMNS = {
 """Kinds of errors, in the order of the paper's Fig. S3, with their columns in errors.csv."""
 
 OBJECT_LEVEL_IOU, PIXEL_LEVEL_IOU = 0.7, 0.9
-MIME_PNG = "data:image/png;base64,"
 
 
 class Params(TaskParams):
@@ -139,7 +136,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
             plate, workspace.store / result.outputs["segmentation"], scores, params, figures_folder
         )
     ]
-    page = _page(
+    page = pages.render(
+        Path(__file__).with_name("report.html.jinja"),
         score_key=folder.name,
         cell_lines=scores.groups("cell_line"),
         pooled=scores.groups("all")[0],
@@ -225,7 +223,7 @@ def _draw_panel(plate: Plate, fov: Fov, segmentation: Path, title: str, path: Pa
 
 
 def _embedded(path: Path) -> str:
-    return MIME_PNG + base64.b64encode(path.read_bytes()).decode()
+    return pages.embedded(path.read_bytes())
 
 
 def _plate_rows(scores: Scores, plates: Iterable[Plate]) -> list[PlateRow]:
@@ -256,16 +254,6 @@ def _library_versions(steps: Iterable[Result]) -> dict[str, str]:
         for name, version in step.libraries.items():
             versions.setdefault(name, set()).add(version)
     return {name: ", ".join(sorted(versions[name])) for name in sorted(versions)}
-
-
-def _page(**content: Any) -> str:
-    templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
-    return templates.get_template("report.html.jinja").render(content)
 
 
 def _summary(scores: Scores) -> str:
