@@ -253,6 +253,7 @@ def _fov_row(fov: Fov, names: list[str], image: NDArray[Any], histogram: NDArray
         "z": fov.z,
         "height_px": image.shape[0],
         "width_px": image.shape[1],
+        "dtype": image.dtype.name,
         "focus": focus(image),
         **_intensities(histogram),
     }
