@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.collections import PathCollection
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
@@ -226,3 +227,16 @@ def test_plates_of_a_cell_line_have_its_name_once_below_them_and_a_line_between_
     axes = figures.matrix_figure([matrix], ["version 1"], ["p", "q", "r"], ["A", "A", "B"]).axes[0]
     assert [(text.get_text(), text.get_position()) for text in axes.texts[3:]] == [("A", (0, -4)), ("B", (0, -4))]
     assert [np.asarray(line.get_xdata()).tolist() for line in axes.lines] == [[1.5, 1.5]]
+
+
+def test_a_strip_plot_has_a_line_a_plate_and_a_point_a_field() -> None:
+    strips = [
+        figures.Strip("focus", "", {"new": [1.0, 3.0], "old": [2.0]}, (1.5, 2.5)),
+        figures.Strip("area", "µm²", {"old": [7.0]}, (5.0, 9.0)),
+        figures.Strip("density", "per mm²", {"new": [4.0], "old": [4.0]}, (3.0, 5.0)),
+    ]
+    figure = figures.strip_figure(strips, ["new", "old"])
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["focus", "area, µm²", "density, per mm²", ""]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["new", "old"]
+    points = [points for points in figure.axes[0].collections if isinstance(points, PathCollection)]
+    assert [np.asarray(offsets.get_offsets())[:, 0].tolist() for offsets in points] == [[1, 3], [2]]
