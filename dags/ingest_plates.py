@@ -1,4 +1,7 @@
-"""Freeze the plates that have arrived in the inbox, tell of those with labels, and have those to screen segmented."""
+"""Freeze the plates that have arrived in the inbox, tell of those with labels, and have those to screen segmented.
+
+New plates are also compared with the training plates of their cell line.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from nucleus_dags import inbox
+from nucleus_dags import inbox, plate_drift
 from nucleus_dags.assets import ANNOTATED_PLATES, PLATE_ARRIVALS
 from nucleus_dags.inbox import Arrival
 from nucleus_dags.launchers import launch
@@ -26,6 +29,9 @@ minute. Looks by itself once an hour too.
 **Good plates** are frozen into the store. Those with labels start `retrain_champion`, those of role `screen` are
 segmented by `segment_plate`. The same plate again is nothing to do; a plate with corrected labels is a new version of
 it, and the newest counts. The folder may be removed from the inbox then.
+
+**Drift:** every new plate is compared with the training plates of its cell line. Where its intensity, background, focus
+or nuclei are far out, the note of the run says so; the plots are in MLflow's experiment `plates`.
 
 **Bad plates** are moved to `rejected/` in the inbox, with a text beside them that says what to mend.
 """
@@ -50,8 +56,8 @@ def ingest_settings(arrivals: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @task
-def sort_out(arrivals: Any, ingested: Any) -> dict[str, list[dict[str, Any]]]:
-    """Set bad plates aside; give the plates that are new, those with labels and those to screen."""
+def sort_out(arrivals: Any, ingested: Any) -> dict[str, list[Any]]:
+    """Set bad plates aside; give the plates that are new, those with labels and those to screen, and what was shown."""
     lines: list[str] = []
     new: dict[str, list[dict[str, Any]]] = {"annotated": [], "to_screen": []}
     for found, result in zip(arrivals, ingested, strict=True):
@@ -69,8 +75,9 @@ def sort_out(arrivals: Any, ingested: Any) -> dict[str, list[dict[str, Any]]]:
             is_to_screen = read_plate(_store(), path).role == "screen"
             new["to_screen" if is_to_screen else "annotated"].append(found | {"plate": path} | result["counts"])
     count = sum(map(len, new.values()))
-    show_lines([f"{count} new plates of {len(lines)} that arrived", "", *lines])
-    return new
+    shown = [f"{count} new plates of {len(lines)} that arrived", "", *lines]
+    show_lines(shown)
+    return new | {"shown": shown}
 
 
 @task(outlets=[ANNOTATED_PLATES], map_index_template="{{ plate_name }}")
@@ -111,6 +118,34 @@ def keep_record(plates: list[dict[str, Any]] | None) -> None:
         inbox.record(Arrival(Path(found["folder"]), found["fingerprint"]), _store(), plate=found["plate"])
 
 
+@task
+def plan_drift(new: dict[str, list[Any]]) -> dict[str, Any]:
+    """Choose what each new plate is compared with."""
+    plates = [found["plate"] for found in new["annotated"] + new["to_screen"]]
+    comparisons = plate_drift.comparisons(_store(), plates)
+    if not comparisons:
+        raise AirflowSkipException("No new plate has another training plate of its cell line to be compared with.")
+    return {"open_run": plate_drift.open_run(get_current_context()["dag_run"].run_id), "comparisons": comparisons}
+
+
+@task
+def open_runs_of(planned: dict[str, Any], mlflow_run_id: str) -> list[dict[str, Any]]:
+    return plate_drift.child_runs(planned, mlflow_run_id)
+
+
+@task
+def comparisons_of(planned: dict[str, Any], children: Any) -> list[dict[str, Any]]:
+    return plate_drift.in_runs(planned, list(children))
+
+
+@task
+def show_drift(shown: list[str], mlflow_run_id: str, children: Any, drifted: Any) -> list[dict[str, Any]]:
+    """Add to the note what is far out. Gives the settings of `close_run`."""
+    results = list(drifted or [])
+    show_lines(plate_drift.note(_store(), shown, results))
+    return plate_drift.endings(mlflow_run_id, list(children or []), results)
+
+
 with DAG(
     dag_id="ingest_plates",
     description="Freeze the plates that have arrived",
@@ -142,3 +177,24 @@ with DAG(
         skip_when_already_exists=True,
     ).expand_kwargs(segmentations_of(to_screen))
     segment_plate >> keep_record(to_screen)
+
+    # Beside the rest, so that a comparison that fails keeps no plate from being told of.
+    planned: Any = plan_drift(new)
+    open_run = launch("open_run", settings=planned["open_run"])
+    mlflow_run_id = open_run.output["mlflow_run_id"]
+    children = launch(
+        "open_run",
+        task_id="open_runs_of_plates",
+        each=open_runs_of(planned, mlflow_run_id),
+        map_index_template="{{ task.each['run_name'] }}",
+    )
+    drift = launch(
+        "drift",
+        each=comparisons_of(planned, children.output),
+        map_index_template="{{ task.each['plate'].rsplit('/', 1)[-1] }}",
+    )
+    # Teardowns run after a failure too.
+    shown: Any = show_drift(new["shown"], mlflow_run_id, children.output, drift.output)
+    close_run = launch("close_run", each=shown)
+    shown.as_teardown(setups=open_run)
+    close_run.as_teardown(setups=open_run)

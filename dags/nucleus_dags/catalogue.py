@@ -43,6 +43,7 @@ CATALOGUE = {
     "synthesize": CatalogueEntry("tasks.synthesize", memory_gib=4),
     "open_run": CatalogueEntry("tasks.open_run", memory_gib=1),
     "ingest": CatalogueEntry("tasks.ingest", cpu=1, memory_gib=4),
+    "drift": CatalogueEntry("tasks.drift", memory_gib=2),
     "augment": CatalogueEntry("tasks.augment", cpu=8, memory_gib=8, pool=PROCESSING_POOL),
     # Every stop of the servers or loss of a pod costs a retry, and a training is long. It goes on at its last cycle.
     "train_fpn": CatalogueEntry(

@@ -22,10 +22,10 @@ CHAMPION = {"outputs": {"model": "register_model/1111111111111111"}, "counts": {
 NETWORK = "train_fpn/2222222222222222"
 
 
-def add_plate(store: Path, name: str, role: str, digest: str = "0" * 12, day: int = 1) -> str:
+def add_plate(store: Path, name: str, role: str, digest: str = "0" * 12, day: int = 1, cell_line: str = "U2OS") -> str:
     path = f"ingest/{name}@{digest}"
     (store / path).mkdir(parents=True)
-    (store / path / "plate.json").write_text(json.dumps({"name": name, "role": role, "cell_line": "U2OS"}))
+    (store / path / "plate.json").write_text(json.dumps({"name": name, "role": role, "cell_line": cell_line}))
     (store / path / "report.json").write_text(json.dumps({"frozen_at": f"2026-11-{day:02}T00:00:00"}))
     return path
 

@@ -1,0 +1,69 @@
+"""How new plates are compared with the training plates of their cell line: settings before, lines of a note after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nucleus_dags.plan import run_name
+from nucleus_dags.plate_store import newest_plates, read_plate, read_result
+
+
+def comparisons(store: Path, plates: Iterable[str]) -> list[dict[str, Any]]:
+    """Give the settings of `drift` for every plate whose cell line has other training plates."""
+    train = newest_plates(store, "train")
+    found = []
+    for path in plates:
+        plate = read_plate(store, path)
+        references = [p.path for p in train if p.cell_line == plate.cell_line and p.name != plate.name]
+        if references:
+            found.append({"plate": path, "references": references})
+    return found
+
+
+def open_run(dag_run_id: str) -> dict[str, Any]:
+    """Give the settings of `open_run` for all of them together."""
+    name = f"arrivals, {run_name(dag_run_id)}"
+    return {"experiment": "plates", "dag_run_id": dag_run_id, "run_name": name}
+
+
+def child_runs(planned: Mapping[str, Any], parent_run_id: str) -> list[dict[str, Any]]:
+    """Give the settings of `open_run` for each comparison."""
+    shared = planned["open_run"] | {"parent_run_id": parent_run_id}
+    keys = [Path(comparison["plate"]).name for comparison in planned["comparisons"]]
+    return [shared | {"run_name": f"{key}, drift"} for key in keys]
+
+
+def in_runs(planned: Mapping[str, Any], children: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Give each comparison its MLflow run."""
+    return [
+        comparison | {"mlflow_run_id": child["mlflow_run_id"]}
+        for comparison, child in zip(planned["comparisons"], children, strict=True)
+    ]
+
+
+def note(store: Path, lines: Sequence[str], drifted: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Give the lines of the DAG run's note with one for every measure that is far out; the first says of which plates.
+
+    `drifted` are the results of `drift`.
+    """
+    names, warnings = [], []
+    for result in drifted:
+        name = read_plate(store, read_result(store, f"drift/{result['key']}")["params"]["plate"]).name
+        found = (store / result["outputs"]["warnings"]).read_text().splitlines()
+        names += [name] if found else []
+        warnings += [f"- **{name}** is far out: {warning}" for warning in found]
+    if not warnings:
+        return list(lines)
+    return [f"{lines[0]}; far out: {', '.join(names)}", *lines[1:], *warnings]
+
+
+def endings(
+    parent_run_id: str, children: Iterable[Mapping[str, Any]], drifted: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Give the settings of `close_run` for every MLflow run; one whose comparison left no result has failed."""
+    done = {result["mlflow_run_id"] for result in drifted}
+    run_ids = [child["mlflow_run_id"] for child in children]
+    ends = [{"mlflow_run_id": run_id, "succeeded": run_id in done} for run_id in run_ids]
+    return [{"mlflow_run_id": parent_run_id, "succeeded": bool(ends) and done.issuperset(run_ids)}, *ends]

@@ -1,0 +1,103 @@
+"""Which plates a new one is compared with, and what is said of it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+
+from nucleus_dags import plate_drift
+from tasks.drift import Params as DriftParams
+from tasks.open_run import Params as OpenRunParams
+from tests.dags.test_retraining import add_plate
+from tests.stored_results import store_result
+
+SHOWN = ["2 new plates of 2 that arrived", "", "- **a** is in the store, as ingest/a@000000000000."]
+
+
+def result(store: Path, plate: str, warnings: str, run_id: str = "") -> dict[str, Any]:
+    """Make what `drift` leaves in the store; gives what it hands on."""
+    key = Path(plate).name.partition("@")[0]
+    outputs = {"warnings": f"drift/{key}/warnings.txt"}
+    store_result(store, f"drift/{key}", {"plate": plate, "references": []}, outputs)
+    (store / outputs["warnings"]).write_text(warnings)
+    return {"key": key, "outputs": outputs, "mlflow_run_id": run_id}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    add_plate(tmp_path, "a", "train")
+    add_plate(tmp_path, "b", "train")
+    add_plate(tmp_path, "b", "train", "1" * 12, day=2)
+    add_plate(tmp_path, "t", "test")
+    add_plate(tmp_path, "h", "train", cell_line="HCT116")
+    return tmp_path
+
+
+def test_a_plate_is_compared_with_the_newest_training_plates_of_its_cell_line(store: Path) -> None:
+    (comparison,) = plate_drift.comparisons(store, ["ingest/t@000000000000"])
+    assert comparison["references"] == ["ingest/a@000000000000", "ingest/b@111111111111"]
+    DriftParams(**comparison)
+
+
+def test_a_plate_is_compared_neither_with_itself_nor_with_its_older_version(store: Path) -> None:
+    (comparison,) = plate_drift.comparisons(store, ["ingest/b@111111111111"])
+    assert comparison["references"] == ["ingest/a@000000000000"]
+
+
+def test_the_first_plate_of_a_cell_line_is_left_out(store: Path) -> None:
+    assert plate_drift.comparisons(store, ["ingest/h@000000000000"]) == []
+
+
+def test_every_comparison_gets_an_mlflow_run_of_its_own(store: Path) -> None:
+    paths = ["ingest/a@000000000000", "ingest/t@000000000000"]
+    comparisons = plate_drift.comparisons(store, paths)
+    planned: dict[str, Any] = {
+        "comparisons": comparisons,
+        "open_run": plate_drift.open_run("manual__2026-11-23T04:18:05"),
+    }
+    OpenRunParams(**planned["open_run"])
+    children = [OpenRunParams(**settings) for settings in plate_drift.child_runs(planned, "parent")]
+    assert [child.run_name for child in children] == ["a@000000000000, drift", "t@000000000000, drift"]
+    assert {child.parent_run_id for child in children} == {"parent"}
+    in_runs = plate_drift.in_runs(planned, [{"mlflow_run_id": "1"}, {"mlflow_run_id": "2"}])
+    assert [(item["plate"], item["mlflow_run_id"]) for item in in_runs] == list(zip(paths, "12", strict=True))
+
+
+def test_the_note_begins_with_who_is_far_out_and_has_a_line_a_measure(store: Path) -> None:
+    far_out = result(store, "ingest/a@000000000000", "focus 1; perhaps x.\nbackground 2; perhaps y.\n")
+    lines = plate_drift.note(store, SHOWN, [far_out, result(store, "ingest/t@000000000000", "")])
+    assert lines == [
+        "2 new plates of 2 that arrived; far out: a",
+        *SHOWN[1:],
+        "- **a** is far out: focus 1; perhaps x.",
+        "- **a** is far out: background 2; perhaps y.",
+    ]
+
+
+def test_the_note_stays_as_it_is_where_nothing_is_far_out(store: Path) -> None:
+    assert plate_drift.note(store, SHOWN, [result(store, "ingest/a@000000000000", "")]) == SHOWN
+
+
+@pytest.mark.parametrize(("done", "succeeded"), [("12", [True, True, True]), ("2", [False, False, True])])
+def test_the_mlflow_run_of_a_comparison_that_failed_is_closed_as_failed(
+    store: Path, done: str, succeeded: list[bool]
+) -> None:
+    drifted = [result(store, "ingest/a@000000000000", "", run_id) for run_id in done]
+    ends = plate_drift.endings("parent", [{"mlflow_run_id": "1"}, {"mlflow_run_id": "2"}], drifted)
+    assert [end["mlflow_run_id"] for end in ends] == ["parent", "1", "2"]
+    assert [end["succeeded"] for end in ends] == succeeded
+
+
+def test_without_the_runs_of_the_plates_the_run_above_has_failed() -> None:
+    assert plate_drift.endings("parent", [], []) == [{"mlflow_run_id": "parent", "succeeded": False}]
+
+
+def test_whatever_becomes_of_a_comparison_the_plate_is_told_of_and_the_mlflow_runs_are_closed() -> None:
+    bag = DagBag(str(Path(__file__).parents[2] / "dags" / "ingest_plates.py"))
+    dag: Any = bag.dags["ingest_plates"]
+    of_drift = {"plan_drift", "open_run", "open_runs_of_plates", "drift", "show_drift", "close_run"}
+    for task_id in ("announce", "segment_plate", "keep_record"):
+        assert not dag.get_task(task_id).get_flat_relative_ids(upstream=True) & of_drift
+    assert dag.get_task("open_run").is_setup
+    assert {task.task_id for task in dag.tasks if task.is_teardown} == {"show_drift", "close_run"}
