@@ -141,9 +141,9 @@ def comparisons_of(planned: dict[str, Any], children: Any) -> list[dict[str, Any
 @task
 def show_drift(shown: list[str], mlflow_run_id: str, children: Any, drifted: Any) -> list[dict[str, Any]]:
     """Add to the note what is far out. Gives the settings of `close_run`."""
-    results = list(drifted or [])
-    show_lines(plate_drift.note(_store(), shown, results))
-    return plate_drift.endings(mlflow_run_id, list(children or []), results)
+    runs, results = list(children or []), list(drifted or [])
+    show_lines(plate_drift.note(_store(), shown, results, failed=len(runs) - len(results)))
+    return plate_drift.endings(mlflow_run_id, runs, results)
 
 
 with DAG(

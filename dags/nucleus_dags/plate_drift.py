@@ -43,20 +43,22 @@ def in_runs(planned: Mapping[str, Any], children: Sequence[Mapping[str, Any]]) -
     ]
 
 
-def note(store: Path, lines: Sequence[str], drifted: Iterable[Mapping[str, Any]]) -> list[str]:
+def note(store: Path, lines: Sequence[str], drifted: Iterable[Mapping[str, Any]], failed: int) -> list[str]:
     """Give the lines of the DAG run's note with one for every measure that is far out; the first says of which plates.
 
-    `drifted` are the results of `drift`.
+    `drifted` are the results of `drift`; `failed` comparisons left none.
     """
-    names, warnings = [], []
+    names: list[str] = []
+    warnings: list[str] = []
     for result in drifted:
         name = read_plate(store, read_result(store, f"drift/{result['key']}")["params"]["plate"]).name
         found = (store / result["outputs"]["warnings"]).read_text().splitlines()
         names += [name] if found else []
         warnings += [f"- **{name}** is far out: {warning}" for warning in found]
-    if not warnings:
-        return list(lines)
-    return [f"{lines[0]}; far out: {', '.join(names)}", *lines[1:], *warnings]
+    if failed:
+        warnings.append(f"- Of comparisons with the training plates, {failed} failed; the log of `drift` says why.")
+    first = f"{lines[0]}; far out: {', '.join(names)}" if names else lines[0]
+    return [first, *lines[1:], *warnings]
 
 
 def endings(

@@ -66,7 +66,7 @@ def test_every_comparison_gets_an_mlflow_run_of_its_own(store: Path) -> None:
 
 def test_the_note_begins_with_who_is_far_out_and_has_a_line_a_measure(store: Path) -> None:
     far_out = result(store, "ingest/a@000000000000", "focus 1; perhaps x.\nbackground 2; perhaps y.\n")
-    lines = plate_drift.note(store, SHOWN, [far_out, result(store, "ingest/t@000000000000", "")])
+    lines = plate_drift.note(store, SHOWN, [far_out, result(store, "ingest/t@000000000000", "")], failed=0)
     assert lines == [
         "2 new plates of 2 that arrived; far out: a",
         *SHOWN[1:],
@@ -76,7 +76,13 @@ def test_the_note_begins_with_who_is_far_out_and_has_a_line_a_measure(store: Pat
 
 
 def test_the_note_stays_as_it_is_where_nothing_is_far_out(store: Path) -> None:
-    assert plate_drift.note(store, SHOWN, [result(store, "ingest/a@000000000000", "")]) == SHOWN
+    assert plate_drift.note(store, SHOWN, [result(store, "ingest/a@000000000000", "")], failed=0) == SHOWN
+
+
+def test_the_note_tells_of_comparisons_that_failed(store: Path) -> None:
+    *before, last = plate_drift.note(store, SHOWN, [], failed=1)
+    assert before == SHOWN
+    assert "1 failed" in last
 
 
 @pytest.mark.parametrize(("done", "succeeded"), [("12", [True, True, True]), ("2", [False, False, True])])
