@@ -64,8 +64,9 @@ def note(store: Path, lines: Sequence[str], drifted: Iterable[Mapping[str, Any]]
 def endings(
     parent_run_id: str, children: Iterable[Mapping[str, Any]], drifted: Iterable[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Give the settings of `close_run` for every MLflow run; one whose comparison left no result has failed."""
+    """Give the settings of `close_run`: for the MLflow runs that end well, and for those whose comparison failed."""
     done = {result["mlflow_run_id"] for result in drifted}
-    run_ids = [child["mlflow_run_id"] for child in children]
-    ends = [{"mlflow_run_id": run_id, "succeeded": run_id in done} for run_id in run_ids]
-    return [{"mlflow_run_id": parent_run_id, "succeeded": bool(ends) and done.issuperset(run_ids)}, *ends]
+    well = {child["mlflow_run_id"]: child["mlflow_run_id"] in done for child in children}
+    well[parent_run_id] = bool(well) and all(well.values())
+    outcomes = {succeeded: [run for run in well if well[run] == succeeded] for succeeded in (True, False)}
+    return [{"mlflow_run_ids": runs, "succeeded": succeeded} for succeeded, runs in outcomes.items() if runs]

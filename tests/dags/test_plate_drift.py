@@ -7,6 +7,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 
 from nucleus_dags import plate_drift
+from tasks.close_run import Params as CloseRunParams
 from tasks.drift import Params as DriftParams
 from tasks.open_run import Params as OpenRunParams
 from tests.dags.test_retraining import add_plate
@@ -15,13 +16,13 @@ from tests.stored_results import store_result
 SHOWN = ["2 new plates of 2 that arrived", "", "- **a** is in the store, as ingest/a@000000000000."]
 
 
-def result(store: Path, plate: str, warnings: str, run_id: str = "") -> dict[str, Any]:
+def result(store: Path, plate: str, warnings: str) -> dict[str, Any]:
     """Make what `drift` leaves in the store; gives what it hands on."""
     key = Path(plate).name.partition("@")[0]
     outputs = {"warnings": f"drift/{key}/warnings.txt"}
     store_result(store, f"drift/{key}", {"plate": plate, "references": []}, outputs)
     (store / outputs["warnings"]).write_text(warnings)
-    return {"key": key, "outputs": outputs, "mlflow_run_id": run_id}
+    return {"key": key, "outputs": outputs}
 
 
 @pytest.fixture
@@ -85,18 +86,20 @@ def test_the_note_tells_of_comparisons_that_failed(store: Path) -> None:
     assert "1 failed" in last
 
 
-@pytest.mark.parametrize(("done", "succeeded"), [("12", [True, True, True]), ("2", [False, False, True])])
-def test_the_mlflow_run_of_a_comparison_that_failed_is_closed_as_failed(
-    store: Path, done: str, succeeded: list[bool]
-) -> None:
-    drifted = [result(store, "ingest/a@000000000000", "", run_id) for run_id in done]
-    ends = plate_drift.endings("parent", [{"mlflow_run_id": "1"}, {"mlflow_run_id": "2"}], drifted)
-    assert [end["mlflow_run_id"] for end in ends] == ["parent", "1", "2"]
-    assert [end["succeeded"] for end in ends] == succeeded
+def endings(*done: str) -> list[tuple[list[str], bool]]:
+    """Give how the MLflow runs of two comparisons end."""
+    children = [{"mlflow_run_id": "1"}, {"mlflow_run_id": "2"}]
+    found = plate_drift.endings("parent", children, [{"mlflow_run_id": run_id} for run_id in done])
+    return [(params.mlflow_run_ids, params.succeeded) for params in (CloseRunParams(**item) for item in found)]
+
+
+def test_the_mlflow_run_of_a_comparison_that_failed_is_closed_as_failed_and_so_is_the_one_above() -> None:
+    assert endings("1", "2") == [(["1", "2", "parent"], True)]
+    assert endings("2") == [(["2"], True), (["1", "parent"], False)]
 
 
 def test_without_the_runs_of_the_plates_the_run_above_has_failed() -> None:
-    assert plate_drift.endings("parent", [], []) == [{"mlflow_run_id": "parent", "succeeded": False}]
+    assert plate_drift.endings("parent", [], []) == [{"mlflow_run_ids": ["parent"], "succeeded": False}]
 
 
 def test_whatever_becomes_of_a_comparison_the_plate_is_told_of_and_the_mlflow_runs_are_closed() -> None:
