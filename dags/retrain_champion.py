@@ -148,12 +148,12 @@ def summary(
     mlflow_run_id: str,
     planned: dict[str, Any],
     decided: dict[str, Any] | None,
-    answer: dict[str, Any] | None,
+    rejected: dict[str, Any] | None,
     promoted: dict[str, Any] | None,
     children: Any,
 ) -> dict[str, Any]:
     """Show the outcome; fails when a task before it did. Gives the settings of `close_run`."""
-    outcome = _outcome(decided, answer, promoted)
+    outcome = _outcome(decided, rejected, promoted)
     page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
     show_lines([outcome or FAILURE, "", page, "", *(decided["lines"] if decided else [])])
     run_ids = [mlflow_run_id, *(child["mlflow_run_id"] for child in children or [])]
@@ -166,7 +166,7 @@ def summary(
 
 
 def _outcome(
-    decided: dict[str, Any] | None, answer: dict[str, Any] | None, promoted: dict[str, Any] | None
+    decided: dict[str, Any] | None, rejected: dict[str, Any] | None, promoted: dict[str, Any] | None
 ) -> str | None:
     """Say what came out; None if a task failed before anything did."""
     if decided is None:
@@ -175,7 +175,7 @@ def _outcome(
         return "No candidate passed the gate; the champion stays."
     if promoted is not None:
         return f"Version {promoted['counts']['version']} is champion."
-    if answer is not None and answer["chosen_options"] != [ApprovalOperator.APPROVE]:
+    if rejected is not None:
         return "A challenger passed the gate and was not approved; the champion stays."
     return None
 
@@ -252,7 +252,9 @@ with DAG(
     approve >> promote
 
     # Teardowns run after a failure too; the summary counts for the state of the DAG run.
-    ended: Any = summary(mlflow_run_id, planned, decided, approve.output, promote.output, children.output)
+    # A rejected approval leaves what it skips under this key, and nothing else.
+    rejected = approve.output["skipmixin_key"]
+    ended: Any = summary(mlflow_run_id, planned, decided, rejected, promote.output, children.output)
     close_run = launch("close_run", settings=ended)
     ended.as_teardown(setups=open_run, on_failure_fail_dagrun=True)
     close_run.as_teardown(setups=open_run)
