@@ -148,26 +148,26 @@ def summary(
     mlflow_run_id: str,
     planned: dict[str, Any],
     decided: dict[str, Any] | None,
-    rejected: dict[str, Any] | None,
     promoted: dict[str, Any] | None,
     children: Any,
 ) -> dict[str, Any]:
     """Show the outcome; fails when a task before it did. Gives the settings of `close_run`."""
-    outcome = _outcome(decided, rejected, promoted)
+    ti = get_current_context()["ti"]
+    # A rejected approval leaves what it skips under this key, and nothing else.
+    rejected = ti.xcom_pull(task_ids="approve", key="skipmixin_key") is not None
+    outcome = _outcome(decided, promoted, rejected)
     page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
     show_lines([outcome or FAILURE, "", page, "", *(decided["lines"] if decided else [])])
     run_ids = [mlflow_run_id, *(child["mlflow_run_id"] for child in children or [])]
     for_close_run = {"mlflow_run_ids": run_ids, "succeeded": outcome is not None}
     if outcome is None:
-        get_current_context()["ti"].xcom_push("return_value", for_close_run)
+        ti.xcom_push("return_value", for_close_run)
         raise AirflowFailException(FAILURE)
     retraining.record(_store(), planned["digest"], get_current_context()["dag_run"].run_id, outcome)
     return for_close_run
 
 
-def _outcome(
-    decided: dict[str, Any] | None, rejected: dict[str, Any] | None, promoted: dict[str, Any] | None
-) -> str | None:
+def _outcome(decided: dict[str, Any] | None, promoted: dict[str, Any] | None, rejected: bool) -> str | None:
     """Say what came out; None if a task failed before anything did."""
     if decided is None:
         return None
@@ -175,7 +175,7 @@ def _outcome(
         return "No candidate passed the gate; the champion stays."
     if promoted is not None:
         return f"Version {promoted['counts']['version']} is champion."
-    if rejected is not None:
+    if rejected:
         return "A challenger passed the gate and was not approved; the champion stays."
     return None
 
@@ -252,9 +252,7 @@ with DAG(
     approve >> promote
 
     # Teardowns run after a failure too; the summary counts for the state of the DAG run.
-    # A rejected approval leaves what it skips under this key, and nothing else.
-    rejected = approve.output["skipmixin_key"]
-    ended: Any = summary(mlflow_run_id, planned, decided, rejected, promote.output, children.output)
+    ended: Any = summary(mlflow_run_id, planned, decided, promote.output, children.output)
     close_run = launch("close_run", settings=ended)
     ended.as_teardown(setups=open_run, on_failure_fail_dagrun=True)
     close_run.as_teardown(setups=open_run)
