@@ -118,7 +118,9 @@ class Laboratory:
     def kill_scheduler(self) -> None:
         servers = self.home.read_servers()
         assert servers is not None
-        psutil.Process(servers.processes["scheduler"].pid).kill()
+        scheduler = psutil.Process(servers.processes["scheduler"].pid)
+        scheduler.kill()
+        scheduler.wait(30)
 
     def tags(self, version: int) -> dict[str, str]:
         return dict(self.mlflow.get_model_version(MODEL, str(version)).tags)
