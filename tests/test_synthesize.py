@@ -30,6 +30,7 @@ def test_the_output_folder_is_a_plate_with_the_papers_microscope(tmp_path: Path)
         "role": "test",
         "replicate": "biological",
         "annotation": "semi-automatic",
+        "channel": None,
     }
     assert [fov.labels_path is not None for fov in plate.fovs] == [True, True]
 
