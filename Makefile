@@ -44,7 +44,7 @@ test: install ## all tests but the benchmarks, the laboratory's month and those 
 lineage: install ## where a model comes from and what it segmented: MODEL=champion, MODEL=3 or PLATE=<name>
 	@$(AT_HOME) tasks.lineage --store "$$home/store" $(if $(PLATE),--plate '$(PLATE)',--model '$(or $(MODEL),champion)')
 
-test-month: install ## a laboratory's month in small: plates, challengers, approvals; ten minutes on two cores
+test-month: install ## a laboratory's month in small: plates, challengers, approvals; up to half an hour
 	.venv/bin/python -m pytest tests/end_to_end -m month
 
 test-cluster: install ## tests with pods of the cluster that KUBECONFIG names, with images of `make images`

@@ -1,6 +1,6 @@
 """A month in a laboratory, in small: plates arrive, models are trained, judged, approved, refused and rolled back.
 
-With a real Airflow, its watcher of the inbox, and a real MLflow. About ten minutes.
+With a real Airflow, its watcher of the inbox, and a real MLflow. Up to half an hour.
 """
 
 import json
