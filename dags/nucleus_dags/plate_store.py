@@ -54,11 +54,6 @@ def read_result(store: Path, path: str) -> dict[str, Any]:
     return json.loads((store / path / "result.json").read_text())
 
 
-def plates_of_network(store: Path, network: str) -> list[str]:
-    """Follow the stored results from a network to the plates that it was trained on; gives their paths."""
-    return read_result(store, rois_of_network(store, network))["params"]["plates"]
-
-
 def rois_of_network(store: Path, network: str) -> str:
     """Give the output folder of `augment` that a network was trained from."""
     return read_result(store, network)["params"]["rois"].rpartition("/")[0]

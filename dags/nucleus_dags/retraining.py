@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from nucleus_dags.plan import TARGETS, FormError, run_name, segmentation_settings
-from nucleus_dags.plate_store import newest_plates, plates_of_network, read_result, rois_of_network
+from nucleus_dags.plate_store import newest_plates, read_result, rois_of_network
 
 GATE = Path(__file__).with_name("gate.yaml")
 APPROVALS = ("automatic", "by_person")
@@ -51,12 +51,8 @@ def plan(
     """
     train, test = (_paths(store, role) for role in ("train", "test"))
     in_force = _champion(store, champion["outputs"]["model"]) if champion["outputs"] else None
-    seen = set(plates_of_network(store, in_force["networks"][0])) if in_force else set()
-    augment = (
-        read_result(store, rois_of_network(store, in_force["networks"][0]))["params"]
-        if in_force
-        else presets[form["preset"]]["augment"] | {}
-    )
+    augment = _augment_settings(store, in_force) if in_force else presets[form["preset"]]["augment"]
+    seen = augment.get("plates", ())
     new = [path for path in train if path not in seen]
     augment = augment | {"plates": train, "new_plates": new if in_force else [], "new_share": form["new_share"]}
     augment |= {"random_seed": form["random_seed"]} | _filled(form, "rois")
@@ -86,8 +82,8 @@ def record(store: Path, digest: str, dag_run_id: str, outcome: str) -> None:
 
 def child_runs(planned: Mapping[str, Any], parent_run_id: str) -> list[dict[str, Any]]:
     """Give the settings of `open_run` for each candidate."""
-    own = {"parent_run_id": parent_run_id, "run_name": ""}
-    return [planned["open_run"] | own | {"run_name": candidate["name"]} for candidate in planned["candidates"]]
+    below = planned["open_run"] | {"parent_run_id": parent_run_id}
+    return [below | {"run_name": candidate["name"]} for candidate in planned["candidates"]]
 
 
 def trainings(planned: Mapping[str, Any], children: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -216,6 +212,11 @@ def _paths(store: Path, role: str) -> list[str]:
 def _champion(store: Path, model: str) -> dict[str, Any]:
     """Give the settings with which the champion segments: its networks and thresholds."""
     return read_result(store, model)["params"]
+
+
+def _augment_settings(store: Path, in_force: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the params of `augment` that the champion was trained from, its plates among them."""
+    return read_result(store, rois_of_network(store, in_force["networks"][0]))["params"]
 
 
 def _candidates(
