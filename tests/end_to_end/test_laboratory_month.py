@@ -5,7 +5,6 @@ With a real Airflow, its watcher of the inbox, and a real MLflow. Up to half an 
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from nucleus_dags import demo, local_servers
 from nucleus_dags.airflow_api import AirflowApi
 from nucleus_dags.local_servers import Home, Servers
 from nucleus_dags.plate_store import newest_plates
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.month, pytest.mark.timeout(3000)]
 
@@ -138,12 +138,6 @@ class Laboratory:
                 texts.add(tiff.pages.first.description)
         (text,) = texts
         return text
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture

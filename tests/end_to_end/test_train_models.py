@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from mlflow import MlflowClient
 from nucleus_dags import demo, local_servers
 from nucleus_dags.airflow_api import AirflowApi, AirflowApiError
 from nucleus_dags.local_servers import Home, Servers
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -75,12 +75,6 @@ class System:
 
     def mlflow_run(self, dag_run_id: str) -> Any:
         return self.mlflow.get_run(self.results(dag_run_id)["open_run"]["mlflow_run_id"])
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def make_plate(home: Home, name: str, role: str) -> None:
