@@ -177,6 +177,15 @@ def retrain_champion_form() -> dict[str, Param]:
             "approves it in this page first, within three days.",
             section=_MAIN,
         ),
+        "replicates": Param(
+            1,
+            type="integer",
+            **_between(1, 20),
+            title="Replicates",
+            description="How often each candidate is trained, with another random seed every time, 1 to 20. It shows "
+            "how much is chance.",
+            section=_TRAINING,
+        ),
         "new_share": Param(
             0.5,
             type="number",

@@ -1,7 +1,8 @@
 """What `retrain_champion` does, task by task: from the store, the champion and the form to the settings of each.
 
-A candidate is one set of first weights: the champion's, the encoder's from ImageNet, or random ones. Each is trained,
-scored and judged, and the best that passes the gate is the challenger.
+A candidate is one set of first weights (the champion's, the encoder's from ImageNet, or random ones) and one replicate,
+a training with a random seed of its own. Each is trained, scored and judged, and the best that passes the gate is the
+challenger.
 """
 
 from __future__ import annotations
@@ -222,19 +223,38 @@ def _augment_settings(store: Path, in_force: Mapping[str, Any]) -> dict[str, Any
 def _candidates(
     form: Mapping[str, Any], presets: Mapping[str, Any], store: Path, in_force: Mapping[str, Any] | None
 ) -> list[dict[str, Any]]:
-    changed = _filled(form, "cycles") | {"random_seed": form["random_seed"]}
+    """Give name and trainings of each candidate, replicates of the same after one another."""
     if in_force is None:
-        chosen = {"preset": form["preset"]} | _filled(form, "initialisation") | changed
-        targets = TARGETS[presets[form["preset"]]["networks"]]
-        trainings = [{"target": target} | chosen for target in targets]
-        return [{"name": f"first model, preset {form['preset']}", "trainings": trainings}]
+        methods = [_first_model(form, presets)]
+    else:
+        methods = [_from_weights(store, in_force["networks"], weights) for weights in form["first_weights"]]
+    changed, count = _filled(form, "cycles"), form["replicates"]
     return [
         {
-            "name": f"from the {weights}" if weights == FROM_CHAMPION else f"from {weights} weights",
-            "trainings": [_training(store, network, weights) | changed for network in in_force["networks"]],
+            "name": method["name"] if count == 1 else f"{method['name']}, {number + 1} of {count}",
+            "trainings": [
+                training | changed | {"random_seed": form["random_seed"] + number} for training in method["trainings"]
+            ],
         }
-        for weights in form["first_weights"]
+        for method in methods
+        for number in range(count)
     ]
+
+
+def _first_model(form: Mapping[str, Any], presets: Mapping[str, Any]) -> dict[str, Any]:
+    chosen = {"preset": form["preset"]} | _filled(form, "initialisation")
+    targets = TARGETS[presets[form["preset"]]["networks"]]
+    return {
+        "name": f"first model, preset {form['preset']}",
+        "trainings": [{"target": target} | chosen for target in targets],
+    }
+
+
+def _from_weights(store: Path, networks: Sequence[str], weights: str) -> dict[str, Any]:
+    return {
+        "name": f"from the {weights}" if weights == FROM_CHAMPION else f"from {weights} weights",
+        "trainings": [_training(store, network, weights) for network in networks],
+    }
 
 
 def _training(store: Path, network: str, weights: str) -> dict[str, Any]:

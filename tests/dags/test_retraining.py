@@ -67,6 +67,19 @@ def test_other_first_weights_give_further_candidates(store: Path) -> None:
     assert [candidate["trainings"][0]["initialisation"] for candidate in candidates] == [NETWORK, "random"]
 
 
+def test_replicates_are_candidates_that_differ_in_their_random_seed_only(store: Path) -> None:
+    candidates = plan(store, first_weights=["champion", "random"], replicates=2, random_seed=7)["candidates"]
+    assert [candidate["name"] for candidate in candidates] == [
+        "from the champion, 1 of 2",
+        "from the champion, 2 of 2",
+        "from random weights, 1 of 2",
+        "from random weights, 2 of 2",
+    ]
+    first, second = (candidate["trainings"][0] for candidate in candidates[:2])
+    assert (first["random_seed"], second["random_seed"]) == (7, 8)
+    assert first | {"random_seed": 8} == second
+
+
 def test_without_a_champion_the_first_model_is_trained_by_a_preset(store: Path) -> None:
     planned = plan(store, NONE, cycles=2)
     (candidate,) = planned["candidates"]
