@@ -33,7 +33,8 @@ it, and the newest counts. The folder may be removed from the inbox then.
 **Drift:** every new plate is compared with the training plates of its cell line. Where its intensity, background, focus
 or nuclei are far out, the note of the run says so; the plots are in MLflow's experiment `plates`.
 
-**Bad plates** are moved to `rejected/` in the inbox, with a text beside them that says what to mend.
+**Bad plates** are moved to `rejected/` in the inbox, with a text beside them that says what to mend. One that may not
+be moved, since it belongs to somebody else, stays, and only the text is there.
 """
 
 
@@ -63,8 +64,11 @@ def sort_out(arrivals: Any, ingested: Any) -> dict[str, list[Any]]:
     for found, result in zip(arrivals, ingested, strict=True):
         arrival = Arrival(Path(found["folder"]), found["fingerprint"])
         refused = result.get("refused") or superseding_plate(_store(), result["outputs"]["plate"])
+        if refused and not arrival.folder.exists():
+            lines.append(f"- **{arrival.name}** is no longer in the inbox.")
+            continue
         if refused:
-            report = inbox.set_aside(arrival, refused)
+            report = inbox.set_aside(arrival, _store(), refused)
             lines.append(f"- **{arrival.name}** was set aside: {refused} See {report.parent.name}/{report.name}.")
             continue
         path = result["outputs"]["plate"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -103,7 +104,11 @@ def plate_digest(info: PlateInfo, sha256: dict[str, str]) -> str:
 def open_arrived_plate(params: Params) -> Plate:
     """Open the plate; InputError unless its role is the one asked for and every image that needs labels has them."""
     folder = Path(params.folder)
-    plate = pair_fields(folder) if (folder / HCS_FOLDER).exists() else pair_files(folder)
+    try:
+        plate = pair_fields(folder) if (folder / HCS_FOLDER).exists() else pair_files(folder)
+    except PermissionError as error:
+        who = f"user {os.getuid()} may not read it ({error.strerror})"
+        raise InputError(f"{error.filename}: {who}; give others the right to read the plate.") from None
     role = plate.info.role
     if params.role not in (None, role):
         raise InputError(

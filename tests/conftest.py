@@ -36,3 +36,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"a tmpfs can't be mounted here: {mounted.stderr.strip()}")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def folder_of_a_user() -> Iterator[Path]:
+    """A folder of somebody who isn't root and may not do everything, as whom the test goes on."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    folder = Path(tempfile.mkdtemp())
+    yield folder
+    os.seteuid(user)
+    subprocess.run(["chmod", "-R", "u+rwX", folder], check=True)
+    shutil.rmtree(folder)

@@ -319,6 +319,14 @@ def test_a_bad_plate_is_refused_in_one_line_that_names_the_file_and_nothing_is_s
     assert _stored_plates(store) == []
 
 
+@pytest.mark.parametrize("name", ["", "labels", "labels/a.tif", "plate.json"])
+def test_a_plate_that_may_not_be_read_is_refused(folder_of_a_user: Path, name: str) -> None:
+    plate = _make(folder_of_a_user / "plate")
+    (plate / name).chmod(0)
+    with pytest.raises(InputError, match=rf"{folder_of_a_user / 'plate' / name}.*: .*Permission denied"):
+        _ingest(plate, folder_of_a_user / "store")
+
+
 def test_all_faulty_files_are_named_at_once(tmp_path: Path, store: Path) -> None:
     names = [f"f{number:02d}" for number in range(12)]
     flat = dict.fromkeys(names, np.full_like(IMAGE, 7))

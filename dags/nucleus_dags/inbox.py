@@ -51,15 +51,19 @@ def folders(inbox: Path) -> list[Path]:
 
 
 def look_at(folder: Path, quiet_for_s: float) -> Arrival | None:
-    """Give the plate of a folder if all of it has arrived."""
-    if not (folder / "plate.json").exists():
-        return None
+    """Give the plate of a folder if all of it has arrived. One that may not be read has: ingest says so."""
     try:
+        if not (folder / "plate.json").exists():
+            return None
         files = sorted(_files(folder))
     except FileNotFoundError:  # Something is moved or written at this moment.
         return None
+    except PermissionError:
+        status = folder.stat()
+        files = [("", 0, status.st_ctime_ns, status.st_ctime)]
+    is_done = any(name == DONE for name, *_ in files)
     changed = max(last for *_, last in files)
-    if not (folder / DONE).exists() and time.time() - changed < quiet_for_s:
+    if not is_done and time.time() - changed < quiet_for_s:
         return None
     known = [(name, size, modified) for name, size, modified, _ in files]
     return Arrival(folder, hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16])
@@ -85,16 +89,23 @@ def was_announced(plate: str, store: Path) -> bool:
     return any(json.loads(path.read_text()).get("plate") == plate for path in records)
 
 
-def set_aside(arrival: Arrival, reason: str) -> Path:
-    """Move a plate into inbox/rejected and write the reason beside; gives the file with the reason."""
+def set_aside(arrival: Arrival, store: Path, reason: str) -> Path:
+    """Move a plate into inbox/rejected and write the reason beside; gives the file with the reason.
+
+    A plate that may not be moved, as that of another user, stays where it is and counts as handled until it changes.
+    """
     rejected = arrival.folder.parent / REJECTED
     rejected.mkdir(exist_ok=True)
     target = rejected / f"{arrival.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     report = target.with_name(f"{target.name}.txt")
+    where = f"{target.name}/ (or still in the inbox, where it may not be moved)"
     report.write_text(
-        f"{reason}\n\nThe plate is in {target.name}/. Mend it and move it back into the inbox, as {arrival.name}/.\n"
+        f"{reason}\n\nThe plate is in {where}. Mend it and move it back into the inbox, as {arrival.name}/.\n"
     )
-    arrival.folder.rename(target)
+    try:
+        arrival.folder.rename(target)
+    except PermissionError:
+        record(arrival, store, refused=reason)
     return report
 
 

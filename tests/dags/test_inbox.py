@@ -82,12 +82,33 @@ def test_a_plate_that_was_told_of_is_known_whatever_folder_it_comes_in(folders: 
 def test_a_bad_plate_is_set_aside_with_the_reason_and_not_found_again(folders: tuple[Path, Path]) -> None:
     box, store = folders
     plate = make_plate(box / "plate", done=True)
-    report = inbox.set_aside(the_arrival(plate), "images/a.tif: is damaged.")
+    report = inbox.set_aside(the_arrival(plate), store, "images/a.tif: is damaged.")
     assert "images/a.tif: is damaged." in report.read_text()
     assert "move it back into the inbox, as plate/" in report.read_text()
     assert (report.with_suffix("") / "images" / "a.tif").read_bytes() == b"pixels"
     assert not plate.exists()
     assert new_arrivals(box, store, 0) == []
+
+
+def test_a_bad_plate_that_may_not_be_moved_stays_until_it_changes(folder_of_a_user: Path) -> None:
+    box, store = folder_of_a_user / "inbox", folder_of_a_user / "store"
+    plate = make_plate(box / "plate", done=True)
+    plate.chmod(0o555)
+    report = inbox.set_aside(the_arrival(plate), store, "images/a.tif: is damaged.")
+    assert "images/a.tif: is damaged." in report.read_text()
+    assert "still in the inbox" in report.read_text()
+    assert plate.exists()
+    assert new_arrivals(box, store, 0) == []
+    (plate / "images" / "a.tif").write_bytes(b"mended")
+    assert [arrival.folder for arrival in new_arrivals(box, store, 0)] == [plate]
+
+
+def test_a_plate_that_may_not_be_read_is_found_so_that_its_check_can_say_it(folder_of_a_user: Path) -> None:
+    plate = make_plate(folder_of_a_user / "plate")
+    plate.chmod(0)
+    before = the_arrival(plate)
+    plate.chmod(0o755)
+    assert the_arrival(plate).fingerprint != before.fingerprint
 
 
 async def first_event(box: Path, store: Path, change) -> dict:
