@@ -45,6 +45,7 @@ def _pod(values: dict[str, Any]) -> dict[str, Any]:
             _container(values, "scheduler", ["airflow", "scheduler"]),
             _container(values, "dag-processor", ["airflow", "dag-processor"]),
             _api_server(values),
+            _triggerer(values),
         ],
         "volumes": [*values["volumes"], *values["apiServer"]["extraVolumes"]],
     }
@@ -69,6 +70,12 @@ def _api_server(values: dict[str, Any]) -> dict[str, Any]:
     container["env"] += server["env"]
     container["volumeMounts"] = [*container["volumeMounts"], *server["extraVolumeMounts"]]
     container["readinessProbe"] = {"httpGet": {"path": "/api/v2/version", "port": PORT}, "periodSeconds": 5}
+    return container
+
+
+def _triggerer(values: dict[str, Any]) -> dict[str, Any]:
+    container = _container(values, "triggerer", ["airflow", "triggerer"])
+    container["env"] += values["triggerer"]["env"]
     return container
 
 

@@ -1,4 +1,4 @@
-"""The DAG `train_models` with every task a pod: Airflow, MLflow and PostgreSQL run in the cluster too.
+"""The DAGs with every task a pod: Airflow, MLflow and PostgreSQL run in the cluster too.
 
 Needs the images nucleus-cpu:dev, nucleus-airflow:dev, nucleus-mlflow:dev and postgres:17-bookworm in the cluster.
 """
@@ -22,14 +22,15 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from nucleus_dags import demo
 from nucleus_dags.airflow_api import AirflowApi, AirflowApiError, request_json
 from tests.cluster.airflow import PORT, manifests
 from tests.cluster.conftest import REPOSITORY, Cluster, apply, gpu_template, kubectl, wait_until
+from tests.synthetic_plates import make_synthetic_plate
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
 DAG_ID = "train_models"
+DAG_IDS = {path.stem for path in (REPOSITORY / "dags").glob("*.py")}
 FORM = {"rois": 100, "cycles": 1, "encoder": "mobilenetv2", "initialisation": "random", "experiment": "cluster"}
 STEPS = (
     "ingest_train.0",
@@ -106,6 +107,9 @@ class System:
                 time.sleep(2)
         return None
 
+    def dag_ids(self) -> set[str]:
+        return {dag["dag_id"] for dag in self.ask(lambda api: api.call("GET", "dags"))["dags"]}
+
     def start(self, **form: Any) -> str:
         """Start a run. One with the form of an earlier one finds its training done."""
         dag_run_id: str = self.ask(lambda api: api.trigger(DAG_ID, FORM | form))
@@ -163,28 +167,20 @@ def forwarded(service: str, port: int) -> Iterator[Forward]:
     forward.stop()
 
 
-def make_plate(cluster: Cluster, name: str, role: str, tmp_path: Path) -> None:
-    params = {"name": name, "cell_line": "MCF10A", "role": role, "fovs": 2, "height_px": 320, "width_px": 320}
-    arguments = ["--params", json.dumps(params), "--store", str(tmp_path), "--result", str(tmp_path / "receipt.json")]
-    subprocess.run([sys.executable, "-m", "tasks.synthesize", *arguments], cwd=REPOSITORY, check=True)
-    plate = json.loads((tmp_path / "receipt.json").read_text())["outputs"]["plate"]
-    demo.copy_plate(tmp_path / plate, cluster.inbox / name)
-
-
 @pytest.fixture(scope="module")
-def system(cluster: Cluster, one_gpu: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def system(cluster: Cluster, one_gpu: None) -> Iterator[System]:
     """The local overlay, but with a GPU for trainings."""
     apply(gpu_template("gpu"))
     kubectl("patch", "configmap", "airflow-settings", "--patch", json.dumps({"data": {"NUCLEUS_GPUS": "1"}}))
-    for role in ("train", "test"):
-        make_plate(cluster, f"tiny-{role}", role, tmp_path_factory.mktemp("made"))
+    for random_seed, role in enumerate(("train", "test")):
+        make_synthetic_plate(cluster.inbox / f"tiny-{role}", role=role, random_seed=random_seed)
     apply(*manifests())
     kubectl("rollout", "status", "deployment/mlflow", "--timeout=300s")
     kubectl("rollout", "status", "deployment/airflow", "--timeout=300s")
     with ExitStack() as stack:
         airflow = stack.enter_context(forwarded("airflow-api-server", PORT))
         system = System(cluster, airflow, stack.enter_context(forwarded("mlflow", 5000)))
-        wait_until(lambda: system.ask(lambda api: api.call("GET", "dags"))["total_entries"] == 1, "the DAG is read")
+        wait_until(lambda: system.dag_ids() == DAG_IDS, "all DAGs are read")
         yield system
 
 
@@ -256,6 +252,26 @@ def test_local_processes_give_the_same_numbers(system: System, first_run: str, t
         assert {name: here["metrics"][name] for name in timeless} == {
             name: in_pods[step]["metrics"][name] for name in timeless
         }, step
+
+
+def test_plates_that_arrive_are_frozen_by_pods_and_a_bad_one_is_told_of(system: System, first_run: str) -> None:
+    faulty = make_synthetic_plate(system.cluster.inbox / "faulty", random_seed=3)
+    next((faulty / "labels").iterdir()).write_bytes(b"no image")
+    good = make_synthetic_plate(system.cluster.inbox / "arrived", random_seed=4)
+    for plate in (good, faulty):
+        (plate / "DONE").touch()
+    system.ask(lambda api: api.call("PATCH", "dags/ingest_plates", {"is_paused": False}))
+    arrivals = system.cluster.store / "arrivals"
+    wait_until(lambda: any(arrivals.glob("arrived/*.json")) and any(arrivals.glob("faulty/*.json")), "both are handled")
+
+    frozen = json.loads(next(arrivals.glob("arrived/*.json")).read_text())["plate"]
+    assert (system.cluster.store / frozen / "report.json").exists()
+    # It belongs to root, so it may not be moved.
+    (report,) = (system.cluster.inbox / "rejected").glob("faulty-*.txt")
+    assert "is damaged or cut short" in report.read_text()
+    assert faulty.exists()
+    runs = system.ask(lambda api: api.call("GET", "dags/ingest_plates/dagRuns"))["dag_runs"]
+    assert runs[-1]["run_type"] == "asset_triggered"
 
 
 def training_pod(system: System) -> str:

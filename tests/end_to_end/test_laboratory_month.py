@@ -1,65 +1,37 @@
 """A month in a laboratory, in small: plates arrive, models are trained, judged, approved, refused and rolled back.
 
-With a real Airflow, its watcher of the inbox, and a real MLflow. Up to half an hour.
+With a real Airflow, its watcher of the inbox, and a real MLflow.
 """
 
 import json
 import shutil
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 import psutil
 import pytest
 import tifffile
-from mlflow import MlflowClient
 
-from nucleus_dags import demo, local_servers
-from nucleus_dags.airflow_api import AirflowApi
-from nucleus_dags.local_servers import Home, Servers
+from nucleus_dags import local_servers
 from nucleus_dags.plate_store import newest_plates
-from tests.ports import free_port
+from tests.end_to_end.laboratory import Laboratory, laboratory
+from tests.synthetic_plates import make_synthetic_plate
 
 pytestmark = [pytest.mark.month, pytest.mark.timeout(3000)]
 
-REPOSITORY = Path(__file__).parents[2]
-ENDED = ("success", "failed")
 MODEL = "nucleus-segmenter"
 
 
-@dataclass
-class Laboratory:
-    home: Home
-    servers: Servers
-
-    @property
-    def api(self) -> AirflowApi:
-        return AirflowApi(self.servers.airflow_url)
-
-    @property
-    def mlflow(self) -> MlflowClient:
-        return MlflowClient(self.servers.mlflow_url)
-
-    def switch(self, dag_id: str, on: bool) -> None:
-        self.api.call("PATCH", f"dags/{dag_id}", {"is_paused": not on})
+class Month(Laboratory):
+    """What happens in a month."""
 
     def make_plate(self, name: str, role: str, random_seed: int) -> Path:
         """Make a plate beside the inbox."""
-        params = {"name": name, "cell_line": "MCF10A", "fovs": 2, "height_px": 512, "width_px": 512}
-        params |= {"random_seed": random_seed, "role": "train" if role == "screen" else role}
-        receipt = self.home.folder / f"{name}.json"
-        command = [sys.executable, "-m", "tasks.synthesize", "--params", json.dumps(params)]
-        command += ["--store", str(self.home.folder / "made"), "--result", str(receipt)]
-        subprocess.run(command, cwd=REPOSITORY, check=True)
-        made = self.home.folder / "made" / json.loads(receipt.read_text())["outputs"]["plate"]
-        plate = self.home.folder / "beside" / name
-        demo.copy_plate(made, plate)
+        made_for = "train" if role == "screen" else role
+        folder = self.home.folder / "beside" / name
+        plate = make_synthetic_plate(folder, role=made_for, random_seed=random_seed, height_px=512, width_px=512)
         if role == "screen":
             info = json.loads((plate / "plate.json").read_text())
             (plate / "plate.json").write_text(json.dumps(info | {"role": role}))
@@ -76,21 +48,6 @@ class Laboratory:
         """Whether ingest_plates is done with a plate: it froze it and told of it."""
         return any(self.home.store.glob(f"arrivals/{name}/*.json"))
 
-    def run_ids(self, dag_id: str) -> list[str]:
-        return [run["dag_run_id"] for run in self.api.call("GET", f"dags/{dag_id}/dagRuns")["dag_runs"]]
-
-    def run(self, dag_id: str, **form: Any) -> str:
-        """Start a DAG run, wait for its end, which must be a good one, and give its id."""
-        return self.finish(dag_id, self.api.trigger(dag_id, form))
-
-    def finish(self, dag_id: str, dag_run_id: str) -> str:
-        self.wait_until(lambda: self.api.dag_run(dag_id, dag_run_id)["state"] in ENDED, f"{dag_id} {dag_run_id} ends")
-        assert self.api.dag_run(dag_id, dag_run_id)["state"] == "success", self.states(dag_id, dag_run_id)
-        return dag_run_id
-
-    def states(self, dag_id: str, dag_run_id: str) -> dict[str, str]:
-        return {task["task_id"]: task["state"] for task in self.api.task_instances(dag_id, dag_run_id)}
-
     def note(self, dag_id: str, dag_run_id: str) -> str:
         return self.api.dag_run(dag_id, dag_run_id)["note"]
 
@@ -105,12 +62,6 @@ class Laboratory:
         assert "become champion?" in question["subject"]
         assert "passed the gate" in question["body"]
         self.api.call("PATCH", path, {"chosen_options": [option], "params_input": {}})
-
-    def wait_until(self, is_so: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + 900
-        while not is_so():
-            assert time.monotonic() < deadline, f"waited in vain until {what}"
-            time.sleep(1)
 
     def running(self, dag_id: str, dag_run_id: str) -> set[str]:
         return {task for task, state in self.states(dag_id, dag_run_id).items() if state == "running"}
@@ -141,14 +92,11 @@ class Laboratory:
 
 
 @pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Laboratory]:
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Month]:
     monkeypatch.setenv("NUCLEUS_INBOX_QUIET_S", "2")
-    home = Home(tmp_path / "nucleus")
-    home.make_folders()
-    (home.folder / "beside").mkdir()
-    servers = local_servers.up(home, free_port(), free_port())
-    yield Laboratory(home, servers)
-    local_servers.down(home)
+    (tmp_path / "nucleus" / "beside").mkdir(parents=True)
+    with laboratory(tmp_path / "nucleus") as started:
+        yield Month(started.home, started.servers)
 
 
 def shift_labels(plate: Path) -> None:
@@ -158,7 +106,7 @@ def shift_labels(plate: Path) -> None:
         tifffile.imwrite(path, np.roll(label_image, (40, 60), axis=(0, 1)))
 
 
-def test_a_month(lab: Laboratory) -> None:
+def test_a_month(lab: Month) -> None:
     lab.switch("ingest_plates", on=True)
 
     # The first plates arrive, a faulty one among them.
@@ -177,7 +125,7 @@ def test_a_month(lab: Laboratory) -> None:
     # The first model, hardly trained: it finds nothing yet.
     first = lab.api.trigger("retrain_champion", {"rois": 320, "cycles": 1})
     lab.switch("retrain_champion", on=True)
-    lab.finish("retrain_champion", first)
+    lab.finish_well("retrain_champion", first)
     assert lab.champion() == 1
     lab.switch("retrain_champion", on=False)
 
@@ -185,7 +133,7 @@ def test_a_month(lab: Laboratory) -> None:
     lab.arrive(lab.make_plate("screened", "screen", 50))
     lab.wait_until(lambda: lab.run_ids("segment_plate") != [], "the plate to screen is segmented")
     (arrived,) = lab.run_ids("segment_plate")
-    lab.finish("segment_plate", arrived)
+    lab.finish_well("segment_plate", arrived)
     assert lab.segmented_by(arrived).startswith("nucleus-segmenter version 1, ")
 
     # A second plate; its challenger passes the gate, and a person says no.
@@ -195,17 +143,19 @@ def test_a_month(lab: Laboratory) -> None:
     form = {"cycles": 3, "approval": "by_person"}
     refused = lab.api.trigger("retrain_champion", form)
     lab.answer(refused, "Reject")
-    lab.finish("retrain_champion", refused)
+    lab.finish_well("retrain_champion", refused)
     assert lab.note("retrain_champion", refused).startswith("A challenger passed the gate and was not approved")
     assert lab.champion() == 1
     assert lab.mlflow.get_model_version_by_alias(MODEL, "challenger").version == "2"
+    # What arrived while retraining was switched off has started none by itself.
+    assert set(lab.run_ids("retrain_champion")) == {first, refused}
 
     # The same again does nothing of itself. Asked for, it is judged again, and a person says yes.
     skipped = lab.run("retrain_champion", **form)
     assert lab.states("retrain_champion", skipped)["plan"] == "skipped"
     approved = lab.api.trigger("retrain_champion", form | {"also_without_news": True})
     lab.answer(approved, "Approve")
-    lab.finish("retrain_champion", approved)
+    lab.finish_well("retrain_champion", approved)
     assert lab.champion() == 3
     assert lab.segmented_by(lab.run("segment_plate", plate="screened")).startswith("nucleus-segmenter version 3, ")
 
@@ -223,7 +173,7 @@ def test_a_month(lab: Laboratory) -> None:
     lab.kill_scheduler()
     shutil.copytree(right, lab.home.inbox / "spoiled", dirs_exist_ok=True)
     local_servers.up(lab.home)
-    lab.finish("retrain_champion", by_arrival)
+    lab.finish_well("retrain_champion", by_arrival)
     note = lab.note("retrain_champion", by_arrival)
     assert note.startswith("No candidate passed the gate; the champion stays.")
     assert "no cell line loses: MCF10A: f1_at_0.7" in note
@@ -241,7 +191,7 @@ def test_a_month(lab: Laboratory) -> None:
         lambda: len(lab.run_ids("retrain_champion")) > len(before) + 1, "the corrected labels are trained on"
     )
     (corrected,) = set(lab.run_ids("retrain_champion")) - before - {by_arrival}
-    lab.finish("retrain_champion", corrected)
+    lab.finish_well("retrain_champion", corrected)
     tags = lab.mlflow.get_model_version(MODEL, "5").tags
     assert tags["gate"] in ("passed", "failed")
     (spoiled_version, right_version) = (tags_of["plate/spoiled"] for tags_of in (lab.tags(4), tags))
@@ -255,8 +205,14 @@ def test_a_month(lab: Laboratory) -> None:
     ingests = len(lab.run_ids("ingest_plates"))
     lab.wait_until(lambda: len(lab.run_ids("ingest_plates")) > ingests, "the folder is looked at again")
     for run_id in lab.run_ids("ingest_plates"):
-        lab.finish("ingest_plates", run_id)
+        lab.finish_well("ingest_plates", run_id)
     assert len(lab.run_ids("retrain_champion")) == runs
+
+    # What all versions do on the test plate, and which forgot what.
+    lab.switch("compare_models", on=True)
+    compared = lab.run("compare_models")
+    assert lab.note("compare_models", compared).startswith("5 versions on 1 test plates: ")
+    lab.switch("compare_models", on=False)
 
     # MLflow knows all runs as ended, a candidate's below that of its DAG run.
     experiment = lab.mlflow.get_experiment_by_name("retraining")

@@ -5,9 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,58 +14,37 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from nucleus_dags import demo, local_servers
-from nucleus_dags.airflow_api import AirflowApi, AirflowApiError
-from nucleus_dags.local_servers import Home, Servers
-from tests.ports import free_port
+from nucleus_dags import local_servers
+from nucleus_dags.airflow_api import AirflowApiError
+from nucleus_dags.local_servers import Home
+from tests.end_to_end.laboratory import Laboratory, laboratory
+from tests.synthetic_plates import make_synthetic_plate
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 REPOSITORY = Path(__file__).parents[2]
 DAG_ID = "train_models"
 FORM = {"rois": 100, "cycles": 1, "encoder": "mobilenetv2", "initialisation": "random", "experiment": "end to end"}
-ENDED = ("success", "failed")
 
 
-@dataclass
-class System:
-    home: Home
-    servers: Servers
-
-    @property
-    def api(self) -> AirflowApi:
-        return AirflowApi(self.servers.airflow_url)
-
-    @property
-    def mlflow(self) -> MlflowClient:
-        return MlflowClient(self.servers.mlflow_url)
+class System(Laboratory):
+    """With one DAG in use."""
 
     def start(self, **form: Any) -> str:
         return self.api.trigger(DAG_ID, FORM | form)
 
-    def finish(self, dag_run_id: str) -> str:
+    def end_of(self, dag_run_id: str) -> str:
         """Wait for the end of a DAG run and give its state."""
-        self.wait_until(lambda: self.api.dag_run(DAG_ID, dag_run_id)["state"] in ENDED, dag_run_id)
-        return self.api.dag_run(DAG_ID, dag_run_id)["state"]
+        return self.finish(DAG_ID, dag_run_id)
+
+    def task_states(self, dag_run_id: str) -> dict[str, str]:
+        return self.states(DAG_ID, dag_run_id)
 
     def wait_for_line(self, dag_run_id: str, task_id: str, text: str) -> None:
-        self.wait_until(lambda: any(text in line for line in self.log_lines(dag_run_id, task_id)), dag_run_id)
+        def says_it() -> bool:
+            return any(text in line for line in self.log_lines(DAG_ID, dag_run_id, task_id))
 
-    def wait_until(self, is_so: Callable[[], bool], dag_run_id: str) -> None:
-        deadline = time.monotonic() + 500
-        while not is_so():
-            assert time.monotonic() < deadline, self.states(dag_run_id)
-            time.sleep(1)
-
-    def states(self, dag_run_id: str) -> dict[str, str]:
-        """Give the state of each task; of a mapped one, of its first part."""
-        instances = self.api.task_instances(DAG_ID, dag_run_id)
-        return {instance["task_id"]: instance["state"] for instance in instances if instance["map_index"] <= 0}
-
-    def log_lines(self, dag_run_id: str, task_id: str) -> list[str]:
-        instances = self.api.task_instances(DAG_ID, dag_run_id)
-        started = [i for i in instances if i["task_id"] == task_id and i["start_date"]]
-        return [line for instance in started for line in self.api.log_lines(instance)]
+        self.wait_until(says_it, f"{task_id} of {dag_run_id} says {text}")
 
     def results(self, dag_run_id: str) -> dict[str, dict[str, Any]]:
         """Give what each task left for Airflow, by task."""
@@ -77,35 +55,22 @@ class System:
         return self.mlflow.get_run(self.results(dag_run_id)["open_run"]["mlflow_run_id"])
 
 
-def make_plate(home: Home, name: str, role: str) -> None:
-    seed = {"train": 0, "test": 1}[role]
-    params = {"name": name, "cell_line": "MCF10A", "role": role, "fovs": 2, "random_seed": seed}
-    params |= {"height_px": 320, "width_px": 320}
-    made, receipt = home.folder / "made", home.folder / f"{name}.json"
-    arguments = ["--params", json.dumps(params), "--store", made, "--result", receipt]
-    subprocess.run([sys.executable, "-m", "tasks.synthesize", *map(str, arguments)], cwd=REPOSITORY, check=True)
-    plate = made / json.loads(receipt.read_text())["outputs"]["plate"]
-    demo.copy_plate(plate, home.inbox / name)
-
-
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    home = Home(tmp_path_factory.mktemp("nucleus"))
-    home.make_folders()
-    make_plate(home, "tiny-train", "train")
-    make_plate(home, "tiny-test", "test")
-    servers = local_servers.up(home, free_port(), free_port())
-    yield System(home, servers)
-    started = running_servers(home)
-    local_servers.down(home)
-    assert [process for process in started if lives(process)] == []
-    assert processes_with(str(home.folder)) == []
+    folder = tmp_path_factory.mktemp("nucleus")
+    for random_seed, role in enumerate(("train", "test")):
+        make_synthetic_plate(Home(folder).inbox / f"tiny-{role}", role=role, random_seed=random_seed)
+    with laboratory(folder) as started:
+        yield System(started.home, started.servers)
+        processes = running_servers(started.home)
+    assert [process for process in processes if lives(process)] == []
+    assert processes_with(str(folder)) == []
 
 
 @pytest.fixture(scope="module")
 def first_run(system: System) -> str:
     dag_run_id = system.start()
-    assert system.finish(dag_run_id) == "success", system.states(dag_run_id)
+    assert system.end_of(dag_run_id) == "success", system.task_states(dag_run_id)
     return dag_run_id
 
 
@@ -131,7 +96,7 @@ def lives(process: psutil.Process) -> bool:
 
 
 def test_every_task_is_done_and_the_note_has_the_scores_and_the_way_to_mlflow(system: System, first_run: str) -> None:
-    assert set(system.states(first_run).values()) == {"success"}
+    assert set(system.task_states(first_run).values()) == {"success"}
     note = system.api.dag_run(DAG_ID, first_run)["note"]
     assert note.startswith("F1 at 0.7: ")
     assert "| MCF10A " in note
@@ -139,14 +104,21 @@ def test_every_task_is_done_and_the_note_has_the_scores_and_the_way_to_mlflow(sy
 
 
 def test_the_store_of_a_whole_run_has_nothing_incomplete_altered_or_orphaned(system: System, first_run: str) -> None:
+    assert problems_in_store(system) == []
+
+
+def problems_in_store(system: System) -> list[str]:
+    """Give the lines of `make check-store`, without its sum."""
     command = [sys.executable, "-m", "tasks.store_check", "--store", str(system.home.store)]
     env = {**os.environ, "MLFLOW_TRACKING_URI": system.servers.mlflow_url}
     checked = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True)
-    assert (checked.returncode, checked.stdout.splitlines()[:-1]) == (0, [])
+    problems = checked.stdout.splitlines()[:-1]
+    assert checked.returncode == int(problems != []), checked
+    return problems
 
 
 def test_the_log_of_a_task_streams_the_tasks_own_lines(system: System, first_run: str) -> None:
-    assert any("cycle 1 of 1: loss" in line for line in system.log_lines(first_run, "train_fpn"))
+    assert any("cycle 1 of 1: loss" in line for line in system.log_lines(DAG_ID, first_run, "train_fpn"))
 
 
 def test_mlflow_has_params_the_loss_by_cycle_and_the_f1_curve_by_iou(system: System, first_run: str) -> None:
@@ -196,7 +168,7 @@ def model_version(system: System, dag_run_id: str) -> str:
 
 def test_the_same_again_computes_nothing_and_is_a_whole_run_in_mlflow(system: System, first_run: str) -> None:
     again = system.start()
-    assert system.finish(again) == "success"
+    assert system.end_of(again) == "success"
     reused = {task for task, result in system.results(again).items() if result["reused"]}
     assert reused == set(system.results(again)) - {"open_run", "close_run"}
     first, second = system.mlflow_run(first_run), system.mlflow_run(again)
@@ -208,7 +180,7 @@ def test_the_same_again_computes_nothing_and_is_a_whole_run_in_mlflow(system: Sy
 
 def test_another_threshold_computes_only_what_depends_on_it(system: System, first_run: str) -> None:
     dag_run_id = system.start(marker_threshold=0.35)
-    assert system.finish(dag_run_id) == "success"
+    assert system.end_of(dag_run_id) == "success"
     computed = {task for task, result in system.results(dag_run_id).items() if not result["reused"]}
     assert computed == {"open_run", "register_model", "segment", "score", "report", "close_run"}
 
@@ -222,9 +194,9 @@ def test_a_wrong_value_is_refused_before_anything_runs(system: System, field: st
 
 def test_an_unknown_plate_ends_the_run_at_once_with_the_known_ones(system: System) -> None:
     dag_run_id = system.start(train_plates=["missing"])
-    assert system.finish(dag_run_id) == "failed"
-    assert system.states(dag_run_id)["open_run"] == "upstream_failed"
-    assert any("tiny-train (train)" in line for line in system.log_lines(dag_run_id, "check_form"))
+    assert system.end_of(dag_run_id) == "failed"
+    assert system.task_states(dag_run_id)["open_run"] == "upstream_failed"
+    assert any("tiny-train (train)" in line for line in system.log_lines(DAG_ID, dag_run_id, "check_form"))
 
 
 @pytest.mark.parametrize("marked", ["/taskInstances/train_fpn/0", ""], ids=["task", "run"])
@@ -235,9 +207,9 @@ def test_marking_a_task_or_the_run_failed_in_the_page_ends_its_process_and_the_r
     assert len(processes_with(of_training)) == 1
     path = f"dags/{DAG_ID}/dagRuns/{dag_run_id.replace('+', '%2B')}{marked}"
     system.api.call("PATCH", path, {"new_state" if marked else "state": "failed"})
-    assert system.finish(dag_run_id) == "failed"
-    system.wait_until(lambda: processes_with(of_training) == [], dag_run_id)
-    system.wait_until(lambda: system.mlflow_run(dag_run_id).info.status == "FAILED", dag_run_id)
+    assert system.end_of(dag_run_id) == "failed"
+    system.wait_until(lambda: processes_with(of_training) == [], "the training's process ends")
+    system.wait_until(lambda: system.mlflow_run(dag_run_id).info.status == "FAILED", "MLflow knows it")
     assert system.api.dag_run(DAG_ID, dag_run_id)["state"] == "failed"
 
 
@@ -246,7 +218,7 @@ def test_a_run_goes_on_though_mlflow_was_away_at_its_start_and_all_servers_were_
 ) -> None:
     kill_mlflow(system)
     dag_run_id = system.start(cycles=3)
-    system.wait_until(lambda: system.states(dag_run_id)["open_run"] == "up_for_retry", dag_run_id)
+    system.wait_until(lambda: system.task_states(dag_run_id)["open_run"] == "up_for_retry", "open_run finds no MLflow")
     local_servers.up(system.home)
     system.wait_for_line(dag_run_id, "train_fpn", "cycle 1 of 3: loss")
     kill_mlflow(system)
@@ -255,15 +227,32 @@ def test_a_run_goes_on_though_mlflow_was_away_at_its_start_and_all_servers_were_
     local_servers.down(system.home)
     assert [process for process in started if lives(process)] == []
     local_servers.up(system.home, port_of(system.servers.airflow_url), port_of(system.servers.mlflow_url))
-    assert system.finish(dag_run_id) == "success"
+    assert system.end_of(dag_run_id) == "success"
 
-    assert any("going on after cycle 2 " in line for line in system.log_lines(dag_run_id, "train_fpn"))
+    assert any("going on after cycle 2 " in line for line in system.log_lines(DAG_ID, dag_run_id, "train_fpn"))
     [instance] = [i for i in system.api.task_instances(DAG_ID, dag_run_id) if i["task_id"] == "train_fpn"]
     assert instance["try_number"] == 2
     run = system.mlflow_run(dag_run_id)
     assert run.info.status == "FINISHED"
     losses = system.mlflow.get_metric_history(run.info.run_id, "both/loss")
     assert [point.step for point in losses] == [1, 2, 3]
+
+
+def test_a_run_goes_on_after_all_processes_were_killed_at_once(system: System) -> None:
+    known_problems = problems_in_store(system)  # What trainings left that other tests stopped.
+    dag_run_id = system.start(cycles=4)
+    system.wait_for_line(dag_run_id, "train_fpn", "cycle 1 of 4: loss")
+    for process in running_servers(system.home):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    local_servers.up(system.home, port_of(system.servers.airflow_url), port_of(system.servers.mlflow_url))
+    assert system.end_of(dag_run_id) == "success"
+
+    run = system.mlflow_run(dag_run_id)
+    assert run.info.status == "FINISHED"
+    losses = system.mlflow.get_metric_history(run.info.run_id, "both/loss")
+    assert [point.step for point in losses] == [1, 2, 3, 4]
+    assert set(problems_in_store(system)) <= set(known_problems)
 
 
 def kill_mlflow(system: System) -> None:
