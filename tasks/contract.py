@@ -41,6 +41,9 @@ DONE, FAILED, BAD_INPUT, NOTHING_TO_DO = 0, 1, 2, 99
 
 FILE_HASHES = "files.json"
 
+TERMINATION_MESSAGE, MOST_TERMINATION_MESSAGE = Path("/dev/termination-log"), 4096
+"""In a pod, the file that the kubelet takes a container's last words from, and how many bytes of it."""
+
 RESULT_PATH = re.compile(r"(\w+/(?:[0-9a-f]{16}|[^/]+@[0-9a-f]{12}))(?:/.*)?")
 """A path relative to the store; the group is `<task>/<key>`. Other texts, as a name with a slash, don't match."""
 
@@ -168,6 +171,7 @@ class Task(Generic[P]):
             return NOTHING_TO_DO
         except InputError as error:
             log.error("%s: %s", self.name, error)
+            _tell_kubelet(f"{self.name}: {error}")
             return BAD_INPUT
         except ServiceError as error:
             log.error("%s: %s", self.name, error)
@@ -179,6 +183,12 @@ class Task(Generic[P]):
             return FAILED
         log.info("%s: %s %s", self.name, "reused" if result.reused else f"done in {result.seconds:.1f} s:", result.key)
         return DONE
+
+
+def _tell_kubelet(message: str) -> None:
+    """In a pod, leave the beginning of the message for the kubelet: of the log it would take the last 2 KiB."""
+    if TERMINATION_MESSAGE.exists():
+        TERMINATION_MESSAGE.write_bytes(message.encode()[:MOST_TERMINATION_MESSAGE])
 
 
 def _remedy(error: OSError, store: Path) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pydantic
 import pytest
 
+from tasks import contract
 from tasks.contract import (
     BAD_INPUT,
     DONE,
@@ -102,6 +103,14 @@ def test_the_exit_status_tells_how_it_ended_and_one_line_says_why(recorder, tmp_
     caplog.set_level(logging.INFO)
     assert call(recorder, tmp_path, {"amount": 1, "fault": fault}) == status
     assert words in caplog.text
+
+
+def test_in_a_pod_a_refusal_is_left_for_the_kubelet(recorder, tmp_path, monkeypatch):
+    message = tmp_path / "termination-log"
+    message.touch()
+    monkeypatch.setattr(contract, "TERMINATION_MESSAGE", message)
+    call(recorder, tmp_path, {"amount": 1, "fault": "bad"})
+    assert message.read_text() == "count_lines: lines.txt: is odd; make it even"
 
 
 @pytest.mark.parametrize(

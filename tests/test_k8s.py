@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from nucleus_dags.catalogue import CATALOGUE
+from tests.cluster import airflow
 
 REPOSITORY = Path(__file__).parents[1]
 K8S = REPOSITORY / "k8s"
@@ -44,6 +45,11 @@ def pods(folder: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def test_every_object_is_valid_for_the_current_kubernetes(folder: str) -> None:
     assert len(contents(folder)) > 20
     for content in contents(folder):
+        kubernetes_validate.validate(content, "1.37", strict=True)
+
+
+def test_what_the_tests_make_of_airflows_values_is_valid_too() -> None:
+    for content in airflow.manifests():
         kubernetes_validate.validate(content, "1.37", strict=True)
 
 
@@ -152,7 +158,7 @@ def test_a_small_machine_needs_no_gpu_and_a_cluster_pulls_its_images() -> None:
 def test_airflows_values_name_what_is_there() -> None:
     values = yaml.safe_load((K8S / "airflow/values.yaml").read_text())
     [claim] = of_kind("base", "PersistentVolumeClaim")
-    assert values["logs"]["persistence"]["existingClaim"] == claim["metadata"]["name"]
+    assert values["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
     assert yaml.safe_load(values["extraEnvFrom"]) == [{"configMapRef": {"name": "airflow-settings"}}]
     accounts = {content["metadata"]["name"] for content in of_kind("base", "ServiceAccount")}
     assert values["scheduler"]["serviceAccount"]["name"] in accounts

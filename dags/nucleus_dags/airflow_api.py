@@ -28,13 +28,18 @@ class AirflowApiError(RuntimeError):
 
 @dataclass(frozen=True)
 class AirflowApi:
-    """Airflow at an address that lets everyone in, as `local_servers` starts it."""
+    """Airflow at an address."""
 
     address: str
+    login: tuple[str, str] | None = None
+    """Name and password; None where Airflow lets everyone in, as `local_servers` starts it."""
 
     @cached_property
     def _token(self) -> str:
-        return request_json("GET", f"{self.address}/auth/token")["access_token"]
+        if self.login is None:
+            return request_json("GET", f"{self.address}/auth/token")["access_token"]
+        body = dict(zip(("username", "password"), self.login, strict=True))
+        return request_json("POST", f"{self.address}/auth/token", body)["access_token"]
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         """Call `path` under /api/v2 and give its JSON answer.

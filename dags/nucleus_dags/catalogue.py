@@ -42,7 +42,7 @@ class CatalogueEntry:
 CATALOGUE = {
     "synthesize": CatalogueEntry("tasks.synthesize", memory_gib=4),
     "open_run": CatalogueEntry("tasks.open_run", memory_gib=1),
-    "ingest": CatalogueEntry("tasks.ingest", cpu=1, memory_gib=4),
+    "ingest": CatalogueEntry("tasks.ingest", memory_gib=4, pool=PROCESSING_POOL),
     "drift": CatalogueEntry("tasks.drift", memory_gib=2),
     "augment": CatalogueEntry("tasks.augment", cpu=8, memory_gib=8, pool=PROCESSING_POOL),
     # Every stop of the servers or loss of a pod costs a retry, and a training is long. It goes on at its last cycle.
@@ -60,14 +60,14 @@ CATALOGUE = {
     "calibrate": CatalogueEntry("tasks.calibrate", cpu=4, memory_gib=8, pool=PROCESSING_POOL),
     "find_model": CatalogueEntry("tasks.find_model", memory_gib=1),
     "list_models": CatalogueEntry("tasks.list_models", memory_gib=1),
-    "judge": CatalogueEntry("tasks.judge", memory_gib=4),
+    "judge": CatalogueEntry("tasks.judge", memory_gib=4, pool=PROCESSING_POOL),
     "promote_model": CatalogueEntry("tasks.promote_model", memory_gib=1),
-    "register_model": CatalogueEntry("tasks.register_model", memory_gib=4),
+    "register_model": CatalogueEntry("tasks.register_model", memory_gib=4, pool=PROCESSING_POOL),
     "segment": CatalogueEntry("tasks.segment", cpu=4, memory_gib=8, pool=PROCESSING_POOL),
-    "assemble_plate": CatalogueEntry("tasks.assemble_plate", cpu=2, memory_gib=8),
-    "score": CatalogueEntry("tasks.score", cpu=2, memory_gib=8),
-    "report": CatalogueEntry("tasks.report", memory_gib=4),
-    "forgetting": CatalogueEntry("tasks.forgetting", memory_gib=4),
+    "assemble_plate": CatalogueEntry("tasks.assemble_plate", cpu=2, memory_gib=8, pool=PROCESSING_POOL),
+    "score": CatalogueEntry("tasks.score", cpu=2, memory_gib=8, pool=PROCESSING_POOL),
+    "report": CatalogueEntry("tasks.report", memory_gib=4, pool=PROCESSING_POOL),
+    "forgetting": CatalogueEntry("tasks.forgetting", memory_gib=4, pool=PROCESSING_POOL),
     "close_run": CatalogueEntry("tasks.close_run", memory_gib=1),
 }
 

@@ -168,6 +168,7 @@ def environment(home: Home, servers: Servers) -> dict[str, str]:
         **os.environ,
         "AIRFLOW_HOME": str(home.folder / "airflow"),
         "AIRFLOW__API__BASE_URL": servers.airflow_url,
+        "NUCLEUS_AIRFLOW": servers.airflow_url,
         "AIRFLOW__API__HOST": HOST,
         "AIRFLOW__API__PORT": str(_port(servers.airflow_url)),
         "AIRFLOW__API__WORKERS": "1",

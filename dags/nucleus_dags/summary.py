@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import get_current_context
@@ -65,12 +67,17 @@ def f1_table(metrics: Mapping[str, float]) -> list[str]:
 
 
 def _set_note(note: str) -> None:
-    """Set the note of this DAG run where Airflow lets everyone in, as on one machine; else only the log has it."""
-    address = os.environ.get("AIRFLOW__API__BASE_URL")
-    if not address:
+    """Set the note of this DAG run; where Airflow's page can't be called, only the log has it."""
+    if not (address := os.environ.get("NUCLEUS_AIRFLOW")):
         return
     dag_run = get_current_context()["dag_run"]
     try:
-        AirflowApi(address).set_note(dag_run.dag_id, dag_run.run_id, note)
+        AirflowApi(address, _login()).set_note(dag_run.dag_id, dag_run.run_id, note)
     except AirflowApiError as error:
         log.info("The note of the DAG run stays empty: %s", error)
+
+
+def _login() -> tuple[str, str] | None:
+    """Give name and password from the file that `NUCLEUS_AIRFLOW_LOGIN` names, where Airflow asks for them."""
+    path = os.environ.get("NUCLEUS_AIRFLOW_LOGIN")
+    return next(iter(json.loads(Path(path).read_text()).items())) if path else None

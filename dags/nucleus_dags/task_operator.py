@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import TaskInstanceKey
 
-TIME_AND_TASK = re.compile(r"^\d\d:\d\d:\d\d \w+: ")
-"""What a task's line begins with."""
+TIME_AND_TASK = re.compile(r"^(\d\d:\d\d:\d\d )?\w+: ")
+"""What a task's line begins with; a message that it leaves for the kubelet has no time."""
 DONE, BAD_INPUT, NOTHING_TO_DO = 0, 2, 99
 SMALL_RESULT = ("task", "key", "outputs", "metrics", "counts", "seconds", "reused", "mlflow_run_id")
 

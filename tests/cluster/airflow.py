@@ -4,6 +4,7 @@ All servers share one pod. What the values say (image, environment, secrets, vol
 what the chart adds of its own is named below.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,40 +43,35 @@ def _pod(values: dict[str, Any]) -> dict[str, Any]:
         "securityContext": values["securityContexts"]["pod"],
         "initContainers": [_container(values, "migrate", ["airflow", "db", "migrate"]), *pools],
         "containers": [
-            _container(values, "scheduler", ["airflow", "scheduler"]),
-            _container(values, "dag-processor", ["airflow", "dag-processor"]),
+            _container(values, "scheduler", ["airflow", "scheduler"], values["scheduler"]),
+            _container(values, "dag-processor", ["airflow", "dag-processor"], values["dagProcessor"]),
             _api_server(values),
-            _triggerer(values),
+            _container(values, "triggerer", ["airflow", "triggerer"], values["triggerer"]),
         ],
         "volumes": [*values["volumes"], *values["apiServer"]["extraVolumes"]],
     }
 
 
-def _container(values: dict[str, Any], name: str, command: list[str]) -> dict[str, Any]:
+def _container(
+    values: dict[str, Any], name: str, command: list[str], component: Mapping[str, Any] = {}
+) -> dict[str, Any]:
+    """`component` is the part of the values for this server."""
     return {
         "name": name,
         "image": _image(values),
         "imagePullPolicy": values["images"]["airflow"]["pullPolicy"],
         "args": command,
-        "env": [*values["env"], *_environment_of_the_chart(values)],
+        "env": [*values["env"], *_environment_of_the_chart(values), *component.get("env", [])],
         "envFrom": yaml.safe_load(values["extraEnvFrom"]),
         "securityContext": values["securityContexts"]["containers"],
-        "volumeMounts": values["volumeMounts"],
+        "volumeMounts": [*values["volumeMounts"], *component.get("extraVolumeMounts", [])],
     }
 
 
 def _api_server(values: dict[str, Any]) -> dict[str, Any]:
     server = values["apiServer"]
-    container = _container(values, "api-server", server["args"])
-    container["env"] += server["env"]
-    container["volumeMounts"] = [*container["volumeMounts"], *server["extraVolumeMounts"]]
+    container = _container(values, "api-server", server["args"], server)
     container["readinessProbe"] = {"httpGet": {"path": "/api/v2/version", "port": PORT}, "periodSeconds": 5}
-    return container
-
-
-def _triggerer(values: dict[str, Any]) -> dict[str, Any]:
-    container = _container(values, "triggerer", ["airflow", "triggerer"])
-    container["env"] += values["triggerer"]["env"]
     return container
 
 

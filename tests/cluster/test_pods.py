@@ -185,6 +185,22 @@ def test_a_pod_that_a_drained_node_evicts_fails_and_may_be_tried_again(cluster: 
     assert cluster.no_task_pod_is_left()
 
 
+def test_a_pod_whose_node_is_lost_fails_and_may_be_tried_again(cluster: Cluster) -> None:
+    node_agents = [process for process in psutil.process_iter() if process.name() == "kubelet"]
+    if not node_agents:
+        pytest.skip("the node of this cluster is another machine")
+    attempt = Attempt(LARGE_PLATE | {"name": "lost"})
+    [pod] = wait_for_running_pods(cluster)
+    node_agents[0].suspend()
+    try:
+        kubectl("delete", "pod", pod, "--grace-period=1", "--wait=false")
+        attempt.join(120)
+        assert "was deleted while it ran; the next try goes on" in str(attempt.failure)
+    finally:
+        node_agents[0].resume()
+    assert cluster.no_task_pod_is_left()
+
+
 def evictions() -> str:
     """The version of evictions that the cluster has: v1 came with Kubernetes 1.22."""
     resources = json.loads(kubectl("get", "--raw", "/api/v1"))["resources"]

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,7 +22,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from nucleus_dags.airflow_api import AirflowApi, AirflowApiError, request_json
+from nucleus_dags.airflow_api import AirflowApi, AirflowApiError
 from tests.cluster.airflow import PORT, manifests
 from tests.cluster.conftest import REPOSITORY, Cluster, apply, gpu_template, kubectl, wait_until
 from tests.synthetic_plates import make_synthetic_plate
@@ -31,7 +31,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
 DAG_ID = "train_models"
 DAG_IDS = {path.stem for path in (REPOSITORY / "dags").glob("*.py")}
-FORM = {"rois": 100, "cycles": 1, "encoder": "mobilenetv2", "initialisation": "random", "experiment": "cluster"}
+PLATES = {"train_plates": ["tiny-train"], "test_plates": ["tiny-test"]}
+TRAINING = {"rois": 100, "cycles": 1, "encoder": "mobilenetv2", "initialisation": "random"}
+FORM = PLATES | TRAINING | {"experiment": "cluster"}
 STEPS = (
     "ingest_train.0",
     "ingest_test.0",
@@ -72,19 +74,6 @@ class Forward:
         self._address = f"http://{found.group()}"
 
 
-@dataclass(frozen=True)
-class LoggedIn(AirflowApi):
-    """Airflow that asks for a password."""
-
-    password: str
-
-    @cached_property
-    def _token(self) -> str:
-        body = {"username": "admin", "password": self.password}
-        token: str = request_json("POST", f"{self.address}/auth/token", body)["access_token"]
-        return token
-
-
 @dataclass
 class System:
     cluster: Cluster
@@ -99,7 +88,7 @@ class System:
         """Ask Airflow, again over a new connection while it is away."""
         for attempt in range(60):
             try:
-                return question(LoggedIn(self.airflow.address, password()))
+                return question(AirflowApi(self.airflow.address, ("admin", password())))
             except (AirflowApiError, AssertionError):
                 if attempt == 59:
                     raise
@@ -115,8 +104,25 @@ class System:
         dag_run_id: str = self.ask(lambda api: api.trigger(DAG_ID, FORM | form))
         return dag_run_id
 
+    def run(self, dag_id: str, **form: Any) -> dict[str, Any]:
+        """Start a run of another DAG, wait for its end, and give it."""
+        dag_run_id = self.ask(lambda api: api.trigger(dag_id, form))
+        wait_until(lambda: self.dag_run(dag_id, dag_run_id)["state"] in ("success", "failed"), f"{dag_run_id} ends")
+        return self.dag_run(dag_id, dag_run_id)
+
+    def dag_run(self, dag_id: str, dag_run_id: str) -> dict[str, Any]:
+        dag_run: dict[str, Any] = self.ask(lambda api: api.dag_run(dag_id, dag_run_id))
+        return dag_run
+
+    def runs(self, dag_id: str) -> list[dict[str, Any]]:
+        runs: list[dict[str, Any]] = self.ask(lambda api: api.call("GET", f"dags/{dag_id}/dagRuns"))["dag_runs"]
+        return runs
+
+    def switch(self, dag_id: str, on: bool) -> None:
+        self.ask(lambda api: api.call("PATCH", f"dags/{dag_id}", {"is_paused": not on}))
+
     def state(self, dag_run_id: str) -> str:
-        state: str = self.ask(lambda api: api.dag_run(DAG_ID, dag_run_id))["state"]
+        state: str = self.dag_run(DAG_ID, dag_run_id)["state"]
         return state
 
     def instances(self, dag_run_id: str) -> list[dict[str, Any]]:
@@ -218,6 +224,10 @@ def test_every_task_of_a_run_was_a_pod_and_none_is_left(system: System, first_ru
     assert system.cluster.no_task_pod_is_left()
 
 
+def test_the_note_of_a_run_has_the_scores(system: System, first_run: str) -> None:
+    assert system.dag_run(DAG_ID, first_run)["note"].startswith("F1 at 0.7: ")
+
+
 def test_trainings_land_on_the_gpu_one_after_the_other(first_run_and_its_pods: tuple[str, list[Pods]]) -> None:
     trainings = [
         {name: pod for name, pod in look.items() if pod["metadata"]["labels"]["nucleus-task"] == "train_fpn"}
@@ -262,7 +272,7 @@ def test_local_processes_give_the_same_numbers(system: System, first_run: str, t
 
 
 def test_plates_that_arrive_are_frozen_by_pods_and_a_bad_one_is_told_of(system: System, first_run: str) -> None:
-    system.ask(lambda api: api.call("PATCH", "dags/ingest_plates", {"is_paused": False}))
+    system.switch("ingest_plates", on=True)
     wait_until(lambda: system.is_handled("tiny-train") and system.is_handled("tiny-test"), "the first are handled")
     faulty = make_synthetic_plate(system.cluster.inbox / "faulty", random_seed=3)
     next((faulty / "labels").iterdir()).write_bytes(b"no image")
@@ -277,8 +287,29 @@ def test_plates_that_arrive_are_frozen_by_pods_and_a_bad_one_is_told_of(system: 
     (report,) = (system.cluster.inbox / "rejected").glob("faulty-*.txt")
     assert "is damaged or cut short" in report.read_text()
     assert faulty.exists()
-    runs = system.ask(lambda api: api.call("GET", "dags/ingest_plates/dagRuns"))["dag_runs"]
-    assert "asset_triggered" in [run["run_type"] for run in runs]
+    wait_until(lambda: {run["state"] for run in system.runs("ingest_plates")} == {"success"}, "all its runs end well")
+    assert "asset_triggered" in [run["run_type"] for run in system.runs("ingest_plates")]
+    system.switch("ingest_plates", on=False)
+    assert system.cluster.no_task_pod_is_left()
+
+
+def test_the_store_of_a_cluster_is_checked_by_hand(system: System, first_run: str) -> None:
+    command = [str(REPOSITORY / "k8s/run-task.sh"), "tasks.store_check", "--store", "/nucleus/store"]
+    checked = subprocess.run(command, capture_output=True, text=True)
+    assert "results and " in checked.stdout.splitlines()[-1], checked.stderr
+    problems = checked.stdout.splitlines()[:-1]
+    assert checked.returncode == int(problems != [])
+    assert not any("altered" in problem or "incomplete" in problem for problem in problems)
+
+
+def test_a_version_is_promoted_and_segments_a_plate(system: System, first_run: str) -> None:
+    promoted = system.run("promote_model", version=1, reason="the only one")
+    assert promoted["state"] == "success"
+    segmented = system.run("segment_plate", plate="tiny-test", fovs_per_part=1, ome_zarr=True)
+    assert segmented["state"] == "success"
+    assert "nuclei in 2 fields" in segmented["note"]
+    (assembled,) = (system.cluster.store / "assemble_plate").glob("[0-9a-f]*")
+    assert len(list((assembled / "labels").iterdir())) == 2
     assert system.cluster.no_task_pod_is_left()
 
 

@@ -138,6 +138,18 @@ def test_the_trigger_tells_of_a_plate_that_is_moved_in(
     assert told == {"folder": "moved", "fingerprint": the_arrival(folders[0] / "moved").fingerprint}
 
 
+@pytest.mark.parametrize("polling", ["true", "false"])
+def test_the_trigger_tells_of_plates_beside_a_folder_that_may_not_be_read(
+    folder_of_a_user: Path, polling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHFILES_FORCE_POLLING", polling)
+    box, store = folder_of_a_user / "inbox", folder_of_a_user / "store"
+    make_plate(box / "private").chmod(0)
+    inbox.record(the_arrival(box / "private"), store, refused="can't be read")
+    told = asyncio.run(first_event(box, store, lambda: make_plate(box / "readable", done=True)))
+    assert told["folder"] == "readable"
+
+
 def test_the_trigger_waits_for_a_plate_that_is_being_copied(folders: tuple[Path, Path], tmp_path: Path) -> None:
     async def copied_slowly() -> dict:
         async def copy() -> None:

@@ -55,8 +55,9 @@ def test_trainings_share_a_pool(dag: Any) -> None:
     assert {task.task_id for task in dag.tasks if task.pool == "gpu"} == {"train_fpn"}
 
 
-def test_large_tasks_that_a_run_has_many_of_share_a_pool(dag: Any) -> None:
-    assert {task.task_id for task in dag.tasks if task.pool == "processing"} == {"augment", "calibrate", "segment"}
+def test_tasks_that_need_much_memory_share_a_pool(dag: Any) -> None:
+    large = {"ingest_train", "ingest_test", "augment", "calibrate", "register_model", "segment", "score", "report"}
+    assert {task.task_id for task in dag.tasks if task.pool == "processing"} == large
 
 
 def test_the_end_runs_after_a_failure_and_does_not_hide_it(dag: Any) -> None:
