@@ -1,0 +1,105 @@
+"""Tiles of a field whose nuclei are found tile by tile, and the label image of the field from those of its tiles.
+
+A nucleus in an overlap is found in several tiles, or in parts. Labels of different tiles that share at least
+`min_shared_px` pixels are one nucleus, as in the paper; so are all that hang together that way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Where a tile lies in its field; its end may be beyond the field's."""
+
+    y: int
+    x: int
+    size_px: int
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        return slice(self.y, self.y + self.size_px), slice(self.x, self.x + self.size_px)
+
+
+def tiles_of(shape: tuple[int, int], size_px: int, overlap_px: int) -> list[Tile]:
+    """Cover a field of `shape` with square tiles, neighbours overlapping by `overlap_px` or more.
+
+    No tile goes beyond the field, but where the field is smaller than a tile.
+    """
+    if not 0 <= overlap_px < size_px:
+        raise ValueError(f"overlap_px={overlap_px} must be at least 0 and less than size_px={size_px}.")
+    rows, columns = (_starts(length, size_px, overlap_px) for length in shape)
+    return [Tile(y, x, size_px) for y in rows for x in columns]
+
+
+def merge_tiles(
+    label_images: Sequence[NDArray[np.integer]], tiles: Sequence[Tile], shape: tuple[int, int], min_shared_px: int = 10
+) -> NDArray[np.int32]:
+    """Give the label image (y, x) of a field from those of its tiles, each (size_px, size_px) with labels 1..m.
+
+    Where different nuclei claim a pixel, it is the one's whose tile comes first. Numbers may have gaps.
+    """
+    firsts = np.cumsum([0, *(int(label_image.max(initial=0)) for label_image in label_images)])
+    merged = _merged_numbers(label_images, tiles, firsts, min_shared_px)
+    field = np.zeros(shape, np.int32)
+    for label_image, tile, first in zip(label_images, tiles, firsts, strict=False):
+        seen = field[tile.window]
+        inside = label_image[: seen.shape[0], : seen.shape[1]]
+        free = (seen == 0) & (inside > 0)
+        seen[free] = merged[inside[free] + first]
+    return field
+
+
+def _starts(length: int, size_px: int, overlap_px: int) -> list[int]:
+    """Give where tiles begin along a side; they are spread evenly."""
+    if length <= size_px:
+        return [0]
+    steps = -(-(length - size_px) // (size_px - overlap_px))
+    return [(length - size_px) * step // steps for step in range(steps + 1)]
+
+
+def _merged_numbers(
+    label_images: Sequence[NDArray[np.integer]], tiles: Sequence[Tile], firsts: NDArray[np.integer], min_shared_px: int
+) -> NDArray[np.int32]:
+    """Number of each nucleus by the number of its label, counted over all tiles from 1; 0 stays 0."""
+    amount = int(firsts[-1]) + 1
+    pairs = [np.zeros((0, 2), np.int64)]
+    for (one, tile_one), (other, tile_other) in _overlapping(tiles):
+        shared = _labels_in_overlap(label_images[one], tile_one, label_images[other], tile_other)
+        both = (shared > 0).all(axis=0)
+        found, counts = np.unique(shared[:, both], axis=1, return_counts=True)
+        enough = found[:, counts >= min_shared_px].T
+        pairs.append(enough + np.array([firsts[one], firsts[other]]))
+    edges = np.concatenate(pairs)
+    graph = sparse.coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), shape=(amount, amount))
+    numbers = connected_components(graph, directed=False)[1]
+    # The background is a component of its own, the first.
+    return numbers.astype(np.int32)
+
+
+def _overlapping(tiles: Sequence[Tile]) -> Iterator[tuple[tuple[int, Tile], tuple[int, Tile]]]:
+    for (one, first), (other, second) in combinations(enumerate(tiles), 2):
+        if abs(first.y - second.y) < first.size_px and abs(first.x - second.x) < first.size_px:
+            yield (one, first), (other, second)
+
+
+def _labels_in_overlap(
+    image_one: NDArray[np.integer], one: Tile, image_other: NDArray[np.integer], other: Tile
+) -> NDArray[Any]:
+    """Labels (2, n) of both tiles at the pixels that both see."""
+    y, x = max(one.y, other.y), max(one.x, other.x)
+    end_y, end_x = min(one.y, other.y) + one.size_px, min(one.x, other.x) + one.size_px
+    parts = [
+        image[y - tile.y : end_y - tile.y, x - tile.x : end_x - tile.x].ravel()
+        for image, tile in ((image_one, one), (image_other, other))
+    ]
+    return np.stack(parts).astype(np.int64)
