@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import sys
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,18 +12,15 @@ import numpy as np
 import pydantic
 from numpy.typing import NDArray
 
-from tasks import tracking
 from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
+from tasks.network_training import chosen_precision, publish_training, train
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.files import written_whole
 from tasks.nuclei.roi_file import RoiReader
 from tasks.nuclei.targets import TARGETS, Target
 
 if TYPE_CHECKING:
-    from tasks.nuclei.models.fpn import Fpn, Precision
-    from tasks.nuclei.models.training import Batch, Cycle
-
-log = logging.getLogger("nucleus")
+    from tasks.nuclei.models.fpn import Fpn
+    from tasks.nuclei.models.training import Batch
 
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
@@ -165,36 +159,25 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     from tasks.nuclei.models import devices
 
     devices.make_repeatable()
-    from tasks.nuclei.models import training
+    from tasks.nuclei.models.training import Stage, TrainingSettings
 
     rois = RoiBatches(workspace.input(params.rois), params.targets)
-    settings = training.TrainingSettings(
-        **{name: getattr(params, name) for name in training.TrainingSettings.__dataclass_fields__}
+    settings = TrainingSettings(
+        cycles=params.cycles,
+        stages=(Stage(params.warmup_cycles / params.cycles, is_frozen=True), Stage(1.0)),
+        batch_size=params.batch_size,
+        learning_rate=params.learning_rate,
+        optimiser=params.optimiser,
+        schedule=params.schedule,
+        random_seed=params.random_seed,
     )
-    strategy = devices.training_strategy()
-    with strategy.scope():
-        network = build_network(params, rois.zoom, workspace)
-        loop = training.Training(FpnTraining(network, params.loss), rois, settings, workspace.checkpoint_dir)
-    machine = {
-        "gpus": ", ".join(devices.gpu_names()) or "none",
-        "replicas": str(strategy.num_replicas_in_sync),
-        "precision": network.architecture.precision,
-    }
-    log.info("GPUs: %s; precision: %s", machine["gpus"], machine["precision"])
-    tracked = tracking.Run()
-    with tracked.system_metrics(params.target):
-        history = loop.run(partial(_log_cycle, params, tracked))
-    network.load_weights(loop.best_weights)
-    network.save(workspace.output_dir)
-    (workspace.output_dir / "history.json").write_text(json.dumps([asdict(cycle) for cycle in history], indent=1))
-    best = min(history, key=lambda cycle: cycle.validation_loss)
-    metrics = {
-        "validation_loss": best.validation_loss,
-        "training_seconds": sum(cycle.seconds for cycle in history),
-        "training_cpu_seconds": sum(cycle.cpu_seconds for cycle in history),
-    }
-    counts = {"best_cycle": best.cycle, "weights": network.model.count_params()}
-    return Outcome({"network": "."}, metrics, counts, machine)
+    return train(
+        lambda: FpnTraining(build_network(params, rois.zoom, workspace), params.loss),
+        rois,
+        settings,
+        params.target,
+        workspace,
+    )
 
 
 def build_network(params: Params, zoom: float, workspace: Workspace) -> Fpn:
@@ -204,7 +187,7 @@ def build_network(params: Params, zoom: float, workspace: Workspace) -> Fpn:
     from tasks.nuclei.models import fpn
 
     keras.utils.set_random_seed(params.random_seed)
-    precision = _precision(params, workspace.checkpoint_dir)
+    precision = chosen_precision(params.precision, workspace.checkpoint_dir)
     architecture = fpn.Architecture(params.encoder, params.targets, params.decoder_filters, precision, zoom)
     if params.initialisation == "imagenet":
         folder = os.environ.get("NUCLEUS_WEIGHTS")
@@ -222,39 +205,8 @@ def build_network(params: Params, zoom: float, workspace: Workspace) -> Fpn:
     return network
 
 
-def _precision(params: Params, checkpoint_dir: Path) -> Precision:
-    """Give the precision asked for; of "auto", that of the first attempt, whose machine may have had another GPU."""
-    from tasks.nuclei.models import devices
-
-    if params.precision != "auto":
-        return params.precision
-    chosen = checkpoint_dir / "precision.json"
-    if not chosen.exists():
-        with written_whole(chosen) as beside:
-            beside.write_text(json.dumps(devices.fastest_precision()))
-    precision: Precision = json.loads(chosen.read_text())
-    return precision
-
-
-def _log_cycle(params: Params, run: tracking.Run, cycle: Cycle) -> None:
-    """Show a cycle in MLflow while the training runs. A server that is away doesn't stop it: see `publish`."""
-    try:
-        run.log_points(_points(params.target, asdict(cycle)))
-    except tracking.TrackingError as error:
-        log.warning("cycle %d is logged at the end of the training: %s", cycle.cycle, error)
-
-
-def _points(target: str, cycle: dict[str, Any]) -> list[tracking.Point]:
-    return [
-        tracking.Point(f"{target}/{name}", value, cycle["cycle"]) for name, value in cycle.items() if name != "cycle"
-    ]
-
-
 def publish(params: Params, result: Result, store: Path) -> None:
-    run = tracking.Run()
-    run.log_params(params.model_dump(exclude={"target"}) | result.machine, f"train_fpn.{params.target}")
-    history = json.loads((store / result.outputs["network"] / "history.json").read_text())
-    run.log_points([point for cycle in history for point in _points(params.target, cycle)])
+    publish_training(params.model_dump(exclude={"target"}), "train_fpn", params.target, result, store)
 
 
 TASK = Task(name="train_fpn", version=2, params_type=Params, run=run, publish=publish)

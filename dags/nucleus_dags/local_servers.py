@@ -126,7 +126,7 @@ def up(home: Home, airflow_port: int = 8080, mlflow_port: int = 5000) -> Servers
     try:
         for name in set(servers.processes) - set(running):
             # Of a scheduler that was killed, idle workers are left.
-            _stop(name, servers.processes[name])
+            _stop(name, servers.processes.pop(name))
         _start(home, servers, [name for name in STOP_ORDER if name not in running])
     except BaseException:
         down(home)
@@ -202,17 +202,16 @@ def environment(home: Home, servers: Servers) -> dict[str, str]:
 
 def _start(home: Home, servers: Servers, names: list[str]) -> None:
     env = environment(home, servers)
-    started: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(name: str, arguments: list[str]) -> None:
-        started[name] = _start_server(home.log(name), arguments, env)
-        servers.processes[name] = Server(started[name].pid, psutil.Process(started[name].pid).create_time())
+        process = _start_server(home.log(name), arguments, env)
+        servers.processes[name] = Server(process.pid, psutil.Process(process.pid).create_time())
         home.write_servers(servers)
 
     def refuse_ended() -> None:
-        for name, process in started.items():
-            if process.poll() is not None:
-                raise ServersError(f"{name} ended at its start:\n{_tail(home.log(name))}\nAll of it: {home.log(name)}")
+        for name, server in servers.processes.items():
+            if not _runs(server):
+                raise ServersError(f"{name} has ended:\n{_tail(home.log(name))}\nAll of it: {home.log(name)}")
 
     def start_all_of(*wanted: str) -> None:
         for name in wanted:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tasks.nuclei.models.fpn import Architecture, Fpn
-from tasks.nuclei.models.training import Training, TrainingSettings
+from tasks.nuclei.models.training import Stage, Training, TrainingSettings
 from tasks.nuclei.targets import TARGETS
 from tasks.train_fpn import FpnTraining, RoiBatches
 from tests.rois import make_roi_file
@@ -21,13 +21,13 @@ def training(tmp_path: Path) -> Training:
     """The laptop preset's network on 256 px ROIs in a file."""
     file = make_roi_file(tmp_path / "rois.h5", training=STEPS * BATCH_SIZE, validation=1, roi_px=256)
     network = Fpn(Architecture("mobilenetv2", TARGETS, 64, "bfloat16"))
-    settings = TrainingSettings(1, 0, BATCH_SIZE, 1e-3, "adam", "constant", 0)
+    settings = TrainingSettings(1, (Stage(1.0),), BATCH_SIZE, 1e-3, "adam", "constant", 0)
     return Training(FpnTraining(network, "binary_crossentropy"), RoiBatches(file, TARGETS), settings, tmp_path / "c")
 
 
 def test_a_step_from_the_file_takes_hardly_longer_than_on_data_in_memory(benchmark, training):
     rows = np.arange(STEPS * BATCH_SIZE)
-    step = training._step_function(warmup=False)
+    step = training._step_function(is_frozen=False)
     in_memory = [batch for batch, _ in training._batches(rows)]
     step(in_memory[0])  # traces the graph
 

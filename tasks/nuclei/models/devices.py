@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import tensorflow as tf
 
-if TYPE_CHECKING:
-    from tasks.nuclei.models.fpn import Precision
+Precision = Literal["float32", "bfloat16"]
+"""Of the layers of a network."""
 
 FIRST_WITH_BFLOAT16 = (8, 0)
 """Compute capability of NVIDIA's Ampere."""

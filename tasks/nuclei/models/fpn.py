@@ -8,7 +8,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -18,12 +18,11 @@ from keras_applications import imagenet_utils
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.models.devices import Precision
 from tasks.nuclei.targets import Target
 
 with redirect_stdout(StringIO()):  # It prints which Keras it uses.
     import segmentation_models
-
-Precision = Literal["float32", "bfloat16"]
 
 # The encoders' own 0.99 and 0.999 lag behind in short trainings: with a good training loss, a network
 # in inference mode then finds not one nucleus.

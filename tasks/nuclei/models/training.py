@@ -19,6 +19,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -30,12 +31,14 @@ from numpy.typing import NDArray
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.files import held_together, written_whole
 
-OptimiserName = Literal["adam", "adamw", "sgd"]
+OptimiserName = Literal["adam", "adamw", "sgd", "momentum"]
 Schedule = Literal["constant", "cosine"]
-Batch = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+Batch = tuple[NDArray[Any], ...]
+"""Arrays of the same length, images first."""
 
 PROGRESS_EVERY_S = 15.0
 BATCHES_READ_AHEAD = 4
+MOMENTUM = 0.9
 
 log = logging.getLogger("nucleus")
 
@@ -50,7 +53,7 @@ class Trainable(Protocol):
         """Mean loss of a batch; a scalar tensor."""
 
     def frozen_layers(self) -> list[Any]:
-        """Layers that don't learn during the warm-up."""
+        """Layers that don't learn in stages that freeze them."""
 
 
 class Rois(Protocol):
@@ -64,10 +67,21 @@ class Rois(Protocol):
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A part of a training."""
+
+    until: float
+    """Share of the whole training at which it ends; the last one's is 1."""
+    is_frozen: bool = False
+    """Whether the network's frozen layers don't learn."""
+    rate: float = 1.0
+    """Factor of the learning rate."""
+
+
+@dataclass(frozen=True)
 class TrainingSettings:
     cycles: int
-    warmup_cycles: int
-    """First cycles in which the frozen layers don't learn."""
+    stages: tuple[Stage, ...]
     batch_size: int
     """ROIs of a step on all replicas together."""
     learning_rate: float
@@ -75,6 +89,8 @@ class TrainingSettings:
     schedule: Schedule
     """"constant" as in the paper, or "cosine": from the learning rate down to 0 over all cycles."""
     random_seed: int
+    clip_norm: float | None = None
+    """Longer gradients of a variable are shortened to this."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +149,9 @@ class Training:
     def _run_cycle(self, number: int) -> Cycle:
         started, cpu_started = time.monotonic(), time.process_time()
         keras.utils.set_random_seed(_seed_of_cycle(self._settings.random_seed, number))
+        if _has_dropout(self._network.model):
+            # It keeps a random state inside its trace: a resumed training would go on with other random numbers.
+            self._steps.clear()
         loss = self._train(number)
         self._unite_replicas()
         seconds = time.monotonic() - started
@@ -155,12 +174,13 @@ class Training:
 
     def _train(self, number: int) -> float:
         order = np.random.default_rng([self._settings.random_seed, number]).permutation(self._rois.training_rows)
-        step = self._step_function(warmup=number <= self._settings.warmup_cycles)
         steps = math.ceil(len(order) / self._settings.batch_size)
         total, reported = tf.Variable(0.0), time.monotonic()
         for i, (batch, size) in enumerate(self._batches(order)):
-            self._optimiser.learning_rate.assign(self._learning_rate((number - 1) * steps + i, steps))
-            total.assign_add(step(batch) * size)
+            progress = ((number - 1) * steps + i) / (self._settings.cycles * steps)
+            stage = next(stage for stage in self._settings.stages if progress < stage.until)
+            self._optimiser.learning_rate.assign(self._learning_rate(progress) * stage.rate)
+            total.assign_add(self._step_function(stage.is_frozen)(batch) * size)
             if time.monotonic() - reported > PROGRESS_EVERY_S:
                 reported, done = time.monotonic(), (i + 1) * self._settings.batch_size
                 mean = _finite(total.numpy() / done, number)
@@ -176,19 +196,15 @@ class Training:
             total += float(self._evaluate(batch)) * size
         return _finite(total / len(self._rois.validation_rows), number)
 
-    def _step_function(self, warmup: bool) -> Callable[[Any], Any]:
-        """Give the traced step, traced once.
+    def _step_function(self, is_frozen: bool) -> Callable[[Any], Any]:
+        """Give the traced step, traced once."""
+        if is_frozen not in self._steps:
+            self._steps[is_frozen] = self._new_step_function(is_frozen)
+        return self._steps[is_frozen]
 
-        Dropout keeps a random state inside its trace, so a network with dropout is traced anew in every cycle:
-        else a resumed training would go on with other random numbers.
-        """
-        if warmup not in self._steps or _has_dropout(self._network.model):
-            self._steps[warmup] = self._new_step_function(warmup)
-        return self._steps[warmup]
-
-    def _new_step_function(self, warmup: bool) -> Callable[[Any], Any]:
+    def _new_step_function(self, is_frozen: bool) -> Callable[[Any], Any]:
         for layer in self._network.frozen_layers():
-            layer.trainable = not warmup
+            layer.trainable = not is_frozen
         variables = self._network.model.trainable_variables
 
         def learn(batch: Any) -> Any:
@@ -227,10 +243,9 @@ class Training:
         for batch in tf.data.Dataset.from_generator(read, output_signature=signature).prefetch(BATCHES_READ_AHEAD):
             yield batch, len(batch[0])
 
-    def _learning_rate(self, step: int, steps_a_cycle: int) -> float:
+    def _learning_rate(self, progress: float) -> float:
         if self._settings.schedule == "constant":
             return self._settings.learning_rate
-        progress = step / (self._settings.cycles * steps_a_cycle)
         return self._settings.learning_rate * (1 + math.cos(math.pi * progress)) / 2
 
     def _save(self, cycle: Cycle) -> None:
@@ -265,9 +280,14 @@ def _has_dropout(model: Any) -> bool:
 
 
 def _optimiser(settings: TrainingSettings) -> Any:
-    classes = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
+    known = {
+        "adam": keras.optimizers.Adam,
+        "adamw": keras.optimizers.AdamW,
+        "sgd": keras.optimizers.SGD,
+        "momentum": partial(keras.optimizers.SGD, momentum=MOMENTUM),
+    }
     # On a GPU Keras would have XLA compile every update, which looks for ptxas and libdevice at run time.
-    return classes[settings.optimiser](settings.learning_rate, jit_compile=False)
+    return known[settings.optimiser](settings.learning_rate, clipnorm=settings.clip_norm, jit_compile=False)
 
 
 def _seed_of_cycle(random_seed: int, cycle: int) -> int:

@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from tasks.contract import Workspace
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.models.fpn import load_fpn
-from tasks.nuclei.models.training import Batch, Cycle, Training, TrainingSettings
+from tasks.nuclei.models.training import Batch, Cycle, Stage, Training, TrainingSettings
 from tasks.train_fpn import FpnTraining, Params, RoiBatches, build_network
 from tests.rois import make_roi_file
 from tests.test_train_fpn import TINY
 
+WHOLE = (Stage(1.0),)
 UNEVEN_BATCHES = TrainingSettings(
-    cycles=3, warmup_cycles=0, batch_size=3, learning_rate=0.5, optimiser="sgd", schedule="cosine", random_seed=0
+    cycles=3, stages=WHOLE, batch_size=3, learning_rate=0.5, optimiser="sgd", schedule="cosine", random_seed=0
 )
 """With ten ROIs, two replicas get 2 and 1 of three batches, and 1 and 0 of the last one."""
 
@@ -121,7 +122,7 @@ def train_fpn_on_two(folder: Path) -> list[Cycle]:
         params, workspace = Params(**TINY, precision="bfloat16"), Workspace(folder, "", folder, folder)
         network = build_network(params, 1.0, workspace)
         rois = RoiBatches(make_roi_file(folder / "rois.h5"), network.architecture.targets)
-        settings = TrainingSettings(2, 0, 4, 3e-3, "adam", "constant", 0)
+        settings = TrainingSettings(2, WHOLE, 4, 3e-3, "adam", "constant", 0)
         loop = Training(FpnTraining(network, "mse"), rois, settings, folder)
     history = loop.run(lambda cycle: None)
     network.load_weights(loop.best_weights)
@@ -182,7 +183,7 @@ def test_the_validation_loss_is_that_of_the_saved_weights_though_replicas_have_b
 
 
 def test_a_batch_that_is_too_small_for_the_gpus_is_refused(on_two_cpus, tmp_path):
-    settings = TrainingSettings(1, 0, 1, 0.1, "adam", "constant", 0)
+    settings = TrainingSettings(1, WHOLE, 1, 0.1, "adam", "constant", 0)
     with pytest.raises(InputError, match="batch_size is 1, too small to be shared by 2 GPUs; give at least"):
         on_two_cpus(train, tmp_path, 2, settings=settings)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +13,7 @@ import tf_keras as keras
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.models.devices import Precision
 from tasks.nuclei.models.mask_rcnn import boxes as box_geometry
 from tasks.nuclei.models.mask_rcnn import losses
 from tasks.nuclei.models.mask_rcnn.anchors import RATIOS, anchors_of
@@ -43,7 +44,7 @@ class Architecture:
     rpn_filters: int = 512
     head_units: int = 1024
     mask_filters: int = 256
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     zoom: float = 1.0
     """How much fields are magnified for this network, in training as in use."""
 
@@ -115,6 +116,10 @@ class MaskRcnn:
             kept = of_image[1] >= min_score
             found.append(Detections(*(part[kept] for part in of_image)))
         return found
+
+    def residual_layers(self) -> list[Any]:
+        """Layers below the pyramid, for freezing them."""
+        return [layer for layer in self._features.layers if not layer.name.startswith("fpn_")]
 
     def save(self, folder: Path) -> None:
         """Write `network.json` and `weights.h5`."""

@@ -1,0 +1,107 @@
+"""The training of Mask R-CNN on tiny ROIs."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from tasks.contract import BAD_INPUT, DONE
+from tasks.nuclei.models.mask_rcnn.network import load_mask_rcnn
+from tasks.nuclei.models.training import Stage
+from tasks.train_mask_rcnn import MOST_NUCLEI, Params, numbered_with_boxes, stages
+from tests.rois import make_roi_file
+
+REPOSITORY = Path(__file__).parents[1]
+TINY: dict[str, Any] = {
+    "rois": "rois.h5",
+    "preset": "laptop",
+    "pyramid_filters": 8,
+    "rpn_filters": 8,
+    "head_units": 8,
+    "mask_filters": 8,
+    "precision": "float32",
+    "proposals": 12,
+    "cycles": 2,
+}
+
+
+def train(store: Path, params: dict[str, Any], **environment: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "tasks.train_mask_rcnn", "--params", json.dumps(params), "--store", str(store)]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "NUCLEUS"))}
+    ended = subprocess.run(command, cwd=REPOSITORY, env=kept | environment, capture_output=True, text=True)
+    return ended.returncode, ended.stdout
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    make_roi_file(tmp_path / "rois.h5", training=6, validation=2, roi_px=256)
+    return tmp_path
+
+
+def test_labels_are_numbered_by_size_and_have_their_boxes() -> None:
+    label_image = np.zeros((256, 256), np.uint16)
+    label_image[5:8, 10:14] = 7
+    label_image[100:120, 50:90] = 3
+    numbered, boxes = numbered_with_boxes(label_image)
+    assert (numbered[6, 12], numbered[110, 60], numbered[0, 0]) == (2, 1, 0)
+    assert_array_equal(boxes[:3], [[100, 50, 120, 90], [5, 10, 8, 14], [0, 0, 0, 0]])
+
+
+def test_of_too_many_nuclei_the_smallest_are_background() -> None:
+    label_image = np.arange(256 * 256).reshape(256, 256) // 100
+    label_image[0, :2] = label_image.max() + 1  # A tiny one.
+    numbered, boxes = numbered_with_boxes(label_image)
+    assert numbered.max() == MOST_NUCLEI
+    assert numbered[0, 0] == 0
+    assert (boxes[:, 2:] > boxes[:, :2]).all()
+
+
+def test_an_image_without_nuclei_has_no_boxes() -> None:
+    numbered, boxes = numbered_with_boxes(np.zeros((256, 256), np.uint16))
+    assert numbered.max() == boxes.max() == 0
+
+
+def test_the_papers_rounds_are_scaled_to_any_number_of_cycles() -> None:
+    found = stages(Params(rois="rois.h5", cycles=5))
+    assert [stage.until * 200 for stage in found] == [75, 100, 125, 150, 175, 200]
+    assert [stage.is_frozen for stage in found] == [True, True, True, False, False, False]
+    assert [stage.rate for stage in found] == [1, 0.1, 0.01, 0.1, 0.01, 0.001]
+    assert stages(Params(rois="rois.h5", preset="laptop")) == (Stage(1.0),)
+
+
+@pytest.mark.slow
+def test_a_training_learns_and_the_same_again_gives_the_same_weights(store: Path, tmp_path_factory: Any) -> None:
+    assert train(store, TINY | {"cycles": 6})[0] == DONE
+    (result,) = store.glob("train_mask_rcnn/*/result.json")
+    history = json.loads((result.parent / "history.json").read_text())
+    assert history[-1]["loss"] < 0.7 * history[0]["loss"]
+    assert load_mask_rcnn(result.parent).architecture.depth == 50
+
+    again = tmp_path_factory.mktemp("again")
+    make_roi_file(again / "rois.h5", training=6, validation=2, roi_px=256)
+    assert train(again, TINY | {"cycles": 6})[0] == DONE
+    for name, values in weights(result.parent / "weights.h5").items():
+        assert_array_equal(values, weights(again / result.parent.relative_to(store) / "weights.h5")[name], err_msg=name)
+
+
+def weights(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def test_without_the_file_of_weights_it_says_where_to_put_it(store: Path) -> None:
+    status, lines = train(store, TINY | {"initialisation": "coco"})
+    assert status == BAD_INPUT
+    assert "needs the file mask_rcnn_coco.h5" in lines
+    status, lines = train(store, TINY | {"initialisation": "coco"}, NUCLEUS_WEIGHTS=str(store))
+    assert status == BAD_INPUT
+    assert "mask_rcnn_coco.h5 does not exist" in lines
