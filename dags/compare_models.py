@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from nucleus_dags import comparison
 from nucleus_dags.assets import ANNOTATED_PLATES, REGISTERED_MODELS
-from nucleus_dags.launchers import launch
+from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.summary import FAILURE, show_lines
 from nucleus_dags.task_operator import mlflow_run_url
 
@@ -88,6 +88,7 @@ with DAG(
     max_active_runs=1,
     # A person switches it on, since it segments.
     is_paused_upon_creation=True,
+    default_args=DEFAULT_ARGS,
     tags=["nuclei"],
 ):
     listed = launch("list_models", settings={"dag_run_id": "{{ run_id }}"})

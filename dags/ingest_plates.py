@@ -11,12 +11,12 @@ from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, get_current_context, task
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from nucleus_dags import inbox, plate_drift
 from nucleus_dags.assets import ANNOTATED_PLATES, PLATE_ARRIVALS
 from nucleus_dags.inbox import Arrival
-from nucleus_dags.launchers import launch
+from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.plate_store import read_plate, superseding_plate
 from nucleus_dags.summary import show_lines
 
@@ -56,16 +56,25 @@ def ingest_settings(arrivals: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"folder": arrival["folder"]} for arrival in arrivals]
 
 
-@task
-def sort_out(arrivals: Any, ingested: Any) -> dict[str, list[Any]]:
+# What became of one plate must not keep the others from being told of.
+@task(trigger_rule="all_done")
+def sort_out(arrivals: list[dict[str, Any]] | None) -> dict[str, Any]:
     """Set bad plates aside; give the plates that are new, those with labels and those to screen, and what was shown."""
+    if not arrivals:
+        raise AirflowSkipException("No plate was found.")
+    # Of a part that failed there is None.
+    results = get_current_context()["ti"].xcom_pull(task_ids="ingest", map_indexes=list(range(len(arrivals))))
     lines: list[str] = []
-    new: dict[str, list[dict[str, Any]]] = {"annotated": [], "to_screen": []}
-    for found, result in zip(arrivals, ingested, strict=True):
+    new: dict[str, Any] = {"annotated": [], "to_screen": [], "unchecked": []}
+    for found, result in zip(arrivals, results, strict=True):
         arrival = Arrival(Path(found["folder"]), found["fingerprint"])
+        if result is None:
+            new["unchecked"].append(arrival.name)
+            lines.append(f"- **{arrival.name}** couldn't be checked; the log of `ingest` says why. It is tried again.")
+            continue
         refused = result.get("refused") or superseding_plate(_store(), result["outputs"]["plate"])
-        if refused and not arrival.folder.exists():
-            lines.append(f"- **{arrival.name}** is no longer in the inbox.")
+        if refused and not inbox.is_as_found(arrival):
+            lines.append(f"- **{arrival.name}** has changed meanwhile; it is looked at again when it is quiet.")
             continue
         if refused:
             report = inbox.set_aside(arrival, _store(), refused)
@@ -86,7 +95,7 @@ def sort_out(arrivals: Any, ingested: Any) -> dict[str, list[Any]]:
 
 @task(outlets=[ANNOTATED_PLATES], map_index_template="{{ plate_name }}")
 def announce(found: dict[str, Any]) -> None:
-    """Tell of one plate. Only then it counts as handled: broken off before, it is told of again."""
+    """Tell of one plate."""
     context = get_current_context()
     plate = read_plate(_store(), found["plate"])
     context["plate_name"] = plate.name  # type: ignore[typeddict-unknown-key]
@@ -98,7 +107,6 @@ def announce(found: dict[str, Any]) -> None:
         "fovs": found["fovs"],
         "nuclei": found["nuclei"],
     }
-    inbox.record(Arrival(Path(found["folder"]), found["fingerprint"]), _store(), plate=plate.path)
 
 
 @task
@@ -110,16 +118,23 @@ def items(plates: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @task
 def segmentations_of(plates: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Give the DAG run of `segment_plate` for each plate to screen."""
-    names = [(read_plate(_store(), found["plate"]).name, Path(found["plate"]).name) for found in plates]
+    keys = [Path(found["plate"]).name for found in plates]
     # Airflow takes no @ in the id of a run.
-    return [{"conf": {"plate": name}, "trigger_run_id": f"arrived__{key.replace('@', '__')}"} for name, key in names]
+    return [{"conf": {"plate": key}, "trigger_run_id": f"arrived__{key.replace('@', '__')}"} for key in keys]
 
 
 @task(trigger_rule="none_failed")
 def keep_record(plates: list[dict[str, Any]] | None) -> None:
-    """Only now the plates to screen count as handled."""
+    """Only now these plates count as handled: broken off before, they are told of again."""
     for found in plates or []:
         inbox.record(Arrival(Path(found["folder"]), found["fingerprint"]), _store(), plate=found["plate"])
+
+
+@task
+def fail_for_unchecked(plates: list[str]) -> None:
+    """Let the run fail for plates that couldn't be checked: somebody must see it."""
+    if plates:
+        raise AirflowFailException(f"These plates couldn't be checked: {', '.join(plates)}.")
 
 
 @task
@@ -160,6 +175,7 @@ with DAG(
     max_active_runs=1,
     # A person switches it on, since it sets plates aside and starts trainings.
     is_paused_upon_creation=True,
+    default_args=DEFAULT_ARGS,
     tags=["nuclei"],
 ):
     arrivals: Any = find_arrivals()
@@ -169,9 +185,11 @@ with DAG(
         hand_on_refusals=True,
         map_index_template="{{ task.each['folder'].rsplit('/', 1)[-1] }}",
     )
-    new: Any = sort_out(arrivals, ingest.output)
+    new: Any = sort_out(arrivals)
+    ingest >> new
+    fail_for_unchecked(new["unchecked"])
     annotated: Any = items.override(task_id="annotated_plates")(new["annotated"])
-    announce.expand(found=annotated)
+    announce.expand(found=annotated) >> keep_record.override(task_id="keep_record_of_annotated")(annotated)
 
     to_screen: Any = items.override(task_id="plates_to_screen")(new["to_screen"])
     segment_plate = TriggerDagRunOperator.partial(

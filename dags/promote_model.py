@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from nucleus_dags.assets import REGISTERED_MODELS
 from nucleus_dags.form import promote_model_form
-from nucleus_dags.launchers import launch
+from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.plan import FormError, refuse_unknown_fields
 from nucleus_dags.summary import show_lines
 
@@ -45,6 +45,7 @@ with DAG(
     doc_md=DOC,
     schedule=None,
     params=promote_model_form(),
+    default_args=DEFAULT_ARGS,
     tags=["nuclei"],
 ):
     settings: Any = check_form()

@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from nucleus_dags import retraining
 from nucleus_dags.assets import ANNOTATED_PLATES, REGISTERED_MODELS
 from nucleus_dags.form import PRESETS, retrain_champion_form
-from nucleus_dags.launchers import launch
+from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.plan import FormError, refuse_unknown_fields
 from nucleus_dags.summary import FAILURE, show_lines
 from nucleus_dags.task_operator import mlflow_run_url
@@ -53,6 +53,7 @@ def plan(champion: dict[str, Any]) -> dict[str, Any]:
         refuse_unknown_fields(dag_run.conf or {}, retrain_champion_form())
         return retraining.plan(context["params"], retraining.read_gate(), PRESETS, _store(), champion, dag_run.run_id)
     except retraining.NothingNew as reason:
+        show_lines([str(reason)])
         raise AirflowSkipException(str(reason)) from None
     except FormError as error:
         raise AirflowFailException(str(error)) from None
@@ -104,13 +105,10 @@ def decide(planned: dict[str, Any] | None, children: Any, scored: Any, judged: A
     if planned is None:
         raise AirflowSkipException("There was nothing new.")
     results = list(judged or [])
-    chosen = retraining.choose_challenger(_store(), results, list(scored))
-    run_id = None if chosen is None else list(children)[chosen]["mlflow_run_id"]
-    lines = retraining.verdict(_store(), planned, results)
-    if run_id:
-        page = f"[The challenger in MLflow]({mlflow_run_url(run_id)})"
-        lines.append(f"{page}: the report and the nuclei won and lost are under Artifacts.")
-    return {"challenger_run": run_id, "lines": lines}
+    run_ids = [child["mlflow_run_id"] for child in children]
+    chosen = retraining.choose_challenger(_store(), planned, results, list(scored))
+    lines = retraining.verdict(_store(), planned, results, list(map(mlflow_run_url, run_ids)))
+    return {"challenger_run": None if chosen is None else run_ids[chosen], "lines": lines}
 
 
 @task
@@ -193,6 +191,7 @@ with DAG(
     # A person switches it on, since it trains.
     is_paused_upon_creation=True,
     params=retrain_champion_form(),
+    default_args=DEFAULT_ARGS,
     tags=["nuclei"],
 ):
     champion = launch(

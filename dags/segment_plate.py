@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from nucleus_dags import plate_segmentation
 from nucleus_dags.form import segment_plate_form
-from nucleus_dags.launchers import launch
+from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.plan import FormError, refuse_unknown_fields, run_name
 from nucleus_dags.summary import FAILURE, show_lines
 from nucleus_dags.task_operator import mlflow_run_url
@@ -97,6 +97,7 @@ with DAG(
     doc_md=DOC,
     schedule=None,
     params=segment_plate_form(),
+    default_args=DEFAULT_ARGS,
     tags=["nuclei"],
 ):
     settings: Any = check_form()

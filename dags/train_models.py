@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from nucleus_dags.assets import REGISTERED_MODELS
 from nucleus_dags.form import PRESETS, train_models_form
-from nucleus_dags.launchers import launch
+from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.plan import FormError, refuse_unknown_fields, segmentation_settings, settings_of_tasks
 from nucleus_dags.summary import FAILURE, show_summary
 
@@ -78,6 +78,7 @@ with DAG(
     doc_md=DOC,
     schedule=None,
     params=train_models_form(),
+    default_args=DEFAULT_ARGS,
     tags=["nuclei"],
 ):
     settings: Any = check_form()

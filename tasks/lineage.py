@@ -65,11 +65,11 @@ def _generations(model: ModelVersion, store: Path) -> Iterator[tuple[str, list[s
         plates = sorted({plate for path in rois for plate in read_result(store / path).params["plates"]})
         yield ", ".join(networks), plates
         begun_with = [result.params["initialisation"] for result in results]
-        networks = [path for path in begun_with if path.startswith("train_fpn/")]
+        networks = [path for path in begun_with if (store / path / "result.json").exists()]
 
 
 def _was_made_with(plate: str, model: ModelVersion, store: Path) -> bool:
-    if not (store / model.path / "result.json").exists():
+    if "key" not in model.tags or not (store / model.path / "result.json").exists():
         return False
     return any(plate in plates for _, plates in _generations(model, store))
 

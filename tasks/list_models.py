@@ -7,13 +7,11 @@ because the store lacks its model or networks, stays in models.json without a mo
 import json
 import logging
 import sys
-from pathlib import Path
 
 import pydantic
 
 from tasks import tracking
-from tasks.contract import Outcome, Task, TaskParams, Workspace, read_result
-from tasks.tracking import ModelVersion
+from tasks.contract import Outcome, Task, TaskParams, Workspace
 
 log = logging.getLogger("nucleus")
 
@@ -28,7 +26,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     models = [
         {
             "version": found.version,
-            "model": found.path if _is_in_store(found, workspace.store) else None,
+            "model": found.path if found.is_in(workspace.store) else None,
             "aliases": sorted(alias for alias, version in aliases.items() if version == found.version),
         }
         for found in tracking.all_models()
@@ -38,13 +36,6 @@ def run(params: Params, workspace: Workspace) -> Outcome:
         log.info("version %d is left out: the store lacks its model or a network of it", version)
     (workspace.output_dir / "models.json").write_text(json.dumps(models, indent=1))
     return Outcome({"models": "models.json"}, {}, {"versions": len(models), "lacking": len(lacking)})
-
-
-def _is_in_store(found: ModelVersion, store: Path) -> bool:
-    # A version that a person registered by hand has no key.
-    if "key" not in found.tags or not (store / found.path / "result.json").exists():
-        return False
-    return all((store / network).exists() for network in read_result(store / found.path).params["networks"])
 
 
 TASK = Task(name="list_models", version=1, params_type=Params, run=run)

@@ -6,6 +6,7 @@ The version keeps a tag `promotion/<time in UTC>` with the reason and the versio
 import logging
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 import filelock
@@ -34,13 +35,19 @@ class Params(TaskParams):
 def run(params: Params, workspace: Workspace) -> Outcome:
     # What is promoted at the same time must not come between the look at the alias and its change.
     with filelock.FileLock(workspace.store / "promote_model" / ".alias.lock"):
-        return _promote(params)
+        return _promote(params, workspace.store)
 
 
-def _promote(params: Params) -> Outcome:
-    if tracking.find_model(str(params.version)) is None:
+def _promote(params: Params, store: Path) -> Outcome:
+    found = tracking.find_model(str(params.version))
+    if found is None:
         raise InputError(
             f"version: {tracking.REGISTERED_MODEL} has no version {params.version}; take one that MLflow's page lists."
+        )
+    if not found.is_in(store):
+        raise InputError(
+            f"version: the store {store} lacks the model of version {params.version}, so nothing could be segmented "
+            "with it; take a version that was trained here."
         )
     before = tracking.find_model(params.alias)
     number_before = before.version if before else 0

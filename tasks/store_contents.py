@@ -17,7 +17,7 @@ from tasks.nuclei.files import LEFT_BY_A_KILL
 RECEIPTS = "dag_runs"
 RECORDS = ("arrivals", RECEIPTS, "retrainings")
 """Folders of what DAGs write down; all others hold results."""
-PLATES = "ingest/"
+PLATES, SEGMENTED_PLATES = "ingest/", "assemble_plate/"
 PARTIAL = ".partial"
 HOUR_S, DAY_S = 3600, 86_400
 
@@ -124,7 +124,7 @@ def _result_of_receipt(path: Path) -> str | None:
 
 def unreferenced(contents: Contents, models: Mapping[str, str], keep_days: float) -> list[str]:
     """Give the names of the results that nothing refers to."""
-    plates = [name for name in contents.results if name.startswith(PLATES)]
+    plates = [name for name in contents.results if name.startswith((PLATES, SEGMENTED_PLATES))]
     in_dag_runs = [receipt.result for receipt in contents.receipts if receipt.result and receipt.age_days <= keep_days]
     kept = _with_inputs([*plates, *models.values(), *in_dag_runs, *contents.busy], contents.results)
     return [name for name in contents.results if name not in kept]

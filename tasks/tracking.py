@@ -34,7 +34,7 @@ from mlflow.store.entities import PagedList
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.utils.time import get_current_time_millis
 
-from tasks.contract import ServiceError
+from tasks.contract import ServiceError, read_result
 
 log = logging.getLogger("nucleus")
 
@@ -74,6 +74,13 @@ class ModelVersion:
     def path(self) -> str:
         """Output of `register_model` in the store."""
         return f"register_model/{self.tags['key']}"
+
+    def is_in(self, store: Path) -> bool:
+        """Whether the store has all that this version segments with."""
+        # A version that a person registered by hand has no key.
+        if "key" not in self.tags or not (store / self.path / "result.json").exists():
+            return False
+        return all((store / network).exists() for network in read_result(store / self.path).params["networks"])
 
 
 class SegmentedPlate(NamedTuple):

@@ -11,7 +11,7 @@ REPOSITORY = Path(__file__).parents[1]
 STEPS = {
     path.stem
     for path in (REPOSITORY / "tasks").glob("*.py")
-    if path.stem not in ("__init__", "contract", "store_contents", "tracking")
+    if path.stem not in ("__init__", "contract", "network_training", "store_contents", "tracking")
 }
 
 

@@ -78,6 +78,19 @@ def test_an_image_of_one_role_is_refused_in_the_other_also_after_renaming(
     assert [name.partition("@")[0] for name in _stored_plates(store)] == ["known"]
 
 
+@pytest.mark.parametrize(("first", "second"), [("train", "test"), ("test", "train"), ("test", "screen")])
+def test_a_plate_keeps_its_role(tmp_path: Path, store: Path, first: str, second: str) -> None:
+    _ingest(_make(tmp_path / "first" / "plate", role=first), store)
+    with pytest.raises(InputError, match=f"role is {second}, but a plate named plate is known with role {first}"):
+        _ingest(_make(tmp_path / "second" / "plate", image=IMAGE + 1, role=second), store)
+
+
+def test_another_plate_does_not_take_the_place_of_one_of_its_name(tmp_path: Path, store: Path) -> None:
+    _ingest(_make(tmp_path / "first" / "plate"), store)
+    with pytest.raises(InputError, match="none is of the known plate named plate; give a new plate a name of its own"):
+        _ingest(_make(tmp_path / "second" / "plate", image=IMAGE + 1), store)
+
+
 def test_images_may_come_again_in_the_same_role_with_other_labels(tmp_path: Path, store: Path) -> None:
     plate = _make(tmp_path / "plate")
     _ingest(plate, store)

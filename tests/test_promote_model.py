@@ -1,6 +1,7 @@
 """Aliases of the registered model: found, moved with a reason, and not moved when something came between."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from mlflow import MlflowClient
 from tasks import find_model, promote_model, tracking
 from tasks.contract import Result, execute
 from tasks.nuclei.errors import InputError
+from tests.stored_results import store_result
 
 
 @pytest.fixture
@@ -21,9 +23,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for number in "123":
         monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("e", f"run {number}", "name"))
         tracking.Run().register_model(tmp_path / "model", number * 16, {})
-        stored = tmp_path / "store" / "register_model" / (number * 16)
-        stored.mkdir(parents=True)
-        (stored / "result.json").write_text("{}")
+        store_result(tmp_path / "store", f"register_model/{number * 16}", {"networks": []})
     monkeypatch.delenv("MLFLOW_RUN_ID")
     return tmp_path / "store"
 
@@ -43,6 +43,13 @@ def test_the_champion_is_found_with_its_model_in_the_store(store: Path) -> None:
     found = find(store, "champion")
     assert found.counts == {"version": 2}
     assert found.outputs == {"model": "register_model/2222222222222222"}
+
+
+def test_a_version_whose_model_the_store_lacks_is_not_promoted(store: Path) -> None:
+    shutil.rmtree(store / "register_model" / ("2" * 16))
+    with pytest.raises(InputError, match="lacks the model of version 2, so nothing could be segmented with it"):
+        promote(store, 2, "first")
+    assert tracking.find_model("champion") is None
 
 
 def test_a_dag_run_keeps_the_champion_that_it_began_with(store: Path) -> None:

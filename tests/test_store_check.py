@@ -239,6 +239,14 @@ def test_the_clean_up_removes_what_nothing_refers_to_and_only_that(store: Path) 
     assert findings(store) == []
 
 
+def test_a_segmented_plate_stays_with_what_it_was_made_from(store: Path) -> None:
+    plate = add_plate(store)
+    assembled = add(dataclasses.replace(AUGMENT, name="assemble_plate"), store, plate)
+    assert call(store, "--clean", "--really") == 0
+    assert (store / assembled).exists()
+    assert findings(store) == []
+
+
 def test_receipts_count_as_many_days_as_are_asked_for(store: Path) -> None:
     name = add_in_dag_run(AUGMENT, store, days_ago=31)
     assert call(store, "--clean", "--really", "--keep-days", "32") == 0

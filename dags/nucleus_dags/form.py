@@ -269,7 +269,8 @@ def segment_plate_form() -> dict[str, Param]:
             type="string",
             minLength=1,
             title="Plate",
-            description="Name of a plate in the inbox or in the store. It needs no labels; its role may be screen.",
+            description="Name of a plate in the inbox or in the store, or name@digest of one version in the store. It "
+            "needs no labels; its role may be screen.",
             section=_MAIN,
         ),
         "model": Param(

@@ -1,6 +1,7 @@
 """The inbox: which plates have arrived whole, what became of them, and where bad ones are set aside.
 
-A plate has arrived when its plate.json is there and either a file DONE, or nothing of it has changed for a while.
+A plate has arrived when its plate.json is there and either a file DONE, newer than all others, or nothing of it has
+changed for a while.
 An arrival is told by names, sizes and times of its files: corrected labels are an arrival of their own.
 
     inbox/<plate>/              as people or microscopes put it
@@ -61,9 +62,13 @@ def look_at(folder: Path, quiet_for_s: float) -> Arrival | None:
     except PermissionError:
         status = folder.stat()
         files = [("", 0, status.st_ctime_ns, status.st_ctime)]
-    is_done = any(name == DONE for name, *_ in files)
-    changed = max(last for *_, last in files)
-    if not is_done and time.time() - changed < quiet_for_s:
+    if not files:  # It is being moved away.
+        return None
+    changed_at = {name: last for name, *_, last in files}
+    last_change = max(changed_at.values())
+    # A DONE that is older than another file is of an earlier copy.
+    is_done = changed_at.get(DONE) == last_change
+    if not is_done and time.time() - last_change < quiet_for_s:
         return None
     known = [(name, size, modified) for name, size, modified, _ in files]
     return Arrival(folder, hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16])
@@ -87,6 +92,11 @@ def was_announced(plate: str, store: Path) -> bool:
     """Whether an earlier arrival was this very frozen plate, given by its path in the store."""
     records = store.glob("arrivals/*/*.json")
     return any(json.loads(path.read_text()).get("plate") == plate for path in records)
+
+
+def is_as_found(arrival: Arrival) -> bool:
+    """Whether a plate is still in the inbox, and in the state in which it was found."""
+    return look_at(arrival.folder, 0) == arrival
 
 
 def set_aside(arrival: Arrival, store: Path, reason: str) -> Path:
@@ -114,6 +124,5 @@ def _files(folder: Path) -> Iterator[tuple[str, int, int, float]]:
     for path in folder.rglob("*"):
         if path.is_file():
             status = path.stat()
-            # A copy may keep the time of modification of its original; its own change it can't.
-            last = max(status.st_mtime, status.st_ctime)
-            yield path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns, last
+            # A copy may have the time of modification of its original, or one of a clock that is ahead.
+            yield path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns, status.st_ctime

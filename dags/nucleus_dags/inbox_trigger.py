@@ -48,7 +48,8 @@ class InboxTrigger(BaseEventTrigger):
     async def _changes(self, inbox: Path) -> AsyncGenerator[set[Path]]:
         """Give the folders in which something has changed, again and again, and none after a while without a change.
 
-        The library ends at a folder that may not be read. Then all folders are given.
+        The library ends at a folder that may not be read, and at more folders than the system watches. Then all
+        folders are given.
         """
         from watchfiles import awatch
 
@@ -58,7 +59,7 @@ class InboxTrigger(BaseEventTrigger):
             try:
                 async for changes in awatch(inbox, **options):  # type: ignore[arg-type]
                     yield {inbox / Path(path).relative_to(inbox).parts[0] for _, path in changes if Path(path) != inbox}
-            except (PermissionError, RuntimeError, ExceptionGroup) as error:
+            except (OSError, RuntimeError, ExceptionGroup) as error:
                 log.warning("The inbox can't be watched, so it is looked at every %g s: %r", look_again_s, error)
             yield set(folders(inbox))
             await asyncio.sleep(look_again_s)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from nucleus_dags.task_operator import TaskOperator
 
 
+DEFAULT_ARGS = {"retries": 2, "retry_delay": timedelta(seconds=10)}
+"""Of the tasks of Airflow itself: a server that is killed may take one with it."""
+
+
 def launch(
     task: str,
     *,

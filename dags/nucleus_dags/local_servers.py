@@ -184,6 +184,8 @@ def environment(home: Home, servers: Servers) -> dict[str, str]:
         "AIRFLOW__CORE__PARALLELISM": str(max(4, _cores())),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+        # A task of which nothing was heard for so many seconds is tried again; the default is 300.
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "90",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home.folder}/airflow/airflow.db",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         # Workers for MLflow's own jobs, which nothing here uses, take 1.4 GB.

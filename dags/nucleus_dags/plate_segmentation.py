@@ -14,15 +14,27 @@ ROLES = ("screen", "test", "train")
 
 
 def find_plate(name: str, inbox: Path, store: Path) -> dict[str, str]:
-    """Give the `folder` of a plate in the inbox or, if it isn't there, the newest frozen `plate` of the store."""
-    arrived = {plate.name: plate.folder for plate in plates_in(inbox)}
+    """Give the `folder` of a plate in the inbox or, if it isn't there, the newest frozen `plate` of the store.
+
+    `<name>@<digest>` is this version of the store, whatever lies in the inbox.
+    """
+    if "@" in name and (store / "ingest" / name).is_dir():
+        return {"plate": f"ingest/{name}"}
+    try:
+        arrived = {plate.name: plate.folder for plate in plates_in(inbox)}
+    except FormError as error:  # Of other plates, perhaps.
+        arrived, problem = {}, f" {error}"
+    else:
+        problem = ""
     if name in arrived:
         return {"folder": str(arrived[name])}
     frozen = {plate.name: plate.path for role in ROLES for plate in newest_plates(store, role)}
     if name in frozen:
         return {"plate": frozen[name]}
     known = ", ".join(sorted({*arrived, *frozen})) or "none"
-    raise FormError(f"There is no plate named {name}, neither in {inbox} nor in the store; there are: {known}.")
+    raise FormError(
+        f"There is no plate named {name}, neither in {inbox} nor in the store; there are: {known}.{problem}"
+    )
 
 
 def model_text(version: int, model: str) -> str:

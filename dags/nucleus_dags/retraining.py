@@ -32,7 +32,7 @@ class NothingNew(Exception):
 def read_gate() -> dict[str, Any]:
     """Give the content of gate.yaml: the params `gate` of the task `judge`, and how a challenger is approved."""
     gate = yaml.safe_load(GATE.read_text())
-    approval = gate.pop("approval")
+    approval = gate.pop("approval", None)
     if approval not in APPROVALS:
         raise FormError(f"{GATE.name}: approval is {approval!r}; it may be {' or '.join(APPROVALS)}.")
     return {"gate": gate, "approval": approval}
@@ -78,13 +78,17 @@ def record(store: Path, digest: str, dag_run_id: str, outcome: str) -> None:
     """Remember what came of a plan, so that the same isn't done every week."""
     path = _record(store, digest)
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"dag_run_id": dag_run_id, "outcome": outcome}))
+    beside = path.with_suffix(".partial")
+    beside.write_text(json.dumps({"dag_run_id": dag_run_id, "outcome": outcome}))
+    beside.replace(path)
 
 
 def child_runs(planned: Mapping[str, Any], parent_run_id: str) -> list[dict[str, Any]]:
     """Give the settings of `open_run` for each candidate."""
     below = planned["open_run"] | {"parent_run_id": parent_run_id}
-    return [below | {"run_name": candidate["name"]} for candidate in planned["candidates"]]
+    begun = planned["open_run"]["run_name"]
+    # With the time, because runs of several DAG runs are compared by their names.
+    return [below | {"run_name": f"{candidate['name']}, {begun}"} for candidate in planned["candidates"]]
 
 
 def trainings(planned: Mapping[str, Any], children: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -159,28 +163,36 @@ def reports(planned: Mapping[str, Any], scores: Sequence[Mapping[str, Any]]) -> 
 
 
 def choose_challenger(
-    store: Path, judged: Sequence[Mapping[str, Any]], scores: Sequence[Mapping[str, Any]]
+    store: Path,
+    planned: Mapping[str, Any],
+    judged: Sequence[Mapping[str, Any]],
+    scores: Sequence[Mapping[str, Any]],
 ) -> int | None:
     """Give the number of the candidate that passed and gains most; None if none did. A first model needs no judge."""
-    if not judged:
+    if planned["champion"]["model"] is None:
         areas = [score["metrics"]["f1_area/all"] for score in scores]
         return areas.index(max(areas))
+    if len(judged) != len(planned["candidates"]):
+        raise ValueError(f"There are {len(planned['candidates'])} candidates, but {len(judged)} were judged.")
     contents = [json.loads((store / result["outputs"]["judgement"]).read_text()) for result in judged]
     passed = [number for number, content in enumerate(contents) if content["passed"]]
     return max(passed, key=lambda number: contents[number]["mean_gain"], default=None)
 
 
-def verdict(store: Path, planned: Mapping[str, Any], judged: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Give lines of Markdown: each candidate's outcome and, where it failed, every rule that doesn't hold."""
-    if not judged:
+def verdict(
+    store: Path, planned: Mapping[str, Any], judged: Sequence[Mapping[str, Any]], pages: Sequence[str]
+) -> list[str]:
+    """Give lines of Markdown: each candidate's outcome and page and, where it failed, every rule that doesn't hold."""
+    if planned["champion"]["model"] is None:
         return ["The first model: there was no champion to be judged against."]
     lines = []
-    for candidate, result in zip(planned["candidates"], judged, strict=True):
+    for candidate, result, page in zip(planned["candidates"], judged, pages, strict=True):
         content = json.loads((store / result["outputs"]["judgement"]).read_text())
         outcome = "passed the gate" if content["passed"] else "failed at the gate"
         lines += [
             f"**{candidate['name']}** {outcome}: {result['counts']['won']} nuclei won, "
-            f"{result['counts']['lost']} lost against version {planned['champion']['version']}.",
+            f"{result['counts']['lost']} lost against version {planned['champion']['version']}: "
+            f"[report and panels]({page}), under Artifacts.",
             "",
         ]
         lines += [f"- {failure}" for failure in content["failures"]]

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -67,16 +68,18 @@ class HcsField:
     @property
     def channels(self) -> list[str]:
         """Names of the channels, in order; empty where the plate gives none."""
-        image = _full_resolution(self.folder)
-        number = image.array.shape[image.axes.index("c")] if "c" in image.axes else 1
-        named = _attributes(self.folder).get("omero", {}).get("channels", [])
-        names = [str(channel.get("label", "")) for channel in named]
-        return (names + [""] * number)[:number]
+        with _faults_named(self.folder):
+            image = _full_resolution(self.folder)
+            number = image.array.shape[image.axes.index("c")] if "c" in image.axes else 1
+            named = _attributes(self.folder).get("omero", {}).get("channels", [])
+            names = [str(channel.get("label", "")) for channel in named]
+            return (names + [""] * number)[:number]
 
     @property
     def pixel_size_um(self) -> float | None:
         """Height of a pixel; None where the plate doesn't give it in µm."""
-        return _full_resolution(self.folder).pixel_size_um
+        with _faults_named(self.folder):
+            return _full_resolution(self.folder).pixel_size_um
 
     @property
     def labels_folder(self) -> Path | None:
@@ -159,8 +162,9 @@ def hcs_fields(folder: Path) -> list[HcsField]:
     Raises InputError for what is no plate, and names wells that aren't there, and names that are no
     well (B07 is column 7 or 07 in row B) or no site (a number), or a site that another field has too.
     """
-    wells = _required("plate", folder)["wells"]
-    fields = [field for well in wells for field in _fields_of_well(folder, well["path"])]
+    with _faults_named(folder):
+        wells = _required("plate", folder)["wells"]
+        fields = [field for well in wells for field in _fields_of_well(folder, well["path"])]
     fields.sort(key=lambda field: (parse_well(field.well), field.site))
     for field, following in pairwise(fields):
         if (field.well, field.site) == (following.well, following.site):
@@ -175,6 +179,18 @@ def _fields_of_well(folder: Path, path: str) -> Iterator[HcsField]:
             raise InputError(f"{folder / path / image['path']}: is the name of no field; allowed are 0 to 999.")
         field = folder / path / image["path"]
         yield HcsField(well, _attributes(field).get(SITE_KEY, int(image["path"])), field)
+
+
+@contextmanager
+def _faults_named(folder: Path) -> Iterator[None]:
+    """Name the folder whose attributes lack something or hold something else than OME-Zarr says."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise InputError(f"{folder}: its attributes aren't those of OME-Zarr ({what}); convert it again.") from None
 
 
 def _well_path(well: str) -> str:
@@ -222,8 +238,9 @@ def _pixel_size_um(multiscale: Mapping[str, Any], dataset: Mapping[str, Any]) ->
 
 def _read_plane(folder: Path, channel: int) -> NDArray[Any]:
     """Read a channel, counted from 1: (y, x) in the machine's byte order."""
-    image = _full_resolution(folder)
-    sizes = dict(zip(image.axes, image.array.shape, strict=True))
+    with _faults_named(folder):
+        image = _full_resolution(folder)
+        sizes = dict(zip(image.axes, image.array.shape, strict=True))
     for axis, size in sizes.items():
         if axis not in "cyx" and size != 1:
             raise InputError(f"{folder}: has {size} planes along {axis}; allowed is 1, project or choose one before.")

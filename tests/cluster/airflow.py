@@ -89,8 +89,6 @@ def _environment_of_the_chart(values: dict[str, Any]) -> list[dict[str, Any]]:
         "AIRFLOW__API_AUTH__JWT_SECRET": (values["jwtSecretName"], "jwt-secret"),
     }
     plain = {
-        # Not the chart's: after so many seconds without a word of it, a task is tried again; else after 300.
-        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
         "AIRFLOW__CORE__EXECUTOR": values["executor"],
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://airflow-api-server:{PORT}/execution/",
     }

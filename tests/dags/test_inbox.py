@@ -56,6 +56,31 @@ def test_a_file_done_says_that_all_is_there(tmp_path: Path) -> None:
     assert look_at(make_plate(tmp_path / "plate", done=True), 60) is not None
 
 
+def test_a_file_done_that_is_older_than_another_file_is_of_an_earlier_copy(tmp_path: Path) -> None:
+    plate = make_plate(tmp_path / "plate", done=True)
+    time.sleep(0.05)
+    (plate / "images" / "a.tif").write_bytes(b"corrected")
+    assert look_at(plate, 60) is None
+    (plate / "DONE").touch()
+    assert look_at(plate, 60) is not None
+
+
+def test_files_of_a_clock_that_is_ahead_arrive_too(tmp_path: Path) -> None:
+    plate = make_plate(tmp_path / "plate")
+    os.utime(plate / "images" / "a.tif", (4e9, 4e9))
+    time.sleep(0.3)
+    assert look_at(plate, 0.2) is not None
+
+
+def test_a_plate_that_changes_or_goes_is_not_as_it_was_found(tmp_path: Path) -> None:
+    arrival = the_arrival(make_plate(tmp_path / "plate"))
+    assert inbox.is_as_found(arrival)
+    (arrival.folder / "images" / "b.tif").write_bytes(b"more")
+    assert not inbox.is_as_found(arrival)
+    shutil.rmtree(arrival.folder)
+    assert not inbox.is_as_found(arrival)
+
+
 def test_without_plate_json_nothing_has_arrived(tmp_path: Path) -> None:
     plate = make_plate(tmp_path / "plate", done=True)
     (plate / "plate.json").unlink()
@@ -69,7 +94,7 @@ def test_a_handled_plate_is_not_new_and_a_changed_one_is(folders: tuple[Path, Pa
     inbox.record(arrival, store, plate="ingest/plate@0")
     assert new_arrivals(box, store, 60) == []
     (plate / "images" / "a.tif").write_bytes(b"corrected")
-    assert [found.folder for found in new_arrivals(box, store, 60)] == [plate]
+    assert [found.folder for found in new_arrivals(box, store, 0)] == [plate]
 
 
 def test_a_plate_that_was_told_of_is_known_whatever_folder_it_comes_in(folders: tuple[Path, Path]) -> None:

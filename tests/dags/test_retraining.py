@@ -168,18 +168,27 @@ def judged(store: Path, number: int, passed: bool, mean_gain: float) -> dict[str
 
 def test_the_challenger_is_the_one_that_gains_most_of_those_that_passed(store: Path) -> None:
     results = [judged(store, 0, False, 0.5), judged(store, 1, True, 0.1), judged(store, 2, True, 0.2)]
-    assert retraining.choose_challenger(store, results, []) == 2
-    assert retraining.choose_challenger(store, results[:1], []) is None
+    assert retraining.choose_challenger(store, plan(store, replicates=3), results, []) == 2
+    assert retraining.choose_challenger(store, plan(store), results[:1], []) is None
+
+
+def test_without_its_judgement_no_candidate_becomes_champion(store: Path) -> None:
+    scores = [{"metrics": {"f1_area/all": 0.9}}]
+    with pytest.raises(ValueError, match="There are 1 candidates, but 0 were judged"):
+        retraining.choose_challenger(store, plan(store), [], scores)
 
 
 def test_of_several_first_models_the_one_with_the_highest_f1_is_taken(store: Path) -> None:
     scores = [{"metrics": {"f1_area/all": area}} for area in (0.4, 0.6)]
-    assert retraining.choose_challenger(store, [], scores) == 1
+    assert retraining.choose_challenger(store, plan(store, NONE, replicates=2), [], scores) == 1
 
 
 def test_the_verdict_names_what_failed(store: Path) -> None:
-    lines = retraining.verdict(store, plan(store), [judged(store, 0, False, 0.5)])
-    assert lines[0] == "**from the champion** failed at the gate: 5 nuclei won, 3 lost against version 4."
+    lines = retraining.verdict(store, plan(store), [judged(store, 0, False, 0.5)], ["http://page"])
+    assert lines[0] == (
+        "**from the champion** failed at the gate: 5 nuclei won, 3 lost against version 4: "
+        "[report and panels](http://page), under Artifacts."
+    )
     assert "- too bad" in lines
 
 

@@ -180,6 +180,15 @@ def test_a_folder_that_is_no_plate_is_refused(tmp_path: Path) -> None:
         hcs_fields(tmp_path / "group.zarr")
 
 
+def test_attributes_of_another_shape_are_refused_with_their_folder(plate: Path) -> None:
+    change(plate / "B/07/.zattrs", well={"images": [{}]})
+    with pytest.raises(InputError, match=r"its attributes aren't those of OME-Zarr \(KeyError: 'path'\); convert it"):
+        hcs_fields(plate)
+    change(plate / ".zattrs", plate={})
+    with pytest.raises(InputError, match=r"its attributes aren't those of OME-Zarr \(KeyError: 'wells'\); convert it"):
+        hcs_fields(plate)
+
+
 def test_a_well_that_is_named_and_not_there_is_refused(plate: Path) -> None:
     (plate / "D/08").rename(plate / "moved")
     with pytest.raises(InputError, match="D/08: is missing or cut short; copy the plate whole"):

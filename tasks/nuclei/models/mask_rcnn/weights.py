@@ -1,21 +1,16 @@
-"""Weights that were trained elsewhere, in Matterport's naming: the COCO file, and the paper's.
-
-A file has a group for each layer, or for a model of several, and in them `<layer>/<weight>:0`. Only names and shapes
-count, not where in the file they are.
-"""
+"""Weights that were trained elsewhere, in Matterport's naming: the COCO file, and the paper's."""
 
 from __future__ import annotations
 
 import logging
-import re
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.weights_file import last_part, read_weights
 
 OUTPUTS = ("mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask")
 """Layers whose shapes depend on the number of classes."""
@@ -32,7 +27,7 @@ def load_matterport(parts: list[Any], path: Path) -> None:
     """
     stored = read_weights(path)
     layers = {layer.name: layer for part in parts for layer in part.layers if layer.weights}
-    wanted = {f"{name}/{_last_part(weight.name)}": weight for name, layer in layers.items() for weight in layer.weights}
+    wanted = {f"{name}/{last_part(weight.name)}": weight for name, layer in layers.items() for weight in layer.weights}
     kept = {name for name in wanted if name.split("/")[0] in OUTPUTS and _differs(stored.get(name), wanted[name])}
     missing = sorted(set(wanted) - set(stored) - kept)
     other_shape = sorted(name for name in set(wanted) & set(stored) - kept if _differs(stored[name], wanted[name]))
@@ -48,31 +43,6 @@ def load_matterport(parts: list[Any], path: Path) -> None:
         wanted[name].assign(stored[name])
     if kept:
         log.info("%s is of another number of classes; the outputs of the heads begin anew: %s", path, sorted(kept))
-
-
-def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Give all weights of a file by `<layer>/<weight>`."""
-    found: dict[str, NDArray[np.float32]] = {}
-
-    def collect(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            layer, weight = name.split("/")[-2:]
-            found[f"{layer}/{_last_part(weight)}"] = item[()]
-
-    try:
-        with h5py.File(path) as file:
-            # A whole model has its weights beside its optimiser's.
-            file.get("model_weights", file).visititems(collect)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; put the file of weights there.") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} can't be read as a file of weights ({error}); copy it again.") from None
-    return found
-
-
-def _last_part(name: str) -> str:
-    """`kernel` of `conv1/kernel:0`."""
-    return re.sub(r":\d+$", "", name).rpartition("/")[2]
 
 
 def _differs(stored: NDArray[np.float32] | None, weight: Any) -> bool:

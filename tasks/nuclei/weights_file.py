@@ -1,0 +1,42 @@
+"""Files of weights that were trained elsewhere, in Keras' HDF5 layout.
+
+A file has a group for each layer, or for a model of several, and in them `<layer>/<weight>:0`. Only names count here,
+not where in the file they are.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.nuclei.errors import InputError
+
+
+def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Give all weights of a file by `<layer>/<weight>`."""
+    found: dict[str, NDArray[np.float32]] = {}
+
+    def collect(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            layer, weight = name.split("/")[-2:]
+            found[f"{layer}/{last_part(weight)}"] = item[()]
+
+    try:
+        with h5py.File(path) as file:
+            # A whole model has its weights beside its optimiser's.
+            file.get("model_weights", file).visititems(collect)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; put the file of weights there.") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} can't be read as a file of weights ({error}); copy it again.") from None
+    return found
+
+
+def last_part(name: str) -> str:
+    """`kernel` of `conv1/kernel:0`."""
+    return re.sub(r":\d+$", "", name).rpartition("/")[2]
