@@ -46,8 +46,6 @@ def _store() -> Path:
 def find_arrivals() -> list[dict[str, Any]]:
     """Give folder and fingerprint of every plate that has arrived whole and wasn't handled."""
     found = inbox.new_arrivals(Path(os.environ["NUCLEUS_INBOX"]), _store(), inbox.quiet_s())
-    if not found:
-        raise AirflowSkipException("No plate has arrived whole that wasn't handled already.")
     return [{"folder": str(arrival.folder), "fingerprint": arrival.fingerprint} for arrival in found]
 
 
@@ -60,8 +58,10 @@ def ingest_settings(arrivals: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @task(trigger_rule="all_done")
 def sort_out(arrivals: list[dict[str, Any]] | None) -> dict[str, Any]:
     """Set bad plates aside; give the plates that are new, those with labels and those to screen, and what was shown."""
+    if arrivals is None:
+        raise AirflowFailException("The inbox couldn't be looked at; the log of find_arrivals says why.")
     if not arrivals:
-        raise AirflowSkipException("No plate was found.")
+        raise AirflowSkipException("No plate has arrived whole that wasn't handled already.")
     # Of a part that failed there is None.
     results = get_current_context()["ti"].xcom_pull(task_ids="ingest", map_indexes=list(range(len(arrivals))))
     lines: list[str] = []

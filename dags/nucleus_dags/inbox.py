@@ -1,8 +1,8 @@
 """The inbox: which plates have arrived whole, what became of them, and where bad ones are set aside.
 
 A plate has arrived when its plate.json is there and either a file DONE, newer than all others, or nothing of it has
-changed for a while.
-An arrival is told by names, sizes and times of its files: corrected labels are an arrival of their own.
+changed for a while. An arrival is told by names, sizes and times of its files: corrected labels are an arrival of
+their own.
 
     inbox/<plate>/              as people or microscopes put it
     inbox/rejected/<plate>…/    set aside by `ingest_plates`, with a report in <plate>….txt

@@ -11,7 +11,6 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,26 +35,17 @@ WAIT_FOR_START_S = 10 * 60
 """Of a pod that has its node: pulling the image."""
 QUOTA_CHECK_EVERY_S = 60
 END_GRACE_S = 60
-LOST_AFTER = timedelta(seconds=30)
-"""A pod that is there so long after it should have been gone counts as lost."""
 SCRATCH_REQUEST, SCRATCH_LIMIT = "1Gi", "12Gi"
 """Ephemeral storage: logs, /tmp. Results go to the store."""
 NOT_FOUND = 404
 
 
 class EndedPodsSeen(PodManager):
-    """Sees the end of a pod where Kubernetes doesn't say it, and the provider would follow the pod for ever.
+    """Follows the log of a container while its pod lives.
 
-    Of a pod that is past its deadline, the container counts as running for ever (compare airflow#58382). A pod that
-    was deleted while its node is lost stays there, as running, until the node is back.
+    Of a pod that is past its deadline, the container counts as running for ever, and the provider would follow it for
+    ever (compare airflow#58382).
     """
-
-    def read_pod(self, pod: V1Pod) -> V1Pod:
-        remote_pod = super().read_pod(pod)
-        to_be_gone_at = remote_pod.metadata.deletion_timestamp
-        if to_be_gone_at and datetime.now(UTC) > to_be_gone_at + LOST_AFTER:
-            remote_pod.status.phase = PodPhase.FAILED
-        return remote_pod
 
     def container_is_running(self, pod: V1Pod, container_name: str) -> bool:
         remote_pod = self.read_pod(pod)

@@ -293,15 +293,6 @@ def test_plates_that_arrive_are_frozen_by_pods_and_a_bad_one_is_told_of(system: 
     assert system.cluster.no_task_pod_is_left()
 
 
-def test_the_store_of_a_cluster_is_checked_by_hand(system: System, first_run: str) -> None:
-    command = [str(REPOSITORY / "k8s/run-task.sh"), "tasks.store_check", "--store", "/nucleus/store"]
-    checked = subprocess.run(command, capture_output=True, text=True)
-    assert "results and " in checked.stdout.splitlines()[-1], checked.stderr
-    problems = checked.stdout.splitlines()[:-1]
-    assert checked.returncode == int(problems != [])
-    assert not any("altered" in problem or "incomplete" in problem for problem in problems)
-
-
 def test_a_version_is_promoted_and_segments_a_plate(system: System, first_run: str) -> None:
     promoted = system.run("promote_model", version=1, reason="the only one")
     assert promoted["state"] == "success"

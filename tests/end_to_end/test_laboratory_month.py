@@ -5,6 +5,7 @@ With a real Airflow, its watcher of the inbox, and a real MLflow.
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -58,6 +59,8 @@ class Month(Laboratory):
         """Wait until the approval is asked for, and answer as the page does."""
         path = f"dags/retrain_champion/dagRuns/{quote(dag_run_id)}/taskInstances/approve/-1/hitlDetails"
         self.wait_until(lambda: self.is_asked(dag_run_id), "approval is asked")
+        # Answered within the second, the task may be asked for again: Airflow hasn't seen yet that it waits.
+        time.sleep(10)
         question = self.api.call("GET", path)
         assert "become champion?" in question["subject"]
         assert "passed the gate" in question["body"]
