@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import DAG, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from nucleus_dags import plate_segmentation
+from nucleus_dags import plate_drift, plate_segmentation
 from nucleus_dags.form import segment_plate_form
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.plan import FormError, refuse_unknown_fields, run_name
@@ -23,10 +23,10 @@ Finds the nuclei of a plate. It needs no labels; the fields of its `plate.json` 
 by itself, if `ingest_plates` is switched on.
 
 **What happens:** the plate is cut into parts of 100 fields; what fails is tried again by parts. `assemble_plate` puts
-label images and tables together.
+label images and tables together. Then the nuclei found are compared with those on the training plates of the cell line.
 
-**Result:** in the store, under `assemble_plate/`; the note of the run says where. The model's name, version and digest
-are written into all of it.
+**Result:** in the store, under `assemble_plate/`; the note of the run says where, and what is far out. The model's
+name, version and digest are written into all of it.
 """
 
 
@@ -76,7 +76,13 @@ def assembly(all_parts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @task
-def summary(mlflow_run_id: str, assembled: dict[str, Any] | None) -> dict[str, Any]:
+def comparison(all_parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give what the plate is compared with; nothing if its cell line has no other training plate."""
+    return plate_drift.comparisons(_store(), [all_parts[0]["plate"]])
+
+
+@task
+def summary(mlflow_run_id: str, assembled: dict[str, Any] | None, planned: Any, drifted: Any) -> dict[str, Any]:
     """Say what was found and where it is; fails when a task before it did. Gives the settings of `close_run`."""
     for_close_run = {"mlflow_run_ids": [mlflow_run_id], "succeeded": assembled is not None}
     page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
@@ -85,9 +91,9 @@ def summary(mlflow_run_id: str, assembled: dict[str, Any] | None) -> dict[str, A
         get_current_context()["ti"].xcom_push("return_value", for_close_run)
         raise AirflowFailException(FAILURE)
     counts, where = assembled["counts"], _store() / "assemble_plate" / assembled["key"]
-    show_lines(
-        [f"{counts['nuclei']} nuclei in {counts['fovs']} fields", "", f"Label images and tables: {where}", "", page]
-    )
+    lines = [f"{counts['nuclei']} nuclei in {counts['fovs']} fields", "", f"Label images and tables: {where}", "", page]
+    results = list(drifted or [])
+    show_lines(plate_drift.note(_store(), [*lines, ""], results, failed=len(planned or []) - len(results)))
     return for_close_run
 
 
@@ -119,8 +125,16 @@ with DAG(
         mlflow_run_id=mlflow_run_id,
     )
 
+    compared_with: Any = comparison(all_parts)
+    drift = launch(
+        "drift",
+        each=compared_with,
+        inputs={"segmentation": assemble_plate.output["assembled"]},
+        mlflow_run_id=mlflow_run_id,
+    )
+
     # Teardowns run after a failure too; the summary counts for the state of the DAG run.
-    ended: Any = summary(mlflow_run_id, assemble_plate.output)
+    ended: Any = summary(mlflow_run_id, assemble_plate.output, compared_with, drift.output)
     close_run = launch("close_run", settings=ended, mlflow_run_id=mlflow_run_id)
     ended.as_teardown(setups=open_run, on_failure_fail_dagrun=True)
     close_run.as_teardown(setups=open_run)

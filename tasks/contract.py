@@ -25,7 +25,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -250,11 +250,17 @@ def read_result(folder: Path) -> Result:
 
 def inputs_of(result: Result) -> list[str]:
     """Give the other results that params and outputs name, as `<task>/<key>`."""
-    texts = []
-    for value in (*result.params.values(), *result.outputs.values()):
-        texts += value if isinstance(value, list) else [value]
-    paths = [RESULT_PATH.fullmatch(text) for text in texts if isinstance(text, str)]
+    paths = [RESULT_PATH.fullmatch(text) for text in _texts([result.params, result.outputs])]
     return [path[1] for path in paths if path and path[1] != f"{result.task}/{result.key}"]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Give all texts in lists and in the values of dicts, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
 
 
 def _compute(task: Task[P], params: P, key: str, store: Path) -> Result:

@@ -2,8 +2,8 @@
 and the share of nuclei at the border, field by field, as `ingest` measured them.
 
 Writes drift.csv (a line a measure), drift.html, a page that stands alone, and warnings.txt, a line for each measure
-that is far out. A plate without labels has no nuclei to compare. Intensities are compared among fields of one bit
-depth, focus among fields of one pixel size.
+that is far out. A plate without labels has no nuclei to compare before it is segmented. Intensities are compared among
+fields of one bit depth, focus among fields of one pixel size.
 """
 
 import io
@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from tasks import tracking
-from tasks.contract import NothingToDo, Outcome, Result, Task, TaskParams, Workspace
+from tasks.contract import NothingToDo, Outcome, Result, Task, TaskParams, Workspace, read_result
 from tasks.nuclei import figures, pages
 from tasks.nuclei.drift import FAR_OUT, LEAST_SPREAD_OF_MEDIAN, Drift, compare, field_table
 from tasks.nuclei.errors import InputError
@@ -30,6 +30,8 @@ class Params(TaskParams):
     """Plate to compare, as `ingest` froze it."""
     references: list[str]
     """Training plates of the same cell line, as `ingest` froze them."""
+    segmentation: str | None = None
+    """Output of `assemble_plate` for the plate: compare the nuclei found, not those labelled."""
 
 
 def run(params: Params, workspace: Workspace) -> Outcome:
@@ -39,13 +41,17 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     references = [_open(path, workspace) for path in params.references]
     _refuse_others(plate, references)
 
-    drifts = compare(_fields([plate]), _fields(references))
+    rows = _rows(plate)
+    if params.segmentation:
+        rows = _with_nuclei_found(rows, _segmentation(params, workspace))
+    fields_of_references = pd.concat([field_table(one.info, _rows(one)) for one in references], ignore_index=True)
+    drifts = compare(field_table(plate.info, rows), fields_of_references)
     warnings = [_warning(drift) for drift in drifts if drift.is_far_out]
     for warning in warnings:
         log.warning("%s is far out: %s", plate.info.name, warning)
     (workspace.output_dir / "warnings.txt").write_text("".join(f"{warning}\n" for warning in warnings))
     _table(drifts).to_csv(workspace.output_dir / "drift.csv", index=False)
-    (workspace.output_dir / "drift.html").write_text(_page(plate, references, drifts, warnings))
+    (workspace.output_dir / "drift.html").write_text(_page(params, plate, references, drifts, warnings))
     return Outcome(
         outputs={"page": "drift.html", "table": "drift.csv", "warnings": "warnings.txt"},
         metrics={drift.measure.name: drift.distance for drift in drifts if drift.is_compared},
@@ -72,6 +78,17 @@ def _open(path: str, workspace: Workspace) -> Plate:
     return open_plate(folder)
 
 
+def _segmentation(params: Params, workspace: Workspace) -> Path:
+    """Give the folder of the segmented plate, after a look that it is of this plate."""
+    folder = workspace.input(str(params.segmentation))
+    if not (folder / "result.json").exists() or (result := read_result(folder)).task != "assemble_plate":
+        raise InputError(f"{params.segmentation} is no segmented plate; give the output of the task assemble_plate.")
+    segmented = read_result(workspace.input(result.params["segmentations"][0])).params["plate"]
+    if segmented != params.plate:
+        raise InputError(f"{params.segmentation} is of {segmented}; give the segmentation of {params.plate}.")
+    return folder
+
+
 def _refuse_others(plate: Plate, references: Sequence[Plate]) -> None:
     """Refuse references that say nothing of what this plate should be like."""
     problems = []
@@ -86,14 +103,22 @@ def _refuse_others(plate: Plate, references: Sequence[Plate]) -> None:
     raise_if_any(problems, plate.folder)
 
 
-def _fields(plates: Sequence[Plate]) -> pd.DataFrame:
-    return pd.concat([field_table(plate.info, _rows(plate)) for plate in plates], ignore_index=True)
-
-
 def _rows(plate: Plate) -> list[dict]:
     """Rows of report.json; of plates that were frozen before it told the dtype, this is read from the images."""
     rows = json.loads((plate.folder / FROZEN_REPORT).read_text())["fovs"]
     return [{"dtype": row.get("dtype") or read_image(plate.folder / row["image"]).dtype.name, **row} for row in rows]
+
+
+def _with_nuclei_found(rows: Sequence[dict], segmentation: Path) -> list[dict]:
+    """Give the rows of report.json with the nuclei of `nuclei.csv` in place of the labelled ones."""
+    columns = ["fov", "area_px", "touches_edge"]
+    nuclei = pd.read_csv(segmentation / "nuclei.csv", usecols=columns, dtype={"fov": str})
+    by_fov = nuclei.groupby("fov").agg(
+        nuclei=("area_px", "size"), area_mean_px=("area_px", "mean"), nuclei_at_edge=("touches_edge", "sum")
+    )
+    found = by_fov.to_dict("index")
+    none = {"nuclei": 0, "area_mean_px": None, "nuclei_at_edge": 0}
+    return [{**row, **found.get(row["fov"], none)} for row in rows]
 
 
 def _warning(drift: Drift) -> str:
@@ -124,7 +149,9 @@ def _table(drifts: Sequence[Drift]) -> pd.DataFrame:
     )
 
 
-def _page(plate: Plate, references: Sequence[Plate], drifts: Sequence[Drift], warnings: Sequence[str]) -> str:
+def _page(
+    params: Params, plate: Plate, references: Sequence[Plate], drifts: Sequence[Drift], warnings: Sequence[str]
+) -> str:
     compared = [drift for drift in drifts if drift.is_compared]
     names = [one.info.name for one in (plate, *references)]
     return pages.render(
@@ -134,6 +161,7 @@ def _page(plate: Plate, references: Sequence[Plate], drifts: Sequence[Drift], wa
         drifts=drifts,
         compared=compared,
         warnings=warnings,
+        segmentation=params.segmentation,
         figure=pages.embedded(_drawn(compared, names)) if compared else None,
         shown=_shown,
         limit=FAR_OUT,

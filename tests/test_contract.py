@@ -180,12 +180,18 @@ def test_the_inputs_of_a_result_are_other_results_that_it_names_and_no_other_tex
         "plates": ["ingest/my plate@0123456789ab", f"/data/augment/{key}", 7],
         "experiment": "augment/first try",
         "seed": 3,
+        "versions": [{"number": 1, "scores": f"score/{key}"}],
     }
     outputs = {"own": f"t/{key}/own.csv", "model": f"register_model/{key}"}
     result = Result(
         task="t", key=key, version=1, params=params, outputs=outputs, metrics={}, counts={}, libraries={}, seconds=0
     )
-    assert inputs_of(result) == [f"augment/{key}", "ingest/my plate@0123456789ab", f"register_model/{key}"]
+    assert inputs_of(result) == [
+        f"augment/{key}",
+        "ingest/my plate@0123456789ab",
+        f"score/{key}",
+        f"register_model/{key}",
+    ]
 
 
 def test_the_receipt_holds_the_result(recorder, tmp_path):

@@ -13,11 +13,13 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from tasks import ingest, tracking
+from tasks import assemble_plate, ingest, tracking
 from tasks.contract import NothingToDo, Result, execute
 from tasks.drift import TASK, Params
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.plates import open_plate
 from tests.plates import make_plate, two_squares
+from tests.segmentations import add_part
 
 IMAGE, LABEL_IMAGE = two_squares()
 
@@ -70,6 +72,36 @@ def test_a_brighter_plate_is_warned_of_in_the_log_the_table_and_the_page(
     assert table.index[table["far_out"]].to_list() == ["intensity", "background"]
     assert (table["plate_fields"]["area"], table["unit"]["area"], table["plate_median"]["area"]) == (2, "µm²", 6.5)
     assert "Far out: mean intensity, background." in text_of(store, result)
+
+
+def segmented(store: Path, plate: str, label_images: dict[str, np.ndarray]) -> str:
+    """Make what `segment` and `assemble_plate` leave of a frozen plate."""
+    part = add_part(store, "part", open_plate(store / plate), label_images, {"plate": plate})
+    params = assemble_plate.Params(segmentations=[part], model="nucleus-segmenter version 3, 0123456789abcdef")
+    return execute(assemble_plate.TASK, params, store).outputs["assembled"]
+
+
+def test_after_a_plate_was_segmented_the_nuclei_found_are_compared(store: Path) -> None:
+    plate = freeze(store, "screened", labelled=False, role="screen")
+    found = segmented(store, plate, {"a": LABEL_IMAGE, "b": 0 * LABEL_IMAGE})
+    params = Params(plate=plate, references=[freeze(store, "one")], segmentation=found)
+    result = execute(TASK, params, store)
+    table = pd.read_csv(store / result.outputs["table"], index_col="measure")
+    # Two nuclei of 16 and 36 px in one field, none in the other: area only of the first.
+    assert (table["plate_fields"]["density"], table["plate_fields"]["area"]) == (2, 1)
+    assert table["plate_median"]["density"] == table["reference_median"]["density"] / 2
+    assert table["plate_median"]["area"] == 6.5
+    assert "density of nuclei" in (store / result.outputs["warnings"]).read_text()
+    assert f"those found in it ( {found} )" in text_of(store, result)
+
+
+def test_the_segmentation_of_another_plate_is_refused(store: Path) -> None:
+    plate, reference = freeze(store, "screened", labelled=False, role="screen"), freeze(store, "one")
+    found = segmented(store, reference, {"a": LABEL_IMAGE, "b": LABEL_IMAGE})
+    with pytest.raises(InputError, match=f"is of {reference}; give the segmentation of {plate}"):
+        execute(TASK, Params(plate=plate, references=[reference], segmentation=found), store)
+    with pytest.raises(InputError, match="is no segmented plate; give the output of the task assemble_plate"):
+        execute(TASK, Params(plate=plate, references=[reference], segmentation=reference), store)
 
 
 def test_the_page_stands_alone_and_names_the_plates(store: Path) -> None:

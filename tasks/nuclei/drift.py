@@ -80,16 +80,16 @@ MEASURES = (
         "mean nuclear area",
         "µm²",
         1,
-        "a treatment, neighbours labelled as one, or a wrong pixel_size_um in plate.json",
-        "a treatment, dying cells, labels drawn too tightly, or a wrong pixel_size_um in plate.json",
+        "a treatment, neighbours taken for one nucleus, or a wrong pixel_size_um in plate.json",
+        "a treatment, dying cells, nuclei split or drawn too tightly, or a wrong pixel_size_um in plate.json",
     ),
     Measure(
         "density",
         "density of nuclei",
         "per mm²",
         1,
-        "more cells seeded, more time to grow, or a wrong pixel_size_um in plate.json",
-        "fewer cells seeded, cells lost, nuclei left without labels, or a wrong pixel_size_um in plate.json",
+        "more cells seeded, more time to grow, nuclei split, or a wrong pixel_size_um in plate.json",
+        "fewer cells seeded, cells lost, nuclei missed, or a wrong pixel_size_um in plate.json",
     ),
     # 5 % is what chance makes of a field of 50 nuclei, 15 % of them at the border.
     Measure(
@@ -98,7 +98,7 @@ MEASURES = (
         "%",
         5,
         "smaller fields of view, or larger nuclei",
-        "larger fields of view, smaller nuclei, or nuclei at the border left without labels",
+        "larger fields of view, smaller nuclei, or nuclei at the border missed",
     ),
 )
 

@@ -76,6 +76,23 @@ class Month(Laboratory):
         scheduler.kill()
         scheduler.wait(30)
 
+    def kill_a_part_of(self, dag_run_id: str) -> None:
+        """Kill one process of `segment`, and see that the run ends well after one more try of this part alone."""
+        found: list[psutil.Process] = []
+
+        def find() -> bool:
+            for process in psutil.process_iter(["cmdline"]):
+                line = " ".join(process.info["cmdline"] or [])
+                if "tasks.segment" in line and f"/{dag_run_id}/segment/1.json" in line:
+                    found.append(process)
+            return bool(found)
+
+        self.wait_until(find, "the second part runs")
+        found[0].kill()
+        self.finish_well("segment_plate", dag_run_id)
+        parts = [i for i in self.api.task_instances("segment_plate", dag_run_id) if i["task_id"] == "segment"]
+        assert {part["map_index"]: part["try_number"] for part in parts} == {0: 1, 1: 2}
+
     def tags(self, version: int) -> dict[str, str]:
         return dict(self.mlflow.get_model_version(MODEL, str(version)).tags)
 
@@ -201,20 +218,31 @@ def test_a_month(lab: Month) -> None:
     assert spoiled_version != right_version
     assert newest_plates(lab.home.store, "train")[-1].path == f"ingest/spoiled@{right_version}"
 
-    # The same folder again, with other times: there is nothing to do.
+    # The same folder is moved in a second time: there is nothing to do.
     runs = len(lab.run_ids("retrain_champion"))
-    for path in (lab.home.inbox / "spoiled" / "images").iterdir():
-        path.touch()
+    shutil.rmtree(lab.home.inbox / "spoiled")
+    right.rename(lab.home.inbox / "spoiled")
     ingests = len(lab.run_ids("ingest_plates"))
     lab.wait_until(lambda: len(lab.run_ids("ingest_plates")) > ingests, "the folder is looked at again")
     for run_id in lab.run_ids("ingest_plates"):
         lab.finish_well("ingest_plates", run_id)
     assert len(lab.run_ids("retrain_champion")) == runs
 
+    # Two plates arrive at once: one retraining trains on both.
+    twins = [lab.make_plate(name, "train", seed) for name, seed in (("twin-1", 5), ("twin-2", 6))]
+    for twin in twins:
+        lab.arrive(twin)
+    lab.wait_until(lambda: len(lab.run_ids("retrain_champion")) > runs, "two arrivals start a retraining")
+    for run_id in lab.run_ids("retrain_champion"):
+        lab.finish_well("retrain_champion", run_id)
+    assert len(lab.run_ids("retrain_champion")) == runs + 1
+    assert {"plate/twin-1", "plate/twin-2"} <= set(lab.tags(6))
+    lab.switch("retrain_champion", on=False)
+
     # What all versions do on the test plate, and which forgot what.
     lab.switch("compare_models", on=True)
     compared = lab.run("compare_models")
-    assert lab.note("compare_models", compared).startswith("5 versions on 1 test plates: ")
+    assert lab.note("compare_models", compared).startswith("6 versions on 1 test plates: ")
     lab.switch("compare_models", on=False)
 
     # MLflow knows all runs as ended, a candidate's below that of its DAG run.
@@ -223,6 +251,9 @@ def test_a_month(lab: Month) -> None:
     runs_in_mlflow = lab.mlflow.search_runs([experiment.experiment_id])
     assert {run.info.status for run in runs_in_mlflow} == {"FINISHED"}
     assert sum("mlflow.parentRunId" in run.data.tags for run in runs_in_mlflow) == len(runs_in_mlflow) / 2
+
+    # One part of a plate is killed: it alone is done again.
+    lab.kill_a_part_of(lab.api.trigger("segment_plate", {"plate": "screened", "model": "2", "fovs_per_part": 1}))
 
     # Back to the first version.
     lab.run("promote_model", version=1, reason="to compare with the beginning of the month")
