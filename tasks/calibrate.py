@@ -1,4 +1,4 @@
-"""Choose the thresholds of the watershed for trained networks, on the fields kept back for validation.
+"""Choose the thresholds of trained networks, on the fields kept back for validation.
 
 Writes calibration.csv: all thresholds that were tried, the best first.
 """
@@ -26,7 +26,7 @@ from tasks.nuclei.roi_file import RoiReader, RoiSource
 from tasks.nuclei.segmentation import SegmentationSettings
 
 if TYPE_CHECKING:
-    from tasks.nuclei.models.fpn2_ws import Fpn2Ws
+    from tasks.nuclei.models.segmenter import Segmenter
 
 MOST_PIXELS = 64_000_000
 """That the networks see in all: twelve fields of 2160 x 2560 px at zoom 1, whose maps take half a gigabyte."""
@@ -38,41 +38,35 @@ log = logging.getLogger("nucleus")
 
 class Params(TaskParams):
     networks: list[str] = pydantic.Field(min_length=1, max_length=2)
-    """Trained networks, outputs of `train_fpn`: one for both targets, or one for each, from the same ROIs."""
+    """Trained networks of one method, from the same ROIs."""
     test_time_augmentation: bool = False
     """As it will be in `segment`."""
 
 
 def run(params: Params, workspace: Workspace) -> Outcome:
-    from tasks.nuclei.models.fpn import load_fpn
-    from tasks.nuclei.models.fpn2_ws import Fpn2Ws
+    from tasks.nuclei.models.segmenter import load_segmenter
 
     settings = SegmentationSettings(test_time_augmentation=params.test_time_augmentation)
     trained_on = _trained_on(params, workspace)
-    model = Fpn2Ws([load_fpn(workspace.input(path)) for path in params.networks], settings)
+    model = load_segmenter([workspace.input(path) for path in params.networks], settings)
+    names = [name for name, _ in model.searched]
     fields = list(_known_fields(_in_turns(trained_on.sources), trained_on, model))
     true_nuclei = any(field.true_labels.any() for field in fields)
-    trials = calibrate(fields, settings) if true_nuclei else []
-    _table(trials).to_csv(workspace.output_dir / "calibration.csv", index=False)
+    trials = calibrate(fields, model.nuclei_in, settings, model.searched) if true_nuclei else []
+    _table(trials, names).to_csv(workspace.output_dir / "calibration.csv", index=False)
     outputs, counts = {"calibration": "calibration.csv"}, {"fovs": len(fields)}
     if not trials or trials[0].mean_f1 == 0:
         reason = "the networks find none of the nuclei there" if trials else "there are no nuclei to find"
         log.warning("no thresholds can be chosen on %d validation fields: %s; the defaults stay", len(fields), reason)
-        return Outcome(outputs, _thresholds(settings), counts)
+        return Outcome(outputs, settings.model_dump(include=set(names)), counts)
     best = trials[0]
-    log.info(
-        "marker threshold %g, foreground threshold %g: F1 %.3f at 0.7 and %.3f at 0.9 on %d validation fields",
-        *(best.marker_threshold, best.foreground_threshold, best.f1_at(0.7), best.f1_at(0.9), len(fields)),
-    )
+    chosen = ", ".join(f"{name} {value:g}" for name, value in best.values.items())
     scores = {f"validation_f1_at_{t}": best.f1_at(t) for t in SHOWN_IOU_THRESHOLDS}
-    return Outcome(outputs, _thresholds(best) | scores, counts)
-
-
-def _thresholds(chosen: Trial | SegmentationSettings) -> dict[str, float]:
-    return {
-        "marker_threshold": chosen.marker_threshold,
-        "foreground_threshold": chosen.foreground_threshold,
-    }
+    log.info(
+        "%s: F1 %.3f at 0.7 and %.3f at 0.9 on %d validation fields",
+        *(chosen, best.f1_at(0.7), best.f1_at(0.9), len(fields)),
+    )
+    return Outcome(outputs, best.values | scores, counts)
 
 
 @dataclass(frozen=True)
@@ -106,7 +100,7 @@ def _in_turns(sources: list[RoiSource]) -> Iterator[RoiSource]:
         yield from (source for source in turn if source is not None)
 
 
-def _known_fields(sources: Iterator[RoiSource], trained_on: TrainedOn, model: Fpn2Ws) -> Iterator[KnownField]:
+def _known_fields(sources: Iterator[RoiSource], trained_on: TrainedOn, model: Segmenter) -> Iterator[KnownField]:
     """Predict fields or regions until they have more pixels than the limit."""
     pixels, reported = 0.0, time.monotonic()
     for number, source in enumerate(sources, start=1):
@@ -116,22 +110,17 @@ def _known_fields(sources: Iterator[RoiSource], trained_on: TrainedOn, model: Fp
         pixels += (y1 - y0) * (x1 - x0) * trained_on.zoom**2
         fov = trained_on.fovs[source.plate, source.fov]
         assert fov.labels_path is not None
-        # Copies, because a part of an array keeps the whole of it in memory.
-        distance_map, blurred_border = (
-            part[y0:y1, x0:x1].copy() for part in model.predict_maps(read_image(fov.image_path))
-        )
-        yield KnownField(distance_map, blurred_border, read_label_image(fov.labels_path)[y0:y1, x0:x1].copy())
+        seen = model.look_at(read_image(fov.image_path)[y0:y1, x0:x1])
+        # A copy, because a part of an array keeps the whole of it in memory.
+        yield KnownField(seen, read_label_image(fov.labels_path)[y0:y1, x0:x1].copy())
         if time.monotonic() - reported > PROGRESS_EVERY_S:
             reported = time.monotonic()
             log.info("%d of %d validation fields, or fewer if they are large", number, len(trained_on.sources))
 
 
-def _table(trials: list[Trial]) -> pd.DataFrame:
-    columns = ("marker_threshold", "foreground_threshold", "mean_f1", *(f"f1_at_{t}" for t in SHOWN_IOU_THRESHOLDS))
-    rows = [
-        (trial.marker_threshold, trial.foreground_threshold, trial.mean_f1, *map(trial.f1_at, SHOWN_IOU_THRESHOLDS))
-        for trial in trials
-    ]
+def _table(trials: list[Trial], names: list[str]) -> pd.DataFrame:
+    columns = (*names, "mean_f1", *(f"f1_at_{t}" for t in SHOWN_IOU_THRESHOLDS))
+    rows = [(*trial.values.values(), trial.mean_f1, *map(trial.f1_at, SHOWN_IOU_THRESHOLDS)) for trial in trials]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -141,7 +130,7 @@ def publish(params: Params, result: Result, store: Path) -> None:
     run.log_artifact(store / result.outputs["calibration"], "calibrate")
 
 
-TASK = Task(name="calibrate", version=1, params_type=Params, run=run, publish=publish)
+TASK = Task(name="calibrate", version=2, params_type=Params, run=run, publish=publish)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

@@ -1,4 +1,4 @@
-"""Make the trained networks and the settings of the watershed one model, and register it in MLflow.
+"""Make the trained networks and the settings of the segmentation one model, and register it in MLflow.
 
 The model loads in a fresh process with nothing of this repository on the path: the code that it needs
 lies beside the weights. It takes one image (y, x) or a list and gives label images.
@@ -16,7 +16,7 @@ from tasks import tracking
 from tasks.contract import Outcome, Result, Task, TaskParams, Workspace, read_result
 from tasks.nuclei.segmentation import SegmentationSettings
 
-LOADER = "tasks.nuclei.models.fpn2_ws"
+LOADER = "tasks.nuclei.models.segmenter"
 LIBRARIES = (
     "h5py",
     "imagecodecs",
@@ -34,15 +34,15 @@ LIBRARIES = (
 
 class Params(SegmentationSettings, TaskParams):
     networks: list[str] = pydantic.Field(min_length=1, max_length=2)
-    """Trained networks, outputs of `train_fpn`: one for both targets, or one for each."""
+    """Trained networks of one method: of FPN2-WS one for both targets, or one for each; else one."""
 
 
 def run(params: Params, workspace: Workspace) -> Outcome:
-    from tasks.nuclei.models.fpn2_ws import load_fpn2_ws, save_fpn2_ws
+    from tasks.nuclei.models.segmenter import load_saved_segmenter, save_segmenter
 
-    data = workspace.output_dir / "fpn2_ws"
-    save_fpn2_ws([workspace.input(path) for path in params.networks], params.settings, data)
-    load_fpn2_ws(data).segment(np.zeros((64, 64), np.uint8))
+    data = workspace.output_dir / "segmenter"
+    save_segmenter([workspace.input(path) for path in params.networks], params.settings, data)
+    load_saved_segmenter(data).segment(np.zeros((64, 64), np.uint8))
     code = workspace.output_dir / "code" / "tasks"
     shutil.copytree(Path(__file__).parent / "nuclei", code / "nuclei", ignore=shutil.ignore_patterns("__pycache__"))
     (code / "__init__.py").touch()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pydantic
@@ -23,14 +23,14 @@ from tasks.nuclei.errors import InputError
 from tasks.nuclei.files import written_whole
 from tasks.nuclei.measure import nuclei_table
 from tasks.nuclei.plates import Fov, Plate, open_plate, read_image, write_label_image
-from tasks.nuclei.segmentation import SegmentationSettings, instances_from_maps
+from tasks.nuclei.segmentation import SegmentationSettings
 
 if TYPE_CHECKING:
-    from tasks.nuclei.models.fpn2_ws import Fpn2Ws
+    from tasks.nuclei.models.segmenter import Segmenter
 
 FIELDS_READ_AHEAD = 2
 FIELDS_BEHIND = 4
-FLOODS_NICENESS = 10
+BEHIND_NICENESS = 10
 PROGRESS_EVERY_S = 15.0
 
 log = logging.getLogger("nucleus")
@@ -38,7 +38,7 @@ log = logging.getLogger("nucleus")
 
 class Params(SegmentationSettings, TaskParams):
     networks: list[str] = pydantic.Field(min_length=1, max_length=2)
-    """Trained networks, outputs of `train_fpn`: one for both targets, or one for each."""
+    """Trained networks of one method: of FPN2-WS one for both targets, or one for each; else one."""
     plate: str
     """Frozen plate: output of `ingest`."""
     fovs: list[str] | None = pydantic.Field(default=None, min_length=1)
@@ -48,11 +48,10 @@ class Params(SegmentationSettings, TaskParams):
 
 
 def run(params: Params, workspace: Workspace) -> Outcome:
-    from tasks.nuclei.models.fpn import load_fpn
-    from tasks.nuclei.models.fpn2_ws import Fpn2Ws
+    from tasks.nuclei.models.segmenter import load_segmenter
 
     plate = _with_fovs(open_plate(workspace.input(params.plate)), params)
-    model = Fpn2Ws([load_fpn(workspace.input(path)) for path in params.networks], params.settings)
+    model = load_segmenter([workspace.input(path) for path in params.networks], params.settings)
     unfinished = [fov for fov in plate.fovs if not _is_done(fov, workspace)]
     if len(unfinished) < len(plate.fovs):
         log.info("%d of %d fields are left of an earlier attempt", len(unfinished), len(plate.fovs))
@@ -77,20 +76,20 @@ def _with_fovs(plate: Plate, params: Params) -> Plate:
 
 
 def _segment_fields(
-    fovs: list[Fov], plate: Plate, model: Fpn2Ws, params: Params, workspace: Workspace
+    fovs: list[Fov], plate: Plate, model: Segmenter, params: Params, workspace: Workspace
 ) -> tuple[list[str], float]:
     """Segment fields into the checkpoint folder; gives the problems met and the seconds in the networks.
 
-    Fields are read ahead, and flooded and written behind, in other threads: the networks never wait.
+    Fields are read ahead, and nuclei found and written behind, in other threads: the networks never wait.
     """
     (workspace.checkpoint_dir / "labels").mkdir(exist_ok=True)
     problems: list[str] = []
     predict_seconds, reported = 0.0, time.monotonic()
     behind: deque[Future[None]] = deque()
     cores = len(os.sched_getaffinity(0))
-    # On Linux `os.nice` is for the calling thread: floods take the time that the networks leave.
-    floods = ThreadPoolExecutor(cores, initializer=os.nice, initargs=(FLOODS_NICENESS,))
-    with ThreadPoolExecutor(1) as readers, floods:
+    # On Linux `os.nice` is for the calling thread: what is done behind takes the time that the networks leave.
+    finders = ThreadPoolExecutor(cores, initializer=os.nice, initargs=(BEHIND_NICENESS,))
+    with ThreadPoolExecutor(1) as readers, finders:
         for done, (fov, image_read) in enumerate(_read_ahead(fovs, readers)):
             try:
                 image = image_read.result()
@@ -98,16 +97,16 @@ def _segment_fields(
                 problems.append(str(error))
                 continue
             started = time.monotonic()
-            maps = model.predict_maps(image)
+            seen = model.look_at(image)
             predict_seconds += time.monotonic() - started
             if len(behind) == FIELDS_BEHIND:
                 behind.popleft().result()
-            behind.append(floods.submit(_flood_and_write, fov, plate, image, maps, params, workspace))
+            behind.append(finders.submit(_find_and_write, fov, plate, image, model, seen, params, workspace))
             if time.monotonic() - reported > PROGRESS_EVERY_S:
                 reported = time.monotonic()
                 log.info("%d of %d fields", done + 1, len(fovs))
-        for flood in behind:
-            flood.result()
+        for field in behind:
+            field.result()
     return problems, predict_seconds
 
 
@@ -119,16 +118,17 @@ def _read_ahead(fovs: list[Fov], readers: ThreadPoolExecutor) -> Iterator[tuple[
             waiting.append((following, readers.submit(read_image, following.image_path)))
 
 
-def _flood_and_write(
+def _find_and_write(
     fov: Fov,
     plate: Plate,
     image: NDArray,
-    maps: tuple[NDArray, NDArray],
+    model: Segmenter,
+    seen: Any,
     params: Params,
     workspace: Workspace,
 ) -> None:
     """Write a field's label image and, last, its table, which marks it as done."""
-    label_image = instances_from_maps(*maps, params.settings)
+    label_image = model.nuclei_in(seen, params.settings)
     table = nuclei_table(label_image, image)
     where = {"plate": plate.info.name, "well": fov.well, "site": fov.site, "fov": fov.name}
     for position, (column, value) in enumerate(where.items()):

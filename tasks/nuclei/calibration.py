@@ -1,4 +1,4 @@
-"""Choose the thresholds of the watershed on fields whose nuclei are known.
+"""Choose the settings of a segmentation on fields whose nuclei are known.
 
 The paper names one marker threshold for all its models. The best ones differ from training to training,
 above all the foreground threshold, on which the outlines and so F1 at IoU 0.9 depend.
@@ -7,37 +7,33 @@ above all the foreground threshold, on which the outlines and so F1 at IoU 0.9 d
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.nuclei.scoring import IOU_THRESHOLDS, Counts, count, f1_score, pool, score_instances
-from tasks.nuclei.segmentation import SegmentationSettings, instances_from_maps
+from tasks.nuclei.segmentation import SegmentationSettings
 
-FOREGROUND_THRESHOLDS = (0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.10, 0.12, 0.14, 0.17, 0.20)
-MARKER_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 COUNTED_FROM_IOU = 0.5
 
 
 @dataclass(frozen=True)
 class KnownField:
-    """Predicted maps, (y, x) float, and the true label image, (y, x) integer, of a field."""
+    """What the networks say of a field, and its true label image, (y, x) integer."""
 
-    distance_map: NDArray[np.floating]
-    blurred_border: NDArray[np.floating]
+    seen: Any
     true_labels: NDArray[np.integer]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A pair of thresholds and the F1 of all fields together, by `IOU_THRESHOLDS`."""
+    """Values of the searched settings and the F1 of all fields together, by `IOU_THRESHOLDS`."""
 
-    marker_threshold: float
-    foreground_threshold: float
+    values: dict[str, float]
     f1: NDArray[np.float64]
 
     @property
@@ -49,38 +45,49 @@ class Trial:
         return float(self.f1[IOU_THRESHOLDS.index(iou_threshold)])
 
 
-def calibrate(fields: Sequence[KnownField], settings: SegmentationSettings) -> list[Trial]:
-    """Try marker thresholds with the foreground threshold of `settings`, then foreground thresholds with the best one.
+def calibrate(
+    fields: Sequence[KnownField],
+    nuclei_in: Callable[[Any, SegmentationSettings], NDArray[np.integer]],
+    settings: SegmentationSettings,
+    searched: Sequence[tuple[str, Sequence[float]]],
+) -> list[Trial]:
+    """Try the values of each searched setting in turn, with the best ones of those before it.
 
-    Gives all trials, the best first. One after the other is enough: the first decides which nuclei there
-    are, the second moves their outlines.
+    All else is as in `settings`. `nuclei_in` gives the label image of what networks say. Gives all trials, the best
+    first.
     """
-    trials = [_trial(fields, settings, marker_threshold=value) for value in MARKER_THRESHOLDS]
-    marker_threshold = _best_first(trials, settings)[0].marker_threshold
-    others = [value for value in FOREGROUND_THRESHOLDS if value != settings.foreground_threshold]
-    chosen = settings.model_copy(update={"marker_threshold": marker_threshold})
-    trials += [_trial(fields, chosen, foreground_threshold=value) for value in others]
-    return _best_first(trials, settings)
+    names = [name for name, _ in searched]
+    start = settings.model_dump(include=set(names))
+    trials: list[Trial] = []
+    for name, values in searched:
+        best = trials[0].values if trials else start
+        tried = [trial.values for trial in trials]
+        wanted = [best | {name: value} for value in values]
+        trials += [_trial(fields, nuclei_in, settings, values) for values in wanted if values not in tried]
+        trials = _best_first(trials, start)
+    return trials
 
 
-def _best_first(trials: list[Trial], settings: SegmentationSettings) -> list[Trial]:
-    """Of equal ones, the nearest to the thresholds of `settings` first."""
+def _best_first(trials: Sequence[Trial], start: dict[str, float]) -> list[Trial]:
+    """Of equal ones, the nearest to the values at the start first."""
 
     def rank(trial: Trial) -> tuple[float, float]:
-        moved = abs(trial.marker_threshold - settings.marker_threshold)
-        return -trial.mean_f1, moved + abs(trial.foreground_threshold - settings.foreground_threshold)
+        return -trial.mean_f1, sum(abs(value - start[name]) for name, value in trial.values.items())
 
     return sorted(trials, key=rank)
 
 
-def _trial(fields: Sequence[KnownField], settings: SegmentationSettings, **threshold: float) -> Trial:
-    settings = settings.model_copy(update=threshold)
+def _trial(
+    fields: Sequence[KnownField],
+    nuclei_in: Callable[[Any, SegmentationSettings], NDArray[np.integer]],
+    settings: SegmentationSettings,
+    values: dict[str, float],
+) -> Trial:
+    tried = settings.model_copy(update=values)
+
+    def counts_of(field: KnownField) -> Counts:
+        return count(score_instances(field.true_labels, nuclei_in(field.seen, tried)))
+
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-        counts = pool(list(threads.map(partial(_count, settings=settings), fields)))
-    f1 = f1_score(counts.tp, counts.fp, counts.fn)
-    return Trial(settings.marker_threshold, settings.foreground_threshold, f1)
-
-
-def _count(field: KnownField, settings: SegmentationSettings) -> Counts:
-    predicted = instances_from_maps(field.distance_map, field.blurred_border, settings)
-    return count(score_instances(field.true_labels, predicted))
+        counts = pool(list(threads.map(counts_of, fields)))
+    return Trial(values, f1_score(counts.tp, counts.fp, counts.fn))

@@ -38,6 +38,22 @@ def measure_instances(label_image: NDArray[Any]) -> Instances:
     return Instances(numbers, areas, np.bincount(instance, minlength=len(numbers)), at_edge)
 
 
+def largest_pieces(label_image: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Keep of every label of a (y, x) image its largest connected component; of equal ones, the first.
+
+    Pixels that share only a corner are not connected.
+    """
+    components, count = skimage.measure.label(label_image, background=0, connectivity=1, return_num=True)
+    number_of_component = np.zeros(count + 1, np.int64)
+    number_of_component[components] = label_image
+    areas_px = np.bincount(components.ravel(), minlength=count + 1)
+    by_label = np.lexsort((-areas_px, number_of_component))
+    numbers = number_of_component[by_label]
+    is_largest = np.zeros(count + 1, bool)
+    is_largest[by_label[np.r_[True, numbers[1:] != numbers[:-1]]]] = True
+    return np.where(is_largest[components], label_image, np.int32(0))
+
+
 def edge_pixels(image: NDArray[Any]) -> NDArray[Any]:
     """The pixels of the four edges of a (y, x) image, in one row; corners come twice."""
     return np.concatenate((image[0], image[-1], image[:, 0], image[:, -1]))

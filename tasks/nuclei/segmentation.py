@@ -28,18 +28,23 @@ MULTIPLE_OF_PX = 32
 # perfect maps make a nucleus a pixel too wide.
 BORDER_SHARE = 0.25
 
+LEAST_SCORE = 0.3
+"""Of a detection that is looked at."""
+
 
 class SegmentationSettings(pydantic.BaseModel):
-    """How maps become nuclei."""
+    """How what networks say becomes nuclei. Some fields are of one method alone."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     marker_threshold: float = pydantic.Field(0.6, gt=0, lt=1)
-    """Pixels whose distance map is over this are markers, where the watershed starts. Lower: fewer
-    missed nuclei. Higher: fewer merged ones."""
+    """Of FPN2-WS: pixels whose distance map is over this are markers, where the watershed starts. Lower:
+    fewer missed nuclei. Higher: fewer merged ones."""
     foreground_threshold: float = pydantic.Field(0.09, gt=0, lt=1)
-    """Pixels whose distance map and a quarter of the blurred border add up to more than this belong to a
-    nucleus. Lower: larger nuclei."""
+    """Of FPN2-WS: pixels whose distance map and a quarter of the blurred border add up to more than this
+    belong to a nucleus. Lower: larger nuclei."""
+    min_score: float = pydantic.Field(0.7, ge=LEAST_SCORE, lt=1)
+    """Of Mask R-CNN: what it holds for a nucleus with a lower score isn't one. Lower: fewer missed nuclei."""
     min_area_px: int = pydantic.Field(20, ge=0)
     """Smaller nuclei are removed."""
     max_area_px: int | None = pydantic.Field(None, ge=1)
@@ -47,7 +52,7 @@ class SegmentationSettings(pydantic.BaseModel):
     padding: Literal["zero", "reflect"] = "reflect"
     """What the network sees beyond the field's edges. The paper's is "zero"."""
     test_time_augmentation: bool = False
-    """Mean over the field, two flips and three rotations: six times the work."""
+    """Of FPN2-WS: mean over the field, two flips and three rotations, six times the work."""
     max_tile_px: int = pydantic.Field(1536, ge=128, multiple_of=32)
     """Fields with a longer side go through the network in tiles no longer than this."""
     halo_px: int = pydantic.Field(64, ge=0, multiple_of=32)
@@ -73,13 +78,20 @@ def predict_maps(
     The networks see the field magnified by `zoom`.
     """
     grey = to_uint8(image)
+    maps = _predict_tiled(magnified(grey, zoom), predict, settings)
     if zoom == 1:
-        return _predict_tiled(grey, predict, settings)
-    magnified = cv2.resize(grey, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR if zoom > 1 else cv2.INTER_AREA)
-    maps = _predict_tiled(magnified, predict, settings)
+        return maps
     back = cv2.INTER_AREA if zoom > 1 else cv2.INTER_LINEAR
     distance_map, blurred_border = (cv2.resize(part, grey.shape[::-1], interpolation=back) for part in maps)
     return distance_map, blurred_border
+
+
+def magnified(grey: NDArray[np.uint8], zoom: float) -> NDArray[np.uint8]:
+    """Give an image (y, x) as networks that were trained at `zoom` see it."""
+    if zoom == 1:
+        return grey
+    how = cv2.INTER_LINEAR if zoom > 1 else cv2.INTER_AREA
+    return cv2.resize(grey, None, fx=zoom, fy=zoom, interpolation=how)
 
 
 def _predict_tiled(
@@ -111,7 +123,21 @@ def instances_from_maps(
         mask = pieces[box] == piece
         flooded = watershed(blurred_border[box], np.where(mask, markers[box], 0), mask=mask)
         label_image[box][mask] = flooded[mask]
-    return _within_size_limits(label_image, settings)
+    return within_size_limits(label_image, settings)
+
+
+def within_size_limits(label_image: NDArray[np.int32], settings: SegmentationSettings) -> NDArray[np.int32]:
+    """Remove what is too small or too large and number the rest 1..n."""
+    areas_px = np.bincount(label_image.ravel())
+    kept = areas_px >= settings.min_area_px
+    if settings.max_area_px is not None:
+        kept &= areas_px <= settings.max_area_px
+    kept &= areas_px > 0
+    kept[0] = False
+    if kept[1:].all():
+        return label_image
+    numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
+    return numbers[label_image]
 
 
 class _Tile:
@@ -176,17 +202,3 @@ def _marker_range_of_pieces(
     np.minimum.at(lowest, piece_of_marker[1:], numbers)
     np.maximum.at(highest, piece_of_marker[1:], numbers)
     return lowest, highest
-
-
-def _within_size_limits(label_image: NDArray[np.int32], settings: SegmentationSettings) -> NDArray[np.int32]:
-    """Remove what is too small or too large and number the rest 1..n."""
-    areas_px = np.bincount(label_image.ravel())
-    kept = areas_px >= settings.min_area_px
-    if settings.max_area_px is not None:
-        kept &= areas_px <= settings.max_area_px
-    kept &= areas_px > 0
-    kept[0] = False
-    if kept[1:].all():
-        return label_image
-    numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
-    return numbers[label_image]

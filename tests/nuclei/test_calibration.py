@@ -3,11 +3,20 @@
 import numpy as np
 import pytest
 
-from tasks.nuclei.calibration import FOREGROUND_THRESHOLDS, MARKER_THRESHOLDS, KnownField, calibrate
+from tasks.nuclei.calibration import KnownField, Trial
+from tasks.nuclei.calibration import calibrate as calibrate_any
+from tasks.nuclei.models.fpn2_ws import Fpn2Ws
 from tasks.nuclei.scoring import count, f1_score, score_instances
-from tasks.nuclei.segmentation import SegmentationSettings, instances_from_maps
+from tasks.nuclei.segmentation import SegmentationSettings
 
 SETTINGS = SegmentationSettings()
+MARKER_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+FOREGROUND_THRESHOLDS = (0.05, 0.09, 0.10, 0.14)
+SEARCHED = (("marker_threshold", MARKER_THRESHOLDS), ("foreground_threshold", FOREGROUND_THRESHOLDS))
+
+
+def calibrate(fields: list[KnownField], settings: SegmentationSettings) -> list[Trial]:
+    return calibrate_any(fields, Fpn2Ws.nuclei_in, settings, SEARCHED)
 
 
 def field_that_needs(marker_threshold: float, foreground_threshold: float) -> KnownField:
@@ -25,14 +34,13 @@ def field_that_needs(marker_threshold: float, foreground_threshold: float) -> Kn
     true_labels[10:30, 10:30], true_labels[10:30, 30:50] = 1, 2
     border = np.zeros((40, 60), np.float32)
     border[10:30, 29:31] = 1e-3
-    return KnownField(distance_map, border, true_labels)
+    return KnownField((distance_map, border), true_labels)
 
 
 @pytest.mark.parametrize(("marker_threshold", "foreground_threshold"), [(0.7, 0.05), (0.5, 0.14), (0.4, 0.10)])
 def test_the_thresholds_that_give_the_true_nuclei_come_first(marker_threshold, foreground_threshold):
     best = calibrate([field_that_needs(marker_threshold, foreground_threshold)], SETTINGS)[0]
-    assert best.marker_threshold == marker_threshold
-    assert best.foreground_threshold == foreground_threshold
+    assert best.values == {"marker_threshold": marker_threshold, "foreground_threshold": foreground_threshold}
     assert best.f1_at(0.7) == 1
 
 
@@ -41,30 +49,27 @@ def test_every_trial_says_what_the_segmentation_reaches_with_its_thresholds():
     trials = calibrate([field], SETTINGS)
     assert [trial.mean_f1 for trial in trials] == sorted((trial.mean_f1 for trial in trials), reverse=True)
     for trial in trials:
-        settings = SegmentationSettings(
-            marker_threshold=trial.marker_threshold, foreground_threshold=trial.foreground_threshold
-        )
-        found = instances_from_maps(field.distance_map, field.blurred_border, settings)
+        found = Fpn2Ws.nuclei_in(field.seen, SegmentationSettings(**trial.values))
         counts = count(score_instances(field.true_labels, found))
         assert np.array_equal(trial.f1, f1_score(counts.tp, counts.fp, counts.fn))
 
 
 def test_every_threshold_is_tried_once():
     trials = calibrate([field_that_needs(0.6, 0.1)], SETTINGS)
-    assert {trial.foreground_threshold for trial in trials} == set(FOREGROUND_THRESHOLDS)
-    assert {trial.marker_threshold for trial in trials} == set(MARKER_THRESHOLDS)
+    assert {trial.values["foreground_threshold"] for trial in trials} == set(FOREGROUND_THRESHOLDS)
+    assert {trial.values["marker_threshold"] for trial in trials} == set(MARKER_THRESHOLDS)
     assert len(trials) == len(FOREGROUND_THRESHOLDS) + len(MARKER_THRESHOLDS) - 1
 
 
 def test_of_equal_thresholds_those_nearest_to_the_given_ones_come_first():
     perfect = np.zeros((40, 60), np.float32)
     perfect[10:30, 10:30] = 1
-    field = KnownField(perfect, np.zeros_like(perfect), perfect.astype(np.uint16))
+    field = KnownField((perfect, np.zeros_like(perfect)), perfect.astype(np.uint16))
     best = calibrate([field], SETTINGS)[0]
-    assert (best.marker_threshold, best.foreground_threshold) == (0.6, 0.09)
+    assert best.values == {"marker_threshold": 0.6, "foreground_threshold": 0.09}
 
 
 def test_fields_count_together_by_their_nuclei():
     many, one = field_that_needs(0.7, 0.05), field_that_needs(0.4, 0.14)
     best = calibrate([many, many, many, one], SETTINGS)[0]
-    assert (best.marker_threshold, best.foreground_threshold) == (0.7, 0.05)
+    assert best.values == {"marker_threshold": 0.7, "foreground_threshold": 0.05}

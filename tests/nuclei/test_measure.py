@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks.nuclei.measure import focus, histogram_mean, histogram_percentile, intensity_histogram, measure_instances
+from tasks.nuclei.measure import (
+    focus,
+    histogram_mean,
+    histogram_percentile,
+    intensity_histogram,
+    largest_pieces,
+    measure_instances,
+)
 
 
 def test_areas_and_pieces_are_counted_per_label() -> None:
@@ -18,6 +25,13 @@ def test_areas_and_pieces_are_counted_per_label() -> None:
 
 def test_pixels_that_share_a_corner_are_one_piece() -> None:
     assert measure_instances(np.array([[1, 0], [0, 1]])).pieces.tolist() == [1]
+
+
+def test_the_largest_piece_of_each_label_stays() -> None:
+    label_image = np.array([[5, 5, 0, 2], [0, 0, 0, 2], [5, 0, 2, 0], [7, 0, 0, 7]], np.int32)
+    kept = [[5, 5, 0, 2], [0, 0, 0, 2], [0, 0, 0, 0], [7, 0, 0, 0]]
+    assert largest_pieces(label_image).tolist() == kept
+    assert largest_pieces(np.zeros((3, 3), np.int32)).tolist() == np.zeros((3, 3)).tolist()
 
 
 def test_touching_labels_are_two_instances() -> None:

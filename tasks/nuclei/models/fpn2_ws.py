@@ -1,33 +1,35 @@
-"""FPN2-WS as a whole: the trained networks with the settings of the watershed, one folder on disk.
-
-The folder is what the model registry keeps. MLflow loads it through `_load_pyfunc`, with the copy of
-this package that lies beside it; so nothing of the repository needs to be on the path.
-"""
+"""FPN2-WS, the paper's method: networks for distance map and blurred border, then a seeded watershed."""
 
 from __future__ import annotations
 
-import json
-import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.models.fpn import Fpn, load_fpn
+from tasks.nuclei.models.segmenter import Segmenter
 from tasks.nuclei.segmentation import SegmentationSettings, instances_from_maps, predict_maps
 from tasks.nuclei.targets import TARGETS
 
-MOST_CHANNELS = 4
-"""An array of colour images that is taken for a list of images has sides of so many px."""
+Maps = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Distance map and blurred border of a field, (y, x) each."""
 
 
-class Fpn2Ws:
+class Fpn2Ws(Segmenter):
     """Networks that together predict both maps, and what turns these into label images."""
 
-    def __init__(self, networks: list[Fpn], settings: SegmentationSettings) -> None:
-        self._networks, self.settings = networks, settings
+    # The first decides which nuclei there are, the second moves their outlines.
+    searched = (
+        ("marker_threshold", (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)),
+        ("foreground_threshold", (0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.10, 0.12, 0.14, 0.17, 0.20)),
+    )
+
+    def __init__(self, networks: Sequence[Fpn], settings: SegmentationSettings) -> None:
+        super().__init__(settings)
+        self._networks = networks
         channels = [target for network in networks for target in network.architecture.targets]
         if sorted(channels) != sorted(TARGETS):
             raise InputError(f"The networks predict {channels}; each of {list(TARGETS)} is needed once.")
@@ -42,49 +44,14 @@ class Fpn2Ws:
         maps = [network.predict(images) for network in self._networks]
         return maps[0] if len(maps) == 1 else np.concatenate(maps, axis=-1)[..., self._order]
 
-    def predict_maps(self, image: NDArray[np.integer]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Distance map and blurred border of a field, (y, x) each."""
+    def look_at(self, image: NDArray[np.integer]) -> Maps:
         return predict_maps(image, self.predict_batch, self.settings, self._zoom)
 
-    def segment(self, image: NDArray[np.integer]) -> NDArray[np.int32]:
-        """Label image (y, x), 0 = background, of a field (y, x)."""
-        return instances_from_maps(*self.predict_maps(image), self.settings)
-
-    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
-        """MLflow's entry: one image (y, x) gives its label image, a list or (n, y, x) array gives a list."""
-        if isinstance(model_input, np.ndarray) and model_input.ndim == 2:
-            return self.segment(_checked(model_input))
-        return [self.segment(_checked(np.asarray(image))) for image in model_input]
+    @staticmethod
+    def nuclei_in(seen: Maps, settings: SegmentationSettings) -> NDArray[np.int32]:
+        return instances_from_maps(*seen, settings)
 
 
-def save_fpn2_ws(network_dirs: list[Path], settings: SegmentationSettings, folder: Path) -> None:
-    """Write the folder: settings.json and the networks' folders by number."""
-    folder.mkdir(parents=True)
-    (folder / "settings.json").write_text(settings.model_dump_json(indent=1))
-    for number, network_dir in enumerate(network_dirs):
-        target = folder / f"network_{number}"
-        target.mkdir()
-        for name in ("network.json", "weights.h5"):
-            shutil.copyfile(network_dir / name, target / name)
-
-
-def load_fpn2_ws(folder: Path) -> Fpn2Ws:
-    """Load a folder that `save_fpn2_ws` wrote."""
-    settings = SegmentationSettings(**json.loads((folder / "settings.json").read_text()))
-    return Fpn2Ws([load_fpn(path) for path in sorted(folder.glob("network_*"))], settings)
-
-
-def _checked(image: NDArray[Any]) -> NDArray[Any]:
-    if image.ndim != 2 or image.dtype.kind not in "uif":
-        raise InputError(
-            f"An image has the shape {image.shape} and is {image.dtype}; give grey images (y, x), numbers."
-        )
-    if min(image.shape) <= MOST_CHANNELS:
-        raise InputError(f"An image is {image.shape} px; colour isn't known, give grey images (y, x).")
-    if not np.isfinite(image).all():
-        raise InputError("An image has pixels that are no finite numbers; mend it, else no nucleus would be found.")
-    return image
-
-
-def _load_pyfunc(path: str) -> Fpn2Ws:
-    return load_fpn2_ws(Path(path))
+def load_fpn2_ws(network_dirs: Sequence[Path], settings: SegmentationSettings) -> Fpn2Ws:
+    """Load one network for both targets, or one for each."""
+    return Fpn2Ws([load_fpn(folder) for folder in network_dirs], settings)

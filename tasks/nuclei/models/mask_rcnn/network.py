@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -47,6 +47,7 @@ class Architecture:
     precision: Precision = "float32"
     zoom: float = 1.0
     """How much fields are magnified for this network, in training as in use."""
+    method: Literal["mask_rcnn"] = "mask_rcnn"
 
 
 class Detections(NamedTuple):
@@ -167,7 +168,7 @@ class MaskRcnn:
         return align(pyramid, tf.reshape(boxes, (-1, 4)), images, SIDE_PX, pool)
 
     def _detections_of(self, images: Any, min_score: Any, most: Any) -> tuple[Any, Any, Any]:
-        """Boxes (b, most, 4), scores (b, most) and masks (b, most, 28, 28); filled up with score 0."""
+        """Boxes (b, n, 4), scores (b, n) and masks (b, n, 28, 28), n at most `most`; filled up with score 0."""
         pyramid, logits, deltas = self._body(images, training=False)
         proposed = propose(logits, deltas, self._anchors, SIDE_PX, DETECTION_PROPOSALS)
         class_logits, class_deltas = self._box_head(self._pooled(pyramid, proposed, BOX_POOL), training=False)
@@ -189,9 +190,11 @@ class MaskRcnn:
             (found, scores),
             fn_output_signature=(tf.TensorSpec((None, 4), tf.float32), tf.TensorSpec((None,), tf.float32)),
         )
+        amount = tf.reduce_max(tf.math.count_nonzero(scores, axis=1, dtype=tf.int32))
+        boxes, scores = boxes[:, :amount], scores[:, :amount]
         masks = self._mask_head(self._pooled(pyramid, boxes, MASK_POOL), training=False)[..., NUCLEUS]
         masks = tf.sigmoid(tf.cast(masks, tf.float32))
-        return boxes, scores, tf.reshape(masks, (tf.shape(boxes)[0], most, MASK_SIDE, MASK_SIDE))
+        return boxes, scores, tf.reshape(masks, (tf.shape(boxes)[0], amount, MASK_SIDE, MASK_SIDE))
 
 
 def _seeds_of_images(images: Any) -> Any:
