@@ -11,13 +11,14 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from nucleus_dags import retraining
+from nucleus_dags import candidates, retraining
 from nucleus_dags.assets import ANNOTATED_PLATES, REGISTERED_MODELS
 from nucleus_dags.form import PRESETS, retrain_champion_form
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.plan import FormError, refuse_unknown_fields
 from nucleus_dags.summary import FAILURE, show_lines
 from nucleus_dags.task_operator import mlflow_run_url
+from nucleus_dags.training import train_networks
 
 APPROVAL_TIME = timedelta(days=3)
 
@@ -61,32 +62,23 @@ def plan(champion: dict[str, Any]) -> dict[str, Any]:
 
 @task
 def open_runs_of(planned: dict[str, Any], mlflow_run_id: str) -> list[dict[str, Any]]:
-    return retraining.child_runs(planned, mlflow_run_id)
+    return candidates.child_runs(planned, mlflow_run_id)
 
 
 @task
-def trainings_of(planned: dict[str, Any], children: Any) -> list[dict[str, Any]]:
-    return retraining.trainings(planned, list(children))
-
-
-@task
-def networks_of(planned: dict[str, Any], children: Any, trained: Any) -> list[dict[str, Any]]:
-    return retraining.trained(planned, list(children), list(trained))
-
-
-@task
-def models_of(planned: dict[str, Any], candidates: Any, calibrated: Any) -> list[dict[str, Any]]:
-    return retraining.models(planned, list(candidates), list(calibrated))
+def models_of(planned: dict[str, Any], networks: Any, calibrated: Any) -> list[dict[str, Any]]:
+    return candidates.models(planned, list(networks), list(calibrated))
 
 
 @task
 def segmentations_of(planned: dict[str, Any], models: Any, mlflow_run_id: str) -> list[dict[str, Any]]:
-    return retraining.segmentations(planned, models, mlflow_run_id)
+    judged = retraining.models_to_judge(planned, models, mlflow_run_id)
+    return candidates.segmentations(judged, planned["test_plates"])
 
 
 @task
 def scorings_of(settings: Any, segmented: Any) -> list[dict[str, Any]]:
-    return retraining.scorings(settings, list(segmented))
+    return candidates.scorings(settings, list(segmented))
 
 
 @task
@@ -209,15 +201,9 @@ with DAG(
         map_index_template="{{ task.each['run_name'] }}",
     )
     augment = launch("augment", settings=planned["augment"], mlflow_run_id=mlflow_run_id)
-    train_fpn = launch(
-        "train_fpn",
-        inputs={"rois": augment.output["rois"]},
-        each=trainings_of(planned, children.output),
-        map_index_template="{{ task.each.get('initialisation', 'preset') }}, {{ task.each['target'] }}",
-    )
-    candidates = networks_of(planned, children.output, train_fpn.output)
-    calibrate = launch("calibrate", settings=planned["calibrate"], each=candidates)
-    models = models_of(planned, candidates, calibrate.output)
+    networks = train_networks(planned, children.output, augment.output["rois"])
+    calibrate = launch("calibrate", settings=planned["segmentation"], each=networks)
+    models = models_of(planned, networks, calibrate.output)
     register_model = launch("register_model", each=models)
     segmentations = segmentations_of(planned, models, mlflow_run_id)
     segment = launch("segment", each=segmentations, map_index_template="{{ task.each['plate'].rsplit('/', 1)[-1] }}")

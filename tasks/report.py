@@ -1,4 +1,7 @@
-"""Show scores as one page that stands alone: F1 curves, error rates, panels of the errors, and what was scored."""
+"""Show scores as one page that stands alone: F1 curves, error rates, panels of the errors, and what was scored.
+
+Several methods that were scored on the same plates are compared: one table, one figure, then a part for each.
+"""
 
 import logging
 import sys
@@ -31,8 +34,8 @@ OBJECT_LEVEL_IOU, PIXEL_LEVEL_IOU = 0.7, 0.9
 
 
 class Params(TaskParams):
-    scores: str
-    """Output of `score`, relative to the store."""
+    scores: dict[str, str] = pydantic.Field(min_length=1)
+    """Outputs of `score`, relative to the store, by the names under which they are shown; all of the same plates."""
     fovs_per_plate: int = pydantic.Field(default=2, ge=1, le=20)
     """Fields of each plate whose errors are shown: 1 is the worst, 2 the worst and the median, more lie between."""
 
@@ -118,41 +121,41 @@ class Scores:
         ]
 
 
-def run(params: Params, workspace: Workspace) -> Outcome:
-    folder = workspace.input(params.scores)
-    if not (folder / "f1.csv").exists():
-        raise InputError(f"{params.scores} holds no scores; give the output of the task score.")
-    scores = Scores(*(_read_table(folder / f"{name}.csv") for name in ("f1", "errors", "fovs")))
-    figures_folder = workspace.output_dir / "figures"
-    figures_folder.mkdir()
-    _draw_charts(scores, figures_folder)
+@dataclass(frozen=True)
+class Method:
+    """What is shown of one method: a part of the page."""
 
-    segmentations = [read_result(workspace.store / path) for path in read_result(folder).params["segmentations"]]
-    plates = [(result, open_plate(workspace.store / result.params["plate"])) for result in segmentations]
-    panels = [
-        panel
-        for result, plate in plates
-        for panel in _draw_panels(
-            plate, workspace.store / result.outputs["segmentation"], scores, params, figures_folder
-        )
-    ]
+    name: str
+    score_key: str
+    cell_lines: list[Group]
+    pooled: Group
+    plates: list[PlateRow]
+    f1_figure: str
+    error_rate_figure: str
+    panels: list[Panel]
+
+
+def run(params: Params, workspace: Workspace) -> Outcome:
+    scores = {name: _open_scores(path, workspace) for name, path in params.scores.items()}
+    _refuse_other_plates(scores)
+    methods = [_shown(name, params, scores[name], workspace) for name in params.scores]
+    comparison = workspace.output_dir / "figures" / "f1.png"
+    if len(methods) > 1:
+        curves = [table.curve("all", "all")._replace(name=name) for name, table in scores.items()]
+        figures.f1_figure(curves).savefig(comparison)
+    steps = list(_history(params.scores.values(), workspace.store))
     page = pages.render(
         Path(__file__).with_name("report.html.jinja"),
-        score_key=folder.name,
-        cell_lines=scores.groups("cell_line"),
-        pooled=scores.groups("all")[0],
-        plates=_plate_rows(scores, [plate for _, plate in plates]),
+        methods=methods,
         error_kinds=list(ERROR_COLUMNS),
-        f1_figure=_embedded(figures_folder / "f1.png"),
-        error_rate_figure=_embedded(figures_folder / "error_rates.png"),
-        panels=panels,
-        steps=(steps := list(_history(params.scores, workspace.store))),
+        comparison=_embedded(comparison) if len(methods) > 1 else None,
+        steps=steps,
         libraries=_library_versions(steps),
     )
     (workspace.output_dir / "report.html").write_text(page)
-    (workspace.output_dir / "summary.md").write_text(_summary(scores))
+    (workspace.output_dir / "summary.md").write_text(_summary(methods))
     outputs = {"report": "report.html", "figures": "figures", "summary": "summary.md"}
-    return Outcome(outputs=outputs, metrics={}, counts={"panels": len(panels)})
+    return Outcome(outputs=outputs, metrics={}, counts={"panels": sum(len(method.panels) for method in methods)})
 
 
 def publish(params: Params, result: Result, store: Path) -> None:
@@ -162,8 +165,9 @@ def publish(params: Params, result: Result, store: Path) -> None:
     mlflow_run.log_artifact(store / result.outputs["summary"], "report")
     for path in sorted((store / result.outputs["figures"]).iterdir()):
         mlflow_run.log_artifact(path, "report")
-    for name in ("f1.csv", "errors.csv", "fovs.csv"):
-        mlflow_run.log_artifact(store / params.scores / name, "scores")
+    for name, scores in params.scores.items():
+        for table in ("f1.csv", "errors.csv", "fovs.csv"):
+            mlflow_run.log_artifact(store / scores / table, f"scores/{name}")
     mlflow_run.set_note((store / result.outputs["summary"]).read_text())
 
 
@@ -177,6 +181,49 @@ def worst_to_median(rows: pd.DataFrame, number: int) -> list[Mapping[Any, Any]]:
 def _read_table(path: Path) -> pd.DataFrame:
     # A field may be called 0012, a cell line NA.
     return pd.read_csv(path, dtype=dict.fromkeys(("name", "plate", "cell_line", "fov"), str), keep_default_na=False)
+
+
+def _open_scores(path: str, workspace: Workspace) -> Scores:
+    folder = workspace.input(path)
+    if not (folder / "f1.csv").exists():
+        raise InputError(f"{path} holds no scores; give the output of the task score.")
+    return Scores(*(_read_table(folder / f"{name}.csv") for name in ("f1", "errors", "fovs")))
+
+
+def _refuse_other_plates(scores: Mapping[str, Scores]) -> None:
+    plates = {name: sorted(set(table.fovs["plate"])) for name, table in scores.items()}
+    first, *others = plates
+    for name in others:
+        if plates[name] != plates[first]:
+            raise InputError(
+                f"scores: those of {first} are of the plates {', '.join(plates[first])}, those of {name} of "
+                f"{', '.join(plates[name])}; give scores of the same plates."
+            )
+
+
+def _shown(name: str, params: Params, scores: Scores, workspace: Workspace) -> Method:
+    """Draw the figures of a method into a folder of its name."""
+    folder = workspace.output_dir / "figures" / name
+    folder.mkdir(parents=True)
+    _draw_charts(scores, folder)
+    score_folder = workspace.store / params.scores[name]
+    segmentations = [read_result(workspace.store / path) for path in read_result(score_folder).params["segmentations"]]
+    plates = [(result, open_plate(workspace.store / result.params["plate"])) for result in segmentations]
+    panels = [
+        panel
+        for result, plate in plates
+        for panel in _draw_panels(plate, workspace.store / result.outputs["segmentation"], scores, params, folder)
+    ]
+    return Method(
+        name,
+        score_folder.name,
+        scores.groups("cell_line"),
+        scores.groups("all")[0],
+        _plate_rows(scores, [plate for _, plate in plates]),
+        _embedded(folder / "f1.png"),
+        _embedded(folder / "error_rates.png"),
+        panels,
+    )
 
 
 def _draw_charts(scores: Scores, folder: Path) -> None:
@@ -234,9 +281,9 @@ def _plate_rows(scores: Scores, plates: Iterable[Plate]) -> list[PlateRow]:
     ]
 
 
-def _history(path: str, store: Path) -> Iterator[Result]:
-    """Give the result at `path` and all that led to it, each once: those that its params name, and so on."""
-    waiting, seen = [path], set()
+def _history(paths: Iterable[str], store: Path) -> Iterator[Result]:
+    """Give the results at `paths` and all that led to them, each once: those that their params name, and so on."""
+    waiting, seen = list(paths), set()
     while waiting:
         folder = "/".join(Path(waiting.pop(0)).parts[:2])
         if folder in seen or not (store / folder / "result.json").is_file():
@@ -256,20 +303,20 @@ def _library_versions(steps: Iterable[Result]) -> dict[str, str]:
     return {name: ", ".join(sorted(versions[name])) for name in sorted(versions)}
 
 
-def _summary(scores: Scores) -> str:
+def _summary(methods: Iterable[Method]) -> str:
     """Give the table of F1 and errors as Markdown."""
-    header = ["cell line", "fields", "nuclei", "F1 at 0.7 (95 %)", "F1 at 0.9 (95 %)", *ERROR_COLUMNS]
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1)]
-    for row in scores.groups("cell_line") + scores.groups("all"):
-        rates = [f"{100 * error.rate:.1f} %" for error in row.errors]
-        lines.append(
-            [row.name, str(row.fovs), str(row.true_nuclei), str(row.object_level), str(row.pixel_level), *rates]
-        )
+    header = ["method", "cell line", "fields", "nuclei", "F1 at 0.7 (95 %)", "F1 at 0.9 (95 %)", *ERROR_COLUMNS]
+    lines = [header, ["---"] * 2 + ["---:"] * (len(header) - 2)]
+    for method in methods:
+        for row in [*method.cell_lines, method.pooled]:
+            rates = [f"{100 * error.rate:.1f} %" for error in row.errors]
+            numbers = [str(row.fovs), str(row.true_nuclei), str(row.object_level), str(row.pixel_level)]
+            lines.append([method.name, row.name, *numbers, *rates])
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     return f"{table}\n\nErrors at an IoU of 0.7, in percent of the true nuclei.\n"
 
 
-TASK = Task(name="report", version=1, params_type=Params, run=run, publish=publish)
+TASK = Task(name="report", version=2, params_type=Params, run=run, publish=publish)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

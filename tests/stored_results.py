@@ -30,9 +30,9 @@ def add_plate(store: Path, name: str, cell_line: str, truths: dict[str, list[int
     return path
 
 
-def add_segmentation(store: Path, plate: str, predictions: dict[str, list[int]]) -> str:
-    """Make what `segment` leaves in the store; gives its path there."""
-    path = f"segment/{Path(plate).name.split('@')[0]}"
+def add_segmentation(store: Path, plate: str, predictions: dict[str, list[int]], key: str | None = None) -> str:
+    """Make what `segment` leaves in the store, under `key` or the plate's name; gives its path there."""
+    path = f"segment/{key or Path(plate).name.split('@')[0]}"
     folder = store / path
     (folder / "labels").mkdir(parents=True)
     for fov, line in predictions.items():

@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from tasks import report, score, tracking
 from tasks.contract import Result, execute
 from tasks.nuclei.errors import InputError
+from tests.stored_results import add_segmentation
 from tests.test_score import ONE_EXTRA, ONE_MISSED, ONE_SPLIT, PERFECT, TRUTH, TWO_MERGED, add_plate, add_scored_plate
 
 
@@ -33,7 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         add_scored_plate(store, "p2", "HCT 116", {"0012": (TRUTH, ONE_SPLIT)}),
     ]
     scores = execute(score.TASK, score.Params(segmentations=segmentations), store).outputs["scores"]
-    result = execute(report.TASK, report.Params(scores=scores), store)
+    result = execute(report.TASK, report.Params(scores={"fpn2_ws": scores}), store)
     return Made(store, result, (store / result.outputs["report"]).read_text())
 
 
@@ -103,14 +104,14 @@ def test_a_plate_of_one_field_shows_it_once() -> None:
 
 
 def test_the_figures_lie_beside_the_page(made: Made) -> None:
-    names = sorted(path.name for path in (made.store / made.result.outputs["figures"]).iterdir())
+    names = sorted(path.name for path in (made.store / made.result.outputs["figures"] / "fpn2_ws").iterdir())
     assert names == ["error_rates.png", "errors_p1_1.png", "errors_p1_2.png", "errors_p2_1.png", "f1.png"]
 
 
 def test_names_are_escaped_in_the_page(tmp_path: Path) -> None:
     segmentation = add_scored_plate(tmp_path, "p1", "U2OS", {"a & <b>": (TRUTH, PERFECT)})
     scores = execute(score.TASK, score.Params(segmentations=[segmentation]), tmp_path).outputs["scores"]
-    result = execute(report.TASK, report.Params(scores=scores), tmp_path)
+    result = execute(report.TASK, report.Params(scores={"fpn2_ws": scores}), tmp_path)
     html = (tmp_path / result.outputs["report"]).read_text()
     assert "a &amp; &lt;b&gt;: F1 at 0.7 is 1.000" in html
     assert "a & <b>" not in html
@@ -119,7 +120,34 @@ def test_names_are_escaped_in_the_page(tmp_path: Path) -> None:
 def test_something_else_than_scores_is_refused(tmp_path: Path) -> None:
     plate = add_plate(tmp_path, "p1", "U2OS", {"a": TRUTH})
     with pytest.raises(InputError, match="ingest/p1@0123456789ab holds no scores"):
-        execute(report.TASK, report.Params(scores=plate), tmp_path)
+        execute(report.TASK, report.Params(scores={"fpn2_ws": plate}), tmp_path)
+
+
+def test_several_methods_are_compared_in_one_table_and_one_figure(made: Made) -> None:
+    better = [
+        add_segmentation(made.store, "ingest/p1@0123456789ab", dict.fromkeys("abcde", PERFECT), "better-p1"),
+        add_segmentation(made.store, "ingest/p2@0123456789ab", {"0012": TRUTH}, "better-p2"),
+    ]
+    scores = execute(score.TASK, score.Params(segmentations=better), made.store).outputs["scores"]
+    both = made.result.params["scores"] | {"mask_rcnn": scores}
+    result = execute(report.TASK, report.Params(scores=both), made.store)
+    html = (made.store / result.outputs["report"]).read_text()
+    text = text_of(html).replace("&nbsp;", " ")
+    assert re.search(
+        r"fpn2_ws all 0\.727 .* mask_rcnn HCT 116 1\.000 .* mask_rcnn all 1\.000 1\.000.1\.000 1\.000", text
+    )
+    assert "one line per method" in html
+    figures = made.store / result.outputs["figures"]
+    assert sorted(path.name for path in figures.iterdir()) == ["f1.png", "fpn2_ws", "mask_rcnn"]
+    summary = (made.store / result.outputs["summary"]).read_text()
+    assert re.search(r"^\| mask_rcnn \| all \| 6 \| 24 \| 1\.000 \(", summary, re.MULTILINE)
+
+
+def test_scores_of_other_plates_are_not_compared(made: Made) -> None:
+    other = add_scored_plate(made.store, "p3", "U2OS", {"a": (TRUTH, PERFECT)})
+    scores = execute(score.TASK, score.Params(segmentations=[other]), made.store).outputs["scores"]
+    with pytest.raises(InputError, match="those of fpn2_ws are of the plates p1, p2, those of mask_rcnn of p3"):
+        execute(report.TASK, report.Params(scores=made.result.params["scores"] | {"mask_rcnn": scores}), made.store)
 
 
 def test_mlflow_gets_page_figures_and_the_table_as_the_runs_note_also_of_a_stored_report(
@@ -129,18 +157,15 @@ def test_mlflow_gets_page_figures_and_the_table_as_the_runs_note_also_of_a_store
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id := tracking.open_run("reports", "dag run 1", "first"))
     assert execute(report.TASK, report.Params(**made.result.params), made.store).reused
-    artifacts = sorted(artifact.path for artifact in MlflowClient().list_artifacts(run_id, "report"))
-    assert artifacts == [
-        "report/error_rates.png",
-        "report/errors_p1_1.png",
-        "report/errors_p1_2.png",
-        "report/errors_p2_1.png",
-        "report/f1.png",
-        "report/report.html",
-        "report/summary.md",
-    ]
-    tables = sorted(artifact.path for artifact in MlflowClient().list_artifacts(run_id, "scores"))
-    assert tables == ["scores/errors.csv", "scores/f1.csv", "scores/fovs.csv"]
+
+    def logged(folder: str) -> list[str]:
+        return sorted(artifact.path for artifact in MlflowClient().list_artifacts(run_id, folder))
+
+    assert logged("report") == ["report/fpn2_ws", "report/report.html", "report/summary.md"]
+    figures = ["error_rates.png", "errors_p1_1.png", "errors_p1_2.png", "errors_p2_1.png", "f1.png"]
+    assert logged("report/fpn2_ws") == [f"report/fpn2_ws/{name}" for name in figures]
+    tables = ["errors.csv", "f1.csv", "fovs.csv"]
+    assert logged("scores/fpn2_ws") == [f"scores/fpn2_ws/{name}" for name in tables]
     note = MlflowClient().get_run(run_id).data.tags["mlflow.note.content"]
-    assert re.search(r"^\| HCT 116 \| 1 \| 4 \| 0\.667 \(", note, re.MULTILINE)
-    assert re.search(r"^\| all \| 6 \| 24 \| 0\.727 \(", note, re.MULTILINE)
+    assert re.search(r"^\| fpn2_ws \| HCT 116 \| 1 \| 4 \| 0\.667 \(", note, re.MULTILINE)
+    assert re.search(r"^\| fpn2_ws \| all \| 6 \| 24 \| 0\.727 \(", note, re.MULTILINE)

@@ -39,15 +39,10 @@ class CatalogueEntry:
         return ["-m", self.module, "--params", json.dumps(params), "--store", str(store), "--result", str(receipt)]
 
 
-CATALOGUE = {
-    "synthesize": CatalogueEntry("tasks.synthesize", memory_gib=4),
-    "open_run": CatalogueEntry("tasks.open_run", memory_gib=1),
-    "ingest": CatalogueEntry("tasks.ingest", memory_gib=4, pool=PROCESSING_POOL),
-    "drift": CatalogueEntry("tasks.drift", memory_gib=2),
-    "augment": CatalogueEntry("tasks.augment", cpu=8, memory_gib=8, pool=PROCESSING_POOL),
+def _training(module: str) -> CatalogueEntry:
     # Every stop of the servers or loss of a pod costs a retry, and a training is long. It goes on at its last cycle.
-    "train_fpn": CatalogueEntry(
-        "tasks.train_fpn",
+    return CatalogueEntry(
+        module,
         "gpu",
         cpu=4,
         memory_gib=16,
@@ -56,7 +51,17 @@ CATALOGUE = {
         most_hours=24,
         pool=GPU_POOL,
         retries=8,
-    ),
+    )
+
+
+CATALOGUE = {
+    "synthesize": CatalogueEntry("tasks.synthesize", memory_gib=4),
+    "open_run": CatalogueEntry("tasks.open_run", memory_gib=1),
+    "ingest": CatalogueEntry("tasks.ingest", memory_gib=4, pool=PROCESSING_POOL),
+    "drift": CatalogueEntry("tasks.drift", memory_gib=2),
+    "augment": CatalogueEntry("tasks.augment", cpu=8, memory_gib=8, pool=PROCESSING_POOL),
+    "train_fpn": _training("tasks.train_fpn"),
+    "train_mask_rcnn": _training("tasks.train_mask_rcnn"),
     "calibrate": CatalogueEntry("tasks.calibrate", cpu=4, memory_gib=8, pool=PROCESSING_POOL),
     "find_model": CatalogueEntry("tasks.find_model", memory_gib=1),
     "list_models": CatalogueEntry("tasks.list_models", memory_gib=1),

@@ -9,6 +9,7 @@ from typing import Any
 from airflow.sdk import Param
 
 from nucleus_dags.catalogue import ENCODERS
+from nucleus_dags.plan import METHODS
 
 PRESETS: dict[str, dict[str, Any]] = {
     "laptop": {"networks": "shared", "augment": {"rois": 5000, "augmentation": "Gentle"}},
@@ -36,6 +37,21 @@ def train_models_form() -> dict[str, Param]:
     return {
         "train_plates": _plates("Plates to train on", "train"),
         "test_plates": _plates("Plates to test on", "test"),
+        "methods": Param(
+            ["fpn2_ws"],
+            type="array",
+            items={"type": "string", "enum": list(METHODS)},
+            examples=list(METHODS),
+            values_display={
+                "fpn2_ws": "fpn2_ws: networks and a watershed, the paper's best",
+                "mask_rcnn": "mask_rcnn: boxes and masks, slower",
+            },
+            minItems=1,
+            uniqueItems=True,
+            title="Methods",
+            description="Each is trained on the same crops and scored on the same plates; the report compares them.",
+            section=_MAIN,
+        ),
         "preset": Param(
             "laptop",
             type="string",
@@ -66,7 +82,7 @@ def train_models_form() -> dict[str, Param]:
                 "two": "two networks, one for each target: the paper's",
             },
             title="Networks",
-            description="What predicts the distance map and the blurred border of the nuclei.",
+            description="Of FPN2-WS: what predicts the distance map and the blurred border of the nuclei.",
             section=_NETWORK,
         ),
         "encoder": Param(
@@ -75,17 +91,18 @@ def train_models_form() -> dict[str, Param]:
             enum=[None, *ENCODERS],
             values_display=_AS_PRESET,
             title="Encoder",
-            description="The paper's is inceptionresnetv2; mobilenetv2 is the fastest.",
+            description="Of FPN2-WS. The paper's is inceptionresnetv2; mobilenetv2 is the fastest.",
             section=_NETWORK,
         ),
         "initialisation": Param(
             None,
             type=["null", "string"],
-            pattern=r"^(imagenet|random|train_fpn/[0-9a-f]{16})$",
-            examples=["imagenet", "random"],
+            pattern=r"^(imagenet|coco|random|train_(fpn|mask_rcnn)/[0-9a-f]{16})$",
+            examples=["imagenet", "coco", "random"],
             title="First weights",
-            description="Empty: as the preset. imagenet: the encoder's, needs them on this machine or a connection to "
-            "the internet. Or those of an earlier network of the same kind: its folder in the store, such as "
+            description="Empty: as the preset. imagenet: of FPN2-WS, the encoder's, needs them on this machine or a "
+            "connection to the internet. coco: of Mask R-CNN, needs the file mask_rcnn_coco.h5 on this machine. Or "
+            "those of an earlier network of the same kind: its folder in the store, such as "
             "train_fpn/0123456789abcdef.",
             section=_NETWORK,
         ),
@@ -130,8 +147,9 @@ def train_models_form() -> dict[str, Param]:
             type=["null", "number"],
             **_between(0.05, 0.95),
             title="Marker threshold",
-            description="0.05 to 0.95. A nucleus starts where its distance map is above this. Lower finds more nuclei, "
-            "higher parts clumps better. Empty: the best on fields kept back from training; the paper's: 0.6.",
+            description="Of FPN2-WS, 0.05 to 0.95. A nucleus starts where its distance map is above this. Lower finds "
+            "more nuclei, higher parts clumps better. Empty: the best on fields kept back from training; the paper's: "
+            "0.6.",
             section=_SEGMENTATION,
         ),
         "foreground_threshold": Param(
@@ -139,16 +157,25 @@ def train_models_form() -> dict[str, Param]:
             type=["null", "number"],
             **_between(0.01, 0.95),
             title="Foreground threshold",
-            description="0.01 to 0.95. A nucleus ends where its maps fall below this. Lower makes nuclei larger. "
-            "Empty: the best on fields kept back from training, with the marker threshold that is the best there.",
+            description="Of FPN2-WS, 0.01 to 0.95. A nucleus ends where its maps fall below this. Lower makes nuclei "
+            "larger. Empty: the best on fields kept back from training, with the best marker threshold.",
+            section=_SEGMENTATION,
+        ),
+        "min_score": Param(
+            None,
+            type=["null", "number"],
+            **_between(0.3, 0.99),
+            title="Least score",
+            description="Of Mask R-CNN, 0.3 to 0.99. What it holds for a nucleus with a lower score isn't one. Lower "
+            "finds more nuclei. Empty: the best on fields kept back from training.",
             section=_SEGMENTATION,
         ),
         "test_time_augmentation": Param(
             False,
             type="boolean",
             title="Test-time augmentation",
-            description="The networks see every field in six turned and mirrored forms. Outlines get better, "
-            "segmenting takes six times as long.",
+            description="Of FPN2-WS: the networks see every field in six turned and mirrored forms. Outlines get "
+            "better, segmenting takes six times as long.",
             section=_SEGMENTATION,
         ),
     }

@@ -10,6 +10,12 @@ from pathlib import Path
 from typing import Any
 
 TARGETS = {"shared": ("both",), "two": ("distance_map", "blurred_border")}
+METHODS = {"fpn2_ws": "train_fpn", "mask_rcnn": "train_mask_rcnn"}
+"""Methods with the tasks that train their networks."""
+OWN_WEIGHTS = {"fpn2_ws": "imagenet", "mask_rcnn": "coco"}
+"""First weights of a method that others can't take."""
+THRESHOLDS = ("marker_threshold", "foreground_threshold", "min_score")
+"""Settings of a segmentation that are calibrated, each of one method."""
 
 
 class FormError(ValueError):
@@ -32,26 +38,66 @@ def settings_of_tasks(
     plates = plates_in(inbox)
     train = choose_plates(plates, _lines(form["train_plates"]), "train", inbox)
     test = choose_plates(plates, _lines(form["test_plates"]), "test", inbox)
+    _refuse_first_weights_of_other_methods(form)
     seed = {"random_seed": form["random_seed"]}
     preset = presets[form["preset"]]
     augment = preset["augment"] | _filled(form, "rois", "augmentation", "zoom")
-    training = _filled(form, "preset", "encoder", "initialisation", "cycles")
     return {
         "open_run": {"experiment": form["experiment"], "dag_run_id": dag_run_id, "run_name": run_name(dag_run_id)},
         "train_plates": [{"folder": str(plate.folder), "role": "train"} for plate in train],
         "test_plates": [{"folder": str(plate.folder), "role": "test"} for plate in test],
         "augment": augment | seed,
-        "train_fpn": training | seed,
-        "targets": [{"target": target} for target in TARGETS[form["networks"] or preset["networks"]]],
+        "candidates": [
+            {
+                "name": method,
+                "trainings": trainings_of_method(
+                    method, form["networks"] or preset["networks"], _training_settings(form, method) | seed
+                ),
+            }
+            for method in form["methods"]
+        ],
         "calibrate": _filled(form, "test_time_augmentation"),
-        "segmentation": _filled(form, "marker_threshold", "foreground_threshold", "test_time_augmentation"),
+        "segmentation": _filled(form, *THRESHOLDS, "test_time_augmentation"),
         "score": seed,
     }
 
 
+def trainings_of_method(method: str, networks: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Give the trainings of a candidate; only FPN2-WS has a choice of `networks`."""
+    training = {"task": METHODS[method], **settings}
+    if method != "fpn2_ws":
+        return [training]
+    return [training | {"target": target} for target in TARGETS[networks]]
+
+
+def _training_settings(form: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """Give what a person chose for the training, as far as it is of this method."""
+    settings = _filled(form, "preset", "cycles")
+    if method == "fpn2_ws":
+        settings |= _filled(form, "encoder")
+    if _is_of(method, form["initialisation"]):
+        settings["initialisation"] = form["initialisation"]
+    return settings
+
+
+def _is_of(method: str, first_weights: str | None) -> bool:
+    kind = (first_weights or "").partition("/")[0]
+    return kind in ("random", OWN_WEIGHTS[method], METHODS[method])
+
+
+def _refuse_first_weights_of_other_methods(form: Mapping[str, Any]) -> None:
+    first_weights, methods = form["initialisation"], form["methods"]
+    if first_weights and not any(_is_of(method, first_weights) for method in methods):
+        allowed = ["random", *(f"{OWN_WEIGHTS[method]} and {METHODS[method]}/…" for method in methods)]
+        raise FormError(
+            f"First weights {first_weights} are of none of the methods {', '.join(methods)}; "
+            f"for these there are {', '.join(allowed)}."
+        )
+
+
 def segmentation_settings(chosen: Mapping[str, Any], calibrated: Mapping[str, float]) -> dict[str, Any]:
     """Give what a person chose in the form and, where a threshold's field is empty, the calibrated one."""
-    return {name: calibrated[name] for name in ("marker_threshold", "foreground_threshold")} | dict(chosen)
+    return {name: calibrated[name] for name in THRESHOLDS if name in calibrated} | dict(chosen)
 
 
 def refuse_unknown_fields(given: Iterable[str], known: Iterable[str]) -> None:

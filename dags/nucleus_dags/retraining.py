@@ -15,14 +15,14 @@ from typing import Any
 
 import yaml
 
-from nucleus_dags.plan import TARGETS, FormError, run_name, segmentation_settings
+from nucleus_dags.plan import FormError, run_name, trainings_of_method
 from nucleus_dags.plate_store import newest_plates, read_result, rois_of_network
 
 GATE = Path(__file__).with_name("gate.yaml")
 APPROVALS = ("automatic", "by_person")
 FROM_CHAMPION = "champion"
-NEW_EACH_TIME = ("rois", "initialisation", "random_seed", "target")
-"""Params of `train_fpn` that a candidate doesn't take over from the champion."""
+NEW_EACH_TIME = ("rois", "initialisation", "random_seed")
+"""Params of a training that a candidate doesn't take over from the champion."""
 
 
 class NothingNew(Exception):
@@ -62,7 +62,7 @@ def plan(
         "candidates": _candidates(form, presets, store, in_force),
         "test_plates": test,
         "champion": {"version": champion["counts"].get("version", 0), "model": in_force},
-        "calibrate": {"test_time_augmentation": bool(in_force and in_force["test_time_augmentation"])},
+        "segmentation": {"test_time_augmentation": bool(in_force and in_force["test_time_augmentation"])},
         "gate": gate["gate"],
     }
     digest = hashlib.sha256(json.dumps(planned, sort_keys=True).encode()).hexdigest()[:16]
@@ -81,63 +81,6 @@ def record(store: Path, digest: str, dag_run_id: str, outcome: str) -> None:
     beside = path.with_suffix(".partial")
     beside.write_text(json.dumps({"dag_run_id": dag_run_id, "outcome": outcome}))
     beside.replace(path)
-
-
-def child_runs(planned: Mapping[str, Any], parent_run_id: str) -> list[dict[str, Any]]:
-    """Give the settings of `open_run` for each candidate."""
-    below = planned["open_run"] | {"parent_run_id": parent_run_id}
-    begun = planned["open_run"]["run_name"]
-    # With the time, because runs of several DAG runs are compared by their names.
-    return [below | {"run_name": f"{candidate['name']}, {begun}"} for candidate in planned["candidates"]]
-
-
-def trainings(planned: Mapping[str, Any], children: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Give the settings of `train_fpn` for each network of each candidate, one candidate after the other."""
-    return [
-        training | _in_run(child)
-        for candidate, child in zip(planned["candidates"], children, strict=True)
-        for training in candidate["trainings"]
-    ]
-
-
-def trained(
-    planned: Mapping[str, Any], children: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """Give the networks of each candidate."""
-    networks = [result["outputs"]["network"] for result in results]
-    found = []
-    for candidate, child in zip(planned["candidates"], children, strict=True):
-        count = len(candidate["trainings"])
-        found.append({"networks": networks[:count]} | _in_run(child))
-        networks = networks[count:]
-    return found
-
-
-def models(
-    planned: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]], calibrated: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """Give each candidate's networks with what they segment by: the settings of `register_model`."""
-    return [
-        {**candidate, **segmentation_settings(planned["calibrate"], result["metrics"])}
-        for candidate, result in zip(candidates, calibrated, strict=True)
-    ]
-
-
-def segmentations(
-    planned: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]], parent_run_id: str
-) -> list[dict[str, Any]]:
-    """Give the settings of `segment` for every model and test plate, the champion first, model after model."""
-    champion = planned["champion"]["model"]
-    all_models = [*([champion | {"mlflow_run_id": parent_run_id}] if champion else []), *candidates]
-    return [{**model, "plate": plate} for model in all_models for plate in planned["test_plates"]]
-
-
-def scorings(settings: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Give the settings of `score` for each model, in the order of `segmentations`."""
-    of_run: dict[str, list[str]] = {}
-    for setting, result in zip(settings, results, strict=True):
-        of_run.setdefault(setting["mlflow_run_id"], []).append(result["outputs"]["segmentation"])
-    return [{"segmentations": paths, "mlflow_run_id": run} for run, paths in of_run.items()]
 
 
 def judgements(planned: Mapping[str, Any], scores: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -159,7 +102,10 @@ def judgements(planned: Mapping[str, Any], scores: Sequence[Mapping[str, Any]]) 
 def reports(planned: Mapping[str, Any], scores: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Give the settings of `report` for each candidate."""
     of_candidates = scores[-len(planned["candidates"]) :]
-    return [{"scores": score["outputs"]["scores"], "mlflow_run_id": score["mlflow_run_id"]} for score in of_candidates]
+    return [
+        {"scores": {candidate["name"]: score["outputs"]["scores"]}, "mlflow_run_id": score["mlflow_run_id"]}
+        for candidate, score in zip(planned["candidates"], of_candidates, strict=True)
+    ]
 
 
 def choose_challenger(
@@ -222,6 +168,14 @@ def _paths(store: Path, role: str) -> list[str]:
     return [plate.path for plate in plates]
 
 
+def models_to_judge(
+    planned: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]], parent_run_id: str
+) -> list[dict[str, Any]]:
+    """Give all that is judged, with what it segments by: the champion first, in the MLflow run of the DAG run."""
+    champion = planned["champion"]["model"]
+    return [*([champion | {"mlflow_run_id": parent_run_id}] if champion else []), *map(dict, candidates)]
+
+
 def _champion(store: Path, model: str) -> dict[str, Any]:
     """Give the settings with which the champion segments: its networks and thresholds."""
     return read_result(store, model)["params"]
@@ -255,10 +209,9 @@ def _candidates(
 
 def _first_model(form: Mapping[str, Any], presets: Mapping[str, Any]) -> dict[str, Any]:
     chosen = {"preset": form["preset"]} | _filled(form, "initialisation")
-    targets = TARGETS[presets[form["preset"]]["networks"]]
     return {
         "name": f"first model, preset {form['preset']}",
-        "trainings": [{"target": target} | chosen for target in targets],
+        "trainings": trainings_of_method("fpn2_ws", presets[form["preset"]]["networks"], chosen),
     }
 
 
@@ -271,9 +224,12 @@ def _from_weights(store: Path, networks: Sequence[str], weights: str) -> dict[st
 
 def _training(store: Path, network: str, weights: str) -> dict[str, Any]:
     """The champion's own settings, on with its weights or with others."""
+    task = network.partition("/")[0]
+    if weights == "imagenet" and task != "train_fpn":
+        raise FormError("first_weights: imagenet is for FPN2-WS, which the champion isn't; choose champion or random.")
     params = read_result(store, network)["params"]
     settings = {name: value for name, value in params.items() if name not in NEW_EACH_TIME}
-    return settings | {"target": params["target"], "initialisation": network if weights == FROM_CHAMPION else weights}
+    return settings | {"task": task, "initialisation": network if weights == FROM_CHAMPION else weights}
 
 
 def _refuse_old_work(store: Path, digest: str, new: Sequence[str], also_without_news: bool) -> None:
@@ -291,10 +247,6 @@ def _refuse_old_work(store: Path, digest: str, new: Sequence[str], also_without_
 
 def _record(store: Path, digest: str) -> Path:
     return store / "retrainings" / f"{digest}.json"
-
-
-def _in_run(child: Mapping[str, Any]) -> dict[str, str]:
-    return {"mlflow_run_id": child["mlflow_run_id"]}
 
 
 def _filled(form: Mapping[str, Any], *names: str) -> dict[str, Any]:

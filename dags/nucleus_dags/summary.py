@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from airflow.sdk import get_current_context
 
@@ -24,10 +23,10 @@ FAILURE = "A task failed or was stopped; its log says why. Clear it to go on: wh
 log = logging.getLogger(__name__)
 
 
-def show_summary(mlflow_run_id: str, scores: Mapping[str, Any] | None, succeeded: bool) -> None:
-    """Show the scores in the log and in the note."""
+def show_summary(mlflow_run_id: str, scores: Mapping[str, Mapping[str, float]], succeeded: bool) -> None:
+    """Show the metrics of `score`, by the names of the methods, in the log and in the note."""
     # The page of a run shows the first line of its note alone.
-    lines = [in_short(scores["metrics"]), "", *f1_table(scores["metrics"])] if scores else ["No scores."]
+    lines = [in_short(scores), "", *f1_table(scores)] if scores else ["No scores."]
     if not succeeded:
         lines = [FAILURE, "", *lines]
     show_lines([*lines, "", f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"])
@@ -49,21 +48,28 @@ def fitting_note(lines: Sequence[str]) -> str:
     return note[: NOTE_CHARACTERS - len(rest)].rpartition("\n")[0] + rest
 
 
-def in_short(metrics: Mapping[str, float]) -> str:
-    """Give F1 of all cell lines in one line."""
-    return ", ".join(f"F1 at {t}: {metrics[f'f1_at_{t}/all']:.3f}" for t in SHOWN_IOU_THRESHOLDS)
+def in_short(scores: Mapping[str, Mapping[str, float]]) -> str:
+    """Give F1 of all cell lines in one line, method by method if there are several."""
+    shown = {
+        name: ", ".join(f"F1 at {t}: {metrics[f'f1_at_{t}/all']:.3f}" for t in SHOWN_IOU_THRESHOLDS)
+        for name, metrics in scores.items()
+    }
+    return "; ".join(shown.values() if len(shown) == 1 else (f"{name}: {text}" for name, text in shown.items()))
 
 
-def f1_table(metrics: Mapping[str, float]) -> list[str]:
-    """Give the lines of a Markdown table of F1 per cell line from the metrics of `score` (`f1_at_0.7/MCF10A`)."""
+def f1_table(scores: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Give the lines of a Markdown table of F1 per method and cell line from metrics such as `f1_at_0.7/MCF10A`."""
     first = f"f1_at_{SHOWN_IOU_THRESHOLDS[0]}/"
-    cell_lines = [name.removeprefix(first) for name in metrics if name.startswith(first)]
-    width = max(len(name) for name in ["cell line", *cell_lines])
-    lines = [f"| {'cell line':<{width}} | F1 at 0.7 | F1 at 0.9 |", f"|{'-' * (width + 2)}|-----------|-----------|"]
-    for cell_line in cell_lines:
-        values = " | ".join(f"{metrics[f'f1_at_{t}/{cell_line}']:<9.3f}" for t in SHOWN_IOU_THRESHOLDS)
-        lines.append(f"| {cell_line:<{width}} | {values} |")
-    return lines
+    rows = [["method", "cell line", *(f"F1 at {t}" for t in SHOWN_IOU_THRESHOLDS)]]
+    for method, metrics in scores.items():
+        for cell_line in (name.removeprefix(first) for name in metrics if name.startswith(first)):
+            values = [f"{metrics[f'f1_at_{t}/{cell_line}']:.3f}" for t in SHOWN_IOU_THRESHOLDS]
+            rows.append([method, cell_line, *values])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    header, *lines = (
+        f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |" for row in rows
+    )
+    return [header, f"|{'|'.join('-' * (width + 2) for width in widths)}|", *lines]
 
 
 def _set_note(note: str) -> None:

@@ -133,15 +133,15 @@ class Window(NamedTuple):
         return image[self.y : self.y + self.side, self.x : self.x + self.side]
 
 
-def f1_figure(cell_lines: Sequence[F1Curve], pooled: F1Curve) -> Figure:
-    """Draw F1 against the IoU threshold, a line per cell line with its 95 % band, and the pooled one."""
+def f1_figure(curves: Sequence[F1Curve], pooled: F1Curve | None = None) -> Figure:
+    """Draw F1 against the IoU threshold, lines with their 95 % bands, and the pooled one if there are several."""
     figure = Figure(figsize=(8, 4.6), dpi=_DPI, layout="constrained")
     axes = figure.subplots()
-    colours = _colours([curve.name for curve in cell_lines])
-    for number, curve in enumerate(cell_lines):
+    colours = _colours([curve.name for curve in curves])
+    for number, curve in enumerate(curves):
         style = LINE_STYLES[number // len(LINE_COLOURS) % len(LINE_STYLES)]
         _draw_curve(axes, curve, colours[curve.name], style)
-    if len(cell_lines) > 1:
+    if pooled and len(curves) > 1:
         _draw_curve(axes, pooled, POOLED_COLOUR, "--")
     axes.axvline(OBJECT_LEVEL_IOU, color="#777777", linestyle=(0, (6, 4)), linewidth=1, zorder=0)
     axes.annotate(

@@ -94,14 +94,18 @@ def test_a_faulty_plate_json_is_refused_with_its_path(inbox: Path, content: str)
 
 def test_an_empty_field_is_not_sent_so_that_the_preset_holds(inbox: Path) -> None:
     settings = plan(inbox)
-    assert settings["train_fpn"] == {"preset": "laptop", "random_seed": 0}
+    (training,) = trainings(settings)
+    assert training == {"task": "train_fpn", "target": "both", "preset": "laptop", "random_seed": 0}
     assert settings["segmentation"] == {"test_time_augmentation": False}
 
 
 def test_a_filled_field_is_sent(inbox: Path) -> None:
     form = {"encoder": "resnet34", "initialisation": "random", "cycles": 3, "marker_threshold": 0.5, "random_seed": 7}
     settings = plan(inbox, **form)
-    assert settings["train_fpn"] == {
+    (training,) = trainings(settings)
+    assert training == {
+        "task": "train_fpn",
+        "target": "both",
         "preset": "laptop",
         "encoder": "resnet34",
         "initialisation": "random",
@@ -124,15 +128,55 @@ def test_the_preset_sets_the_rois_and_a_filled_field_goes_before_it(inbox: Path)
     assert changed == {"rois": 100, "augmentation": "Full", "zoom": 2, "random_seed": 0}
 
 
+def trainings(settings: dict[str, Any]) -> list[dict[str, Any]]:
+    return [training for candidate in settings["candidates"] for training in candidate["trainings"]]
+
+
+def targets(settings: dict[str, Any]) -> list[str]:
+    return [training["target"] for training in trainings(settings)]
+
+
 def test_two_networks_are_one_for_each_target(inbox: Path) -> None:
-    assert plan(inbox, networks="shared")["targets"] == [{"target": "both"}]
-    assert plan(inbox, networks="two")["targets"] == [{"target": "distance_map"}, {"target": "blurred_border"}]
+    assert targets(plan(inbox, networks="shared")) == ["both"]
+    assert targets(plan(inbox, networks="two")) == ["distance_map", "blurred_border"]
 
 
 def test_the_preset_chooses_one_network_or_two(inbox: Path) -> None:
-    assert len(plan(inbox, preset="laptop")["targets"]) == 1
-    assert len(plan(inbox, preset="paper")["targets"]) == 2
-    assert len(plan(inbox, preset="paper", networks="shared")["targets"]) == 1
+    assert len(targets(plan(inbox, preset="laptop"))) == 1
+    assert len(targets(plan(inbox, preset="paper"))) == 2
+    assert len(targets(plan(inbox, preset="paper", networks="shared"))) == 1
+
+
+def test_every_method_is_a_candidate_with_the_settings_that_are_its_own(inbox: Path) -> None:
+    settings = plan(inbox, methods=["mask_rcnn", "fpn2_ws"], encoder="resnet34", cycles=3, initialisation="coco")
+    assert [candidate["name"] for candidate in settings["candidates"]] == ["mask_rcnn", "fpn2_ws"]
+    shared = {"preset": "laptop", "cycles": 3, "random_seed": 0}
+    assert trainings(settings) == [
+        {"task": "train_mask_rcnn", "initialisation": "coco"} | shared,
+        {"task": "train_fpn", "encoder": "resnet34", "target": "both"} | shared,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first_weights", "fit"),
+    [
+        ("random", ["mask_rcnn", "fpn2_ws"]),
+        ("imagenet", ["fpn2_ws"]),
+        ("coco", ["mask_rcnn"]),
+        ("train_fpn/0123456789abcdef", ["fpn2_ws"]),
+        ("train_mask_rcnn/0123456789abcdef", ["mask_rcnn"]),
+    ],
+)
+def test_first_weights_go_to_the_methods_that_can_take_them(inbox: Path, first_weights: str, fit: list[str]) -> None:
+    settings = plan(inbox, methods=["mask_rcnn", "fpn2_ws"], initialisation=first_weights)
+    taken = [c["name"] for c in settings["candidates"] if c["trainings"][0].get("initialisation") == first_weights]
+    assert taken == fit
+
+
+def test_first_weights_that_no_method_can_take_are_refused(inbox: Path) -> None:
+    message = "First weights imagenet are of none of the methods mask_rcnn; .* random, coco and train_mask_rcnn/…"
+    with pytest.raises(FormError, match=message):
+        plan(inbox, methods=["mask_rcnn"], initialisation="imagenet")
 
 
 CALIBRATED = {"marker_threshold": 0.5, "foreground_threshold": 0.1, "validation_f1_at_0.7": 0.9}
@@ -143,6 +187,7 @@ CALIBRATED = {"marker_threshold": 0.5, "foreground_threshold": 0.1, "validation_
     [
         ({}, {"marker_threshold": 0.5, "foreground_threshold": 0.1}),
         ({"marker_threshold": 0.7}, {"marker_threshold": 0.7, "foreground_threshold": 0.1}),
+        ({"min_score": 0.6}, {"marker_threshold": 0.5, "foreground_threshold": 0.1, "min_score": 0.6}),
         ({"foreground_threshold": 0.2}, {"marker_threshold": 0.5, "foreground_threshold": 0.2}),
     ],
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nucleus_dags import retraining
+from nucleus_dags import candidates, retraining
 from nucleus_dags.form import PRESETS, retrain_champion_form
 from nucleus_dags.plan import FormError
 from nucleus_dags.plate_store import newest_plates, superseding_plate
@@ -15,6 +15,7 @@ from tasks.augment import Params as AugmentParams
 from tasks.judge import Params as JudgeParams
 from tasks.nuclei.judgement import Gate
 from tasks.train_fpn import Params as TrainFpnParams
+from tasks.train_mask_rcnn import Params as TrainMaskRcnnParams
 from tests.stored_results import store_result
 
 NONE: dict[str, Any] = {"outputs": {}, "counts": {}}
@@ -53,29 +54,43 @@ def test_the_challenger_is_trained_as_the_champion_was_from_its_weights_on_all_p
     (training,) = candidate["trainings"]
     assert training["initialisation"] == NETWORK
     assert (training["batch_size"], training["encoder"]) == (4, "mobilenetv2")
+    assert training.pop("task") == "train_fpn"
     TrainFpnParams(rois="augment/1/rois.h5", **training)
     augment = AugmentParams(**planned["augment"])
     assert augment.plates == ["ingest/a@000000000000", "ingest/b@000000000000"]
     assert (augment.new_plates, augment.rois, augment.zoom) == (["ingest/b@000000000000"], 500, 2)
     assert planned["test_plates"] == ["ingest/t@000000000000"]
-    assert planned["calibrate"] == {"test_time_augmentation": True}
+    assert planned["segmentation"] == {"test_time_augmentation": True}
 
 
 def test_other_first_weights_give_further_candidates(store: Path) -> None:
-    candidates = plan(store, first_weights=["champion", "random"])["candidates"]
-    assert [candidate["name"] for candidate in candidates] == ["from the champion", "from random weights"]
-    assert [candidate["trainings"][0]["initialisation"] for candidate in candidates] == [NETWORK, "random"]
+    planned = plan(store, first_weights=["champion", "random"])["candidates"]
+    assert [candidate["name"] for candidate in planned] == ["from the champion", "from random weights"]
+    assert [candidate["trainings"][0]["initialisation"] for candidate in planned] == [NETWORK, "random"]
+
+
+def test_a_champion_of_another_method_is_trained_on_by_its_own_task(store: Path) -> None:
+    network = "train_mask_rcnn/4444444444444444"
+    trained = TrainMaskRcnnParams(rois="augment/3333333333333333/rois.h5", preset="laptop", proposals=32)
+    store_result(store, network, trained.model_dump())
+    store_result(store, "register_model/1111111111111111", {"networks": [network], "test_time_augmentation": False})
+    (candidate,) = plan(store)["candidates"]
+    (training,) = candidate["trainings"]
+    assert (training.pop("task"), training["initialisation"], training["proposals"]) == ("train_mask_rcnn", network, 32)
+    TrainMaskRcnnParams(rois="augment/1/rois.h5", **training)
+    with pytest.raises(FormError, match="imagenet is for FPN2-WS, which the champion isn't"):
+        plan(store, first_weights=["imagenet"])
 
 
 def test_replicates_are_candidates_that_differ_in_their_random_seed_only(store: Path) -> None:
-    candidates = plan(store, first_weights=["champion", "random"], replicates=2, random_seed=7)["candidates"]
-    assert [candidate["name"] for candidate in candidates] == [
+    planned = plan(store, first_weights=["champion", "random"], replicates=2, random_seed=7)["candidates"]
+    assert [candidate["name"] for candidate in planned] == [
         "from the champion, 1 of 2",
         "from the champion, 2 of 2",
         "from random weights, 1 of 2",
         "from random weights, 2 of 2",
     ]
-    first, second = (candidate["trainings"][0] for candidate in candidates[:2])
+    first, second = (candidate["trainings"][0] for candidate in planned[:2])
     assert (first["random_seed"], second["random_seed"]) == (7, 8)
     assert first | {"random_seed": 8} == second
 
@@ -83,7 +98,8 @@ def test_replicates_are_candidates_that_differ_in_their_random_seed_only(store: 
 def test_without_a_champion_the_first_model_is_trained_by_a_preset(store: Path) -> None:
     planned = plan(store, NONE, cycles=2)
     (candidate,) = planned["candidates"]
-    assert candidate["trainings"] == [{"target": "both", "preset": "laptop", "cycles": 2, "random_seed": 0}]
+    training = {"task": "train_fpn", "target": "both", "preset": "laptop", "cycles": 2, "random_seed": 0}
+    assert candidate["trainings"] == [training]
     assert (planned["augment"]["rois"], planned["augment"]["new_plates"]) == (5000, [])
     assert planned["champion"] == {"version": 0, "model": None}
 
@@ -130,30 +146,33 @@ def in_run(number: int, **outputs: str) -> dict[str, Any]:
 def test_settings_and_results_of_two_candidates_stay_together(store: Path) -> None:
     planned = plan(store, first_weights=["champion", "random"])
     children = [in_run(1), in_run(2)]
-    trainings = retraining.trainings(planned, children)
+    trainings = candidates.trainings(planned, children, "train_fpn")
     assert [training["mlflow_run_id"] for training in trainings] == ["run 1", "run 2"]
-    candidates = retraining.trained(planned, children, [in_run(1, network="n1"), in_run(2, network="n2")])
+    results = {"train_fpn": [in_run(1, network="n1"), in_run(2, network="n2")], "train_mask_rcnn": None}
+    networks = candidates.trained(planned, children, results)
     calibrated = [{"metrics": {"marker_threshold": t, "foreground_threshold": t}} for t in (0.4, 0.6)]
-    models = retraining.models(planned, candidates, calibrated)
+    models = candidates.models(planned, networks, calibrated)
     assert [(m["networks"], m["marker_threshold"], m["mlflow_run_id"]) for m in models] == [
         (["n1"], 0.4, "run 1"),
         (["n2"], 0.6, "run 2"),
     ]
-    segmentations = retraining.segmentations(planned, models, "parent")
+    segmentations = candidates.segmentations(
+        retraining.models_to_judge(planned, models, "parent"), planned["test_plates"]
+    )
     assert [(s["networks"], s["mlflow_run_id"]) for s in segmentations] == [
         ([NETWORK], "parent"),
         (["n1"], "run 1"),
         (["n2"], "run 2"),
     ]
     segmented = [in_run(i, segmentation=f"s{i}") for i in range(3)]
-    scorings = retraining.scorings(segmentations, segmented)
+    scorings = candidates.scorings(segmentations, segmented)
     assert [scoring["segmentations"] for scoring in scorings] == [["s0"], ["s1"], ["s2"]]
     judgements = retraining.judgements(planned, [in_run(i, scores=f"score{i}") for i in range(3)])
     assert [(j["champion"], j["challenger"]) for j in judgements] == [("score0", "score1"), ("score0", "score2")]
     reports = retraining.reports(planned, [in_run(i, scores=f"score{i}") for i in range(3)])
     assert [(report["scores"], report["mlflow_run_id"]) for report in reports] == [
-        ("score1", "run 1"),
-        ("score2", "run 2"),
+        ({"from the champion": "score1"}, "run 1"),
+        ({"from random weights": "score2"}, "run 2"),
     ]
     JudgeParams(**{name: value for name, value in judgements[0].items() if name != "mlflow_run_id"})
 

@@ -10,12 +10,14 @@ from airflow.sdk.exceptions import ParamValidationError
 
 from nucleus_dags.catalogue import ENCODERS
 from nucleus_dags.form import AUGMENTATIONS, PRESETS, train_models_form
-from nucleus_dags.summary import f1_table
+from nucleus_dags.summary import f1_table, in_short
 from tasks.nuclei.augmentation import AugmentationName
 from tasks.train_fpn import Params as TrainFpnParams
+from tasks.train_mask_rcnn import Params as TrainMaskRcnnParams
 
 REPOSITORY = Path(__file__).parents[2]
 DAGS = REPOSITORY / "dags"
+TRAININGS = {"train_fpn", "train_mask_rcnn"}
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +32,7 @@ def test_the_steps_of_the_work_are_the_tasks(dag: Any) -> None:
         "open_run",
         "augment",
         "train_fpn",
+        "train_mask_rcnn",
         "calibrate",
         "register_model",
         "segment",
@@ -46,13 +49,12 @@ def is_launched(task: Any) -> bool:
 
 def test_launched_tasks_are_tried_again_later_and_later(dag: Any) -> None:
     for task in filter(is_launched, dag.tasks):
-        assert task.retries == (8 if task.task_id == "train_fpn" else 2)
+        assert task.retries == (8 if task.task_id in TRAININGS else 2)
         assert task.retry_exponential_backoff == 2
 
 
 def test_trainings_share_a_pool(dag: Any) -> None:
-    assert dag.get_task("train_fpn").pool == "gpu"
-    assert {task.task_id for task in dag.tasks if task.pool == "gpu"} == {"train_fpn"}
+    assert {task.task_id for task in dag.tasks if task.pool == "gpu"} == TRAININGS
 
 
 def test_tasks_that_need_much_memory_share_a_pool(dag: Any) -> None:
@@ -92,7 +94,10 @@ WRONG_VALUES = [
     ("preset", "desktop"),
     ("networks", "three"),
     ("encoder", "resnet35"),
-    ("initialisation", "coco"),
+    ("initialisation", "cocoa"),
+    ("methods", []),
+    ("methods", ["u_net"]),
+    ("methods", ["mask_rcnn", "mask_rcnn"]),
     ("initialisation", "train_fpn/../ingest"),
     ("rois", 99),
     ("rois", 1_000_001),
@@ -128,12 +133,14 @@ def test_every_field_has_a_valid_default_a_title_and_an_explanation(field: str) 
 
 def test_every_choice_that_is_shown_otherwise_is_a_choice() -> None:
     for param in train_models_form().values():
-        choices = {"null" if choice is None else choice for choice in param.schema.get("enum", [])}
+        enum = param.schema.get("enum") or param.schema.get("items", {}).get("enum", [])
+        choices = {"null" if choice is None else choice for choice in enum}
         assert set(param.schema.get("values_display", {})) <= choices
 
 
 def test_presets_and_augmentations_are_those_of_the_tasks() -> None:
-    assert set(PRESETS) == set(get_args(TrainFpnParams.model_fields["preset"].annotation))
+    for params in (TrainFpnParams, TrainMaskRcnnParams):
+        assert set(PRESETS) == set(get_args(params.model_fields["preset"].annotation))
     assert set(AUGMENTATIONS) == set(get_args(AugmentationName))
 
 
@@ -172,9 +179,17 @@ def test_the_table_has_a_row_for_each_cell_line() -> None:
         "f1_at_0.9/all": 0.5,
         "f1_at_0.5/all": 1,
     }
-    assert f1_table(metrics) == [
-        "| cell line | F1 at 0.7 | F1 at 0.9 |",
-        "|-----------|-----------|-----------|",
-        "| U2OS      | 0.900     | 0.250     |",
-        "| all       | 1.000     | 0.500     |",
+    assert f1_table({"fpn2_ws": metrics}) == [
+        "| method  | cell line | F1 at 0.7 | F1 at 0.9 |",
+        "|---------|-----------|-----------|-----------|",
+        "| fpn2_ws | U2OS      | 0.900     | 0.250     |",
+        "| fpn2_ws | all       | 1.000     | 0.500     |",
     ]
+
+
+def test_the_first_line_names_the_methods_if_there_are_several() -> None:
+    one, other = ({"f1_at_0.7/all": f1, "f1_at_0.9/all": f1 / 2} for f1 in (0.9, 0.8))
+    assert in_short({"fpn2_ws": one}) == "F1 at 0.7: 0.900, F1 at 0.9: 0.450"
+    assert in_short({"fpn2_ws": one, "mask_rcnn": other}) == (
+        "fpn2_ws: F1 at 0.7: 0.900, F1 at 0.9: 0.450; mask_rcnn: F1 at 0.7: 0.800, F1 at 0.9: 0.400"
+    )
