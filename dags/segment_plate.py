@@ -84,17 +84,27 @@ def comparison(all_parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @task
 def summary(mlflow_run_id: str, assembled: dict[str, Any] | None, planned: Any, drifted: Any) -> dict[str, Any]:
     """Say what was found and where it is; fails when a task before it did. Gives the settings of `close_run`."""
-    for_close_run = {"mlflow_run_ids": [mlflow_run_id], "succeeded": assembled is not None}
-    page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
-    if assembled is None:
-        show_lines([FAILURE, "", page])
+    compared = list(drifted or [])
+    not_compared = len(planned or []) - len(compared)
+    succeeded = None not in (assembled, planned) and not not_compared
+    for_close_run = {"mlflow_run_ids": [mlflow_run_id], "succeeded": succeeded}
+    show_lines(_lines(mlflow_run_id, assembled, compared, not_compared))
+    if not succeeded:
         get_current_context()["ti"].xcom_push("return_value", for_close_run)
         raise AirflowFailException(FAILURE)
-    counts, where = assembled["counts"], _store() / "assemble_plate" / assembled["key"]
-    lines = [f"{counts['nuclei']} nuclei in {counts['fovs']} fields", "", f"Label images and tables: {where}", "", page]
-    results = list(drifted or [])
-    show_lines(plate_drift.note(_store(), [*lines, ""], results, failed=len(planned or []) - len(results)))
     return for_close_run
+
+
+def _lines(
+    mlflow_run_id: str, assembled: dict[str, Any] | None, compared: list[dict[str, Any]], not_compared: int
+) -> list[str]:
+    page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
+    if assembled is None:
+        return [FAILURE, "", page]
+    counts, where = assembled["counts"], _store() / "assemble_plate" / assembled["key"]
+    found = f"{counts['nuclei']} nuclei in {counts['fovs']} fields"
+    lines = [found, "", f"Label images and tables: {where}", "", page, ""]
+    return plate_drift.note(_store(), lines, compared, not_compared)
 
 
 with DAG(

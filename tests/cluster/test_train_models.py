@@ -152,7 +152,9 @@ class System:
 
     def failures(self, dag_run_id: str) -> str:
         """The last lines of the tasks that failed."""
-        failed = [i["task_id"] for i in self.instances(dag_run_id) if i["state"] not in ("success", "skipped", "removed")]
+        failed = [
+            i["task_id"] for i in self.instances(dag_run_id) if i["state"] not in ("success", "skipped", "removed")
+        ]
         return "\n".join(f"{task_id}: {line}" for task_id in failed for line in self.lines(dag_run_id, task_id)[-12:])
 
     def wait_for_line(self, dag_run_id: str, task_id: str, text: str) -> None:
