@@ -43,7 +43,7 @@ def test_a_pod_asks_for_what_the_catalogue_says_and_no_more(task: str, monkeypat
     assert container["resources"]["requests"] == bounded | {"cpu": str(entry.cpu), "ephemeral-storage": "1Gi"}
     assert container["resources"]["limits"] == bounded | {"ephemeral-storage": "12Gi"}
     assert container["image"].startswith(f"nucleus-{entry.container_image}:")
-    assert spec["priorityClassName"] == ("nucleus-training" if task == "train_fpn" else "nucleus-processing")
+    assert spec["priorityClassName"] == ("nucleus-training" if task.startswith("train_") else "nucleus-processing")
     assert spec["activeDeadlineSeconds"] == entry.most_hours * 3600
 
 
