@@ -26,9 +26,9 @@ Trains a model that finds nuclei in microscope images, and says how well it does
 **Start:** the button *Trigger*, above right. Every field of the form may stay as it is.
 
 **What happens:** `ingest` checks and freezes the plates. `augment` cuts training crops and changes them.
-Each method that you choose is trained on them: `train_fpn`, `train_mask_rcnn`. `calibrate` chooses the thresholds on
-fields kept back from training. `segment` finds the nuclei of the test plates. `score` compares them with the labels,
-`register_model` puts the models into MLflow, `report` draws the curves and the errors of all methods.
+Each method that you choose is trained on them: `train_fpn`, `train_mask_rcnn`, `train_jacobkie`. `calibrate` chooses
+the thresholds on fields kept back from training. `segment` finds the nuclei of the test plates. `score` compares them
+with the labels, `register_model` puts the models into MLflow, `report` draws the curves and the errors of all methods.
 
 **Result:** the F1 scores are in the note of the run and in the log of `summary`. Everything else is in MLflow:
 *MLflow run* under *Details* of a task leads there. F1 at IoU 0.7 says how many nuclei were found, at 0.9 how exact

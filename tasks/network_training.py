@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tasks import tracking
 from tasks.contract import Outcome, Result, Workspace
+from tasks.nuclei.errors import InputError
 from tasks.nuclei.files import written_whole
+from tasks.nuclei.roi_file import RoiReader
 
 if TYPE_CHECKING:
     from tasks.nuclei.models.devices import Precision
-    from tasks.nuclei.models.training import Cycle, Rois, Trainable, TrainingSettings
+    from tasks.nuclei.models.training import Batch, Cycle, Rois, Trainable, TrainingSettings
 
     class NetworkTraining(Trainable, Protocol):
         """What is trained, with the network that is kept."""
@@ -25,6 +31,46 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger("nucleus")
+
+
+class RoiBatches:
+    """ROIs of a file for the training loop; `read` gives a batch of rows."""
+
+    def __init__(self, path: Path, read: Callable[[RoiReader, list[int]], Batch]) -> None:
+        self._reader, self._read = RoiReader(path), read
+        self.zoom = self._reader.zoom
+        self.training_rows: NDArray[np.integer] = self._reader.training_rows
+        self.validation_rows: NDArray[np.integer] = self._reader.validation_rows
+
+    def batch(self, rows: list[int]) -> Batch:
+        return self._read(self._reader, rows)
+
+
+def filled_from_preset(values: Any, presets: dict[str, dict[str, Any]]) -> Any:
+    """Fill in what isn't given with the preset's. What isn't even a known preset is left to the validation."""
+    if isinstance(values, dict) and values.get("preset", "paper") in presets:
+        return {**presets[values.get("preset", "paper")], **values}
+    return values
+
+
+def published_file(name: str, initialisation: str, origin: str) -> Path:
+    """Give the path of weights that were trained elsewhere, in the folder NUCLEUS_WEIGHTS."""
+    if not (folder := os.environ.get("NUCLEUS_WEIGHTS")):
+        raise InputError(
+            f'initialisation "{initialisation}" needs the file {name} of {origin}; put it into '
+            'a folder, name that in NUCLEUS_WEIGHTS, or choose initialisation "random".'
+        )
+    return Path(folder) / name
+
+
+def earlier_weights(initialisation: str, words: str, task: str, workspace: Workspace) -> Path:
+    """Give the weights of an earlier network of the store; `words` are what else there is."""
+    weights = workspace.store / initialisation / "weights.h5"
+    if not initialisation.startswith(f"{task}/") or not weights.exists():
+        raise InputError(
+            f"initialisation: {initialisation!r} is no network of the store; give {words} or an output of {task}."
+        )
+    return weights
 
 
 def train(

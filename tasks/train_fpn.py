@@ -8,19 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pydantic
-from numpy.typing import NDArray
 
 from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
-from tasks.network_training import chosen_precision, publish_training, train
-from tasks.nuclei.errors import InputError
-from tasks.nuclei.roi_file import RoiReader
+from tasks.network_training import (
+    RoiBatches,
+    chosen_precision,
+    earlier_weights,
+    filled_from_preset,
+    publish_training,
+    train,
+)
 from tasks.nuclei.targets import TARGETS, Target
 
 if TYPE_CHECKING:
     from tasks.nuclei.models.fpn import Fpn
-    from tasks.nuclei.models.training import Batch
 
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
@@ -109,9 +111,7 @@ class Params(TaskParams):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _fill_in_preset(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("preset", "paper") in PRESETS:
-            return {**PRESETS[values.get("preset", "paper")], **values}
-        return values
+        return filled_from_preset(values, PRESETS)
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -142,26 +142,13 @@ class FpnTraining:
         return self.network.encoder_layers()
 
 
-class RoiBatches:
-    """ROIs of a file with the targets of this training."""
-
-    def __init__(self, path: Path, targets: tuple[Target, ...]) -> None:
-        self._reader, self._targets = RoiReader(path), targets
-        self.zoom = self._reader.zoom
-        self.training_rows: NDArray[np.integer] = self._reader.training_rows
-        self.validation_rows: NDArray[np.integer] = self._reader.validation_rows
-
-    def batch(self, rows: list[int]) -> Batch:
-        return self._reader.batch(rows, self._targets)
-
-
 def run(params: Params, workspace: Workspace) -> Outcome:
     from tasks.nuclei.models import devices
 
     devices.make_repeatable()
     from tasks.nuclei.models.training import Stage, TrainingSettings
 
-    rois = RoiBatches(workspace.input(params.rois), params.targets)
+    rois = RoiBatches(workspace.input(params.rois), lambda reader, rows: reader.batch(rows, params.targets))
     settings = TrainingSettings(
         cycles=params.cycles,
         stages=(Stage(params.warmup_cycles / params.cycles, is_frozen=True), Stage(1.0)),
@@ -195,13 +182,7 @@ def build_network(params: Params, zoom: float, workspace: Workspace) -> Fpn:
         return fpn.Fpn(architecture, weights)
     network = fpn.Fpn(architecture)
     if params.initialisation != "random":
-        weights = workspace.store / params.initialisation / "weights.h5"
-        if not weights.exists():
-            raise InputError(
-                f"initialisation: {params.initialisation!r} is no network of the store; "
-                'give "imagenet", "random" or an output of train_fpn.'
-            )
-        network.load_weights(weights)
+        network.load_weights(earlier_weights(params.initialisation, '"imagenet", "random"', "train_fpn", workspace))
     return network
 
 

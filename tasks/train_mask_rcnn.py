@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +13,15 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
-from tasks.network_training import chosen_precision, publish_training, train
-from tasks.nuclei.errors import InputError
+from tasks.network_training import (
+    RoiBatches,
+    chosen_precision,
+    earlier_weights,
+    filled_from_preset,
+    publish_training,
+    published_file,
+    train,
+)
 from tasks.nuclei.roi_file import RoiReader
 
 if TYPE_CHECKING:
@@ -24,12 +29,10 @@ if TYPE_CHECKING:
     from tasks.nuclei.models.training import Batch, Stage
 
 NAME = "mask_rcnn"
-COCO_WEIGHTS = "mask_rcnn_coco.h5"
+COCO_WEIGHTS, COCO_ORIGIN = "mask_rcnn_coco.h5", "the project Mask_RCNN by Matterport"
 CLIP_NORM = 5.0
 MOST_NUCLEI = 512
 """Of one ROI; the smallest of more are taken for background."""
-
-log = logging.getLogger("nucleus")
 
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
@@ -94,9 +97,7 @@ class Params(TaskParams):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _fill_in_preset(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("preset", "paper") in PRESETS:
-            return {**PRESETS[values.get("preset", "paper")], **values}
-        return values
+        return filled_from_preset(values, PRESETS)
 
 
 @dataclass
@@ -119,24 +120,15 @@ class MaskRcnnTraining:
         return self.network.residual_layers()
 
 
-class BoxedRois:
-    """ROIs of a file with label images and the boxes of their nuclei."""
+def boxed_batch(reader: RoiReader, rows: list[int]) -> Batch:
+    """Images (b, y, x) uint8, label images (b, y, x) uint16 with labels 1..m, and their boxes (b, m, 4) float32.
 
-    def __init__(self, path: Path) -> None:
-        self._reader = RoiReader(path)
-        self.zoom = self._reader.zoom
-        self.training_rows: NDArray[np.integer] = self._reader.training_rows
-        self.validation_rows: NDArray[np.integer] = self._reader.validation_rows
-
-    def batch(self, rows: list[int]) -> Batch:
-        """Images (b, y, x) uint8, label images (b, y, x) uint16 with labels 1..m, and their boxes (b, m, 4) float32.
-
-        Boxes are filled up with 0.
-        """
-        images = np.stack([self._reader.image(row) for row in rows])
-        numbered = [numbered_with_boxes(self._reader.label_image(row)) for row in rows]
-        label_images, boxes = (np.stack(parts) for parts in zip(*numbered, strict=True))
-        return images, label_images, boxes
+    Boxes are filled up with 0.
+    """
+    images = np.stack([reader.image(row) for row in rows])
+    numbered = [numbered_with_boxes(reader.label_image(row)) for row in rows]
+    label_images, boxes = (np.stack(parts) for parts in zip(*numbered, strict=True))
+    return images, label_images, boxes
 
 
 def numbered_with_boxes(label_image: NDArray[np.integer]) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
@@ -158,7 +150,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     devices.make_repeatable()
     from tasks.nuclei.models.training import TrainingSettings
 
-    rois = BoxedRois(workspace.input(params.rois))
+    rois = RoiBatches(workspace.input(params.rois), boxed_batch)
     settings = TrainingSettings(
         cycles=params.cycles,
         stages=stages(params),
@@ -188,34 +180,19 @@ def build_network(params: Params, zoom: float, workspace: Workspace) -> MaskRcnn
     """Build the network and give it its first weights."""
     import tf_keras as keras
 
+    from tasks.nuclei.models.mask_rcnn.heads import OUTPUTS
     from tasks.nuclei.models.mask_rcnn.network import Architecture, MaskRcnn
-    from tasks.nuclei.models.mask_rcnn.weights import load_matterport
+    from tasks.nuclei.models.published_weights import load_published
 
     keras.utils.set_random_seed(params.random_seed)
     precision = chosen_precision(params.precision, workspace.checkpoint_dir)
     widths = (params.pyramid_filters, params.rpn_filters, params.head_units, params.mask_filters)
     network = MaskRcnn(Architecture(params.depth, *widths, precision, zoom))
     if params.initialisation == "coco":
-        load_matterport(list(network.parts), weights_folder() / COCO_WEIGHTS)
+        load_published(network.parts, published_file(COCO_WEIGHTS, "coco", COCO_ORIGIN), own=OUTPUTS)
     elif params.initialisation != "random":
-        weights = workspace.store / params.initialisation / "weights.h5"
-        if not weights.exists():
-            raise InputError(
-                f"initialisation: {params.initialisation!r} is no network of the store; "
-                'give "coco", "random" or an output of train_mask_rcnn.'
-            )
-        network.load_weights(weights)
+        network.load_weights(earlier_weights(params.initialisation, '"coco", "random"', "train_mask_rcnn", workspace))
     return network
-
-
-def weights_folder() -> Path:
-    """Folder with weights that were trained elsewhere."""
-    if not (folder := os.environ.get("NUCLEUS_WEIGHTS")):
-        raise InputError(
-            f'initialisation "coco" needs the file {COCO_WEIGHTS} of the project Mask_RCNN by Matterport; put it into '
-            'a folder, name that in NUCLEUS_WEIGHTS, or choose initialisation "random".'
-        )
-    return Path(folder)
 
 
 def publish(params: Params, result: Result, store: Path) -> None:

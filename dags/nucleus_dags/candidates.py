@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nucleus_dags.plan import segmentation_settings
+from nucleus_dags.plan import METHODS, segmentation_settings
 
-TRAINING_TASKS = ("train_fpn", "train_mask_rcnn")
+TRAINING_TASKS = tuple(METHODS.values())
 
 
 def child_runs(planned: Mapping[str, Any], parent_run_id: str) -> list[dict[str, Any]]:

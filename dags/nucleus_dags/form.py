@@ -45,6 +45,7 @@ def train_models_form() -> dict[str, Param]:
             values_display={
                 "fpn2_ws": "fpn2_ws: networks and a watershed, the paper's best",
                 "mask_rcnn": "mask_rcnn: boxes and masks, slower",
+                "jacobkie": "jacobkie: positions of pixels in their nuclei, slower; as published with the preset paper",
             },
             minItems=1,
             uniqueItems=True,
@@ -97,12 +98,13 @@ def train_models_form() -> dict[str, Param]:
         "initialisation": Param(
             None,
             type=["null", "string"],
-            pattern=r"^(imagenet|coco|random|train_(fpn|mask_rcnn)/[0-9a-f]{16})$",
-            examples=["imagenet", "coco", "random"],
+            pattern=r"^(imagenet|coco|published|random|train_(fpn|mask_rcnn|jacobkie)/[0-9a-f]{16})$",
+            examples=["imagenet", "coco", "published", "random"],
             title="First weights",
             description="Empty: as the preset. imagenet: of FPN2-WS, the encoder's, needs them on this machine or a "
-            "connection to the internet. coco: of Mask R-CNN, needs the file mask_rcnn_coco.h5 on this machine. Or "
-            "those of an earlier network of the same kind: its folder in the store, such as "
+            "connection to the internet. coco: of Mask R-CNN and Jacobkie, needs the file mask_rcnn_coco.h5 on this "
+            "machine. published: of Jacobkie, used as they are if Cycles is empty; needs the file "
+            "jacobkie_2018dsb.h5. Or those of an earlier network of the same kind: its folder in the store, such as "
             "train_fpn/0123456789abcdef.",
             section=_NETWORK,
         ),
@@ -168,6 +170,25 @@ def train_models_form() -> dict[str, Param]:
             title="Least score",
             description="Of Mask R-CNN, 0.3 to 0.99. What it holds for a nucleus with a lower score isn't one. Lower "
             "finds more nuclei. Empty: the best on fields kept back from training.",
+            section=_SEGMENTATION,
+        ),
+        "core_depth": Param(
+            None,
+            type=["null", "number"],
+            **_between(0.01, 0.99),
+            title="Core depth",
+            description="Of Jacobkie, 0.01 to 0.99: how far inside a pixel must lie to be in the core of a nucleus; 0 "
+            "is the outline, 1 the centre. Lower finds more nuclei, higher merges fewer. Empty: the best on fields "
+            "kept back from training.",
+            section=_SEGMENTATION,
+        ),
+        "mask_threshold": Param(
+            None,
+            type=["null", "number"],
+            **_between(0.01, 0.99),
+            title="Mask threshold",
+            description="Of Jacobkie, 0.01 to 0.99: pixels that are more likely in a nucleus than this belong to one. "
+            "Lower makes nuclei larger. Empty: the best on fields kept back from training.",
             section=_SEGMENTATION,
         ),
         "test_time_augmentation": Param(

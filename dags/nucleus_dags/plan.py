@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 TARGETS = {"shared": ("both",), "two": ("distance_map", "blurred_border")}
-METHODS = {"fpn2_ws": "train_fpn", "mask_rcnn": "train_mask_rcnn"}
+METHODS = {"fpn2_ws": "train_fpn", "mask_rcnn": "train_mask_rcnn", "jacobkie": "train_jacobkie"}
 """Methods with the tasks that train their networks."""
-OWN_WEIGHTS = {"fpn2_ws": "imagenet", "mask_rcnn": "coco"}
-"""First weights of a method that others can't take."""
-THRESHOLDS = ("marker_threshold", "foreground_threshold", "min_score")
+OWN_WEIGHTS = {"fpn2_ws": ("imagenet",), "mask_rcnn": ("coco",), "jacobkie": ("published", "coco")}
+"""First weights that a method can take besides random ones and those of an earlier network."""
+THRESHOLDS = ("marker_threshold", "foreground_threshold", "min_score", "core_depth", "mask_threshold")
 """Settings of a segmentation that are calibrated, each of one method."""
 
 
@@ -82,13 +82,14 @@ def _training_settings(form: Mapping[str, Any], method: str) -> dict[str, Any]:
 
 def _is_of(method: str, first_weights: str | None) -> bool:
     kind = (first_weights or "").partition("/")[0]
-    return kind in ("random", OWN_WEIGHTS[method], METHODS[method])
+    return kind in ("random", *OWN_WEIGHTS[method], METHODS[method])
 
 
 def _refuse_first_weights_of_other_methods(form: Mapping[str, Any]) -> None:
     first_weights, methods = form["initialisation"], form["methods"]
     if first_weights and not any(_is_of(method, first_weights) for method in methods):
-        allowed = ["random", *(f"{OWN_WEIGHTS[method]} and {METHODS[method]}/…" for method in methods)]
+        own = [name for method in methods for name in (*OWN_WEIGHTS[method], f"{METHODS[method]}/…")]
+        allowed = list(dict.fromkeys(["random", *own]))
         raise FormError(
             f"First weights {first_weights} are of none of the methods {', '.join(methods)}; "
             f"for these there are {', '.join(allowed)}."

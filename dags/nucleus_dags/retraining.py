@@ -195,6 +195,8 @@ def _candidates(
     else:
         methods = [_from_weights(store, in_force["networks"], weights) for weights in form["first_weights"]]
     changed, count = _filled(form, "cycles"), form["replicates"]
+    if not changed and any(training.get("cycles") == 0 for method in methods for training in method["trainings"]):
+        raise FormError("The champion has published weights and wasn't trained here; give the cycles to train it for.")
     return [
         {
             "name": method["name"] if count == 1 else f"{method['name']}, {number + 1} of {count}",

@@ -45,6 +45,11 @@ class SegmentationSettings(pydantic.BaseModel):
     belong to a nucleus. Lower: larger nuclei."""
     min_score: float = pydantic.Field(0.7, ge=LEAST_SCORE, lt=1)
     """Of Mask R-CNN: what it holds for a nucleus with a lower score isn't one. Lower: fewer missed nuclei."""
+    core_depth: float = pydantic.Field(0.25, gt=0, lt=1)
+    """Of Jacobkie: pixels that lie deeper in a nucleus are its core, where the watershed starts; 0 is at the outline,
+    1 at the centre. Lower: fewer missed nuclei. Higher: fewer merged ones."""
+    mask_threshold: float = pydantic.Field(0.5, gt=0, lt=1)
+    """Of Jacobkie: pixels that are more likely than this in a nucleus belong to one. Lower: larger nuclei."""
     min_area_px: int = pydantic.Field(20, ge=0)
     """Smaller nuclei are removed."""
     max_area_px: int | None = pydantic.Field(None, ge=1)
@@ -78,11 +83,12 @@ def predict_maps(
     The networks see the field magnified by `zoom`.
     """
     grey = to_uint8(image)
-    maps = _predict_tiled(magnified(grey, zoom), predict, settings)
+    maps = predict_tiled(magnified(grey, zoom), predict, settings)
+    parts = (maps[..., 0], maps[..., 1])
     if zoom == 1:
-        return maps
+        return parts
     back = cv2.INTER_AREA if zoom > 1 else cv2.INTER_LINEAR
-    distance_map, blurred_border = (cv2.resize(part, grey.shape[::-1], interpolation=back) for part in maps)
+    distance_map, blurred_border = (cv2.resize(part, grey.shape[::-1], interpolation=back) for part in parts)
     return distance_map, blurred_border
 
 
@@ -94,25 +100,33 @@ def magnified(grey: NDArray[np.uint8], zoom: float) -> NDArray[np.uint8]:
     return cv2.resize(grey, None, fx=zoom, fy=zoom, interpolation=how)
 
 
-def _predict_tiled(
-    grey: NDArray[np.uint8], predict: Predict, settings: SegmentationSettings
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    maps = np.empty((*grey.shape, 2), np.float32)
+def predict_tiled(
+    grey: NDArray[np.uint8], predict: Predict, settings: SegmentationSettings, channels: int = 2
+) -> NDArray[np.float32]:
+    """Maps (y, x, channels) of a field of any size."""
+    maps = np.empty((*grey.shape, channels), np.float32)
     for tile in _tiles(grey.shape, settings):
         maps[tile.core] = _predict_padded(grey[tile.seen], predict, settings)[tile.core_in_seen]
-    return maps[..., 0], maps[..., 1]
+    return maps
 
 
 def instances_from_maps(
     distance_map: NDArray[np.float32], blurred_border: NDArray[np.float32], settings: SegmentationSettings
 ) -> NDArray[np.int32]:
-    """Label image (y, x), 1..n: the paper's seeded watershed on the blurred border.
+    """Label image (y, x), 1..n: the paper's seeded watershed on the blurred border."""
+    foreground = distance_map + BORDER_SHARE * blurred_border > settings.foreground_threshold
+    marked = (distance_map > settings.marker_threshold) & foreground
+    return within_size_limits(flooded(marked, foreground, blurred_border), settings)
+
+
+def flooded(
+    marked: NDArray[np.bool_], foreground: NDArray[np.bool_], landscape: NDArray[np.float32]
+) -> NDArray[np.int32]:
+    """Flood a foreground from its marked pixels, which lie in it; (y, x) each. Gives a label image, with gaps.
 
     Only connected pieces of foreground with several markers are flooded. In a piece with one marker
     the flood would fill the piece, and one without a marker is no nucleus.
     """
-    foreground = distance_map + BORDER_SHARE * blurred_border > settings.foreground_threshold
-    marked = (distance_map > settings.marker_threshold) & foreground
     markers = cv2.connectedComponents(marked.view(np.uint8), connectivity=4, ltype=cv2.CV_32S)[1]
     pieces = cv2.connectedComponents(foreground.view(np.uint8), connectivity=4, ltype=cv2.CV_32S)[1]
     first, last = _marker_range_of_pieces(pieces, markers)
@@ -121,9 +135,8 @@ def instances_from_maps(
     for piece in np.flatnonzero(first < last):
         box = boxes[piece - 1]
         mask = pieces[box] == piece
-        flooded = watershed(blurred_border[box], np.where(mask, markers[box], 0), mask=mask)
-        label_image[box][mask] = flooded[mask]
-    return within_size_limits(label_image, settings)
+        label_image[box][mask] = watershed(landscape[box], np.where(mask, markers[box], 0), mask=mask)[mask]
+    return label_image
 
 
 def within_size_limits(label_image: NDArray[np.int32], settings: SegmentationSettings) -> NDArray[np.int32]:

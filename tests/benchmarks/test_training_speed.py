@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tasks.network_training import RoiBatches
 from tasks.nuclei.models.fpn import Architecture, Fpn
 from tasks.nuclei.models.training import Stage, Training, TrainingSettings
 from tasks.nuclei.targets import TARGETS
-from tasks.train_fpn import FpnTraining, RoiBatches
+from tasks.train_fpn import FpnTraining
 from tests.rois import make_roi_file
 
 STEPS, BATCH_SIZE, ROUNDS = 12, 8, 3
@@ -22,7 +23,12 @@ def training(tmp_path: Path) -> Training:
     file = make_roi_file(tmp_path / "rois.h5", training=STEPS * BATCH_SIZE, validation=1, roi_px=256)
     network = Fpn(Architecture("mobilenetv2", TARGETS, 64, "bfloat16"))
     settings = TrainingSettings(1, (Stage(1.0),), BATCH_SIZE, 1e-3, "adam", "constant", 0)
-    return Training(FpnTraining(network, "binary_crossentropy"), RoiBatches(file, TARGETS), settings, tmp_path / "c")
+    return Training(
+        FpnTraining(network, "binary_crossentropy"),
+        RoiBatches(file, lambda reader, rows: reader.batch(rows, TARGETS)),
+        settings,
+        tmp_path / "c",
+    )
 
 
 def test_a_step_from_the_file_takes_hardly_longer_than_on_data_in_memory(benchmark, training):

@@ -17,7 +17,7 @@ from tasks.train_mask_rcnn import Params as TrainMaskRcnnParams
 
 REPOSITORY = Path(__file__).parents[2]
 DAGS = REPOSITORY / "dags"
-TRAININGS = {"train_fpn", "train_mask_rcnn"}
+TRAININGS = {"train_fpn", "train_mask_rcnn", "train_jacobkie"}
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,7 @@ def test_the_steps_of_the_work_are_the_tasks(dag: Any) -> None:
     steps = {
         "open_run",
         "augment",
-        "train_fpn",
-        "train_mask_rcnn",
+        *TRAININGS,
         "calibrate",
         "register_model",
         "segment",

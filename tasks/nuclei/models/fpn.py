@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.models.devices import Precision
+from tasks.nuclei.models.kept_network import KeptNetwork
 from tasks.nuclei.targets import Target
 
 with redirect_stdout(StringIO()):  # It prints which Keras it uses.
@@ -43,7 +44,7 @@ class Architecture:
     method: Literal["fpn2_ws"] = "fpn2_ws"
 
 
-class Fpn:
+class Fpn(KeptNetwork):
     """A network from grey images to its targets. Sides of the images must be multiples of 32 px."""
 
     def __init__(self, architecture: Architecture, encoder_weights: Path | None = None) -> None:
@@ -69,18 +70,6 @@ class Fpn:
         """Layers of the encoder, for freezing them."""
         decoder = ("fpn_stage", "segm_stage", "upsampling_stage", "aggregation", "final_stage", "head_conv", "output")
         return [layer for layer in self.model.layers if not layer.name.startswith(decoder)]
-
-    def save(self, folder: Path) -> None:
-        """Write `network.json` and `weights.h5`."""
-        (folder / "network.json").write_text(json.dumps(asdict(self.architecture), indent=1))
-        self.model.save_weights(folder / "weights.h5")
-
-    def load_weights(self, path: Path) -> None:
-        """Load weights of the same architecture."""
-        try:
-            self.model.load_weights(path)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} doesn't fit {self.architecture}: {str(error).splitlines()[0]}") from None
 
 
 def load_fpn(folder: Path) -> Fpn:

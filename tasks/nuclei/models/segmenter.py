@@ -70,6 +70,10 @@ def load_segmenter(network_dirs: Sequence[Path], settings: SegmentationSettings)
             from tasks.nuclei.models.mask_rcnn.segmenter import load_mask_rcnn_segmenter
 
             return load_mask_rcnn_segmenter(network_dirs, settings)
+        case "jacobkie":
+            from tasks.nuclei.models.jacobkie.segmenter import load_jacobkie_segmenter
+
+            return load_jacobkie_segmenter(network_dirs, settings)
         case unknown:
             raise InputError(f"{network_dirs[0]} holds a network of the method {unknown!r}, which isn't known.")
 

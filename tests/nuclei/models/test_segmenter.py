@@ -9,6 +9,9 @@ from numpy.testing import assert_array_equal
 
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.models.fpn2_ws import Fpn2Ws
+from tasks.nuclei.models.jacobkie.network import Architecture as JacobkieArchitecture
+from tasks.nuclei.models.jacobkie.network import Jacobkie
+from tasks.nuclei.models.jacobkie.segmenter import JacobkieSegmenter
 from tasks.nuclei.models.mask_rcnn.network import Architecture, MaskRcnn
 from tasks.nuclei.models.mask_rcnn.segmenter import MaskRcnnSegmenter
 from tasks.nuclei.models.segmenter import load_saved_segmenter, load_segmenter, save_segmenter
@@ -24,9 +27,16 @@ def make_mask_rcnn(folder: Path) -> Path:
     return folder
 
 
+def make_jacobkie(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    Jacobkie(JacobkieArchitecture(50, 8, 2, zooms=(0.5, 1.0))).save(folder)
+    return folder
+
+
 def test_a_network_tells_its_method(tmp_path: Path) -> None:
     assert isinstance(load_segmenter([make_network(tmp_path / "a")], SETTINGS), Fpn2Ws)
     assert isinstance(load_segmenter([make_mask_rcnn(tmp_path / "b")], SETTINGS), MaskRcnnSegmenter)
+    assert isinstance(load_segmenter([make_jacobkie(tmp_path / "c")], SETTINGS), JacobkieSegmenter)
 
 
 def test_a_network_from_before_there_were_several_methods_is_one_of_fpn2_ws(tmp_path: Path) -> None:
@@ -48,7 +58,7 @@ def test_networks_of_two_methods_and_unknown_ones_are_refused(tmp_path: Path) ->
         load_segmenter([one], SETTINGS)
 
 
-@pytest.mark.parametrize("make", [make_network, make_mask_rcnn])
+@pytest.mark.parametrize("make", [make_network, make_mask_rcnn, make_jacobkie])
 def test_a_saved_one_segments_as_before(tmp_path: Path, make) -> None:
     network = make(tmp_path / "network")
     image = np.random.default_rng(0).integers(0, 255, (100, 120)).astype(np.uint8)

@@ -19,10 +19,11 @@ import tf_keras as keras
 from numpy.typing import NDArray
 
 from tasks.contract import Workspace
+from tasks.network_training import RoiBatches
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.models.fpn import load_fpn
 from tasks.nuclei.models.training import Batch, Cycle, Stage, Training, TrainingSettings
-from tasks.train_fpn import FpnTraining, Params, RoiBatches, build_network
+from tasks.train_fpn import FpnTraining, Params, build_network
 from tests.rois import make_roi_file
 from tests.test_train_fpn import TINY
 
@@ -121,7 +122,9 @@ def train_fpn_on_two(folder: Path) -> list[Cycle]:
     with strategy_of(2).scope():
         params, workspace = Params(**TINY, precision="bfloat16"), Workspace(folder, "", folder, folder)
         network = build_network(params, 1.0, workspace)
-        rois = RoiBatches(make_roi_file(folder / "rois.h5"), network.architecture.targets)
+        rois = RoiBatches(
+            make_roi_file(folder / "rois.h5"), lambda reader, rows: reader.batch(rows, network.architecture.targets)
+        )
         settings = TrainingSettings(2, WHOLE, 4, 3e-3, "adam", "constant", 0)
         loop = Training(FpnTraining(network, "mse"), rois, settings, folder)
     history = loop.run(lambda cycle: None)
@@ -193,7 +196,7 @@ def test_a_network_for_nuclei_learns_on_two_replicas_in_bfloat16_and_can_be_used
     history = on_two_cpus(train_fpn_on_two, tmp_path)
     assert history[1].loss < history[0].loss
     network = load_fpn(tmp_path)
-    rois = RoiBatches(tmp_path / "rois.h5", network.architecture.targets)
+    rois = RoiBatches(tmp_path / "rois.h5", lambda reader, rows: reader.batch(rows, network.architecture.targets))
     images, targets = rois.batch(rois.validation_rows.tolist())
     error = np.mean((network.predict(images[..., 0]) - targets / 255) ** 2)
     assert error == pytest.approx(min(cycle.validation_loss for cycle in history), rel=0.05)

@@ -32,8 +32,8 @@ def resnet(image: Any, depth: Depth) -> list[Any]:
     return features
 
 
-def pyramid(features: list[Any], filters: int) -> list[Any]:
-    """P2 to P6, each (b, y, x, filters), strides 4 to 64 px, from C2 to C5."""
+def merged_levels(features: list[Any], filters: int) -> dict[int, Any]:
+    """From C2 to C5, each level with all that lie above it: (b, y, x, filters) by number, strides 4 to 32 px."""
     top, *others = reversed(list(zip(LEVELS, features, strict=True)))
     above = layers.Conv2D(filters, 1, name=f"fpn_c{top[0]}p{top[0]}")(top[1])
     merged = {top[0]: above}
@@ -41,7 +41,18 @@ def pyramid(features: list[Any], filters: int) -> list[Any]:
         magnified = layers.UpSampling2D(2, name=f"fpn_p{level + 1}upsampled")(above)
         lateral = layers.Conv2D(filters, 1, name=f"fpn_c{level}p{level}")(feature)
         above = merged[level] = layers.Add(name=f"fpn_p{level}add")([magnified, lateral])
-    smooth = [layers.Conv2D(filters, 3, padding="same", name=f"fpn_p{level}")(merged[level]) for level in LEVELS]
+    return merged
+
+
+def smoothed(merged: dict[int, Any], level: int, filters: int) -> Any:
+    """Give a level of the pyramid, such as P2."""
+    return layers.Conv2D(filters, 3, padding="same", name=f"fpn_p{level}")(merged[level])
+
+
+def pyramid(features: list[Any], filters: int) -> list[Any]:
+    """P2 to P6, each (b, y, x, filters), strides 4 to 64 px, from C2 to C5."""
+    merged = merged_levels(features, filters)
+    smooth = [smoothed(merged, level, filters) for level in LEVELS]
     return [*smooth, layers.MaxPooling2D(1, strides=2, name="fpn_p6")(smooth[-1])]
 
 

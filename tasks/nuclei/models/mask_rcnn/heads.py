@@ -16,6 +16,8 @@ CLASSES = 2
 BOX_POOL, MASK_POOL = 7, 14
 MASK_SIDE = 2 * MASK_POOL
 MASK_CONVOLUTIONS = 4
+OUTPUTS = ("mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask")
+"""Layers whose shapes depend on the number of classes."""
 
 
 def rpn_model(filters: int, pyramid_filters: int, ratios: int) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -12,8 +12,8 @@ import tensorflow as tf
 import tf_keras as keras
 from numpy.typing import NDArray
 
-from tasks.nuclei.errors import InputError
 from tasks.nuclei.models.devices import Precision
+from tasks.nuclei.models.kept_network import KeptNetwork
 from tasks.nuclei.models.mask_rcnn import boxes as box_geometry
 from tasks.nuclei.models.mask_rcnn import losses
 from tasks.nuclei.models.mask_rcnn.anchors import RATIOS, anchors_of
@@ -61,7 +61,7 @@ class Detections(NamedTuple):
     """(n, 28, 28) in [0, 1], of the boxes."""
 
 
-class MaskRcnn:
+class MaskRcnn(KeptNetwork):
     """A network from grey images of 256 x 256 px to boxes and masks of nuclei."""
 
     def __init__(self, architecture: Architecture) -> None:
@@ -121,18 +121,6 @@ class MaskRcnn:
     def residual_layers(self) -> list[Any]:
         """Layers below the pyramid, for freezing them."""
         return [layer for layer in self._features.layers if not layer.name.startswith("fpn_")]
-
-    def save(self, folder: Path) -> None:
-        """Write `network.json` and `weights.h5`."""
-        (folder / "network.json").write_text(json.dumps(asdict(self.architecture), indent=1))
-        self.model.save_weights(folder / "weights.h5")
-
-    def load_weights(self, path: Path) -> None:
-        """Load weights of the same architecture."""
-        try:
-            self.model.load_weights(path)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} doesn't fit {self.architecture}: {str(error).splitlines()[0]}") from None
 
     def _body(self, images: Any, training: bool) -> tuple[Any, Any, Any]:
         """Pyramid P2 to P5, and logits (b, n, 2) and deltas (b, n, 4) of all anchors."""

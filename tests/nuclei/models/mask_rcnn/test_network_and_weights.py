@@ -10,8 +10,9 @@ import tf_keras as keras
 from numpy.testing import assert_array_equal
 
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.models.mask_rcnn.heads import OUTPUTS
 from tasks.nuclei.models.mask_rcnn.network import Architecture, MaskRcnn, load_mask_rcnn
-from tasks.nuclei.models.mask_rcnn.weights import OUTPUTS, load_matterport
+from tasks.nuclei.models.published_weights import load_published
 
 SMALL = Architecture(depth=50, pyramid_filters=16, rpn_filters=16, head_units=16, mask_filters=16)
 
@@ -104,7 +105,7 @@ def test_a_saved_network_detects_the_same(network: MaskRcnn, tmp_path: Path) -> 
 def test_every_weight_of_a_file_in_matterports_naming_is_loaded(tmp_path: Path) -> None:
     network = MaskRcnn(SMALL)
     written = write_matterport(tmp_path / "weights.h5", network)
-    load_matterport(list(network.parts), tmp_path / "weights.h5")
+    load_published(network.parts, tmp_path / "weights.h5")
     loaded = {
         f"{layer.name}/{weight.name.rpartition('/')[2]}": weight.numpy()
         for part in network.parts
@@ -120,7 +121,7 @@ def test_of_a_file_for_other_classes_all_but_the_outputs_is_loaded(tmp_path: Pat
     network = MaskRcnn(SMALL)
     before = {layer.name: layer.get_weights() for part in network.parts for layer in part.layers if layer.weights}
     written = write_matterport(tmp_path / "coco.h5", network, classes=81)
-    load_matterport(list(network.parts), tmp_path / "coco.h5")
+    load_published(network.parts, tmp_path / "coco.h5", own=OUTPUTS)
     for part in network.parts:
         for layer in part.layers:
             for weight, old in zip(layer.weights, before.get(layer.name, []), strict=True):
@@ -138,12 +139,12 @@ def test_a_file_of_another_network_is_refused_with_the_names_that_do_not_match(t
     with pytest.raises(
         InputError, match=r"lacks conv1/kernel; it has another shape of fpn_p2/bias; it has besides other/kernel\."
     ):
-        load_matterport(list(network.parts), tmp_path / "weights.h5")
+        load_published(network.parts, tmp_path / "weights.h5")
 
 
 def test_a_damaged_file_and_none_are_refused(tmp_path: Path) -> None:
     (tmp_path / "damaged.h5").write_bytes(b"no weights")
     with pytest.raises(InputError, match="can't be read as a file of weights"):
-        load_matterport([], tmp_path / "damaged.h5")
+        load_published([], tmp_path / "damaged.h5")
     with pytest.raises(InputError, match="does not exist"):
-        load_matterport([], tmp_path / "none.h5")
+        load_published([], tmp_path / "none.h5")

@@ -1,8 +1,9 @@
-"""Weights that were trained elsewhere, in Matterport's naming: the COCO file, and the paper's."""
+"""Weights that were trained elsewhere, for networks whose layers have the published names."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +13,25 @@ from numpy.typing import NDArray
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.weights_file import last_part, read_weights
 
-OUTPUTS = ("mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask")
-"""Layers whose shapes depend on the number of classes."""
 SHOWN = 5
 
 log = logging.getLogger("nucleus")
 
 
-def load_matterport(parts: list[Any], path: Path) -> None:
-    """Give the layers of some Keras models the weights of a file.
+def load_published(parts: Sequence[Any], path: Path, own: Collection[str] = (), part_of_more: bool = False) -> None:
+    """Give the layers of some Keras models the weights of a file, by name.
 
-    The outputs of the heads keep theirs where the file has another number of classes. Raises InputError for a file
-    that can't be read, and for names and shapes that don't match, saying which.
+    Layers named in `own` keep theirs where the file has none of the same shape. `part_of_more` says that the file
+    is of a larger network. Raises InputError for a file that can't be read, and for names and shapes that don't match,
+    saying which.
     """
     stored = read_weights(path)
     layers = {layer.name: layer for part in parts for layer in part.layers if layer.weights}
     wanted = {f"{name}/{last_part(weight.name)}": weight for name, layer in layers.items() for weight in layer.weights}
-    kept = {name for name in wanted if name.split("/")[0] in OUTPUTS and _differs(stored.get(name), wanted[name])}
+    kept = {name for name in wanted if name.split("/")[0] in own and _differs(stored.get(name), wanted[name])}
     missing = sorted(set(wanted) - set(stored) - kept)
     other_shape = sorted(name for name in set(wanted) & set(stored) - kept if _differs(stored[name], wanted[name]))
-    unknown = sorted(set(stored) - set(wanted))
+    unknown = [] if part_of_more else sorted(set(stored) - set(wanted))
     problems = [
         *_problem("lacks", missing),
         *_problem("has another shape of", other_shape),
@@ -42,7 +42,7 @@ def load_matterport(parts: list[Any], path: Path) -> None:
     for name in set(wanted) - kept:
         wanted[name].assign(stored[name])
     if kept:
-        log.info("%s is of another number of classes; the outputs of the heads begin anew: %s", path, sorted(kept))
+        log.info("%s has no such layers, or of other shapes; they begin anew: %s", path, ", ".join(sorted(kept)))
 
 
 def _differs(stored: NDArray[np.float32] | None, weight: Any) -> bool:

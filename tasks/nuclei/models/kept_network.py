@@ -1,0 +1,30 @@
+"""A network on disk: a folder with `network.json`, which says how to build it, and `weights.h5`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tasks.nuclei.errors import InputError
+
+
+class KeptNetwork:
+    """What a network needs to be kept: how it is built, and the Keras model that holds its weights."""
+
+    architecture: Any
+    """A dataclass."""
+    model: Any
+
+    def save(self, folder: Path) -> None:
+        """Write `network.json` and `weights.h5`."""
+        (folder / "network.json").write_text(json.dumps(asdict(self.architecture), indent=1))
+        self.model.save_weights(folder / "weights.h5")
+
+    def load_weights(self, path: Path) -> None:
+        """Load weights of the same architecture."""
+        try:
+            self.model.load_weights(path)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} doesn't fit {self.architecture}: {str(error).splitlines()[0]}") from None
