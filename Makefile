@@ -14,7 +14,7 @@ IMAGES = cpu gpu airflow mlflow
 TAG = dev
 IS_SUPPORTED = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
 
-.PHONY: help demo up down status check-store clean-store lineage test test-month test-cluster lint bench \
+.PHONY: help demo up down status check-store clean-store lineage program test test-month test-cluster lint bench \
 	bench-dsb2018 images install lock
 
 help: ## list the commands
@@ -43,6 +43,12 @@ test: install ## all tests but the benchmarks, the laboratory's month and those 
 
 lineage: install ## where a model comes from and what it segmented: MODEL=champion, MODEL=3 or PLATE=<name>
 	@$(AT_HOME) tasks.lineage --store "$$home/store" $(if $(PLATE),--plate '$(PLATE)',--model '$(or $(MODEL),champion)')
+
+program: install ## install a program of others for the method "external": PROGRAM=stardist or PROGRAM=cellpose
+	@[ -f 'tasks/programs/$(PROGRAM).txt' ] || { echo "PROGRAM=$(PROGRAM): give stardist or cellpose." >&2; exit 1; }
+	@folder="$${NUCLEUS_HOME:-.nucleus}/programs/$(PROGRAM)"; echo "Installing $(PROGRAM) into $$folder ..."; \
+	.venv/bin/python -m venv "$$folder" && \
+	"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check -r 'tasks/programs/$(PROGRAM).txt'
 
 test-month: install ## a laboratory's month in small: plates, challengers, approvals; up to half an hour
 	.venv/bin/python -m pytest tests/end_to_end -m month

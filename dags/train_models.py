@@ -13,7 +13,8 @@ from nucleus_dags import candidates
 from nucleus_dags.assets import REGISTERED_MODELS
 from nucleus_dags.form import PRESETS, train_models_form
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
-from nucleus_dags.plan import FormError, refuse_unknown_fields, settings_of_tasks
+from nucleus_dags.plan import FormError, names_in, refuse_unknown_fields, settings_of_tasks
+from nucleus_dags.programs import chosen_programs
 from nucleus_dags.summary import FAILURE, show_summary
 from nucleus_dags.training import train_networks
 
@@ -26,9 +27,10 @@ Trains a model that finds nuclei in microscope images, and says how well it does
 **Start:** the button *Trigger*, above right. Every field of the form may stay as it is.
 
 **What happens:** `ingest` checks and freezes the plates. `augment` cuts training crops and changes them.
-Each method that you choose is trained on them: `train_fpn`, `train_mask_rcnn`, `train_jacobkie`. `calibrate` chooses
-the thresholds on fields kept back from training. `segment` finds the nuclei of the test plates. `score` compares them
-with the labels, `register_model` puts the models into MLflow, `report` draws the curves and the errors of all methods.
+Each method that you choose is trained on them: `train_fpn`, `train_mask_rcnn`, `train_jacobkie`, `train_external`.
+`calibrate` chooses the thresholds on fields kept back from training. `segment` finds the nuclei of the test plates.
+`score` compares them with the labels, `register_model` puts the models into MLflow, `report` draws the curves and the
+errors of all methods.
 
 **Result:** the F1 scores are in the note of the run and in the log of `summary`. Everything else is in MLflow:
 *MLflow run* under *Details* of a task leads there. F1 at IoU 0.7 says how many nuclei were found, at 0.9 how exact
@@ -45,7 +47,9 @@ def check_form() -> dict[str, Any]:
     dag_run = context["dag_run"]
     try:
         refuse_unknown_fields(dag_run.conf or {}, train_models_form())
-        return settings_of_tasks(context["params"], PRESETS, Path(os.environ["NUCLEUS_INBOX"]), dag_run.run_id)
+        form, inbox = context["params"], Path(os.environ["NUCLEUS_INBOX"])
+        programs = chosen_programs(names_in(form["programs"]))
+        return settings_of_tasks(form, PRESETS, inbox, dag_run.run_id, programs)
     except FormError as error:
         raise AirflowFailException(str(error)) from None
 

@@ -19,9 +19,10 @@ import pydantic
 
 from tasks import tracking
 from tasks.contract import Outcome, Result, Task, TaskParams, Workspace, read_result
+from tasks.network_training import fovs_of
 from tasks.nuclei.calibration import KnownField, Trial, calibrate
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates import Fov, open_plate, read_image, read_label_image
+from tasks.nuclei.plates import Fov, read_image, read_label_image
 from tasks.nuclei.roi_file import RoiReader, RoiSource
 from tasks.nuclei.segmentation import SegmentationSettings
 
@@ -50,6 +51,10 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     trained_on = _trained_on(params, workspace)
     model = load_segmenter([workspace.input(path) for path in params.networks], settings)
     names = [name for name, _ in model.searched]
+    if not names:
+        log.info("there are no thresholds to choose")
+        _table([], names).to_csv(workspace.output_dir / "calibration.csv", index=False)
+        return Outcome({"calibration": "calibration.csv"}, {}, {"fovs": 0})
     fields = list(_known_fields(_in_turns(trained_on.sources), trained_on, model))
     true_nuclei = any(field.true_labels.any() for field in fields)
     trials = calibrate(fields, model.nuclei_in, settings, model.searched) if true_nuclei else []
@@ -85,11 +90,9 @@ def _trained_on(params: Params, workspace: Workspace) -> TrainedOn:
     paths = {read_result(workspace.input(path)).params["rois"] for path in params.networks}
     if len(paths) > 1:
         raise InputError(f"The networks were trained on different ROIs: {', '.join(sorted(paths))}; train both on one.")
-    path = workspace.input(paths.pop())
-    reader = RoiReader(path)
-    plates = [open_plate(workspace.input(plate)) for plate in read_result(path.parent).params["plates"]]
-    fovs = {(plate.info.name, fov.name): fov for plate in plates for fov in plate.fovs}
-    return TrainedOn(reader.zoom, reader.validation_sources(), fovs)
+    path = paths.pop()
+    reader = RoiReader(workspace.input(path))
+    return TrainedOn(reader.zoom, reader.validation_sources(), fovs_of(path, workspace))
 
 
 def _in_turns(sources: list[RoiSource]) -> Iterator[RoiSource]:

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks import tracking
-from tasks.contract import Outcome, Result, Workspace
+from tasks.contract import Outcome, Result, Workspace, read_result
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.files import written_whole
+from tasks.nuclei.plates import Fov, open_plate
 from tasks.nuclei.roi_file import RoiReader
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ class RoiBatches:
 
     def batch(self, rows: list[int]) -> Batch:
         return self._read(self._reader, rows)
+
+
+def fovs_of(rois: str, workspace: Workspace) -> dict[tuple[str, str], Fov]:
+    """Give the fields that a ROI file was cut from, by the names of plate and field."""
+    plates = [open_plate(workspace.input(path)) for path in read_result(workspace.input(rois).parent).params["plates"]]
+    return {(plate.info.name, fov.name): fov for plate in plates for fov in plate.fovs}
 
 
 def filled_from_preset(values: Any, presets: dict[str, dict[str, Any]]) -> Any:

@@ -78,33 +78,43 @@ def _with_fovs(plate: Plate, params: Params) -> Plate:
 def _segment_fields(
     fovs: list[Fov], plate: Plate, model: Segmenter, params: Params, workspace: Workspace
 ) -> tuple[list[str], float]:
-    """Segment fields into the checkpoint folder; gives the problems met and the seconds in the networks.
+    """Segment fields into the checkpoint folder; gives the problems met and the seconds of waiting for the networks.
 
     Fields are read ahead, and nuclei found and written behind, in other threads: the networks never wait.
     """
     (workspace.checkpoint_dir / "labels").mkdir(exist_ok=True)
     problems: list[str] = []
+    in_network: deque[Fov] = deque()
+
+    def images() -> Iterator[NDArray]:
+        for fov, image_read in _read_ahead(fovs, readers):
+            try:
+                image = image_read.result()
+            except (InputError, OSError) as error:
+                problems.append(str(error))
+                continue
+            in_network.append(fov)
+            yield image
+
     predict_seconds, reported = 0.0, time.monotonic()
     behind: deque[Future[None]] = deque()
     cores = len(os.sched_getaffinity(0))
     # On Linux `os.nice` is for the calling thread: what is done behind takes the time that the networks leave.
     finders = ThreadPoolExecutor(cores, initializer=os.nice, initargs=(BEHIND_NICENESS,))
     with ThreadPoolExecutor(1) as readers, finders:
-        for done, (fov, image_read) in enumerate(_read_ahead(fovs, readers)):
-            try:
-                image = image_read.result()
-            except (InputError, OSError) as error:
-                problems.append(str(error))
-                continue
+        all_seen, done = model.look_at_all(images()), 0
+        while True:
             started = time.monotonic()
-            seen = model.look_at(image)
+            if (seen := next(all_seen, None)) is None:
+                break
             predict_seconds += time.monotonic() - started
             if len(behind) == FIELDS_BEHIND:
                 behind.popleft().result()
-            behind.append(finders.submit(_find_and_write, fov, plate, image, model, seen, params, workspace))
+            behind.append(finders.submit(_find_and_write, in_network.popleft(), plate, model, seen, params, workspace))
+            done += 1
             if time.monotonic() - reported > PROGRESS_EVERY_S:
                 reported = time.monotonic()
-                log.info("%d of %d fields", done + 1, len(fovs))
+                log.info("%d of %d fields", done, len(fovs))
         for field in behind:
             field.result()
     return problems, predict_seconds
@@ -118,18 +128,11 @@ def _read_ahead(fovs: list[Fov], readers: ThreadPoolExecutor) -> Iterator[tuple[
             waiting.append((following, readers.submit(read_image, following.image_path)))
 
 
-def _find_and_write(
-    fov: Fov,
-    plate: Plate,
-    image: NDArray,
-    model: Segmenter,
-    seen: Any,
-    params: Params,
-    workspace: Workspace,
-) -> None:
+def _find_and_write(fov: Fov, plate: Plate, model: Segmenter, seen: Any, params: Params, workspace: Workspace) -> None:
     """Write a field's label image and, last, its table, which marks it as done."""
     label_image = model.nuclei_in(seen, params.settings)
-    table = nuclei_table(label_image, image)
+    # Read again: a program of others gets all images of a plate before it gives anything back.
+    table = nuclei_table(label_image, read_image(fov.image_path))
     where = {"plate": plate.info.name, "well": fov.well, "site": fov.site, "fov": fov.name}
     for position, (column, value) in enumerate(where.items()):
         table.insert(position, column, value)

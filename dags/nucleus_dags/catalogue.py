@@ -63,6 +63,7 @@ CATALOGUE = {
     "train_fpn": _training("tasks.train_fpn"),
     "train_mask_rcnn": _training("tasks.train_mask_rcnn"),
     "train_jacobkie": _training("tasks.train_jacobkie"),
+    "train_external": _training("tasks.train_external"),
     "calibrate": CatalogueEntry("tasks.calibrate", cpu=4, memory_gib=8, pool=PROCESSING_POOL),
     "find_model": CatalogueEntry("tasks.find_model", memory_gib=1),
     "list_models": CatalogueEntry("tasks.list_models", memory_gib=1),

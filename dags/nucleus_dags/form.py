@@ -46,11 +46,22 @@ def train_models_form() -> dict[str, Param]:
                 "fpn2_ws": "fpn2_ws: networks and a watershed, the paper's best",
                 "mask_rcnn": "mask_rcnn: boxes and masks, slower",
                 "jacobkie": "jacobkie: positions of pixels in their nuclei, slower; as published with the preset paper",
+                "external": "external: programs of others, chosen below",
             },
             minItems=1,
             uniqueItems=True,
             title="Methods",
             description="Each is trained on the same crops and scored on the same plates; the report compares them.",
+            section=_MAIN,
+        ),
+        "programs": Param(
+            [],
+            type=["array", "null"],
+            items={"type": "string"},
+            uniqueItems=True,
+            title="Programs",
+            description="Of the method external: names of programs, one a line, such as stardist or cellpose. Each is "
+            "trained and compared like a method. The file programs.yaml says which there are, and how to install them.",
             section=_MAIN,
         ),
         "preset": Param(
@@ -98,14 +109,14 @@ def train_models_form() -> dict[str, Param]:
         "initialisation": Param(
             None,
             type=["null", "string"],
-            pattern=r"^(imagenet|coco|published|random|train_(fpn|mask_rcnn|jacobkie)/[0-9a-f]{16})$",
+            pattern=r"^(imagenet|coco|published|random|train_(fpn|mask_rcnn|jacobkie|external)/[0-9a-f]{16})$",
             examples=["imagenet", "coco", "published", "random"],
             title="First weights",
             description="Empty: as the preset. imagenet: of FPN2-WS, the encoder's, needs them on this machine or a "
             "connection to the internet. coco: of Mask R-CNN and Jacobkie, needs the file mask_rcnn_coco.h5 on this "
-            "machine. published: of Jacobkie, used as they are if Cycles is empty; needs the file "
-            "jacobkie_2018dsb.h5. Or those of an earlier network of the same kind: its folder in the store, such as "
-            "train_fpn/0123456789abcdef.",
+            "machine. published: of Jacobkie, used as they are if Cycles is empty, needs the file jacobkie_2018dsb.h5; "
+            "of a program, needs the folder with its name. Or those of an earlier network of the same kind: its folder "
+            "in the store, such as train_fpn/0123456789abcdef.",
             section=_NETWORK,
         ),
         "rois": Param(

@@ -196,6 +196,7 @@ def environment(home: Home, servers: Servers) -> dict[str, str]:
         MARK: str(home.folder),
         "NUCLEUS_COMMIT": _commit(),
         "NUCLEUS_INBOX": str(home.inbox),
+        "NUCLEUS_PROGRAMS": str(home.folder / "programs"),
         # The triggerer loads the watcher of the inbox by its name.
         "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY / "dags"), os.environ.get("PYTHONPATH")])),
         "NUCLEUS_STORE": str(home.store),

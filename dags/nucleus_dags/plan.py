@@ -10,9 +10,19 @@ from pathlib import Path
 from typing import Any
 
 TARGETS = {"shared": ("both",), "two": ("distance_map", "blurred_border")}
-METHODS = {"fpn2_ws": "train_fpn", "mask_rcnn": "train_mask_rcnn", "jacobkie": "train_jacobkie"}
+METHODS = {
+    "fpn2_ws": "train_fpn",
+    "mask_rcnn": "train_mask_rcnn",
+    "jacobkie": "train_jacobkie",
+    "external": "train_external",
+}
 """Methods with the tasks that train their networks."""
-OWN_WEIGHTS = {"fpn2_ws": ("imagenet",), "mask_rcnn": ("coco",), "jacobkie": ("published", "coco")}
+OWN_WEIGHTS = {
+    "fpn2_ws": ("imagenet",),
+    "mask_rcnn": ("coco",),
+    "jacobkie": ("published", "coco"),
+    "external": ("published",),
+}
 """First weights that a method can take besides random ones and those of an earlier network."""
 THRESHOLDS = ("marker_threshold", "foreground_threshold", "min_score", "core_depth", "mask_threshold")
 """Settings of a segmentation that are calibrated, each of one method."""
@@ -32,13 +42,22 @@ class InboxPlate:
 
 
 def settings_of_tasks(
-    form: Mapping[str, Any], presets: Mapping[str, Any], inbox: Path, dag_run_id: str
+    form: Mapping[str, Any],
+    presets: Mapping[str, Any],
+    inbox: Path,
+    dag_run_id: str,
+    programs: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Give the settings of every task by name, and the items of the mapped ones."""
+    """Give the settings of every task by name, and the items of the mapped ones.
+
+    `programs` are the commands, by name, of those that are chosen for the method "external".
+    """
     plates = plates_in(inbox)
-    train = choose_plates(plates, _lines(form["train_plates"]), "train", inbox)
-    test = choose_plates(plates, _lines(form["test_plates"]), "test", inbox)
+    train = choose_plates(plates, names_in(form["train_plates"]), "train", inbox)
+    test = choose_plates(plates, names_in(form["test_plates"]), "test", inbox)
     _refuse_first_weights_of_other_methods(form)
+    if ("external" in form["methods"]) != bool(programs):
+        raise FormError('Programs are of the method "external": choose both, or none of them.')
     seed = {"random_seed": form["random_seed"]}
     preset = presets[form["preset"]]
     augment = preset["augment"] | _filled(form, "rois", "augmentation", "zoom")
@@ -48,18 +67,27 @@ def settings_of_tasks(
         "test_plates": [{"folder": str(plate.folder), "role": "test"} for plate in test],
         "augment": augment | seed,
         "candidates": [
-            {
-                "name": method,
-                "trainings": trainings_of_method(
-                    method, form["networks"] or preset["networks"], _training_settings(form, method) | seed
-                ),
-            }
+            candidate
             for method in form["methods"]
+            for candidate in _candidates(method, form["networks"] or preset["networks"], form, programs)
         ],
         "calibrate": _filled(form, "test_time_augmentation"),
         "segmentation": _filled(form, *THRESHOLDS, "test_time_augmentation"),
         "score": seed,
     }
+
+
+def _candidates(
+    method: str, networks: str, form: Mapping[str, Any], programs: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Give what a method is compared with others by: each program, else the method as a whole."""
+    settings = _training_settings(form, method) | {"random_seed": form["random_seed"]}
+    if method != "external":
+        return [{"name": method, "trainings": trainings_of_method(method, networks, settings)}]
+    return [
+        {"name": name, "trainings": trainings_of_method(method, networks, {"program": name, **commands, **settings})}
+        for name, commands in programs.items()
+    ]
 
 
 def trainings_of_method(method: str, networks: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -72,7 +100,7 @@ def trainings_of_method(method: str, networks: str, settings: Mapping[str, Any])
 
 def _training_settings(form: Mapping[str, Any], method: str) -> dict[str, Any]:
     """Give what a person chose for the training, as far as it is of this method."""
-    settings = _filled(form, "preset", "cycles")
+    settings = {} if method == "external" else _filled(form, "preset", "cycles")
     if method == "fpn2_ws":
         settings |= _filled(form, "encoder")
     if _is_of(method, form["initialisation"]):
@@ -136,8 +164,8 @@ def choose_plates(plates: list[InboxPlate], names: list[str], role: str, inbox: 
     return [by_name[name] for name in names]
 
 
-def _lines(names: list[str] | None) -> list[str]:
-    """Without the empty lines and the blanks that typing leaves."""
+def names_in(names: list[str] | None) -> list[str]:
+    """Give the names in a field of lines, without the empty ones and the blanks that typing leaves."""
     return [name.strip() for name in names or [] if name.strip()]
 
 

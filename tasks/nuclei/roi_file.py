@@ -113,14 +113,23 @@ class RoiReader:
         self.training_rows = np.flatnonzero(~is_validation)
         self.validation_rows = np.flatnonzero(is_validation)
 
+    def training_sources(self) -> list[RoiSource]:
+        """Fields or regions with ROIs for training, in the file's order."""
+        return self._sources(self._numbers_of_sources(is_validation=False))
+
     def validation_sources(self) -> list[RoiSource]:
         """Fields or regions with ROIs for validation and none for training, in the file's order."""
+        of_training, of_validation = (self._numbers_of_sources(part) for part in (False, True))
+        return self._sources(np.setdiff1d(of_validation, of_training))
+
+    def _numbers_of_sources(self, is_validation: bool) -> NDArray[np.integer]:
         table = self._file["rois"]
-        of_training, of_validation = (table["source"][table["is_validation"] == part] for part in (False, True))
-        sources = self._file["sources"][np.setdiff1d(of_validation, of_training)]
+        return np.unique(table["source"][table["is_validation"] == is_validation])
+
+    def _sources(self, numbers: NDArray[np.integer]) -> list[RoiSource]:
         return [
             RoiSource(plate.decode(), cell_line.decode(), fov.decode(), (y0, x0, y1, x1))
-            for plate, cell_line, fov, y0, x0, y1, x1 in sources.tolist()
+            for plate, cell_line, fov, y0, x0, y1, x1 in self._file["sources"][numbers].tolist()
         ]
 
     def image(self, row: int) -> NDArray[np.uint8]:

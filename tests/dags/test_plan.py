@@ -21,9 +21,9 @@ def add_plate(inbox: Path, name: str, role: str, folder: str | None = None) -> N
     (inbox / (folder or name) / "plate.json").write_text(json.dumps({"name": name, "role": role}))
 
 
-def plan(inbox: Path, **form: Any) -> dict[str, Any]:
+def plan(inbox: Path, commands: dict[str, Any] | None = None, **form: Any) -> dict[str, Any]:
     defaults = {name: param.value for name, param in train_models_form().items()}
-    return settings_of_tasks(defaults | form, PRESETS, inbox, "manual__1")
+    return settings_of_tasks(defaults | form, PRESETS, inbox, "manual__1", commands or {})
 
 
 def test_without_names_every_plate_is_taken_for_its_role(inbox: Path) -> None:
@@ -53,7 +53,7 @@ def test_empty_lines_and_blanks_of_the_form_do_not_count(inbox: Path) -> None:
 
 def test_the_mlflow_run_is_called_by_the_date_and_time_of_the_dag_run(inbox: Path) -> None:
     form = {name: param.value for name, param in train_models_form().items()}
-    settings = settings_of_tasks(form, PRESETS, inbox, "manual__2026-11-23T04:18:05.123456+00:00")
+    settings = settings_of_tasks(form, PRESETS, inbox, "manual__2026-11-23T04:18:05.123456+00:00", {})
     assert settings["open_run"]["run_name"] == "2026-11-23 04:18:05"
 
 
@@ -100,7 +100,8 @@ def test_an_empty_field_is_not_sent_so_that_the_preset_holds(inbox: Path) -> Non
 
 
 def test_a_filled_field_is_sent(inbox: Path) -> None:
-    form = {"encoder": "resnet34", "initialisation": "random", "cycles": 3, "marker_threshold": 0.5, "random_seed": 7}
+    form: dict[str, Any] = {"encoder": "resnet34", "initialisation": "random", "cycles": 3, "random_seed": 7}
+    form["marker_threshold"] = 0.5
     settings = plan(inbox, **form)
     (training,) = trainings(settings)
     assert training == {
@@ -178,6 +179,24 @@ def test_first_weights_that_no_method_can_take_are_refused(inbox: Path) -> None:
     message = "First weights imagenet are of none of the methods mask_rcnn; .* random, coco, train_mask_rcnn/…"
     with pytest.raises(FormError, match=message):
         plan(inbox, methods=["mask_rcnn"], initialisation="imagenet")
+
+
+def test_every_program_of_others_is_a_candidate_of_its_name(inbox: Path) -> None:
+    commands = {"mine": {"segment": ["find"]}, "yours": {"segment": ["look"], "train": ["learn"]}}
+    settings = plan(inbox, commands, methods=["fpn2_ws", "external"], cycles=3, initialisation="published")
+    assert [candidate["name"] for candidate in settings["candidates"]] == ["fpn2_ws", "mine", "yours"]
+    shared = {"task": "train_external", "initialisation": "published", "random_seed": 0}
+    assert trainings(settings)[1:] == [
+        {"program": "mine", "segment": ["find"]} | shared,
+        {"program": "yours", "segment": ["look"], "train": ["learn"]} | shared,
+    ]
+
+
+def test_programs_without_their_method_and_the_method_without_programs_are_refused(inbox: Path) -> None:
+    with pytest.raises(FormError, match='Programs are of the method "external": choose both, or none'):
+        plan(inbox, methods=["external"])
+    with pytest.raises(FormError, match="choose both, or none"):
+        plan(inbox, {"mine": {"segment": ["find"]}})
 
 
 CALIBRATED = {"marker_threshold": 0.5, "foreground_threshold": 0.1, "validation_f1_at_0.7": 0.9}

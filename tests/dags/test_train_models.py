@@ -17,7 +17,7 @@ from tasks.train_mask_rcnn import Params as TrainMaskRcnnParams
 
 REPOSITORY = Path(__file__).parents[2]
 DAGS = REPOSITORY / "dags"
-TRAININGS = {"train_fpn", "train_mask_rcnn", "train_jacobkie"}
+TRAININGS = {"train_fpn", "train_mask_rcnn", "train_jacobkie", "train_external"}
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,7 +30,7 @@ class Segmenter(ABC):
     """Trained networks and settings. Looking at a field needs the networks; finding nuclei in what they say doesn't."""
 
     searched: ClassVar[Search]
-    """Settings that `calibrate` chooses."""
+    """Settings that `calibrate` chooses; may be none."""
 
     def __init__(self, settings: SegmentationSettings) -> None:
         self.settings = settings
@@ -38,6 +38,10 @@ class Segmenter(ABC):
     @abstractmethod
     def look_at(self, image: NDArray[np.integer]) -> Any:
         """Give what the networks say of a field (y, x)."""
+
+    def look_at_all(self, images: Iterable[NDArray[np.integer]]) -> Iterator[Any]:
+        """Give what the networks say of each field, in the same order."""
+        return map(self.look_at, images)
 
     @staticmethod
     @abstractmethod
@@ -56,7 +60,7 @@ class Segmenter(ABC):
 
 
 def load_segmenter(network_dirs: Sequence[Path], settings: SegmentationSettings) -> Segmenter:
-    """Load trained networks of one method, each a folder with `network.json` and `weights.h5`."""
+    """Load trained networks of one method, each a folder with `network.json` and what belongs to it."""
     methods = {_method_of(folder) for folder in network_dirs}
     if len(methods) > 1:
         raise InputError(f"The networks are of the methods {', '.join(sorted(methods))}; give networks of one.")
@@ -74,6 +78,10 @@ def load_segmenter(network_dirs: Sequence[Path], settings: SegmentationSettings)
             from tasks.nuclei.models.jacobkie.segmenter import load_jacobkie_segmenter
 
             return load_jacobkie_segmenter(network_dirs, settings)
+        case "external":
+            from tasks.nuclei.models.external import load_external_segmenter
+
+            return load_external_segmenter(network_dirs, settings)
         case unknown:
             raise InputError(f"{network_dirs[0]} holds a network of the method {unknown!r}, which isn't known.")
 
@@ -90,8 +98,11 @@ def save_segmenter(network_dirs: Sequence[Path], settings: SegmentationSettings,
     for number, network_dir in enumerate(network_dirs):
         target = folder / f"network_{number}"
         target.mkdir()
-        for name in ("network.json", "weights.h5"):
-            shutil.copyfile(network_dir / name, target / name)
+        shutil.copyfile(network_dir / "network.json", target / "network.json")
+        if (weights := network_dir / "weights.h5").exists():
+            shutil.copyfile(weights, target / weights.name)
+        if (model := network_dir / "model").exists():
+            shutil.copytree(model, target / model.name)
 
 
 def load_saved_segmenter(folder: Path) -> Segmenter:

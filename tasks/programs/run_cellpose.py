@@ -1,0 +1,116 @@
+"""Train Cellpose 3 (Stringer et al. 2021, 2025) on folders of fields, or segment a folder with it.
+
+Runs in an environment of its own, `make program PROGRAM=cellpose`; nothing of this project is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+WEIGHTS, SETTINGS = "weights", "settings.json"
+GREY = [0, 0]
+"""Cellpose's channels for images with nuclei only."""
+USUAL_DIAMETER_PX = 17.0
+"""Of Cellpose's models for nuclei: images are resized so that nuclei have it."""
+
+
+def main() -> None:
+    args = parse_args()
+    if args.work == "train":
+        train(args)
+    else:
+        segment(args.images, args.output, args.model)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    works = parser.add_subparsers(dest="work", required=True)
+    training = works.add_parser("train")
+    training.add_argument("--train", type=Path, required=True, help="folder with images/ and labels/")
+    training.add_argument("--validation", type=Path, required=True, help="the same; may be empty")
+    training.add_argument("--model", type=Path, required=True, help="folder to write")
+    training.add_argument("--initial", default="", help="folder of a model to go on from")
+    training.add_argument("--random-seed", type=int, default=0)
+    training.add_argument("--epochs", type=int, default=200)
+    segmenting = works.add_parser("segment")
+    for name in ("--images", "--output", "--model"):
+        segmenting.add_argument(name, type=Path, required=True)
+    return parser.parse_args()
+
+
+def train(args: argparse.Namespace) -> None:
+    import numpy as np
+    import torch
+    from cellpose.train import train_seg
+
+    np.random.seed(args.random_seed)
+    torch.manual_seed(args.random_seed)
+    images, labels = read_fields(args.train)
+    validation = read_fields(args.validation) if any((args.validation / "images").iterdir()) else (None, None)
+    model = cellpose_model(Path(args.initial) / WEIGHTS if args.initial else None)
+    made, *_ = train_seg(
+        model.net,
+        train_data=images,
+        train_labels=labels,
+        test_data=validation[0],
+        test_labels=validation[1],
+        channels=GREY,
+        n_epochs=args.epochs,
+        min_train_masks=1,
+        save_path=args.model / "training",
+        model_name=WEIGHTS,
+    )
+    shutil.move(made, args.model / WEIGHTS)
+    shutil.rmtree(args.model / "training")
+    (args.model / SETTINGS).write_text(json.dumps({"diameter_px": mean_diameter_px(labels)}))
+
+
+def segment(images: Path, output: Path, model_folder: Path) -> None:
+    import numpy as np
+    import tifffile
+
+    model = cellpose_model(model_folder / WEIGHTS)
+    diameter_px = json.loads((model_folder / SETTINGS).read_text())["diameter_px"]
+    paths = sorted(images.glob("*.tif"))
+    for number, path in enumerate(paths, start=1):
+        found = model.eval(tifffile.imread(path), channels=GREY, diameter=diameter_px)[0]
+        tifffile.imwrite(output / path.name, found.astype(np.uint32))
+        if number % 20 == 0:
+            print(f"{number} of {len(paths)} images", flush=True)
+
+
+def cellpose_model(weights: Path | None) -> Any:
+    """Cellpose with these weights, or with random ones."""
+    import torch
+    from cellpose.models import CellposeModel
+
+    return CellposeModel(
+        gpu=torch.cuda.is_available(), pretrained_model=str(weights) if weights else False, diam_mean=USUAL_DIAMETER_PX
+    )
+
+
+def mean_diameter_px(labels: list[Any]) -> float:
+    """Median diameter of circles with the areas of all nuclei."""
+    import numpy as np
+
+    areas_px = np.concatenate([np.unique(image[image > 0], return_counts=True)[1] for image in labels])
+    return float(2 * np.sqrt(np.median(areas_px) / np.pi))
+
+
+def read_fields(folder: Path) -> tuple[list[Any], list[Any]]:
+    """Images and label images of a folder."""
+    import tifffile
+
+    paths = sorted((folder / "images").glob("*.tif"))
+    return (
+        [tifffile.imread(path) for path in paths],
+        [tifffile.imread(folder / "labels" / path.name) for path in paths],
+    )
+
+
+if __name__ == "__main__":
+    main()

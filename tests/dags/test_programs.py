@@ -1,0 +1,40 @@
+"""What programs.yaml says of the programs of others."""
+
+from pathlib import Path
+
+import pytest
+
+from nucleus_dags.plan import FormError
+from nucleus_dags.programs import chosen_programs
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def test_the_programs_that_come_with_the_pipeline_have_commands_that_train_and_segment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NUCLEUS_PROGRAMS", "/programs")
+    for name, commands in chosen_programs(["stardist", "cellpose"]).items():
+        assert set(commands) == {"segment", "train"}
+        for command in commands.values():
+            assert command[0] == f"/programs/{name}/bin/python"
+            assert (REPOSITORY / command[1]).exists()
+        assert (REPOSITORY / "tasks" / "programs" / f"{name}.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("other: {segment: [run]}", "has no program mine; it has other"),
+        ("mine: {train: [run]}", "mine must have the command segment"),
+        ("mine: {segment: [run], predict: [run]}", "mine must have the command segment, and may have"),
+        ("mine: {segment: run it}", "a command of mine is 'run it'; give a list of texts"),
+        ("mine: {segment: [run, 3]}", r"a command of mine is \['run', 3\]"),
+        ("", "has no program mine"),
+    ],
+)
+def test_a_program_that_is_missing_or_badly_written_is_refused(content: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "programs.yaml"
+    file.write_text(content)
+    with pytest.raises(FormError, match=message):
+        chosen_programs(["mine"], file)
