@@ -14,7 +14,7 @@ IMAGES = cpu gpu airflow mlflow
 TAG = dev
 IS_SUPPORTED = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
 
-.PHONY: help demo up down status check-store clean-store lineage program test test-month test-cluster lint bench \
+.PHONY: help demo up down status check-store clean-store lineage program test test-long test-cluster lint bench \
 	bench-dsb2018 images install lock
 
 help: ## list the commands
@@ -38,8 +38,8 @@ check-store: install ## find and name what is incomplete, altered or orphaned in
 clean-store: install ## list what nothing refers to; REALLY=yes removes it
 	@$(AT_HOME) tasks.store_check --store "$$home/store" --clean $(if $(filter yes,$(REALLY)),--really)
 
-test: install ## all tests but the benchmarks, the laboratory's month and those that need a cluster
-	.venv/bin/python -m pytest -n 2 --dist loadfile --ignore tests/benchmarks --ignore tests/cluster -m "not month"
+test: install ## all tests but the benchmarks, the longest and those that need a cluster
+	.venv/bin/python -m pytest -n 2 --dist loadfile --ignore tests/benchmarks --ignore tests/cluster -m "not long"
 
 lineage: install ## where a model comes from and what it segmented: MODEL=champion, MODEL=3 or PLATE=<name>
 	@$(AT_HOME) tasks.lineage --store "$$home/store" $(if $(PLATE),--plate '$(PLATE)',--model '$(or $(MODEL),champion)')
@@ -50,8 +50,8 @@ program: install ## install a program of others for the method "external": PROGR
 	.venv/bin/python -m venv "$$folder" && \
 	"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check -r 'tasks/programs/$(PROGRAM).txt'
 
-test-month: install ## a laboratory's month in small: plates, challengers, approvals; up to half an hour
-	.venv/bin/python -m pytest tests/end_to_end -m month
+test-long: install ## a laboratory's month in small, several methods in one run, killed servers; about an hour
+	.venv/bin/python -m pytest tests/end_to_end -m long
 
 test-cluster: install ## tests with pods of the cluster that KUBECONFIG names, with images of `make images`
 	.venv/bin/python -m pytest tests/cluster

@@ -48,7 +48,7 @@ def check_form() -> dict[str, Any]:
     try:
         refuse_unknown_fields(dag_run.conf or {}, train_models_form())
         form, inbox = context["params"], Path(os.environ["NUCLEUS_INBOX"])
-        programs = chosen_programs(names_in(form["programs"]))
+        programs = chosen_programs(names_in(form["programs"]), Path(os.environ.get("NUCLEUS_PROGRAMS", "programs")))
         return settings_of_tasks(form, PRESETS, inbox, dag_run.run_id, programs)
     except FormError as error:
         raise AirflowFailException(str(error)) from None

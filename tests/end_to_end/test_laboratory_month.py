@@ -20,7 +20,7 @@ from nucleus_dags.plate_store import newest_plates
 from tests.end_to_end.laboratory import Laboratory, laboratory
 from tests.synthetic_plates import make_synthetic_plate
 
-pytestmark = [pytest.mark.month, pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(3000)]
 
 MODEL = "nucleus-segmenter"
 

@@ -219,6 +219,7 @@ def test_marking_a_task_or_the_run_failed_in_the_page_ends_its_process_and_the_r
     assert system.api.dag_run(DAG_ID, dag_run_id)["state"] == "failed"
 
 
+@pytest.mark.long
 def test_a_run_goes_on_though_mlflow_was_away_at_its_start_and_all_servers_were_stopped_in_its_middle(
     system: System,
 ) -> None:
@@ -244,6 +245,7 @@ def test_a_run_goes_on_though_mlflow_was_away_at_its_start_and_all_servers_were_
     assert [point.step for point in losses] == [1, 2, 3]
 
 
+@pytest.mark.long
 def test_a_run_goes_on_after_all_processes_were_killed_at_once(system: System) -> None:
     known_problems = problems_in_store(system)  # What trainings left that other tests stopped.
     dag_run_id = system.start(cycles=4)

@@ -19,15 +19,11 @@ from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.models.devices import Precision
-from tasks.nuclei.models.kept_network import KeptNetwork
+from tasks.nuclei.models.kept_network import KeptNetwork, follow_batches_closely
 from tasks.nuclei.targets import Target
 
 with redirect_stdout(StringIO()):  # It prints which Keras it uses.
     import segmentation_models
-
-# The encoders' own 0.99 and 0.999 lag behind in short trainings: with a good training loss, a network
-# in inference mode then finds not one nucleus.
-BATCH_NORM_MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
@@ -50,6 +46,7 @@ class Fpn(KeptNetwork):
     def __init__(self, architecture: Architecture, encoder_weights: Path | None = None) -> None:
         self.architecture = architecture
         self.model = _build(architecture, encoder_weights)
+        follow_batches_closely(self.model)
         self._preprocess = segmentation_models.get_preprocessing(architecture.encoder)
         any_images = tf.TensorSpec((None, None, None, 1), tf.uint8)
         self._predict = tf.function(lambda images: self(images, training=False), input_signature=[any_images])
@@ -137,8 +134,4 @@ def _build(architecture: Architecture, encoder_weights: Path | None) -> Any:
     )
     # Under bfloat16 the output and the loss stay in float32.
     output = keras.layers.Activation("sigmoid", dtype="float32", name="output")(base.get_layer("head_conv").output)
-    model = keras.Model(base.input, output)
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = BATCH_NORM_MOMENTUM
-    return model
+    return keras.Model(base.input, output)

@@ -15,7 +15,7 @@ from tf_keras import layers
 
 from tasks.nuclei.models.devices import Precision
 from tasks.nuclei.models.jacobkie.positions import DIRECTIONS, POSITIONS, STEPS
-from tasks.nuclei.models.kept_network import KeptNetwork
+from tasks.nuclei.models.kept_network import KeptNetwork, follow_batches_closely
 from tasks.nuclei.models.mask_rcnn.backbone import Depth, merged_levels, resnet, smoothed
 
 FIRST_POSITIONS = len(DIRECTIONS)
@@ -59,6 +59,7 @@ class Jacobkie(KeptNetwork):
         policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[architecture.precision]
         keras.mixed_precision.set_global_policy(policy)
         self.model = _model(architecture.depth, architecture.filters)
+        follow_batches_closely(self.model)
         any_images = tf.TensorSpec((None, None, None), tf.uint8)
         self._predict = tf.function(
             lambda images: self._maps(images, training=False)[..., :MAPS], input_signature=[any_images]

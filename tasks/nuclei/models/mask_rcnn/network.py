@@ -13,7 +13,7 @@ import tf_keras as keras
 from numpy.typing import NDArray
 
 from tasks.nuclei.models.devices import Precision
-from tasks.nuclei.models.kept_network import KeptNetwork
+from tasks.nuclei.models.kept_network import KeptNetwork, follow_batches_closely
 from tasks.nuclei.models.mask_rcnn import boxes as box_geometry
 from tasks.nuclei.models.mask_rcnn import losses
 from tasks.nuclei.models.mask_rcnn.anchors import RATIOS, anchors_of
@@ -79,6 +79,8 @@ class MaskRcnn(KeptNetwork):
         self.model = keras.Model(
             [part.input for part in self.parts], [part(part.input) for part in self.parts], name="mask_rcnn"
         )
+        for part in self.parts:
+            follow_batches_closely(part)
         self._detect = tf.function(
             self._detections_of, input_signature=[tf.TensorSpec((None, SIDE_PX, SIDE_PX), tf.uint8), _FLOAT, _INT]
         )
