@@ -5,7 +5,6 @@ The folder `NUCLEUS_PROGRAMS` holds their environments, and may hold a `programs
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
