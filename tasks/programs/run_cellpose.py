@@ -52,6 +52,7 @@ def train(args: argparse.Namespace) -> None:
     images, labels = read_fields(args.train)
     validation = read_fields(args.validation) if any((args.validation / "images").iterdir()) else (None, None)
     model = cellpose_model(Path(args.initial) / WEIGHTS if args.initial else None)
+    (args.model / "training").mkdir()
     made, *_ = train_seg(
         model.net,
         train_data=images,

@@ -27,6 +27,8 @@ from tasks.nuclei.models.segmenter import Segmenter
 from tasks.nuclei.plates import read_label_image
 from tasks.nuclei.segmentation import SegmentationSettings, within_size_limits
 
+REPOSITORY = Path(__file__).parents[3]
+"""Where commands are started: those that come with the pipeline name files of it."""
 LINES_SHOWN, PROBLEMS_SHOWN = 5, 10
 MODEL = "model"
 NOT_FOR_PROGRAMS = ("AIRFLOW", "MLFLOW", "PYTHON", "SM_FRAMEWORK", "TF_", "TF2_")
@@ -102,7 +104,13 @@ def run_command(command: Sequence[str], words: Mapping[str, object], program: st
     env = {name: value for name, value in os.environ.items() if not name.startswith(NOT_FOR_PROGRAMS)}
     try:
         with subprocess.Popen(
-            arguments, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            arguments,
+            cwd=REPOSITORY,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
         ) as process:
             assert process.stdout is not None
             for line in process.stdout:
