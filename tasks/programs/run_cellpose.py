@@ -6,12 +6,12 @@ Runs in an environment of its own, `make program PROGRAM=cellpose`; nothing of t
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-WEIGHTS, SETTINGS = "weights", "settings.json"
+WEIGHTS = "weights"
+"""File in the folder of a model. It knows the diameter of the nuclei that the model was trained on."""
 GREY = [0, 0]
 """Cellpose's channels for images with nuclei only."""
 USUAL_DIAMETER_PX = 17.0
@@ -67,7 +67,6 @@ def train(args: argparse.Namespace) -> None:
     )
     shutil.move(made, args.model / WEIGHTS)
     shutil.rmtree(args.model / "training")
-    (args.model / SETTINGS).write_text(json.dumps({"diameter_px": mean_diameter_px(labels)}))
 
 
 def segment(images: Path, output: Path, model_folder: Path) -> None:
@@ -75,10 +74,9 @@ def segment(images: Path, output: Path, model_folder: Path) -> None:
     import tifffile
 
     model = cellpose_model(model_folder / WEIGHTS)
-    diameter_px = json.loads((model_folder / SETTINGS).read_text())["diameter_px"]
     paths = sorted(images.glob("*.tif"))
     for number, path in enumerate(paths, start=1):
-        found = model.eval(tifffile.imread(path), channels=GREY, diameter=diameter_px)[0]
+        found = model.eval(tifffile.imread(path), channels=GREY, diameter=None)[0]
         tifffile.imwrite(output / path.name, found.astype(np.uint32))
         if number % 20 == 0:
             print(f"{number} of {len(paths)} images", flush=True)
@@ -92,14 +90,6 @@ def cellpose_model(weights: Path | None) -> Any:
     return CellposeModel(
         gpu=torch.cuda.is_available(), pretrained_model=str(weights) if weights else False, diam_mean=USUAL_DIAMETER_PX
     )
-
-
-def mean_diameter_px(labels: list[Any]) -> float:
-    """Median diameter of circles with the areas of all nuclei."""
-    import numpy as np
-
-    areas_px = np.concatenate([np.unique(image[image > 0], return_counts=True)[1] for image in labels])
-    return float(2 * np.sqrt(np.median(areas_px) / np.pi))
 
 
 def read_fields(folder: Path) -> tuple[list[Any], list[Any]]:

@@ -79,12 +79,11 @@ class ExternalSegmenter(Segmenter):
             run_command(self._program.segment, folders, self._program.program)
             paths = _checked_output(folders["output"], shapes, self._program.program)
             for path in paths:
-                yield read_label_image(path).astype(np.int32)
+                yield _numbered(read_label_image(path))
 
     @staticmethod
     def nuclei_in(seen: NDArray[np.int32], settings: SegmentationSettings) -> NDArray[np.int32]:
-        numbers = np.unique(seen[seen > 0])
-        return within_size_limits(np.searchsorted(numbers, seen, side="right").astype(np.int32) * (seen > 0), settings)
+        return within_size_limits(seen, settings)
 
 
 def load_external_segmenter(network_dirs: Sequence[Path], settings: SegmentationSettings) -> ExternalSegmenter:
@@ -122,6 +121,13 @@ def run_command(command: Sequence[str], words: Mapping[str, object], program: st
         ) from None
     if process.returncode != 0:
         raise InputError(f"{program} ended with status {process.returncode}; it said last: {' / '.join(last)}")
+
+
+def _numbered(label_image: NDArray[np.integer]) -> NDArray[np.int32]:
+    """Give a label image with labels 1..n in place of any others, however large."""
+    labels, numbered = np.unique(label_image, return_inverse=True)
+    first = 0 if labels[0] == 0 else 1
+    return (numbered.reshape(label_image.shape) + first).astype(np.int32)
 
 
 def _replaced(argument: str, words: Mapping[str, object], program: str) -> str:

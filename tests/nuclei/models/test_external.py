@@ -48,10 +48,19 @@ def test_label_images_come_in_the_order_of_the_images(tmp_path: Path) -> None:
 
 
 def test_labels_of_any_numbers_become_1_to_n_without_what_is_too_small(tmp_path: Path) -> None:
-    seen = np.zeros((9, 9), np.int32)
-    seen[:3, :3], seen[5:8, 5:8], seen[0, 8] = 700_000, 12, 5
-    found = ExternalSegmenter.nuclei_in(seen, SETTINGS)
-    assert_array_equal(found, (seen == 12) + 2 * (seen == 700_000))
+    lines = (
+        "seen = np.zeros((9, 9), np.uint32); seen[:3, :3], seen[5:8, 5:8], seen[0, 8] = 4_000_000_000, 12, 5; "
+        "tifffile.imwrite(output / '000001.tif', seen)"
+    )
+    found = segmenter_of(lines, tmp_path).segment(np.zeros((9, 9), np.uint8))
+    expected = np.zeros((9, 9), int)
+    expected[5:8, 5:8], expected[:3, :3] = 1, 2
+    assert_array_equal(found, expected)
+
+
+def test_a_label_image_without_background_keeps_its_first_label(tmp_path: Path) -> None:
+    lines = "tifffile.imwrite(output / '000001.tif', np.full((9, 9), 7, np.uint16))"
+    assert (segmenter_of(lines, tmp_path).segment(np.zeros((9, 9), np.uint8)) == 1).all()
 
 
 def test_a_saved_one_segments_as_before_with_its_own_copy_of_the_model(tmp_path: Path) -> None:
