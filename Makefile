@@ -39,7 +39,7 @@ clean-store: install ## list what nothing refers to; REALLY=yes removes it
 	@$(AT_HOME) tasks.store_check --store "$$home/store" --clean $(if $(filter yes,$(REALLY)),--really)
 
 test: install ## all tests but the benchmarks, the longest and those that need a cluster
-	.venv/bin/python -m pytest -n 2 --dist loadfile --ignore tests/benchmarks --ignore tests/cluster -m "not long"
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/benchmarks --ignore tests/cluster -m "not long"
 
 lineage: install ## where a model comes from and what it segmented: MODEL=champion, MODEL=3 or PLATE=<name>
 	@$(AT_HOME) tasks.lineage --store "$$home/store" $(if $(PLATE),--plate '$(PLATE)',--model '$(or $(MODEL),champion)')

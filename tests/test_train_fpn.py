@@ -235,9 +235,9 @@ def test_the_encoder_does_not_learn_during_the_warm_up(store):
 def test_a_loss_that_is_no_number_stops_the_training_with_advice(store):
     network = build_network(Params(**TINY), 1.0, Workspace(store, "", store, store))
     network.model.set_weights([np.full_like(weights, np.nan) for weights in network.model.get_weights()])
-    (store / "spoiled").mkdir()
-    network.save(store / "spoiled")
-    status, output = finish(store, {**TINY, "initialisation": "spoiled"})
+    (store / "train_fpn" / "spoiled").mkdir(parents=True)
+    network.save(store / "train_fpn" / "spoiled")
+    status, output = finish(store, {**TINY, "initialisation": "train_fpn/spoiled"})
     assert status == BAD_INPUT
     assert "The loss became nan in cycle 1; lower learning_rate" in output
 

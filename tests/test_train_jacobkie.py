@@ -25,7 +25,8 @@ TINY: dict[str, Any] = {
     "filters": 8,
     "precision": "float32",
     "magnification": 1,
-    "cycles": 8,
+    "cycles": 4,
+    "batch_size": 2,
 }
 
 
