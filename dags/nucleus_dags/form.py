@@ -70,10 +70,10 @@ def train_models_form() -> dict[str, Param]:
             enum=list(PRESETS),
             values_display={"laptop": "laptop: minutes on a CPU", "paper": "paper: hours on a GPU"},
             title="Preset",
-            description="Sets what is left empty under Network and Training, but for the zoom. laptop: 5000 ROIs, Gentle, "
-            "4 cycles from random first weights, small networks; FPN2-WS has one, mobilenetv2. paper: 35000 ROIs, Full; "
-            "FPN2-WS has two networks, inceptionresnetv2, 25 cycles from imagenet; Mask R-CNN 25 cycles from coco; "
-            "Jacobkie is used as it was published.",
+            description="Sets what is left empty under Network and Training, but for the zoom. laptop: 5000 ROIs, "
+            "Gentle, 4 cycles from random first weights, small networks; FPN2-WS has one, mobilenetv2. paper: 35000 "
+            "ROIs, Full; FPN2-WS has two networks, inceptionresnetv2, 25 cycles from imagenet; Mask R-CNN 25 cycles "
+            "from coco; Jacobkie is used as it was published.",
             section=_MAIN,
         ),
         "experiment": Param(
