@@ -35,7 +35,7 @@ import filelock
 import pydantic
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.files import sha256_of, written_whole
+from tasks.nuclei.files import sha256_of, sha256_of_all, written_whole
 
 DONE, FAILED, BAD_INPUT, NOTHING_TO_DO = 0, 1, 2, 99
 
@@ -150,14 +150,18 @@ class Task(Generic[P]):
     run: Callable[[P, Workspace], Outcome]
     key: Callable[[P], str] | None = None
     """Replaces the hash, for a task whose input lies outside the store."""
+    outside: Callable[[P], Path | None] | None = None
+    """File or folder outside the store that the result depends on besides; its content is part of the hash."""
     publish: Callable[[P, Result, Path], None] | None = None
     """Shows a result, fresh or reused, in MLflow: (params, result, store)."""
 
     def output_key(self, params: P) -> str:
         if self.key is not None:
             return self.key(params)
-        text = json.dumps([self.name, self.version, params.model_dump(mode="json")], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        known = [self.name, self.version, params.model_dump(mode="json")]
+        if self.outside is not None and (path := self.outside(params)) is not None:
+            known.append(sha256_of_all(path))
+        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
 
     def main(self, argv: list[str] | None = None) -> int:
         """Run from the command line; returns the exit status."""

@@ -61,13 +61,16 @@ def filled_from_preset(values: Any, presets: dict[str, dict[str, Any]]) -> Any:
 
 
 def published_file(name: str, initialisation: str, origin: str) -> Path:
-    """Give the path of weights that were trained elsewhere, in the folder NUCLEUS_WEIGHTS."""
+    """Give the path of weights that were trained elsewhere, in NUCLEUS_WEIGHTS; InputError if they aren't there."""
     if not (folder := os.environ.get("NUCLEUS_WEIGHTS")):
         raise InputError(
             f'initialisation "{initialisation}" needs the file {name} of {origin}; put it into '
             'a folder, name that in NUCLEUS_WEIGHTS, or choose initialisation "random".'
         )
-    return Path(folder) / name
+    path = Path(folder) / name
+    if not path.exists():
+        raise InputError(f"{path} does not exist; put the file {name} of {origin} there.")
+    return path
 
 
 def earlier_weights(initialisation: str, words: str, task: str, workspace: Workspace) -> Path:

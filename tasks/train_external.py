@@ -51,33 +51,36 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 
     started = time.monotonic()
     model = workspace.output_dir / MODEL
-    chosen = params.initialisation or ("random" if params.train else "published")
-    if chosen == "published":
-        shutil.copytree(_published(params.program), model)
+    if (published := published_model(params)) is not None:
+        shutil.copytree(published, model)
         fields = 0
     else:
-        fields = _train(params, chosen, model, workspace)
+        fields = _train(params, model, workspace)
     Program(params.program, params.segment).save(workspace.output_dir)
     seconds = round(time.monotonic() - started, 1)
     return Outcome({"network": "."}, {"training_seconds": seconds}, {"training_fields": fields})
 
 
-def _published(program: str) -> Path:
+def published_model(params: Params) -> Path | None:
+    """Give the folder with what the program learnt elsewhere, if it isn't trained here."""
+    if (params.initialisation or ("random" if params.train else "published")) != "published":
+        return None
     folder = os.environ.get("NUCLEUS_WEIGHTS")
-    if not folder or not (Path(folder) / program).is_dir():
+    if not folder or not (Path(folder) / params.program).is_dir():
         raise InputError(
-            f'initialisation "published" needs the folder {program} with its model in NUCLEUS_WEIGHTS '
+            f'initialisation "published" needs the folder {params.program} with its model in NUCLEUS_WEIGHTS '
             f"({folder or 'which is not set'}); put it there, or give a command that trains."
         )
-    return Path(folder) / program
+    return Path(folder) / params.program
 
 
-def _train(params: Params, chosen: str, model: Path, workspace: Workspace) -> int:
+def _train(params: Params, model: Path, workspace: Workspace) -> int:
+    """Train the program; gives the number of fields that it learnt from."""
     from tasks.nuclei.models.external import MODEL, run_command
 
     if params.train is None:
         raise InputError(f'{params.program} has no command that trains; give it one, or initialisation "published".')
-    initial = "" if chosen == "random" else str(_earlier(chosen, workspace) / MODEL)
+    earlier = None if params.initialisation in (None, "random") else _earlier(params.initialisation, workspace)
     model.mkdir()
     fields = workspace.checkpoint_dir / "fields"
     shutil.rmtree(fields, ignore_errors=True)
@@ -88,7 +91,7 @@ def _train(params: Params, chosen: str, model: Path, workspace: Workspace) -> in
         write_fields(sources, fovs, fields / part)
     words = {part: fields / part for part in of_parts} | {
         "model": model,
-        "initial": initial,
+        "initial": "" if earlier is None else earlier / MODEL,
         "random_seed": params.random_seed,
     }
     run_command(params.train, words, params.program)
@@ -123,7 +126,7 @@ def publish(params: Params, result: Result, store: Path) -> None:
     tracking.Run().log_params(params.model_dump(exclude={"program"}), f"train_external.{params.program}")
 
 
-TASK = Task(name="train_external", version=1, params_type=Params, run=run, publish=publish)
+TASK = Task(name="train_external", version=1, params_type=Params, run=run, publish=publish, outside=published_model)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

@@ -171,25 +171,30 @@ def build_network(params: Params, zoom: float, workspace: Workspace) -> Jacobkie
     keras.utils.set_random_seed(params.random_seed)
     precision = chosen_precision(params.precision, workspace.checkpoint_dir)
     network = Jacobkie(Architecture(params.depth, params.filters, params.magnification, precision, zoom, params.zooms))
+    if (published := published_weights(params)) is not None:
+        is_whole = params.initialisation == "published"
+        load_published([network.model], published, own=() if is_whole else OUTPUT_LAYERS, part_of_more=not is_whole)
+    elif params.initialisation != "random":
+        words = '"published", "coco", "random"'
+        network.load_weights(earlier_weights(params.initialisation, words, "train_jacobkie", workspace))
+    return network
+
+
+def published_weights(params: Params) -> Path | None:
+    """Give the file of first weights that were trained elsewhere, if these are asked for."""
     match params.initialisation:
         case "published":
-            load_published([network.model], published_file(PUBLISHED_WEIGHTS, "published", PUBLISHED_ORIGIN))
+            return published_file(PUBLISHED_WEIGHTS, "published", PUBLISHED_ORIGIN)
         case "coco":
-            file = published_file(COCO_WEIGHTS, "coco", COCO_ORIGIN)
-            load_published([network.model], file, own=OUTPUT_LAYERS, part_of_more=True)
-        case "random":
-            pass
-        case earlier:
-            words = '"published", "coco", "random"'
-            network.load_weights(earlier_weights(earlier, words, "train_jacobkie", workspace))
-    return network
+            return published_file(COCO_WEIGHTS, "coco", COCO_ORIGIN)
+    return None
 
 
 def publish(params: Params, result: Result, store: Path) -> None:
     publish_training(params.model_dump(), "train_jacobkie", NAME, result, store)
 
 
-TASK = Task(name="train_jacobkie", version=1, params_type=Params, run=run, publish=publish)
+TASK = Task(name="train_jacobkie", version=1, params_type=Params, run=run, publish=publish, outside=published_weights)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

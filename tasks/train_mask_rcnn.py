@@ -188,18 +188,25 @@ def build_network(params: Params, zoom: float, workspace: Workspace) -> MaskRcnn
     precision = chosen_precision(params.precision, workspace.checkpoint_dir)
     widths = (params.pyramid_filters, params.rpn_filters, params.head_units, params.mask_filters)
     network = MaskRcnn(Architecture(params.depth, *widths, precision, zoom))
-    if params.initialisation == "coco":
-        load_published(network.parts, published_file(COCO_WEIGHTS, "coco", COCO_ORIGIN), own=OUTPUTS)
+    if (published := published_weights(params)) is not None:
+        load_published(network.parts, published, own=OUTPUTS)
     elif params.initialisation != "random":
         network.load_weights(earlier_weights(params.initialisation, '"coco", "random"', "train_mask_rcnn", workspace))
     return network
+
+
+def published_weights(params: Params) -> Path | None:
+    """Give the file of first weights that were trained elsewhere, if these are asked for."""
+    if params.initialisation != "coco":
+        return None
+    return published_file(COCO_WEIGHTS, "coco", COCO_ORIGIN)
 
 
 def publish(params: Params, result: Result, store: Path) -> None:
     publish_training(params.model_dump(), "train_mask_rcnn", NAME, result, store)
 
 
-TASK = Task(name="train_mask_rcnn", version=1, params_type=Params, run=run, publish=publish)
+TASK = Task(name="train_mask_rcnn", version=2, params_type=Params, run=run, publish=publish, outside=published_weights)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

@@ -86,6 +86,11 @@ def test_a_published_model_is_taken_from_the_folder_of_weights(store: Path, monk
     made = train(store, train=None)
     assert (store / made.outputs["network"] / "model" / "threshold.txt").read_text() == "1500"
     assert made.counts == {"training_fields": 0}
+    assert train(store, train=None).reused
+    (folder / "threshold" / "threshold.txt").write_text("1600")
+    other = train(store, train=None)
+    assert not other.reused
+    assert (store / other.outputs["network"] / "model" / "threshold.txt").read_text() == "1600"
 
 
 @pytest.mark.parametrize(

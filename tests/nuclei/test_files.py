@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.nuclei.files import held_together, link_or_copy, written_whole
+from tasks.nuclei.files import held_together, link_or_copy, sha256_of_all, written_whole
 
 
 def test_what_was_written_takes_the_place_of_the_file(tmp_path: Path) -> None:
@@ -71,3 +71,16 @@ def test_a_file_is_copied_to_where_it_can_have_no_second_name(tmp_path: Path, sm
     (tmp_path / "a").write_text("content")
     link_or_copy(tmp_path / "a", small_disk / "b")
     assert (small_disk / "b").read_text() == "content"
+
+
+def test_the_hash_of_a_folder_is_of_the_names_and_contents_of_its_files(tmp_path: Path) -> None:
+    hashes = set()
+    for number, (name, content) in enumerate((("a", "1"), ("b", "1"), ("b", "2"), ("deep/b", "2"))):
+        file = tmp_path / str(number) / "folder" / name
+        file.parent.mkdir(parents=True)
+        file.write_text(content)
+        hashes.add(sha256_of_all(tmp_path / str(number) / "folder"))
+    assert len(hashes) == 4
+    (tmp_path / "0" / "folder" / "empty").mkdir()
+    assert sha256_of_all(tmp_path / "0" / "folder") in hashes
+    assert sha256_of_all(tmp_path / "2" / "folder" / "b") not in hashes
