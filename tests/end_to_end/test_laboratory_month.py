@@ -218,11 +218,11 @@ def test_a_month(lab: Month) -> None:
     assert spoiled_version != right_version
     assert newest_plates(lab.home.store, "train")[-1].path == f"ingest/spoiled@{right_version}"
 
-    # The same folder is moved in a second time: there is nothing to do.
-    runs = len(lab.run_ids("retrain_champion"))
+    # The same plate is copied and moved in a second time: it is looked at, and there is nothing to do.
+    runs, ingests = (len(lab.run_ids(dag_id)) for dag_id in ("retrain_champion", "ingest_plates"))
+    again = shutil.copytree(right, lab.home.folder / "beside" / "again", copy_function=shutil.copyfile)
     shutil.rmtree(lab.home.inbox / "spoiled")
-    right.rename(lab.home.inbox / "spoiled")
-    ingests = len(lab.run_ids("ingest_plates"))
+    again.rename(lab.home.inbox / "spoiled")
     lab.wait_until(lambda: len(lab.run_ids("ingest_plates")) > ingests, "the folder is looked at again")
     for run_id in lab.run_ids("ingest_plates"):
         lab.finish_well("ingest_plates", run_id)
