@@ -71,9 +71,9 @@ def train_models_form() -> dict[str, Param]:
             values_display={"laptop": "laptop: minutes on a CPU", "paper": "paper: hours on a GPU"},
             title="Preset",
             description="Sets what is left empty under Network and Training, but for the zoom. laptop: 5000 ROIs, "
-            "Gentle, 4 cycles from random first weights, small networks; FPN2-WS has one, mobilenetv2. paper: 35000 "
-            "ROIs, Full; FPN2-WS has two networks, inceptionresnetv2, 25 cycles from imagenet; Mask R-CNN 25 cycles "
-            "from coco; Jacobkie is used as it was published.",
+            "Gentle, 4 cycles, small networks with random first weights; FPN2-WS has one network, mobilenetv2, random. "
+            "paper: 35000 ROIs, Full, 25 cycles; FPN2-WS has two networks, inceptionresnetv2, imagenet; Mask R-CNN "
+            "begins from coco; Jacobkie is used as it was published.",
             section=_MAIN,
         ),
         "experiment": Param(
