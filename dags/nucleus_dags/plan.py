@@ -58,6 +58,8 @@ def settings_of_tasks(
     _refuse_first_weights_of_other_methods(form)
     if ("external" in form["methods"]) != bool(programs):
         raise FormError('Programs are of the method "external": choose both, or none of them.')
+    if taken := sorted(set(programs) & set(METHODS)):
+        raise FormError(f"A program is called {', '.join(taken)}, as a method is; give it another name.")
     seed = {"random_seed": form["random_seed"]}
     preset = presets[form["preset"]]
     augment = preset["augment"] | _filled(form, "rois", "augmentation", "zoom")

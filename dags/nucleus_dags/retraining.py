@@ -201,7 +201,11 @@ def _candidates(
         {
             "name": method["name"] if count == 1 else f"{method['name']}, {number + 1} of {count}",
             "trainings": [
-                training | changed | {"random_seed": form["random_seed"] + number} for training in method["trainings"]
+                training
+                # A program's own command says how long it is trained.
+                | ({} if training["task"] == "train_external" else changed)
+                | {"random_seed": form["random_seed"] + number}
+                for training in method["trainings"]
             ],
         }
         for method in methods

@@ -199,6 +199,11 @@ def test_programs_without_their_method_and_the_method_without_programs_are_refus
         plan(inbox, {"mine": {"segment": ["find"]}})
 
 
+def test_a_program_with_the_name_of_a_method_is_refused(inbox: Path) -> None:
+    with pytest.raises(FormError, match="A program is called mask_rcnn, as a method is; give it another name"):
+        plan(inbox, {"mask_rcnn": {"segment": ["find"]}}, methods=["external"])
+
+
 CALIBRATED = {"marker_threshold": 0.5, "foreground_threshold": 0.1, "validation_f1_at_0.7": 0.9}
 
 

@@ -14,7 +14,9 @@ from nucleus_dags.retraining import NothingNew
 from tasks.augment import Params as AugmentParams
 from tasks.judge import Params as JudgeParams
 from tasks.nuclei.judgement import Gate
+from tasks.train_external import Params as TrainExternalParams
 from tasks.train_fpn import Params as TrainFpnParams
+from tasks.train_jacobkie import Params as TrainJacobkieParams
 from tasks.train_mask_rcnn import Params as TrainMaskRcnnParams
 from tests.stored_results import store_result
 
@@ -80,6 +82,31 @@ def test_a_champion_of_another_method_is_trained_on_by_its_own_task(store: Path)
     TrainMaskRcnnParams(rois="augment/1/rois.h5", **training)
     with pytest.raises(FormError, match="imagenet is for FPN2-WS, which the champion isn't"):
         plan(store, first_weights=["imagenet"])
+
+
+def make_champion(store: Path, network: str, params: Any) -> None:
+    store_result(store, network, params.model_dump(mode="json"))
+    store_result(store, "register_model/1111111111111111", {"networks": [network], "test_time_augmentation": False})
+
+
+def test_a_champion_that_was_never_trained_here_needs_the_cycles_to_train_it_for(store: Path) -> None:
+    published = TrainJacobkieParams(rois="augment/3333333333333333/rois.h5")
+    make_champion(store, "train_jacobkie/4444444444444444", published)
+    with pytest.raises(FormError, match="published weights and wasn't trained here; give the cycles"):
+        plan(store)
+    (training,) = plan(store, cycles=3)["candidates"][0]["trainings"]
+    assert (training["task"], training["cycles"], training["depth"]) == ("train_jacobkie", 3, 101)
+
+
+def test_a_program_goes_on_from_its_model_for_as_long_as_its_command_says(store: Path) -> None:
+    network = "train_external/4444444444444444"
+    params = TrainExternalParams(
+        rois="augment/3333333333333333/rois.h5", program="mine", segment=("find",), train=("learn", "{initial}")
+    )
+    make_champion(store, network, params)
+    (training,) = plan(store, cycles=3)["candidates"][0]["trainings"]
+    assert training.pop("task") == "train_external"
+    assert TrainExternalParams(rois="augment/1/rois.h5", **training).initialisation == network
 
 
 def test_replicates_are_candidates_that_differ_in_their_random_seed_only(store: Path) -> None:
