@@ -206,7 +206,7 @@ def publish(params: Params, result: Result, store: Path) -> None:
     publish_training(params.model_dump(), "train_mask_rcnn", NAME, result, store)
 
 
-TASK = Task(name="train_mask_rcnn", version=2, params_type=Params, run=run, publish=publish, outside=published_weights)
+TASK = Task(name="train_mask_rcnn", version=3, params_type=Params, run=run, publish=publish, outside=published_weights)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

@@ -91,6 +91,7 @@ class MaskRcnn(KeptNetwork):
         The boxes are those of labels 1..m, filled up with 0. `proposals` of an image are trained on.
         """
         images, label_images, nuclei = batch
+        nuclei = nuclei[:, : _most_nuclei(nuclei)]
         pyramid, logits, deltas = self._body(images, training)
         seeds = _seeds_of_images(images)
         of_anchors = tf.map_fn(
@@ -185,6 +186,12 @@ class MaskRcnn(KeptNetwork):
         masks = self._mask_head(self._pooled(pyramid, boxes, MASK_POOL), training=False)[..., NUCLEUS]
         masks = tf.sigmoid(tf.cast(masks, tf.float32))
         return boxes, scores, tf.reshape(masks, (tf.shape(boxes)[0], amount, MASK_SIDE, MASK_SIDE))
+
+
+def _most_nuclei(nuclei: Any) -> Any:
+    """Give how many rows of nuclei (b, m, 4) are of use in some image, or 1: each one more takes time at all anchors."""
+    counts = tf.math.count_nonzero(box_geometry.area(nuclei), axis=1, dtype=tf.int32)
+    return tf.maximum(tf.reduce_max(counts), 1)
 
 
 def _seeds_of_images(images: Any) -> Any:

@@ -49,9 +49,10 @@ def anchor_targets(anchors: Any, nuclei: Any, seed: Any) -> AnchorTargets:
     """Targets of anchors (n, 4) for nuclei (m, 4), whose rows may be filled up with 0."""
     iou = box_geometry.iou(anchors, nuclei)
     best, nucleus = tf.reduce_max(iou, axis=1), tf.argmax(iou, axis=1)
-    # Every nucleus has an anchor, though none may come near enough.
+    # A nucleus has an anchor though none may come near enough, but for crumbs at the edge of a ROI: hardly larger than
+    # a pixel, they lie in many anchors, and as alike as these look, each would have to become another box.
     highest = tf.reduce_max(iou, axis=0, keepdims=True)
-    is_nucleus = (best >= NUCLEUS_IOU) | tf.reduce_any((iou == highest) & (highest > 0), axis=1)
+    is_nucleus = (best >= NUCLEUS_IOU) | tf.reduce_any((iou == highest) & (highest >= BACKGROUND_IOU), axis=1)
     is_background = (best < BACKGROUND_IOU) & ~is_nucleus
     first, second = seeds_of(seed)
     seen_nuclei = _some_of(is_nucleus, SEEN_ANCHORS // 2, first)

@@ -54,6 +54,12 @@ def test_every_nucleus_has_an_anchor_and_its_targets_lead_to_it() -> None:
     assert_allclose(decoded, NUCLEI[nearest], atol=1e-2)
 
 
+def test_a_crumb_that_no_anchor_comes_near_has_none() -> None:
+    anchors, crumb = anchors_of(SIDE), np.array([[30, 30, 32, 32]], np.float32)
+    assert 0 < box_geometry.iou(anchors, crumb).numpy().max() < 0.3
+    assert not anchor_targets(anchors, crumb, SEED).is_nucleus.numpy().any()
+
+
 def test_so_many_anchors_count_as_asked_for_and_none_of_those_in_between() -> None:
     anchors = anchors_of(SIDE)
     targets = anchor_targets(anchors, NUCLEI, SEED)
