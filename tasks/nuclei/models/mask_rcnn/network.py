@@ -189,7 +189,7 @@ class MaskRcnn(KeptNetwork):
 
 
 def _most_nuclei(nuclei: Any) -> Any:
-    """Give how many rows of nuclei (b, m, 4) are of use in some image, or 1: each one more takes time at all anchors."""
+    """Give how many rows of nuclei (b, m, 4) some image has, at least 1: each costs time at all anchors."""
     counts = tf.math.count_nonzero(box_geometry.area(nuclei), axis=1, dtype=tf.int32)
     return tf.maximum(tf.reduce_max(counts), 1)
 
