@@ -53,11 +53,32 @@ def fovs_of(rois: str, workspace: Workspace) -> dict[tuple[str, str], Fov]:
     return {(plate.info.name, fov.name): fov for plate in plates for fov in plate.fovs}
 
 
-def filled_from_preset(values: Any, presets: dict[str, dict[str, Any]]) -> Any:
-    """Fill in what isn't given with the preset's. What isn't even a known preset is left to the validation."""
-    if isinstance(values, dict) and values.get("preset", "paper") in presets:
-        return {**presets[values.get("preset", "paper")], **values}
-    return values
+def filled_from_preset(values: Any, presets: dict[str, dict[str, Any]], of_random: dict[str, Any] | None = None) -> Any:
+    """Fill in what isn't given with the preset's; then, where the first weights are random, with what these need.
+
+    What isn't even a known preset is left to the validation.
+    """
+    if not isinstance(values, dict) or values.get("preset", "paper") not in presets:
+        return values
+    filled = {**presets[values.get("preset", "paper")], **values}
+    return {**(of_random or {}), **filled} if filled.get("initialisation") == "random" else filled
+
+
+def refuse_what_cannot_learn(initialisation: str, cycles: int, batch_norm_learns: bool) -> None:
+    """Raise ValueError for settings that give a network that finds no nuclei."""
+    if cycles == 0 and initialisation != "published":
+        raise ValueError(
+            f'cycles=0 keeps the first weights as they are, which is for "published" alone, not for "{initialisation}"'
+        )
+    if initialisation == "random" and not batch_norm_learns:
+        raise ValueError('batch_norm_learns=false is for weights that have learnt elsewhere; with "random" it is true')
+
+
+def kept_untrained(network: Any, workspace: Workspace) -> Outcome:
+    """Write a network with its first weights."""
+    network.save(workspace.output_dir)
+    (workspace.output_dir / "history.json").write_text("[]")
+    return Outcome({"network": "."}, {}, {"weights": network.model.count_params()})
 
 
 def published_file(name: str, initialisation: str, origin: str) -> Path:

@@ -6,6 +6,7 @@ training and for validation. What it writes into its folder `model` is kept.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -80,7 +81,7 @@ def _train(params: Params, model: Path, workspace: Workspace) -> int:
 
     if params.train is None:
         raise InputError(f'{params.program} has no command that trains; give it one, or initialisation "published".')
-    earlier = None if params.initialisation in (None, "random") else _earlier(params.initialisation, workspace)
+    earlier = None if params.initialisation in (None, "random") else _earlier(params, workspace)
     model.mkdir()
     fields = workspace.checkpoint_dir / "fields"
     shutil.rmtree(fields, ignore_errors=True)
@@ -100,13 +101,17 @@ def _train(params: Params, model: Path, workspace: Workspace) -> int:
     return len(of_parts["train"])
 
 
-def _earlier(chosen: str, workspace: Workspace) -> Path:
+def _earlier(params: Params, workspace: Workspace) -> Path:
+    chosen = str(params.initialisation)
     folder = workspace.store / chosen
     if not chosen.startswith("train_external/") or not folder.is_dir():
         raise InputError(
             f"initialisation: {chosen!r} is no model of the store; "
             'give "random", "published" or an output of train_external.'
         )
+    program = json.loads((folder / "network.json").read_text())["program"]
+    if program != params.program:
+        raise InputError(f"initialisation: {chosen} is a model of {program}; {params.program} can't go on from it.")
     return folder
 
 

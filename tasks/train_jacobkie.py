@@ -16,8 +16,10 @@ from tasks.network_training import (
     chosen_precision,
     earlier_weights,
     filled_from_preset,
+    kept_untrained,
     publish_training,
     published_file,
+    refuse_what_cannot_learn,
     train,
 )
 from tasks.nuclei.models.jacobkie.positions import position_maps
@@ -71,7 +73,7 @@ class Params(TaskParams):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """As in `train_fpn`."""
     cycles: int = pydantic.Field(0, ge=0, le=10_000)
-    """Passes over the training ROIs. 0: no training, the first weights are kept."""
+    """Passes over the training ROIs. 0: no training, the published weights are kept."""
     batch_size: int = pydantic.Field(4, ge=1, le=1024)
     """ROIs of one step."""
     learning_rate: float = pydantic.Field(1e-2, gt=0, le=1)
@@ -89,7 +91,7 @@ class Params(TaskParams):
         # They are of the published network, whatever the preset.
         if isinstance(values, dict) and values.get("initialisation") == "published":
             return values
-        return filled_from_preset(values, PRESETS)
+        return filled_from_preset(values, PRESETS, {"batch_norm_learns": True})
 
     @pydantic.field_validator("zooms")
     @classmethod
@@ -99,9 +101,8 @@ class Params(TaskParams):
         return zooms
 
     @pydantic.model_validator(mode="after")
-    def _untrained_networks_have_learnt(self) -> Params:
-        if self.cycles == 0 and self.initialisation in ("coco", "random"):
-            raise ValueError(f'cycles=0 keeps the first weights, which with "{self.initialisation}" find no nuclei')
+    def _can_learn(self) -> Params:
+        refuse_what_cannot_learn(self.initialisation, self.cycles, self.batch_norm_learns)
         return self
 
 
@@ -138,10 +139,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 
     rois = RoiBatches(workspace.input(params.rois), positioned_batch)
     if params.cycles == 0:
-        network = build_network(params, rois.zoom, workspace)
-        network.save(workspace.output_dir)
-        (workspace.output_dir / "history.json").write_text("[]")
-        return Outcome({"network": "."}, {}, {"weights": network.model.count_params()})
+        return kept_untrained(build_network(params, rois.zoom, workspace), workspace)
     settings = TrainingSettings(
         cycles=params.cycles,
         stages=(Stage(1.0),),
@@ -194,7 +192,7 @@ def publish(params: Params, result: Result, store: Path) -> None:
     publish_training(params.model_dump(), "train_jacobkie", NAME, result, store)
 
 
-TASK = Task(name="train_jacobkie", version=1, params_type=Params, run=run, publish=publish, outside=published_weights)
+TASK = Task(name="train_jacobkie", version=2, params_type=Params, run=run, publish=publish, outside=published_weights)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

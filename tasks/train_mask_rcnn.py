@@ -18,8 +18,10 @@ from tasks.network_training import (
     chosen_precision,
     earlier_weights,
     filled_from_preset,
+    kept_untrained,
     publish_training,
     published_file,
+    refuse_what_cannot_learn,
     train,
 )
 from tasks.nuclei.roi_file import RoiReader
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 NAME = "mask_rcnn"
 COCO_WEIGHTS, COCO_ORIGIN = "mask_rcnn_coco.h5", "the project Mask_RCNN by Matterport"
+PUBLISHED_WEIGHTS, PUBLISHED_ORIGIN = "mask_rcnn_nuclei.h5", "the paper, renamed"
 CLIP_NORM = 5.0
 MOST_NUCLEI = 512
 """Of one ROI; the smallest of more are taken for background."""
@@ -73,14 +76,16 @@ class Params(TaskParams):
     head_units: int = pydantic.Field(1024, ge=8, le=4096)
     mask_filters: int = pydantic.Field(256, ge=8, le=1024)
     initialisation: str = "coco"
-    """"coco" (mask_rcnn_coco.h5 in NUCLEUS_WEIGHTS), "random", or an earlier network: an output of this task."""
+    """"coco" (mask_rcnn_coco.h5 in NUCLEUS_WEIGHTS, for all but the outputs), "published" (mask_rcnn_nuclei.h5 there:
+    the paper's weights, renamed, or others of a whole network for nuclei in Matterport's naming), "random", or an
+    earlier network: an output of this task."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """As in `train_fpn`."""
-    cycles: int = pydantic.Field(25, ge=1, le=10_000)
-    """Passes over the training ROIs."""
+    cycles: int = pydantic.Field(25, ge=0, le=10_000)
+    """Passes over the training ROIs. 0, which is usual for "published": no training, these weights are kept."""
     stages: Literal["heads_first", "all"] = "heads_first"
-    """The paper's: heads alone for 5/8 of the cycles, then all layers, both at falling rates; it uses "all", all layers
-    throughout, for random weights."""
+    """The paper's: heads alone for 5/8 of the cycles, then all layers, both at falling rates. "all", all layers
+    throughout, is the paper's for random weights, and what is filled in for them."""
     batch_size: int = pydantic.Field(8, ge=1, le=1024)
     """ROIs of one step."""
     proposals: int = pydantic.Field(200, ge=6, le=1000)
@@ -97,7 +102,15 @@ class Params(TaskParams):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _fill_in_preset(cls, values: Any) -> Any:
-        return filled_from_preset(values, PRESETS)
+        # They are of the published network, whatever the preset.
+        if isinstance(values, dict) and values.get("initialisation") == "published":
+            return {"cycles": 0, **values}
+        return filled_from_preset(values, PRESETS, {"stages": "all", "batch_norm_learns": True})
+
+    @pydantic.model_validator(mode="after")
+    def _can_learn(self) -> Params:
+        refuse_what_cannot_learn(self.initialisation, self.cycles, self.batch_norm_learns)
+        return self
 
 
 @dataclass
@@ -151,6 +164,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     from tasks.nuclei.models.training import TrainingSettings
 
     rois = RoiBatches(workspace.input(params.rois), boxed_batch)
+    if params.cycles == 0:
+        return kept_untrained(build_network(params, rois.zoom, workspace), workspace)
     settings = TrainingSettings(
         cycles=params.cycles,
         stages=stages(params),
@@ -189,17 +204,21 @@ def build_network(params: Params, zoom: float, workspace: Workspace) -> MaskRcnn
     widths = (params.pyramid_filters, params.rpn_filters, params.head_units, params.mask_filters)
     network = MaskRcnn(Architecture(params.depth, *widths, precision, zoom))
     if (published := published_weights(params)) is not None:
-        load_published(network.parts, published, own=OUTPUTS)
+        load_published(network.parts, published, own=OUTPUTS if params.initialisation == "coco" else ())
     elif params.initialisation != "random":
-        network.load_weights(earlier_weights(params.initialisation, '"coco", "random"', "train_mask_rcnn", workspace))
+        words = '"coco", "published", "random"'
+        network.load_weights(earlier_weights(params.initialisation, words, "train_mask_rcnn", workspace))
     return network
 
 
 def published_weights(params: Params) -> Path | None:
     """Give the file of first weights that were trained elsewhere, if these are asked for."""
-    if params.initialisation != "coco":
-        return None
-    return published_file(COCO_WEIGHTS, "coco", COCO_ORIGIN)
+    match params.initialisation:
+        case "coco":
+            return published_file(COCO_WEIGHTS, "coco", COCO_ORIGIN)
+        case "published":
+            return published_file(PUBLISHED_WEIGHTS, "published", PUBLISHED_ORIGIN)
+    return None
 
 
 def publish(params: Params, result: Result, store: Path) -> None:

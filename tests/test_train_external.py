@@ -93,6 +93,12 @@ def test_a_published_model_is_taken_from_the_folder_of_weights(store: Path, monk
     assert (store / other.outputs["network"] / "model" / "threshold.txt").read_text() == "1600"
 
 
+def test_a_model_of_another_program_is_not_gone_on_from(store: Path) -> None:
+    network = train(store).outputs["network"]
+    with pytest.raises(InputError, match="is a model of threshold; other can't go on from it"):
+        train(store, program="other", initialisation=network)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -61,6 +61,8 @@ def test_published_weights_are_of_the_published_network_whatever_the_preset() ->
     ("given", "message"),
     [
         ({"initialisation": "random"}, "cycles=0 keeps the first weights"),
+        ({"initialisation": "train_jacobkie/0123456789abcdef"}, "cycles=0 keeps the first weights"),
+        ({"initialisation": "random", "cycles": 1, "batch_norm_learns": False}, 'with "random" it is true'),
         ({"zooms": [1, 16]}, "16.0: a zoom is between 0.125 and 8"),
         ({"magnification": 3}, "magnification"),
     ],

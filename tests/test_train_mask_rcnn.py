@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydantic
 import pytest
 from numpy.testing import assert_array_equal
 
 from tasks.contract import BAD_INPUT, DONE
-from tasks.nuclei.models.mask_rcnn.network import load_mask_rcnn
+from tasks.nuclei.models.mask_rcnn.network import Architecture, MaskRcnn, load_mask_rcnn
 from tasks.nuclei.models.training import Stage
+from tasks.nuclei.weights_file import read_weights
 from tasks.train_mask_rcnn import MOST_NUCLEI, Params, numbered_with_boxes, stages
 from tests.rois import make_roi_file
 
@@ -76,6 +78,45 @@ def test_the_papers_rounds_are_scaled_to_any_number_of_cycles() -> None:
     assert [stage.is_frozen for stage in found] == [True, True, True, False, False, False]
     assert [stage.rate for stage in found] == [1, 0.1, 0.01, 0.1, 0.01, 0.001]
     assert stages(Params(rois="rois.h5", preset="laptop")) == (Stage(1.0),)
+
+
+def test_with_random_weights_all_layers_learn_throughout_whatever_the_preset() -> None:
+    params = Params(rois="rois.h5", preset="paper", initialisation="random")
+    assert stages(params) == (Stage(1.0),)
+    assert params.batch_norm_learns
+    assert not Params(rois="rois.h5", preset="paper").batch_norm_learns
+
+
+def test_published_weights_are_of_the_published_network_whatever_the_preset() -> None:
+    params = Params(rois="rois.h5", preset="laptop", initialisation="published")
+    assert (params.depth, params.pyramid_filters, params.cycles) == (101, 256, 0)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"initialisation": "coco", "cycles": 0}, "cycles=0 keeps the first weights"),
+        ({"initialisation": "random", "batch_norm_learns": False}, 'with "random" it is true'),
+    ],
+)
+def test_params_that_can_give_no_nuclei_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(pydantic.ValidationError, match=message):
+        Params(rois="rois.h5", **given)
+
+
+@pytest.mark.slow
+def test_published_weights_are_kept_as_they_are_without_a_training(store: Path, tmp_path: Path) -> None:
+    architecture = Architecture(50, 8, 8, 8, 8)
+    MaskRcnn(architecture).model.save_weights(tmp_path / "mask_rcnn_nuclei.h5")
+    params = TINY | {"depth": 50, "initialisation": "published", "cycles": 0}
+    status, lines = train(store, params, NUCLEUS_WEIGHTS=str(tmp_path))
+    assert status == DONE, lines
+    (result,) = store.glob("train_mask_rcnn/*/result.json")
+    assert load_mask_rcnn(result.parent).architecture == architecture
+    kept, published = (read_weights(path) for path in (result.parent / "weights.h5", tmp_path / "mask_rcnn_nuclei.h5"))
+    assert "mrcnn_mask/kernel" in published
+    for name, values in published.items():
+        assert_array_equal(kept[name], values)
 
 
 @pytest.mark.slow

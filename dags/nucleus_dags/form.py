@@ -115,9 +115,9 @@ def train_models_form() -> dict[str, Param]:
             title="First weights",
             description="Empty: as the preset. imagenet: of FPN2-WS, the encoder's, needs them on this machine or a "
             "connection to the internet. coco: of Mask R-CNN and Jacobkie, needs the file mask_rcnn_coco.h5 on this "
-            "machine. published: of Jacobkie, used as they are if Cycles is empty, needs the file jacobkie_2018dsb.h5; "
-            "of a program, needs the folder with its name. Or those of an earlier network of the same kind: its folder "
-            "in the store, such as train_fpn/0123456789abcdef.",
+            "machine. published: used as they are if Cycles is empty; Jacobkie needs the file jacobkie_2018dsb.h5, "
+            "Mask R-CNN mask_rcnn_nuclei.h5, a program the folder with its name. Or those of an earlier network of "
+            "the same kind: its folder in the store, such as train_fpn/0123456789abcdef.",
             section=_NETWORK,
         ),
         "rois": Param(

@@ -19,7 +19,7 @@ METHODS = {
 """Methods with the tasks that train their networks."""
 OWN_WEIGHTS = {
     "fpn2_ws": ("imagenet",),
-    "mask_rcnn": ("coco",),
+    "mask_rcnn": ("coco", "published"),
     "jacobkie": ("published", "coco"),
     "external": ("published",),
 }

@@ -25,6 +25,10 @@ NEW_EACH_TIME = ("rois", "initialisation", "random_seed")
 """Params of a training that a candidate doesn't take over from the champion."""
 
 
+OF_FIRST_WEIGHTS = ("stages", "batch_norm_learns")
+"""Those that belong to the champion's first weights, and not to others."""
+
+
 class NothingNew(Exception):
     """There is nothing to train on that wasn't judged already; says what there is."""
 
@@ -234,7 +238,8 @@ def _training(store: Path, network: str, weights: str) -> dict[str, Any]:
     if weights == "imagenet" and task != "train_fpn":
         raise FormError("first_weights: imagenet is for FPN2-WS, which the champion isn't; choose champion or random.")
     params = read_result(store, network)["params"]
-    settings = {name: value for name, value in params.items() if name not in NEW_EACH_TIME}
+    left = NEW_EACH_TIME if weights == FROM_CHAMPION else (*NEW_EACH_TIME, *OF_FIRST_WEIGHTS)
+    settings = {name: value for name, value in params.items() if name not in left}
     return settings | {"task": task, "initialisation": network if weights == FROM_CHAMPION else weights}
 
 

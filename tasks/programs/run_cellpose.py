@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def train(args: argparse.Namespace) -> None:
     torch.manual_seed(args.random_seed)
     images, labels = read_fields(args.train)
     validation = read_fields(args.validation) if any((args.validation / "images").iterdir()) else (None, None)
-    model = cellpose_model(Path(args.initial) / WEIGHTS if args.initial else None)
+    model = cellpose_model(weights_in(Path(args.initial)) if args.initial else None)
     (args.model / "training").mkdir()
     made, *_ = train_seg(
         model.net,
@@ -70,16 +71,24 @@ def train(args: argparse.Namespace) -> None:
 
 
 def segment(images: Path, output: Path, model_folder: Path) -> None:
+    weights = weights_in(model_folder)
     import numpy as np
     import tifffile
 
-    model = cellpose_model(model_folder / WEIGHTS)
+    model = cellpose_model(weights)
     paths = sorted(images.glob("*.tif"))
     for number, path in enumerate(paths, start=1):
         found = model.eval(tifffile.imread(path), channels=GREY, diameter=None)[0]
         tifffile.imwrite(output / path.name, found.astype(np.uint32))
         if number % 20 == 0:
             print(f"{number} of {len(paths)} images", flush=True)
+
+
+def weights_in(model_folder: Path) -> Path:
+    """Give the file of weights. Cellpose itself would take another model of its own where there is none."""
+    if not (model_folder / WEIGHTS).is_file():
+        sys.exit(f"{model_folder} has no file {WEIGHTS}; put Cellpose's file there under this name.")
+    return model_folder / WEIGHTS
 
 
 def cellpose_model(weights: Path | None) -> Any:

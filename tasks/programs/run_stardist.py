@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 PATCH_PX = 256
 MOST_TILE_PX = 1536
 """Larger fields are segmented in tiles."""
+WEIGHTS = "weights_best.h5"
+NEEDED = ("config.json", WEIGHTS, "thresholds.json")
+"""Files in the folder of a model."""
 PERCENTILES = (1, 99.8)
 """Of the grey values, between which images are scaled; StarDist's own."""
 
@@ -67,7 +71,8 @@ def train(args: argparse.Namespace) -> None:
     )
     model = StarDist2D(config, name=args.model.name, basedir=str(args.model.parent))
     if args.initial:
-        model.keras_model.load_weights(Path(args.initial) / "weights_best.h5")
+        require_model(Path(args.initial))
+        model.keras_model.load_weights(Path(args.initial) / WEIGHTS)
     model.train(images, labels, validation_data=validation, augmenter=changed)
     model.optimize_thresholds(*validation)
 
@@ -84,7 +89,14 @@ def changed(image: Any, labels: Any) -> tuple[Any, Any]:
     return image + np.random.normal(0, 0.02, image.shape), labels
 
 
+def require_model(folder: Path) -> None:
+    """End where files are missing. StarDist itself would go on with random weights and thresholds of its own."""
+    if missing := [name for name in NEEDED if not (folder / name).is_file()]:
+        sys.exit(f"{folder} has no {' and no '.join(missing)}; put all files of a StarDist model there.")
+
+
 def segment(images: Path, output: Path, model_folder: Path) -> None:
+    require_model(model_folder)
     import numpy as np
     import tifffile
     from stardist.models import StarDist2D

@@ -164,7 +164,7 @@ def test_every_method_is_a_candidate_with_the_settings_that_are_its_own(inbox: P
         ("random", ["mask_rcnn", "fpn2_ws", "jacobkie"]),
         ("imagenet", ["fpn2_ws"]),
         ("coco", ["mask_rcnn", "jacobkie"]),
-        ("published", ["jacobkie"]),
+        ("published", ["mask_rcnn", "jacobkie"]),
         ("train_fpn/0123456789abcdef", ["fpn2_ws"]),
         ("train_mask_rcnn/0123456789abcdef", ["mask_rcnn"]),
     ],
@@ -176,7 +176,7 @@ def test_first_weights_go_to_the_methods_that_can_take_them(inbox: Path, first_w
 
 
 def test_first_weights_that_no_method_can_take_are_refused(inbox: Path) -> None:
-    message = "First weights imagenet are of none of the methods mask_rcnn; .* random, coco, train_mask_rcnn/…"
+    message = "First weights imagenet are of none of the methods mask_rcnn; .* random, coco, published, train_mask_rcnn"
     with pytest.raises(FormError, match=message):
         plan(inbox, methods=["mask_rcnn"], initialisation="imagenet")
 

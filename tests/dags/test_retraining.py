@@ -65,6 +65,19 @@ def test_the_challenger_is_trained_as_the_champion_was_from_its_weights_on_all_p
     assert planned["segmentation"] == {"test_time_augmentation": True}
 
 
+def test_a_champion_that_began_from_coco_is_retrained_from_random_weights_as_these_need_it(store: Path) -> None:
+    network = "train_mask_rcnn/4444444444444444"
+    rois = "augment/3333333333333333/rois.h5"
+    store_result(store, network, TrainMaskRcnnParams(rois=rois, mask_filters=32).model_dump())
+    store_result(store, "register_model/1111111111111111", {"networks": [network], "test_time_augmentation": False})
+    planned = plan(store, first_weights=["champion", "random"])["candidates"]
+    settings = [{**candidate["trainings"][0], "rois": rois} for candidate in planned]
+    assert [settings[number].pop("task") for number in (0, 1)] == ["train_mask_rcnn"] * 2
+    again, anew = (TrainMaskRcnnParams(**of_candidate) for of_candidate in settings)
+    assert (again.stages, again.batch_norm_learns, again.mask_filters) == ("heads_first", False, 32)
+    assert (anew.stages, anew.batch_norm_learns, anew.mask_filters) == ("all", True, 32)
+
+
 def test_other_first_weights_give_further_candidates(store: Path) -> None:
     planned = plan(store, first_weights=["champion", "random"])["candidates"]
     assert [candidate["name"] for candidate in planned] == ["from the champion", "from random weights"]

@@ -142,7 +142,13 @@ def _replaced(argument: str, words: Mapping[str, object], program: str) -> str:
 
 def _checked_output(folder: Path, shapes: Mapping[str, tuple[int, ...]], program: str) -> list[Path]:
     """Give the label images in the order of the images. Raises InputError if any is missing or wrong."""
-    written = {path.stem: path for path in folder.iterdir() if path.suffix.lower() in (".tif", ".tiff", ".png")}
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".tif", ".tiff", ".png"))
+    written = {path.stem: path for path in paths}
+    if twice := [path.name for path in paths if written[path.stem] != path]:
+        raise InputError(
+            f"{program} wrote both {twice[0]} and {written[Path(twice[0]).stem].name}; "
+            "it must write one label image for every image, and nothing else."
+        )
     if missing := [name for name in shapes if name not in written]:
         raise InputError(
             f"{program} wrote {len(written)} label images of {len(shapes)}; the first that is missing is "

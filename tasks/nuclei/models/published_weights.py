@@ -32,10 +32,12 @@ def load_published(parts: Sequence[Any], path: Path, own: Collection[str] = (), 
     missing = sorted(set(wanted) - set(stored) - kept)
     other_shape = sorted(name for name in set(wanted) & set(stored) - kept if _differs(stored[name], wanted[name]))
     unknown = [] if part_of_more else sorted(set(stored) - set(wanted))
+    not_finite = sorted(name for name in set(wanted) & set(stored) - kept if not np.isfinite(stored[name]).all())
     problems = [
         *_problem("lacks", missing),
         *_problem("has another shape of", other_shape),
         *_problem("has besides", unknown),
+        *_problem("has values that aren't numbers in", not_finite),
     ]
     if problems:
         raise InputError(f"{path} isn't of this network: it {'; it '.join(problems)}.")

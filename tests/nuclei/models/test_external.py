@@ -90,6 +90,10 @@ def test_a_saved_one_segments_as_before_with_its_own_copy_of_the_model(tmp_path:
             "[tifffile.imwrite(output / p.name, np.zeros((40, 50), np.float32)) for p in images.iterdir()]",
             "000001.tif: labels are float32; allowed are integers",
         ),
+        (
+            "[tifffile.imwrite(output / n, np.zeros((40, 50), np.uint8)) for n in ('000001.tif', '000001.tiff')]",
+            "bad wrote both 000001.tif and 000001.tiff; it must write one label image for every image",
+        ),
         ("[(output / p.name).write_bytes(b'II*') for p in images.iterdir()]", "bad wrote wrong label images"),
     ],
 )

@@ -142,6 +142,24 @@ def test_a_file_of_another_network_is_refused_with_the_names_that_do_not_match(t
         load_published(network.parts, tmp_path / "weights.h5")
 
 
+def test_a_file_with_values_that_are_not_numbers_is_refused(tmp_path: Path) -> None:
+    network = MaskRcnn(SMALL)
+    write_matterport(tmp_path / "weights.h5", network)
+    with h5py.File(tmp_path / "weights.h5", "a") as file:
+        file["conv1/conv1/bias:0"][3] = np.nan
+    with pytest.raises(InputError, match=r"has values that aren't numbers in conv1/bias\."):
+        load_published(network.parts, tmp_path / "weights.h5")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_file_that_was_copied_in_part_is_refused(share: float, tmp_path: Path) -> None:
+    write_matterport(tmp_path / "weights.h5", MaskRcnn(SMALL))
+    content = (tmp_path / "weights.h5").read_bytes()
+    (tmp_path / "weights.h5").write_bytes(content[: int(share * len(content))].ljust(len(content), b"\0"))
+    with pytest.raises(InputError, match=r"weights\.h5"):
+        load_published(MaskRcnn(SMALL).parts, tmp_path / "weights.h5")
+
+
 def test_a_damaged_file_and_none_are_refused(tmp_path: Path) -> None:
     (tmp_path / "damaged.h5").write_bytes(b"no weights")
     with pytest.raises(InputError, match="can't be read as a file of weights"):
