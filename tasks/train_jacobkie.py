@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 NAME = "jacobkie"
 COCO_WEIGHTS, COCO_ORIGIN = "mask_rcnn_coco.h5", "the project Mask_RCNN by Matterport"
-PUBLISHED_WEIGHTS, PUBLISHED_ORIGIN = "jacobkie_2018dsb.h5", "the project jacobkie/2018DSB"
+PUBLISHED_WEIGHTS = "jacobkie_2018dsb.h5"
+PUBLISHED_ORIGIN = "the project jacobkie/2018DSB (what its merge_model_weight.sh makes, renamed)"
 CLIP_NORM = 5.0
 
 PRESETS: dict[str, dict[str, Any]] = {
