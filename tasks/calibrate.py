@@ -133,7 +133,7 @@ def publish(params: Params, result: Result, store: Path) -> None:
     run.log_artifact(store / result.outputs["calibration"], "calibrate")
 
 
-TASK = Task(name="calibrate", version=2, params_type=Params, run=run, publish=publish)
+TASK = Task(name="calibrate", version=3, params_type=Params, run=run, publish=publish)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

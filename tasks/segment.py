@@ -166,7 +166,7 @@ def publish(params: Params, result: Result, store: Path) -> None:
     tracking.Run().log_params(params.settings.model_dump(), "segment")
 
 
-TASK = Task(name="segment", version=1, params_type=Params, run=run, publish=publish)
+TASK = Task(name="segment", version=2, params_type=Params, run=run, publish=publish)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

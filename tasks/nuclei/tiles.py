@@ -1,7 +1,8 @@
 """Tiles of a field whose nuclei are found tile by tile, and the label image of the field from those of its tiles.
 
 A nucleus in an overlap is found in several tiles, or in parts. Labels of different tiles that share at least
-`min_shared_px` pixels are one nucleus, as in the paper; so are all that hang together that way.
+`min_shared_px` pixels are one nucleus, as in the paper; so are all that hang together that way. Pieces that a tile cuts
+off and its neighbour sees more of can be taken out first.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import ndimage, sparse
 from scipy.sparse.csgraph import connected_components
+
+EDGE_PX = 2
+"""What ends so near to a tile's edge is cut by it."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,20 @@ def tiles_of(shape: tuple[int, int], size_px: int, overlap_px: int) -> list[Tile
     return [Tile(y, x, size_px) for y in rows for x in columns]
 
 
+def without_cut_pieces(label_images: Sequence[NDArray[np.integer]], tiles: Sequence[Tile]) -> list[NDArray[np.integer]]:
+    """Take out of each tile what its edge cuts off and a neighbour sees more of; labels 1..m, with gaps then.
+
+    What a network makes of a piece is less sure than of the whole, and a loose piece would unite the nuclei beside it.
+    """
+    starts = [sorted({getattr(tile, axis) for tile in tiles}) for axis in ("y", "x")]
+    kept = []
+    for label_image, tile in zip(label_images, tiles, strict=True):
+        boxes = ndimage.find_objects(label_image)
+        stays = [box is not None and not _is_left_to_neighbour(box, tile, starts) for box in boxes]
+        kept.append(np.where(np.array([False, *stays])[label_image], label_image, 0))
+    return kept
+
+
 def merge_tiles(
     label_images: Sequence[NDArray[np.integer]], tiles: Sequence[Tile], shape: tuple[int, int], min_shared_px: int = 10
 ) -> NDArray[np.int32]:
@@ -65,6 +83,18 @@ def _starts(length: int, size_px: int, overlap_px: int) -> list[int]:
         return [0]
     steps = -(-(length - size_px) // (size_px - overlap_px))
     return [(length - size_px) * step // steps for step in range(steps + 1)]
+
+
+def _is_left_to_neighbour(box: tuple[slice, ...], tile: Tile, starts: Sequence[Sequence[int]]) -> bool:
+    """Say whether an edge cuts a box of the tile that lies, but for the cut, inside the next tile along an axis."""
+    for span, start, along in zip(box, (tile.y, tile.x), starts, strict=True):
+        after = [other - start for other in along if start < other < start + tile.size_px]
+        before = [other - start + tile.size_px for other in along if start - tile.size_px < other < start]
+        if after and span.stop > tile.size_px - EDGE_PX and span.start >= min(after) + EDGE_PX:
+            return True
+        if before and span.start < EDGE_PX and span.stop <= max(before) - EDGE_PX:
+            return True
+    return False
 
 
 def _merged_numbers(

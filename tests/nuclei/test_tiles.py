@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skimage.measure import label
 
 from tasks.nuclei.synthesis import KINDS, synthesize_fov
-from tasks.nuclei.tiles import Tile, merge_tiles, tiles_of
+from tasks.nuclei.tiles import Tile, merge_tiles, tiles_of, without_cut_pieces
 
 
 def cut(label_image: NDArray[np.integer], tiles: list[Tile]) -> Iterator[NDArray[np.int32]]:
@@ -59,6 +59,38 @@ def test_a_label_image_cut_into_tiles_comes_back(cell_line: str) -> None:
     tiles = tiles_of(true_labels.shape, 256, 50)
     merged = merge_tiles(list(cut(true_labels, tiles)), tiles, true_labels.shape, min_shared_px=1)
     assert is_same_partition(merged, true_labels)
+
+
+@pytest.mark.parametrize("cell_line", ["MCF10A", "Eosinophils"])
+def test_without_cut_pieces_every_nucleus_that_is_no_larger_than_the_overlap_is_still_there(cell_line: str) -> None:
+    true_labels = synthesize_fov(KINDS[cell_line], (600, 700), np.random.default_rng(0)).label_image
+    tiles = tiles_of(true_labels.shape, 256, 50)
+    in_tiles = list(cut(true_labels, tiles))
+    kept = without_cut_pieces(in_tiles, tiles)
+    assert sum(len(np.unique(part)) for part in kept) < sum(len(np.unique(part)) for part in in_tiles)
+    assert is_same_partition(merge_tiles(kept, tiles, true_labels.shape, min_shared_px=1), true_labels)
+
+
+def test_a_cut_piece_is_left_to_the_neighbour_that_sees_more_and_a_large_one_stays() -> None:
+    tiles = [Tile(0, 0, 20), Tile(0, 10, 20)]
+    left, right = np.zeros((2, 20, 20), np.int32)
+    left[1:4, 14:20] = 1  # The right tile sees the whole of it.
+    left[6:9, 5:20] = 2  # Longer than what both see.
+    left[11:14, 11:15] = 3  # Whole in both.
+    left[16:19, 0:4] = 4  # At the field's edge.
+    right[1:4, 4:14], right[6:9, 0:14], right[11:14, 1:5] = 1, 2, 3
+    kept_left, kept_right = without_cut_pieces([left, right], tiles)
+    assert np.unique(kept_left).tolist() == [0, 2, 3, 4]
+    assert np.unique(kept_right).tolist() == [0, 1, 2]
+
+
+def test_a_loose_piece_at_the_edge_unites_nothing() -> None:
+    tiles = [Tile(0, 0, 40), Tile(0, 20, 40)]
+    left, right = np.zeros((2, 40, 40), np.int32)
+    left[5:25, 32:40] = 1
+    right[5:14, 10:30], right[15:25, 10:30] = 1, 2
+    assert len(np.unique(merge_tiles([left, right], tiles, (40, 60)))) == 2
+    assert len(np.unique(merge_tiles(without_cut_pieces([left, right], tiles), tiles, (40, 60)))) == 3
 
 
 def two_tiles(shared_px: int) -> NDArray[np.int32]:

@@ -17,7 +17,7 @@ from tasks.nuclei.models.mask_rcnn.network import SIDE_PX, Detections, MaskRcnn,
 from tasks.nuclei.models.segmenter import Segmenter
 from tasks.nuclei.plates import to_uint8
 from tasks.nuclei.segmentation import LEAST_SCORE, SegmentationSettings, magnified, within_size_limits
-from tasks.nuclei.tiles import Tile, merge_tiles, tiles_of
+from tasks.nuclei.tiles import Tile, merge_tiles, tiles_of, without_cut_pieces
 
 OVERLAP_PX = 50
 """Of neighbouring tiles; the paper's."""
@@ -62,7 +62,7 @@ class MaskRcnnSegmenter(Segmenter):
     @staticmethod
     def nuclei_in(seen: SeenTiles, settings: SegmentationSettings) -> NDArray[np.int32]:
         label_images = [_label_image(found, settings.min_score) for found in seen.detections]
-        merged = merge_tiles(label_images, seen.tiles, seen.shape)
+        merged = merge_tiles(without_cut_pieces(label_images, seen.tiles), seen.tiles, seen.shape)
         if seen.shape != seen.field_shape:
             merged = cv2.resize(merged, seen.field_shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
         return within_size_limits(largest_pieces(merged), settings)
