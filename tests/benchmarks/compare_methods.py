@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,6 +67,7 @@ def made_plates(store: Path) -> dict[str, list[str]]:
 
 def dsb2018_plates(store: Path) -> dict[str, list[str]]:
     plates: dict[str, list[str]] = {"train": [], "test": []}
+    shutil.rmtree(store / "inbox", ignore_errors=True)
     for folder in dsb2018.make_plates(store / "inbox"):
         role = json.loads((folder / "plate.json").read_text())["role"]
         plates[role].append(execute(ingest.TASK, ingest.Params(folder=str(folder)), store).outputs["plate"])
