@@ -7,7 +7,7 @@ off and its neighbour sees more of can be taken out first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -50,11 +50,12 @@ def without_cut_pieces(label_images: Sequence[NDArray[np.integer]], tiles: Seque
 
     What a network makes of a piece is less sure than of the whole, and a loose piece would unite the nuclei beside it.
     """
-    starts = [sorted({getattr(tile, axis) for tile in tiles}) for axis in ("y", "x")]
+    rows, columns = ({getattr(tile, axis) for tile in tiles} for axis in ("y", "x"))
     kept = []
     for label_image, tile in zip(label_images, tiles, strict=True):
+        shared = _seen_by_neighbours(tile.y, rows, tile.size_px), _seen_by_neighbours(tile.x, columns, tile.size_px)
         boxes = ndimage.find_objects(label_image)
-        stays = [box is not None and not _is_left_to_neighbour(box, tile, starts) for box in boxes]
+        stays = [box is not None and not _is_left_to_neighbour(box, shared, tile.size_px) for box in boxes]
         kept.append(np.where(np.array([False, *stays])[label_image], label_image, 0))
     return kept
 
@@ -85,16 +86,20 @@ def _starts(length: int, size_px: int, overlap_px: int) -> list[int]:
     return [(length - size_px) * step // steps for step in range(steps + 1)]
 
 
-def _is_left_to_neighbour(box: tuple[slice, ...], tile: Tile, starts: Sequence[Sequence[int]]) -> bool:
-    """Say whether an edge cuts a box of the tile that lies, but for the cut, inside the next tile along an axis."""
-    for span, start, along in zip(box, (tile.y, tile.x), starts, strict=True):
-        after = [other - start for other in along if start < other < start + tile.size_px]
-        before = [other - start + tile.size_px for other in along if start - tile.size_px < other < start]
-        if after and span.stop > tile.size_px - EDGE_PX and span.start >= min(after) + EDGE_PX:
-            return True
-        if before and span.start < EDGE_PX and span.stop <= max(before) - EDGE_PX:
-            return True
-    return False
+def _seen_by_neighbours(start: int, starts: Collection[int], size_px: int) -> tuple[int, int]:
+    """Along an axis: where, in the tile, what the one before sees ends and what the next one sees begins."""
+    before = (other - start + size_px for other in starts if start - size_px < other < start)
+    after = (other - start for other in starts if start < other < start + size_px)
+    return max(before, default=0), min(after, default=size_px)
+
+
+def _is_left_to_neighbour(box: tuple[slice, ...], shared: Sequence[tuple[int, int]], size_px: int) -> bool:
+    """Say whether an edge cuts a box of a tile that lies, but for the cut, inside the next tile along an axis."""
+    return any(
+        (span.start < EDGE_PX and span.stop <= end - EDGE_PX)
+        or (span.stop > size_px - EDGE_PX and span.start >= begin + EDGE_PX)
+        for span, (end, begin) in zip(box, shared, strict=True)
+    )
 
 
 def _merged_numbers(
