@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
         network: Any
 
+
+COCO_FILE = "mask_rcnn_coco.h5", "the project Mask_RCNN by Matterport"
 
 log = logging.getLogger("nucleus")
 
@@ -81,8 +83,14 @@ def kept_untrained(network: Any, workspace: Workspace) -> Outcome:
     return Outcome({"network": "."}, {}, {"weights": network.model.count_params()})
 
 
-def published_file(name: str, initialisation: str, origin: str) -> Path:
-    """Give the path of weights that were trained elsewhere, in NUCLEUS_WEIGHTS; InputError if they aren't there."""
+def published_file(initialisation: str, files: Mapping[str, tuple[str, str]]) -> Path | None:
+    """Give the path, in NUCLEUS_WEIGHTS, of the first weights that were trained elsewhere; None if these are others.
+
+    `files` has name and origin of a file by the word that asks for it. Raises InputError if it isn't there.
+    """
+    if initialisation not in files:
+        return None
+    name, origin = files[initialisation]
     if not (folder := os.environ.get("NUCLEUS_WEIGHTS")):
         raise InputError(
             f'initialisation "{initialisation}" needs the file {name} of {origin}; put it into '

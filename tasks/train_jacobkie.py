@@ -12,6 +12,7 @@ import pydantic
 
 from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
 from tasks.network_training import (
+    COCO_FILE,
     RoiBatches,
     chosen_precision,
     earlier_weights,
@@ -30,9 +31,14 @@ if TYPE_CHECKING:
     from tasks.nuclei.models.training import Batch
 
 NAME = "jacobkie"
-COCO_WEIGHTS, COCO_ORIGIN = "mask_rcnn_coco.h5", "the project Mask_RCNN by Matterport"
-PUBLISHED_WEIGHTS = "jacobkie_2018dsb.h5"
-PUBLISHED_ORIGIN = "the project jacobkie/2018DSB (what its merge_model_weight.sh makes, renamed)"
+WEIGHTS_FILES = {
+    "coco": COCO_FILE,
+    "published": (
+        "jacobkie_2018dsb.h5",
+        "the project jacobkie/2018DSB (what its merge_model_weight.sh makes, renamed)",
+    ),
+}
+"""Weights that were trained elsewhere, with their origin, by the word for them in `initialisation`."""
 CLIP_NORM = 5.0
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -181,12 +187,7 @@ def build_network(params: Params, zoom: float, workspace: Workspace) -> Jacobkie
 
 def published_weights(params: Params) -> Path | None:
     """Give the file of first weights that were trained elsewhere, if these are asked for."""
-    match params.initialisation:
-        case "published":
-            return published_file(PUBLISHED_WEIGHTS, "published", PUBLISHED_ORIGIN)
-        case "coco":
-            return published_file(COCO_WEIGHTS, "coco", COCO_ORIGIN)
-    return None
+    return published_file(params.initialisation, WEIGHTS_FILES)
 
 
 def publish(params: Params, result: Result, store: Path) -> None:

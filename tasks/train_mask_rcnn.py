@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
 from tasks.network_training import (
+    COCO_FILE,
     RoiBatches,
     chosen_precision,
     earlier_weights,
@@ -31,8 +32,11 @@ if TYPE_CHECKING:
     from tasks.nuclei.models.training import Batch, Stage
 
 NAME = "mask_rcnn"
-COCO_WEIGHTS, COCO_ORIGIN = "mask_rcnn_coco.h5", "the project Mask_RCNN by Matterport"
-PUBLISHED_WEIGHTS, PUBLISHED_ORIGIN = "mask_rcnn_nuclei.h5", "the paper, renamed"
+WEIGHTS_FILES = {
+    "coco": COCO_FILE,
+    "published": ("mask_rcnn_nuclei.h5", "the paper, renamed"),
+}
+"""Weights that were trained elsewhere, with their origin, by the word for them in `initialisation`."""
 CLIP_NORM = 5.0
 MOST_NUCLEI = 512
 """Of one ROI; the smallest of more are taken for background."""
@@ -213,12 +217,7 @@ def build_network(params: Params, zoom: float, workspace: Workspace) -> MaskRcnn
 
 def published_weights(params: Params) -> Path | None:
     """Give the file of first weights that were trained elsewhere, if these are asked for."""
-    match params.initialisation:
-        case "coco":
-            return published_file(COCO_WEIGHTS, "coco", COCO_ORIGIN)
-        case "published":
-            return published_file(PUBLISHED_WEIGHTS, "published", PUBLISHED_ORIGIN)
-    return None
+    return published_file(params.initialisation, WEIGHTS_FILES)
 
 
 def publish(params: Params, result: Result, store: Path) -> None:
