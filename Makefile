@@ -33,22 +33,22 @@ status: install ## say what runs and where
 	@$(RUN) nucleus_dags.local_servers status
 
 check-store: install ## find and name what is incomplete, altered or orphaned in the store
-	@$(AT_HOME) tasks.store_check --store "$$home/store"
+	@$(AT_HOME) tasks.store.check --store "$$home/store"
 
 clean-store: install ## list what nothing refers to; REALLY=yes removes it
-	@$(AT_HOME) tasks.store_check --store "$$home/store" --clean $(if $(filter yes,$(REALLY)),--really)
+	@$(AT_HOME) tasks.store.check --store "$$home/store" --clean $(if $(filter yes,$(REALLY)),--really)
 
 test: install ## all tests but the benchmarks, the longest and those that need a cluster
 	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/benchmarks --ignore tests/cluster -m "not long"
 
 lineage: install ## where a model comes from and what it segmented: MODEL=champion, MODEL=3 or PLATE=<name>
-	@$(AT_HOME) tasks.lineage --store "$$home/store" $(if $(PLATE),--plate '$(PLATE)',--model '$(or $(MODEL),champion)')
+	@$(AT_HOME) tasks.store.lineage --store "$$home/store" $(if $(PLATE),--plate '$(PLATE)',--model '$(or $(MODEL),champion)')
 
 program: install ## install a program of others for the method "external": PROGRAM=stardist or PROGRAM=cellpose
-	@[ -f 'tasks/programs/$(PROGRAM).txt' ] || { echo "PROGRAM=$(PROGRAM): give stardist or cellpose." >&2; exit 1; }
+	@[ -f 'tasks/methods/external/tools/$(PROGRAM).txt' ] || { echo "PROGRAM=$(PROGRAM): give stardist or cellpose." >&2; exit 1; }
 	@folder="$${NUCLEUS_HOME:-.nucleus}/programs/$(PROGRAM)"; echo "Installing $(PROGRAM) into $$folder ..."; \
 	.venv/bin/python -m venv "$$folder" && \
-	"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check -r 'tasks/programs/$(PROGRAM).txt'
+	"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check -r 'tasks/methods/external/tools/$(PROGRAM).txt'
 
 test-long: install ## a laboratory's month in small, several methods in one run, killed servers; about an hour
 	.venv/bin/python -m pytest tests/end_to_end -m long

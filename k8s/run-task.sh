@@ -1,6 +1,6 @@
 #!/bin/sh
 # Run a module of tasks/ in a pod like those of the DAGs, show its lines, and end with its exit status.
-#   k8s/run-task.sh tasks.store_check --store /nucleus/store
+#   k8s/run-task.sh tasks.store.check --store /nucleus/store
 # Needs kubectl and python3.
 set -eu
 name="by-hand-$(date +%s)"

@@ -8,7 +8,7 @@ The store is a folder. A task's output lies in `<store>/<task>/<key>/`; the key 
 task's name, version and params, so it stands for the whole history of the result. The output is
 written beside and renamed when complete: a folder that exists is complete, with `result.json` and
 the SHA-256 of every file in `files.json`. Asked again for the same, a task answers with the stored
-result. `tasks.store_check` looks after the store.
+result. `tasks.store.check` looks after the store.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from typing import Any, Generic, TypeVar
 import filelock
 import pydantic
 
+from tasks.files import sha256_of, sha256_of_all, written_whole
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.files import sha256_of, sha256_of_all, written_whole
 
 DONE, FAILED, BAD_INPUT, NOTHING_TO_DO = 0, 1, 2, 99
 
@@ -154,6 +154,12 @@ class Task(Generic[P]):
     """File or folder outside the store that the result depends on besides; its content is part of the hash."""
     publish: Callable[[P, Result, Path], None] | None = None
     """Shows a result, fresh or reused, in MLflow: (params, result, store)."""
+
+    @property
+    def module(self) -> str:
+        """Where it is started: `python -m <module>`."""
+        spec = sys.modules[self.run.__module__].__spec__
+        return spec.name if spec else self.run.__module__
 
     def output_key(self, params: P) -> str:
         if self.key is not None:
@@ -320,7 +326,7 @@ def library_versions() -> dict[str, str]:
 
 def _parse_args(task: Task[P], argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog=f"python -m tasks.{task.name}",
+        prog=f"python -m {task.module}",
         description=(sys.modules[task.run.__module__].__doc__ or "").strip(),
         epilog="params:\n" + "\n".join(_help_lines(task.params_type)),
         formatter_class=argparse.RawDescriptionHelpFormatter,

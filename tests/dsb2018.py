@@ -10,8 +10,9 @@ import shutil
 from pathlib import Path
 
 from tasks.nuclei.plates import PlateInfo
+from tests.repository import REPOSITORY
 
-SOURCE = Path(__file__).parents[2] / "shared/data/dsb2018"
+SOURCE = REPOSITORY.parent / "shared/data/dsb2018"
 
 ROLES = ("train", "test")
 

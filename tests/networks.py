@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tf_keras as keras
 
-from tasks.nuclei.models.fpn import Architecture, Fpn
+from tasks.methods.fpn2_ws.network import Architecture, Fpn
 from tasks.nuclei.targets import TARGETS
 
 

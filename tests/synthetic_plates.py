@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nucleus_dags import demo
-
-REPOSITORY = Path(__file__).parents[1]
+from tests.repository import REPOSITORY
 
 
 def make_synthetic_plate(folder: Path, **params: Any) -> Path:
@@ -18,6 +17,6 @@ def make_synthetic_plate(folder: Path, **params: Any) -> Path:
     with tempfile.TemporaryDirectory() as made:
         receipt = Path(made) / "receipt.json"
         arguments = ["--params", json.dumps(params), "--store", made, "--result", str(receipt)]
-        subprocess.run([sys.executable, "-m", "tasks.synthesize", *arguments], cwd=REPOSITORY, check=True)
+        subprocess.run([sys.executable, "-m", "tasks.steps.synthesize", *arguments], cwd=REPOSITORY, check=True)
         demo.copy_plate(Path(made) / json.loads(receipt.read_text())["outputs"]["plate"], folder)
     return folder

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[1]
+from tests.repository import REPOSITORY
+
 IMAGES = sorted(path.parent.name for path in REPOSITORY.glob("images/*/Dockerfile"))
 
 

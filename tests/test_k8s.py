@@ -4,7 +4,6 @@ import re
 import subprocess
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -13,8 +12,8 @@ import yaml
 
 from nucleus_dags.catalogue import CATALOGUE
 from tests.cluster import airflow
+from tests.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[1]
 K8S = REPOSITORY / "k8s"
 KUSTOMIZATIONS = ("base", "overlays/local", "overlays/gpu-cluster")
 

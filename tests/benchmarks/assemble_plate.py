@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.assemble_plate import Params
 from tasks.nuclei.plates import open_plate
 from tasks.nuclei.synthesis import KINDS, synthesize_fov
+from tasks.steps.assemble_plate import Params
 from tests.plates import make_plate
 from tests.segmentations import add_part
 
@@ -48,7 +48,7 @@ def measure(store: Path, params: Params) -> str:
     command: list[str | Path] = [
         sys.executable,
         "-m",
-        "tasks.assemble_plate",
+        "tasks.steps.assemble_plate",
         "--params",
         params.model_dump_json(),
         "--store",

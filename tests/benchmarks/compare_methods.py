@@ -18,19 +18,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks import (
-    augment,
-    calibrate,
-    ingest,
-    report,
-    score,
-    segment,
-    synthesize,
-    train_fpn,
-    train_jacobkie,
-    train_mask_rcnn,
-)
 from tasks.contract import Result, execute
+from tasks.methods.fpn2_ws import train as train_fpn
+from tasks.methods.jacobkie import train as train_jacobkie
+from tasks.methods.mask_rcnn import train as train_mask_rcnn
+from tasks.steps import augment, calibrate, ingest, report, score, segment, synthesize
 from tests import dsb2018
 
 TRAININGS: dict[str, Any] = {

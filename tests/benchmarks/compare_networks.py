@@ -14,8 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tasks import augment, calibrate, ingest, train_fpn
 from tasks.contract import execute
+from tasks.methods.fpn2_ws import train as train_fpn
+from tasks.steps import augment, calibrate, ingest
 from tests import dsb2018
 
 BOTH, EACH = ("both",), ("distance_map", "blurred_border")

@@ -5,10 +5,10 @@ import os
 import numpy as np
 import pytest
 
-from tasks.augment import TASK, Params
 from tasks.contract import execute
 from tasks.nuclei.synthesis import KINDS, synthesize_fov
 from tasks.nuclei.targets import blurred_border, distance_map
+from tasks.steps.augment import TASK, Params
 from tests.plates import make_plate
 
 ROIS = 4000

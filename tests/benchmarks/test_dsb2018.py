@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks import augment, calibrate, ingest, score, segment, train_fpn
 from tasks.contract import execute
+from tasks.methods.fpn2_ws import train as train_fpn
+from tasks.steps import augment, calibrate, ingest, score, segment
 from tests import dsb2018
 
 MOST_TRAINING_CPU_SECONDS = 3800

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tasks.nuclei.models.mask_rcnn.network import Architecture, MaskRcnn
+from tasks.methods.mask_rcnn.network import Architecture, MaskRcnn
+from tasks.methods.mask_rcnn.train import numbered_with_boxes
 from tasks.nuclei.synthesis import KINDS, synthesize_fov
-from tasks.train_mask_rcnn import numbered_with_boxes
 
 BATCH_SIZE, PROPOSALS, STEPS, ROUNDS = 4, 48, 3, 3
 MOST_TIMES_THE_PYRAMID = 2.0

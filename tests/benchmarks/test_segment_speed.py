@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from tasks.contract import Workspace
-from tasks.nuclei.models.fpn import Architecture, Fpn
-from tasks.nuclei.models.fpn2_ws import Fpn2Ws
+from tasks.methods.fpn2_ws.network import Architecture, Fpn
+from tasks.methods.fpn2_ws.segmenter import Fpn2Ws
 from tasks.nuclei.plates import open_plate, read_image
 from tasks.nuclei.segmentation import SegmentationSettings, predict_maps
 from tasks.nuclei.synthesis import KINDS, synthesize_fov
 from tasks.nuclei.targets import TARGETS, blurred_border, distance_map
-from tasks.segment import Params, _collect, _segment_fields
+from tasks.steps.segment import Params, _collect, _segment_fields
 from tests.plates import make_plate
 
 FIELDS = 6

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.network_training import RoiBatches
-from tasks.nuclei.models.fpn import Architecture, Fpn
-from tasks.nuclei.models.training import Stage, Training, TrainingSettings
+from tasks.methods.fpn2_ws.network import Architecture, Fpn
+from tasks.methods.fpn2_ws.train import FpnTraining
+from tasks.methods.shared.training import Stage, Training, TrainingSettings
+from tasks.methods.shared.training_task import RoiBatches
 from tasks.nuclei.targets import TARGETS
-from tasks.train_fpn import FpnTraining
 from tests.rois import make_roi_file
 
 STEPS, BATCH_SIZE, ROUNDS = 12, 8, 3

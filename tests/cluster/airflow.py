@@ -5,12 +5,13 @@ what the chart adds of its own is named below.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-VALUES = Path(__file__).parents[2] / "k8s/airflow/values.yaml"
+from tests.repository import REPOSITORY
+
+VALUES = REPOSITORY / "k8s/airflow/values.yaml"
 LABELS = {"tier": "airflow", "component": "servers", "release": "airflow"}
 PORT = 8080
 

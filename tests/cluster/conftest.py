@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.repository import REPOSITORY
+
 NAMESPACE = "nucleus"
 TASK_USER, DATABASE_USER = 10001, 999
 FOLDERS = {"data": TASK_USER, "postgresql": DATABASE_USER}

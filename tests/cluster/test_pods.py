@@ -68,7 +68,7 @@ def run(task: str, settings: dict[str, Any]) -> tuple[dict[str, Any], TaskInstan
 
 def runs_synthesize_with(monkeypatch: pytest.MonkeyPatch, **changed: Any) -> None:
     """Change what the catalogue says of `synthesize`."""
-    monkeypatch.setitem(CATALOGUE, "synthesize", CatalogueEntry("tasks.synthesize", **changed))
+    monkeypatch.setitem(CATALOGUE, "synthesize", CatalogueEntry("tasks.steps.synthesize", **changed))
 
 
 def changed_template(name: str, change: Any) -> None:
@@ -188,7 +188,7 @@ def test_a_pod_that_a_drained_node_evicts_fails_and_may_be_tried_again(cluster: 
 def test_the_store_of_a_cluster_is_checked_by_hand(cluster: Cluster) -> None:
     run("synthesize", TINY_PLATE)
     kubectl("rollout", "status", "deployment/mlflow", "--timeout=300s")
-    command = [str(REPOSITORY / "k8s/run-task.sh"), "tasks.store_check", "--store", "/nucleus/store"]
+    command = [str(REPOSITORY / "k8s/run-task.sh"), "tasks.store.check", "--store", "/nucleus/store"]
     checked = subprocess.run(command, capture_output=True, text=True)
     *problems, end = checked.stdout.splitlines()
     assert "results and " in end, checked.stderr

@@ -264,7 +264,7 @@ def test_local_processes_give_the_same_numbers(system: System, first_run: str, t
     for step in STEPS:
         task, params = in_pods[step]["task"], json.dumps(in_pods[step]["params"])
         arguments = ["--params", params, "--store", str(tmp_path), "--result", str(tmp_path / "receipt.json")]
-        subprocess.run([sys.executable, "-m", f"tasks.{task}", *arguments], cwd=REPOSITORY, check=True)
+        subprocess.run([sys.executable, "-m", f"tasks.steps.{task}", *arguments], cwd=REPOSITORY, check=True)
         here = json.loads((tmp_path / "receipt.json").read_text())
         assert here["key"] == in_pods[step]["key"], step
         timeless = [name for name in here["metrics"] if "seconds" not in name]
@@ -315,7 +315,7 @@ def training_pod(system: System) -> str:
 KILL_THE_TASK = """
 import os, pathlib, signal
 for path in pathlib.Path("/proc").glob("[0-9]*"):
-    if b"tasks.train_fpn" in (path / "cmdline").read_bytes().split(b"\\0"):
+    if b"tasks.methods.fpn2_ws.train" in (path / "cmdline").read_bytes().split(b"\\0"):
         os.kill(int(path.name), signal.SIGKILL)
 """
 

@@ -10,12 +10,13 @@ from airflow.dag_processing.dagbag import DagBag
 from nucleus_dags import comparison
 from nucleus_dags.assets import ANNOTATED_PLATES, REGISTERED_MODELS
 from nucleus_dags.comparison import NothingToCompare
-from tasks import forgetting
-from tasks.score import Params as ScoreParams
-from tasks.segment import Params as SegmentParams
+from tasks.steps import forgetting
+from tasks.steps.score import Params as ScoreParams
+from tasks.steps.segment import Params as SegmentParams
+from tests.repository import REPOSITORY
 from tests.stored_results import store_result
 
-DAGS = Path(__file__).parents[2] / "dags"
+DAGS = REPOSITORY / "dags"
 LISTED = {"outputs": {"models": "models.json"}}
 THRESHOLDS = {"marker_threshold": 0.5, "foreground_threshold": 0.1}
 

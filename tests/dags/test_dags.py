@@ -1,14 +1,13 @@
 """What holds for all DAGs."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
 from nucleus_dags.catalogue import CATALOGUE
+from tests.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 DAG_IDS = sorted(path.stem for path in (REPOSITORY / "dags").glob("*.py"))
 
 

@@ -16,8 +16,7 @@ from nucleus_dags.catalogue import CATALOGUE, CatalogueEntry
 from nucleus_dags.launchers import launch
 from nucleus_dags.local_process import LocalProcessOperator
 from nucleus_dags.task_operator import read_receipt
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.repository import REPOSITORY
 
 
 @dataclass

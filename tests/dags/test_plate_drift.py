@@ -7,10 +7,11 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 
 from nucleus_dags import plate_drift
-from tasks.close_run import Params as CloseRunParams
-from tasks.drift import Params as DriftParams
-from tasks.open_run import Params as OpenRunParams
+from tasks.steps.close_run import Params as CloseRunParams
+from tasks.steps.drift import Params as DriftParams
+from tasks.steps.open_run import Params as OpenRunParams
 from tests.dags.test_retraining import add_plate
+from tests.repository import REPOSITORY
 from tests.stored_results import store_result
 
 SHOWN = ["2 new plates of 2 that arrived", "", "- **a** is in the store, as ingest/a@000000000000."]
@@ -103,7 +104,7 @@ def test_without_the_runs_of_the_plates_the_run_above_has_failed() -> None:
 
 
 def test_whatever_becomes_of_a_comparison_the_plate_is_told_of_and_the_mlflow_runs_are_closed() -> None:
-    bag = DagBag(str(Path(__file__).parents[2] / "dags" / "ingest_plates.py"))
+    bag = DagBag(str(REPOSITORY / "dags" / "ingest_plates.py"))
     dag: Any = bag.dags["ingest_plates"]
     of_drift = {"plan_drift", "open_run", "open_runs_of_plates", "drift", "show_drift", "close_run"}
     for task_id in ("announce", "segment_plate", "keep_record"):

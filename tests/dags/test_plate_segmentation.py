@@ -8,7 +8,7 @@ import pytest
 
 from nucleus_dags import plate_segmentation
 from nucleus_dags.plan import FormError
-from tasks.segment import Params as SegmentParams
+from tasks.steps.segment import Params as SegmentParams
 from tests.dags.test_retraining import add_plate
 from tests.plates import make_plate
 from tests.stored_results import store_result

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +12,7 @@ from kubernetes.client import ApiClient, V1Pod, V1PodCondition
 
 from nucleus_dags.catalogue import CATALOGUE
 from nucleus_dags.pods import TaskPodOperator, raise_for_end
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.repository import REPOSITORY
 
 
 def pod_template(name: str) -> V1Pod:
@@ -149,7 +147,7 @@ def test_a_pod_that_made_room_for_another_says_so_and_is_tried_again() -> None:
 def test_a_task_that_asks_for_more_gpus_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUCLEUS_GPUS", "2")
     monkeypatch.setitem(CATALOGUE, "train_fpn", replace(CATALOGUE["train_fpn"], gpu=4))
-    with pytest.raises(ValueError, match=r"tasks\.train_fpn asks for 4 GPUs, but NUCLEUS_GPUS says there are 2"):
+    with pytest.raises(ValueError, match=r"tasks.methods.fpn2_ws.train asks for 4 GPUs, but NUCLEUS_GPUS says there are 2"):
         TaskPodOperator(task_id="train_fpn", task="train_fpn")
 
 

@@ -6,8 +6,7 @@ import pytest
 
 from nucleus_dags.plan import FormError
 from nucleus_dags.programs import chosen_programs
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.repository import REPOSITORY
 
 
 def test_the_programs_that_come_with_the_pipeline_have_commands_that_train_and_segment() -> None:
@@ -16,7 +15,7 @@ def test_the_programs_that_come_with_the_pipeline_have_commands_that_train_and_s
         for command in commands.values():
             assert command[0] == f"/programs/{name}/bin/python"
             assert (REPOSITORY / command[1]).exists()
-        assert (REPOSITORY / "tasks" / "programs" / f"{name}.txt").exists()
+        assert (REPOSITORY / "tasks/methods/external/tools" / f"{name}.txt").exists()
 
 
 @pytest.mark.parametrize(

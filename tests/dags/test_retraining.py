@@ -11,13 +11,13 @@ from nucleus_dags.form import PRESETS, retrain_champion_form
 from nucleus_dags.plan import FormError
 from nucleus_dags.plate_store import newest_plates, superseding_plate
 from nucleus_dags.retraining import NothingNew
-from tasks.augment import Params as AugmentParams
-from tasks.judge import Params as JudgeParams
+from tasks.methods.external.train import Params as TrainExternalParams
+from tasks.methods.fpn2_ws.train import Params as TrainFpnParams
+from tasks.methods.jacobkie.train import Params as TrainJacobkieParams
+from tasks.methods.mask_rcnn.train import Params as TrainMaskRcnnParams
 from tasks.nuclei.judgement import Gate
-from tasks.train_external import Params as TrainExternalParams
-from tasks.train_fpn import Params as TrainFpnParams
-from tasks.train_jacobkie import Params as TrainJacobkieParams
-from tasks.train_mask_rcnn import Params as TrainMaskRcnnParams
+from tasks.steps.augment import Params as AugmentParams
+from tasks.steps.judge import Params as JudgeParams
 from tests.stored_results import store_result
 
 NONE: dict[str, Any] = {"outputs": {}, "counts": {}}

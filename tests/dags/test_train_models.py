@@ -1,7 +1,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -11,11 +10,11 @@ from airflow.sdk.exceptions import ParamValidationError
 from nucleus_dags.catalogue import ENCODERS
 from nucleus_dags.form import AUGMENTATIONS, PRESETS, train_models_form
 from nucleus_dags.summary import f1_table, in_short
+from tasks.methods.fpn2_ws.train import Params as TrainFpnParams
+from tasks.methods.mask_rcnn.train import Params as TrainMaskRcnnParams
 from tasks.nuclei.augmentation import AugmentationName
-from tasks.train_fpn import Params as TrainFpnParams
-from tasks.train_mask_rcnn import Params as TrainMaskRcnnParams
+from tests.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 DAGS = REPOSITORY / "dags"
 TRAININGS = {"train_fpn", "train_mask_rcnn", "train_jacobkie", "train_external"}
 
@@ -164,6 +163,7 @@ def test_encoders_are_those_of_segmentation_models() -> None:
 import os
 os.environ.update(SM_FRAMEWORK="tf.keras", TF_USE_LEGACY_KERAS="1")
 import json, segmentation_models
+from tests.repository import REPOSITORY
 print(json.dumps(segmentation_models.get_available_backbone_names()))
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

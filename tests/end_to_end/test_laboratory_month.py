@@ -83,7 +83,7 @@ class Month(Laboratory):
         def find() -> bool:
             for process in psutil.process_iter(["cmdline"]):
                 line = " ".join(process.info["cmdline"] or [])
-                if "tasks.segment" in line and f"/{dag_run_id}/segment/1.json" in line:
+                if "tasks.steps.segment" in line and f"/{dag_run_id}/segment/1.json" in line:
                     found.append(process)
             return bool(found)
 

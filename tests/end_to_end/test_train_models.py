@@ -18,11 +18,11 @@ from nucleus_dags import local_servers
 from nucleus_dags.airflow_api import AirflowApiError
 from nucleus_dags.local_servers import Home
 from tests.end_to_end.laboratory import Laboratory, laboratory
+from tests.repository import REPOSITORY
 from tests.synthetic_plates import make_synthetic_plate
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-REPOSITORY = Path(__file__).parents[2]
 DAG_ID = "train_models"
 FORM = {"rois": 100, "cycles": 1, "encoder": "mobilenetv2", "initialisation": "random", "experiment": "end to end"}
 
@@ -112,7 +112,7 @@ def test_the_store_of_a_whole_run_has_nothing_incomplete_altered_or_orphaned(sys
 
 def problems_in_store(system: System) -> list[str]:
     """Give the lines of `make check-store`, without its sum."""
-    command = [sys.executable, "-m", "tasks.store_check", "--store", str(system.home.store)]
+    command = [sys.executable, "-m", "tasks.store.check", "--store", str(system.home.store)]
     env = {**os.environ, "MLFLOW_TRACKING_URI": system.servers.mlflow_url}
     checked = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True)
     problems = checked.stdout.splitlines()[:-1]
@@ -152,6 +152,7 @@ def test_the_registered_model_loads_by_itself_and_segments(system: System, first
     version = model_version(system, first_run)
     program = f"""
 import mlflow, numpy
+from tests.repository import REPOSITORY
 model = mlflow.pyfunc.load_model("models:/nucleus-segmenter/{version}")
 label_image = model.predict(numpy.zeros((100, 90), "uint16"))
 print(label_image.shape, numpy.issubdtype(label_image.dtype, numpy.integer))

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from tasks.methods.fpn2_ws.segmenter import Fpn2Ws
 from tasks.nuclei.calibration import KnownField, Trial
 from tasks.nuclei.calibration import calibrate as calibrate_any
-from tasks.nuclei.models.fpn2_ws import Fpn2Ws
 from tasks.nuclei.scoring import count, f1_score, score_instances
 from tasks.nuclei.segmentation import SegmentationSettings
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from tasks.contract import execute
-from tasks.ingest import TASK, Params
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.hcs import HcsWriter
 from tasks.nuclei.hcs_plates import HCS_FOLDER, pair_fields
 from tasks.nuclei.plates import decode_image, decode_label_image, open_plate, read_image, read_label_image
+from tasks.steps.ingest import TASK, Params
 from tests.nuclei.test_hcs import make_0_5
 from tests.plates import INFO, two_squares
 

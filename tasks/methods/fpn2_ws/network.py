@@ -1,0 +1,137 @@
+"""The feature pyramid networks of FPN2-WS: segmentation-models' FPN with one output per target."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any, Literal
+from unittest.mock import patch
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+from keras_applications import imagenet_utils
+from numpy.typing import NDArray
+
+from tasks.methods.shared.devices import Precision
+from tasks.methods.shared.kept_network import KeptNetwork, follow_batches_closely
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.targets import Target
+
+with redirect_stdout(StringIO()):  # It prints which Keras it uses.
+    import segmentation_models
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What it takes to build a network again before its weights are loaded."""
+
+    encoder: str
+    targets: tuple[Target, ...]
+    """One output channel each."""
+    decoder_filters: int = 256
+    precision: Precision = "float32"
+    zoom: float = 1.0
+    """How much fields are magnified for this network, in training as in use."""
+    method: Literal["fpn2_ws"] = "fpn2_ws"
+
+
+class Fpn(KeptNetwork):
+    """A network from grey images to its targets. Sides of the images must be multiples of 32 px."""
+
+    def __init__(self, architecture: Architecture, encoder_weights: Path | None = None) -> None:
+        self.architecture = architecture
+        self.model = _build(architecture, encoder_weights)
+        follow_batches_closely(self.model)
+        self._preprocess = segmentation_models.get_preprocessing(architecture.encoder)
+        any_images = tf.TensorSpec((None, None, None, 1), tf.uint8)
+        self._predict = tf.function(lambda images: self(images, training=False), input_signature=[any_images])
+
+    def __call__(self, images: Any, training: bool) -> Any:
+        """Map images (b, y, x, 1), 0 to 255, to targets (b, y, x, t) float32 in [0, 1]; tensors."""
+        # The package keeps the mean that it subtracts for all later calls: of another graph, or of another encoder.
+        imagenet_utils._IMAGENET_MEAN = None
+        rgb = tf.repeat(tf.cast(images, tf.float32), 3, axis=-1)
+        return self.model(self._preprocess(rgb), training=training)
+
+    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Map images (b, y, x) uint8 to targets (b, y, x, t) float32 in [0, 1]."""
+        maps: NDArray[np.float32] = self._predict(images[..., np.newaxis]).numpy()
+        return maps
+
+    def encoder_layers(self) -> list[Any]:
+        """Layers of the encoder, for freezing them."""
+        decoder = ("fpn_stage", "segm_stage", "upsampling_stage", "aggregation", "final_stage", "head_conv", "output")
+        return [layer for layer in self.model.layers if not layer.name.startswith(decoder)]
+
+
+def load_fpn(folder: Path) -> Fpn:
+    """Load a network that `Fpn.save` wrote."""
+    fields = json.loads((folder / "network.json").read_text())
+    network = Fpn(Architecture(**{**fields, "targets": tuple(fields["targets"])}))
+    network.load_weights(folder / "weights.h5")
+    return network
+
+
+def imagenet_weights(encoder: str, weights_dir: Path | None) -> Path:
+    """Find the ImageNet weights of an encoder in `weights_dir`, or have the package download them."""
+    with _weights_looked_up_in(weights_dir) as found:
+        build_encoder(encoder, "imagenet")
+    return found[0]
+
+
+def build_encoder(encoder: str, weights: str | None) -> Any:
+    """Build an encoder of the package by itself, as a Keras model."""
+    parts = {name: getattr(tf.keras, name) for name in ("backend", "layers", "models", "utils")}
+    return segmentation_models.Backbones.get_backbone(
+        encoder, input_shape=(None, None, 3), include_top=False, weights=weights, **parts
+    )
+
+
+@contextmanager
+def _weights_looked_up_in(weights_dir: Path | None) -> Iterator[list[Path]]:
+    """Let the package's downloads be answered from a folder; yields the files it asked for.
+
+    The package knows the files' names and addresses but has no setting for where they lie.
+    """
+    download = tf.keras.utils.get_file
+    found: list[Path] = []
+
+    def get_file(fname: str, origin: str, **options: Any) -> str:
+        if weights_dir is not None and (weights_dir / fname).exists():
+            found.append(weights_dir / fname)
+            return str(weights_dir / fname)
+        try:
+            path = str(download(fname, origin, **options))
+        except Exception as error:
+            folder = f"the folder {weights_dir}" if weights_dir else "a folder named by NUCLEUS_WEIGHTS"
+            raise InputError(
+                f"ImageNet weights {fname} aren't there and {origin} can't be downloaded ({error}); "
+                f'put the file into {folder}, or choose initialisation "random".'
+            ) from None
+        found.append(Path(path))
+        return path
+
+    with patch.object(tf.keras.utils, "get_file", get_file):
+        yield found
+
+
+def _build(architecture: Architecture, encoder_weights: Path | None) -> Any:
+    policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[architecture.precision]
+    keras.mixed_precision.set_global_policy(policy)
+    base = segmentation_models.FPN(
+        architecture.encoder,
+        input_shape=(None, None, 3),
+        classes=len(architecture.targets),
+        # The package's default, softmax, is constant 1 for one output. The sigmoid is added below.
+        activation="linear",
+        encoder_weights=None if encoder_weights is None else str(encoder_weights),
+        pyramid_block_filters=architecture.decoder_filters,
+    )
+    # Under bfloat16 the output and the loss stay in float32.
+    output = keras.layers.Activation("sigmoid", dtype="float32", name="output")(base.get_layer("head_conv").output)
+    return keras.Model(base.input, output)

@@ -1,0 +1,57 @@
+"""Weights that were trained elsewhere, for networks whose layers have the published names."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.methods.shared.weights_file import last_part, read_weights
+from tasks.nuclei.errors import InputError
+
+SHOWN = 5
+
+log = logging.getLogger("nucleus")
+
+
+def load_published(parts: Sequence[Any], path: Path, own: Collection[str] = (), part_of_more: bool = False) -> None:
+    """Give the layers of some Keras models the weights of a file, by name.
+
+    Layers named in `own` keep theirs where the file has none of the same shape. `part_of_more` says that the file
+    is of a larger network. Raises InputError for a file that can't be read, and for names and shapes that don't match,
+    saying which.
+    """
+    stored = read_weights(path)
+    layers = {layer.name: layer for part in parts for layer in part.layers if layer.weights}
+    wanted = {f"{name}/{last_part(weight.name)}": weight for name, layer in layers.items() for weight in layer.weights}
+    kept = {name for name in wanted if name.split("/")[0] in own and _differs(stored.get(name), wanted[name])}
+    missing = sorted(set(wanted) - set(stored) - kept)
+    other_shape = sorted(name for name in set(wanted) & set(stored) - kept if _differs(stored[name], wanted[name]))
+    unknown = [] if part_of_more else sorted(set(stored) - set(wanted))
+    not_finite = sorted(name for name in set(wanted) & set(stored) - kept if not np.isfinite(stored[name]).all())
+    problems = [
+        *_problem("lacks", missing),
+        *_problem("has another shape of", other_shape),
+        *_problem("has besides", unknown),
+        *_problem("has values that aren't numbers in", not_finite),
+    ]
+    if problems:
+        raise InputError(f"{path} isn't of this network: it {'; it '.join(problems)}.")
+    for name in set(wanted) - kept:
+        wanted[name].assign(stored[name])
+    if kept:
+        log.info("%s has no such layers, or of other shapes; they begin anew: %s", path, ", ".join(sorted(kept)))
+
+
+def _differs(stored: NDArray[np.float32] | None, weight: Any) -> bool:
+    return stored is None or stored.shape != tuple(weight.shape)
+
+
+def _problem(what: str, names: list[str]) -> list[str]:
+    """Say which names, some of many."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return [f"{what} {', '.join(names[:SHOWN])}{more}"] if names else []

@@ -1,0 +1,235 @@
+"""Put the parts of a segmented plate together: label images, tables of nuclei and wells, heat maps, an overview.
+
+Every part is an output of `segment` for some fields of the plate. Written are labels/, nuclei.parquet
+and nuclei.csv (the same rows), wells.csv, heat_map.png if the names of the fields give wells,
+overview.png, and plate.ome.zarr if asked for. All name the model.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pydantic
+from matplotlib.figure import Figure
+
+from tasks import tracking
+from tasks.contract import Outcome, Result, Task, TaskParams, Workspace, read_result
+from tasks.files import link_or_copy
+from tasks.nuclei import figures
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.hcs import HcsWriter
+from tasks.nuclei.plates import Fov, Plate, open_plate, raise_if_any, read_image, read_label_image
+from tasks.nuclei.tables import read_nuclei, wells_table, write_parquet
+from tasks.nuclei.wells import parse_well, smallest_grid
+
+log = logging.getLogger("nucleus")
+
+OVERVIEW_FIELDS = 12
+OVERVIEW_IN_DIAMETERS = 9
+"""Side of the part of a field that the overview shows, in diameters of a typical nucleus."""
+_TYPICAL_AREA_PX = 400.0
+_MIN_OVERVIEW_PX = 128
+
+# Four fields of 2160 x 2560 px at a time take about half a gigabyte.
+_THREADS = 4
+
+
+class Params(TaskParams):
+    segmentations: list[str] = pydantic.Field(min_length=1)
+    """Outputs of `segment` for one and the same plate, relative to the store; together every field once."""
+    model: str = pydantic.Field(min_length=1, max_length=200)
+    """What the nuclei were found with: name, version and digest."""
+    ome_zarr: bool = False
+    """Whether to write images and label images as an OME-Zarr plate too."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What `segment` made of some fields."""
+
+    path: str
+    """Relative to the store."""
+    folder: Path
+    params: dict[str, Any]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that must be equal among parts."""
+        return {name: value for name, value in self.params.items() if name != "fovs"}
+
+
+def run(params: Params, workspace: Workspace) -> Outcome:
+    parts = [_open_part(path, workspace) for path in params.segmentations]
+    _refuse_different_settings(parts)
+    plate = open_plate(workspace.input(parts[0].params["plate"]))
+    labels = _labels_by_fov(parts, plate)
+    sites = _sites_by_well(plate) if params.ome_zarr else {}
+
+    _link_labels(labels, workspace.output_dir / "labels")
+    nuclei = _nuclei_table(parts, plate, params.model)
+    nuclei.to_csv(workspace.output_dir / "nuclei.csv", index=False)
+    write_parquet(workspace.output_dir / "nuclei.parquet", nuclei, {"plate": plate.info.name, "model": params.model})
+    wells = wells_table(_fovs_by_well(plate), nuclei).assign(model=params.model)
+    wells.to_csv(workspace.output_dir / "wells.csv", index=False)
+    log.info("tables: %d nuclei of %d fields", len(nuclei), len(plate.fovs))
+
+    outputs = {"assembled": ".", "wells": "wells.csv", "overview": "overview.png"}
+    _draw_overview(plate, labels, nuclei, params.model, workspace.output_dir / "overview.png")
+    if all(fov.well for fov in plate.fovs):
+        _draw_heat_map(plate, wells, params.model, workspace.output_dir / "heat_map.png")
+        outputs["heat_map"] = "heat_map.png"
+    else:
+        log.info("no heat map: the names of the fields give no wells, as …_B07_T0001F002L01A01Z01C01 would")
+    if params.ome_zarr:
+        _write_ome_zarr(plate, labels, sites, params.model, workspace.output_dir / "plate.ome.zarr")
+        outputs["ome_zarr"] = "plate.ome.zarr"
+
+    metrics = {f"area_median_{unit}": float(nuclei[f"area_{unit}"].median()) for unit in ("um2", "px") if len(nuclei)}
+    counts = {"fovs": len(plate.fovs), "wells": len(wells), "nuclei": len(nuclei)}
+    return Outcome(outputs=outputs, metrics=metrics, counts=counts)
+
+
+def publish(params: Params, result: Result, store: Path) -> None:
+    """Copy the table of wells and the pictures to MLflow and log what the plate has in numbers."""
+    plate = open_plate(store / read_result(store / params.segmentations[0]).params["plate"])
+    prefix = f"assemble_plate/{plate.info.name}"
+    mlflow_run = tracking.Run()
+    digest = plate.folder.name.partition("@")[2]
+    mlflow_run.set_tags({"plate": plate.info.name, "plate_digest": digest, "model": params.model})
+    for name in ("wells", "heat_map", "overview"):
+        if name in result.outputs:
+            mlflow_run.log_artifact(store / result.outputs[name], prefix)
+    numbers = {**result.counts, **result.metrics}
+    mlflow_run.log_points(tracking.Point(f"{prefix}/{name}", value) for name, value in numbers.items())
+
+
+def _open_part(path: str, workspace: Workspace) -> Part:
+    folder = workspace.input(path)
+    if not (folder / "result.json").exists() or (result := read_result(folder)).task != "segment":
+        raise InputError(f"{path} is no segmentation of a plate; give outputs of the task segment.")
+    return Part(path, folder, result.params)
+
+
+def _refuse_different_settings(parts: list[Part]) -> None:
+    first = parts[0]
+    for part in parts[1:]:
+        differing = sorted(name for name in first.settings if part.settings.get(name) != first.settings[name])
+        if differing:
+            raise InputError(
+                f"{part.path} and {first.path} differ in {', '.join(differing)}; "
+                "give parts of one plate, segmented with one model and one set of settings."
+            )
+
+
+def _labels_by_fov(parts: list[Part], plate: Plate) -> dict[str, Path]:
+    """Give the label image of every field, in the order of the plate; InputError unless there is one of each."""
+    names = [fov.name for fov in plate.fovs]
+    paths: dict[str, Path] = {}
+    problems = []
+    for part in parts:
+        of_part = part.params.get("fovs")
+        for name in names if of_part is None else of_part:
+            if name in paths:
+                problems.append(f"{name} is there more than once, again in {part.path}; leave that part out")
+            paths[name] = part.folder / "labels" / f"{name}.tif"
+    problems += [f"{name} is in none of the segmentations; segment it" for name in names if name not in paths]
+    problems += [f"{path} does not exist; segment its part again" for path in paths.values() if not path.exists()]
+    raise_if_any(problems, plate.folder)
+    return {name: paths[name] for name in names}
+
+
+def _fovs_by_well(plate: Plate) -> Counter[str]:
+    return Counter(fov.well for fov in plate.fovs)
+
+
+def _sites_by_well(plate: Plate) -> dict[str, list[int]]:
+    """Give the sites of each well; InputError for fields that have no place of their own in an OME-Zarr plate."""
+    sites: dict[str, list[int]] = {}
+    problems = []
+    for fov in plate.fovs:
+        if fov.site is None:
+            problems.append(f"{fov.name}: its name gives no well; leave ome_zarr off")
+        elif fov.site in sites.setdefault(fov.well, []):
+            problems.append(
+                f"{fov.name}: is not the only field of well {fov.well}, site {fov.site}; leave ome_zarr off"
+            )
+        else:
+            sites[fov.well].append(fov.site)
+    raise_if_any(problems, plate.folder)
+    return sites
+
+
+def _link_labels(labels: dict[str, Path], folder: Path) -> None:
+    folder.mkdir()
+    for path in labels.values():
+        link_or_copy(path, folder / path.name)
+
+
+def _nuclei_table(parts: list[Part], plate: Plate, model: str) -> pd.DataFrame:
+    tables = [read_nuclei(part.folder / "nuclei.csv") for part in parts]
+    nuclei = pd.concat(tables, ignore_index=True).sort_values(["fov", "label"], ignore_index=True)
+    area_um2 = (nuclei["area_px"] * plate.info.pixel_size_um**2).round(3)
+    nuclei.insert(list(nuclei.columns).index("area_px"), "area_um2", area_um2)
+    return nuclei.assign(model=model)
+
+
+def _draw_overview(plate: Plate, labels: dict[str, Path], nuclei: pd.DataFrame, model: str, path: Path) -> None:
+    chosen = np.unique(np.linspace(0, len(plate.fovs) - 1, OVERVIEW_FIELDS).round().astype(int))
+    typical_area_px = float(nuclei["area_px"].median()) if len(nuclei) else _TYPICAL_AREA_PX
+    side_px = max(_MIN_OVERVIEW_PX, round(OVERVIEW_IN_DIAMETERS * 2 * np.sqrt(typical_area_px / np.pi)))
+    tiles = []
+    for fov in (plate.fovs[number] for number in chosen):
+        picture = figures.overview_picture(read_image(fov.image_path), read_label_image(labels[fov.name]), side_px)
+        tiles.append(figures.OverviewTile(_short_name(fov), picture))
+    title = f"{plate.info.name} · middle of {len(tiles)} of {len(plate.fovs)} fields"
+    _save(figures.overview_figure(tiles, plate.info.pixel_size_um, title, model), path, plate, model)
+
+
+def _short_name(fov: Fov) -> str:
+    return f"{fov.well} · site {fov.site}" if fov.well else fov.name
+
+
+def _draw_heat_map(plate: Plate, wells: pd.DataFrame, model: str, path: Path) -> None:
+    places = [parse_well(well) for well in wells["well"]]
+    grid = smallest_grid(places)
+    per_field, area = np.full((2, *grid), np.nan)
+    rows, columns = np.transpose(places)
+    per_field[rows, columns] = wells["nuclei"] / wells["fovs"]
+    area[rows, columns] = wells["area_median_um2"]
+    maps = [
+        figures.HeatMap("Nuclei per field", "nuclei", per_field, from_zero=True),
+        figures.HeatMap("Median area of the nuclei", "µm²", area, from_zero=False),
+    ]
+    title = f"{plate.info.name} · {len(plate.fovs):,} fields, {wells['nuclei'].sum():,} nuclei"
+    _save(figures.plate_heat_maps(maps, grid.row_names, grid.column_names, title, model), path, plate, model)
+
+
+def _save(figure: Figure, path: Path, plate: Plate, model: str) -> None:
+    figure.savefig(path, metadata={"Title": plate.info.name, "Description": f"Segmented with {model}"})
+
+
+def _write_ome_zarr(plate: Plate, labels: dict[str, Path], sites: dict[str, list[int]], model: str, path: Path) -> None:
+    writer = HcsWriter(path, plate.info.name, sites, plate.info.pixel_size_um, model)
+
+    def write(fov: Fov) -> None:
+        assert fov.site is not None
+        writer.write_field(fov.well, fov.site, read_image(fov.image_path), read_label_image(labels[fov.name]))
+
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for done, _ in enumerate(threads.map(write, plate.fovs), start=1):
+            if done == len(plate.fovs) or done % max(1, len(plate.fovs) // 10) == 0:
+                log.info("OME-Zarr: %d of %d fields", done, len(plate.fovs))
+
+
+TASK = Task(name="assemble_plate", version=1, params_type=Params, run=run, publish=publish)
+
+if __name__ == "__main__":
+    sys.exit(TASK.main())

@@ -1,0 +1,191 @@
+"""Compare a plate with the training plates of its cell line: intensity, background, focus, nuclear area, density
+and the share of nuclei at the border, field by field, as `ingest` measured them.
+
+Writes drift.csv (a line a measure), drift.html, a page that stands alone, and warnings.txt, a line for each measure
+that is far out. A plate without labels has no nuclei to compare before it is segmented. Intensities are compared among
+fields of one bit depth, focus among fields of one pixel size.
+"""
+
+import io
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from tasks import tracking
+from tasks.contract import NothingToDo, Outcome, Result, Task, TaskParams, Workspace, read_result
+from tasks.nuclei import figures
+from tasks.nuclei.drift import FAR_OUT, LEAST_SPREAD_OF_MEDIAN, Drift, compare, field_table
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.plates import FROZEN_REPORT, Plate, open_plate, raise_if_any, read_image
+from tasks.steps import pages
+
+log = logging.getLogger("nucleus")
+
+
+class Params(TaskParams):
+    plate: str
+    """Plate to compare, as `ingest` froze it."""
+    references: list[str]
+    """Training plates of the same cell line, as `ingest` froze them."""
+    segmentation: str | None = None
+    """Output of `assemble_plate` for the plate: compare the nuclei found, not those labelled."""
+
+
+def run(params: Params, workspace: Workspace) -> Outcome:
+    plate = _open(params.plate, workspace)
+    if not params.references:
+        raise NothingToDo(f"There is no training plate of {plate.info.cell_line} to compare {plate.info.name} with.")
+    references = [_open(path, workspace) for path in params.references]
+    _refuse_others(plate, references)
+
+    rows = _rows(plate)
+    if params.segmentation:
+        rows = _with_nuclei_found(rows, _segmentation(params, workspace))
+    fields_of_references = pd.concat([field_table(one.info, _rows(one)) for one in references], ignore_index=True)
+    drifts = compare(field_table(plate.info, rows), fields_of_references)
+    warnings = [_warning(drift) for drift in drifts if drift.is_far_out]
+    for warning in warnings:
+        log.warning("%s is far out: %s", plate.info.name, warning)
+    (workspace.output_dir / "warnings.txt").write_text("".join(f"{warning}\n" for warning in warnings))
+    _table(drifts).to_csv(workspace.output_dir / "drift.csv", index=False)
+    (workspace.output_dir / "drift.html").write_text(_page(params, plate, references, drifts, warnings))
+    return Outcome(
+        outputs={"page": "drift.html", "table": "drift.csv", "warnings": "warnings.txt"},
+        metrics={drift.measure.name: drift.distance for drift in drifts if drift.is_compared},
+        counts={"far_out": len(warnings)},
+    )
+
+
+def publish(params: Params, result: Result, store: Path) -> None:
+    """Show the distances, the page and, as the run's note, the warnings in MLflow."""
+    run = tracking.Run()
+    run.log_points([tracking.Point(f"drift/{name}", distance) for name, distance in result.metrics.items()])
+    for name in ("page", "table"):
+        run.log_artifact(store / result.outputs[name], "drift")
+    info = open_plate(store / params.plate).info
+    warnings = (store / result.outputs["warnings"]).read_text().splitlines()
+    run.set_tags({"plate": info.name, "cell_line": info.cell_line, "drift": "far out" if warnings else "none"})
+    run.set_note("\n".join(f"- {warning}" for warning in warnings) or "Nothing is far out.")
+
+
+def _open(path: str, workspace: Workspace) -> Plate:
+    folder = workspace.input(path)
+    if not (folder / FROZEN_REPORT).exists():
+        raise InputError(f"{path} is no frozen plate; give the output of the task ingest.")
+    return open_plate(folder)
+
+
+def _segmentation(params: Params, workspace: Workspace) -> Path:
+    """Give the folder of the segmented plate, after a look that it is of this plate."""
+    folder = workspace.input(str(params.segmentation))
+    if not (folder / "result.json").exists() or (result := read_result(folder)).task != "assemble_plate":
+        raise InputError(f"{params.segmentation} is no segmented plate; give the output of the task assemble_plate.")
+    segmented = read_result(workspace.input(result.params["segmentations"][0])).params["plate"]
+    if segmented != params.plate:
+        raise InputError(f"{params.segmentation} is of {segmented}; give the segmentation of {params.plate}.")
+    return folder
+
+
+def _refuse_others(plate: Plate, references: Sequence[Plate]) -> None:
+    """Refuse references that say nothing of what this plate should be like."""
+    problems = []
+    for reference in references:
+        info = reference.info
+        if (info.role, info.cell_line) != ("train", plate.info.cell_line):
+            problems.append(f"the reference {info.name} is a {info.role} plate of {info.cell_line}")
+        if info.name == plate.info.name:
+            problems.append(f"the reference {info.name} is this plate itself, or a version of it")
+    if problems:
+        problems.append(f"give other training plates of {plate.info.cell_line}")
+    raise_if_any(problems, plate.folder)
+
+
+def _rows(plate: Plate) -> list[dict]:
+    """Rows of report.json; of plates that were frozen before it told the dtype, this is read from the images."""
+    rows = json.loads((plate.folder / FROZEN_REPORT).read_text())["fovs"]
+    return [{"dtype": row.get("dtype") or read_image(plate.folder / row["image"]).dtype.name, **row} for row in rows]
+
+
+def _with_nuclei_found(rows: Sequence[dict], segmentation: Path) -> list[dict]:
+    """Give the rows of report.json with the nuclei of `nuclei.csv` in place of the labelled ones."""
+    columns = ["fov", "area_px", "touches_edge"]
+    nuclei = pd.read_csv(segmentation / "nuclei.csv", usecols=columns, dtype={"fov": str})
+    by_fov = nuclei.groupby("fov").agg(
+        nuclei=("area_px", "size"), area_mean_px=("area_px", "mean"), nuclei_at_edge=("touches_edge", "sum")
+    )
+    found = by_fov.to_dict("index")
+    none = {"nuclei": 0, "area_mean_px": None, "nuclei_at_edge": 0}
+    return [{**row, **found.get(row["fov"], none)} for row in rows]
+
+
+def _warning(drift: Drift) -> str:
+    plate, references = (_shown(value, drift.measure.unit) for value in (drift.plate_median, drift.reference_median))
+    found = f"{drift.measure.title} {plate}, on the training plates {references} (distance {drift.distance:+.1f})"
+    return f"{found}; perhaps {drift.perhaps}."
+
+
+def _shown(value: float, unit: str) -> str:
+    number = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{number} {unit}".strip()
+
+
+def _table(drifts: Sequence[Drift]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "measure": drift.measure.name,
+            "unit": drift.measure.unit,
+            "plate_fields": len(drift.plate),
+            "reference_fields": len(drift.references),
+            "plate_median": drift.plate_median,
+            "reference_median": drift.reference_median,
+            "spread": drift.spread,
+            "distance": drift.distance,
+            "far_out": drift.is_far_out,
+        }
+        for drift in drifts
+    )
+
+
+def _page(
+    params: Params, plate: Plate, references: Sequence[Plate], drifts: Sequence[Drift], warnings: Sequence[str]
+) -> str:
+    compared = [drift for drift in drifts if drift.is_compared]
+    names = [one.info.name for one in (plate, *references)]
+    return pages.render(
+        "drift.html.jinja",
+        plate=plate,
+        references=references,
+        drifts=drifts,
+        compared=compared,
+        warnings=warnings,
+        segmentation=params.segmentation,
+        figure=pages.embedded(_drawn(compared, names)) if compared else None,
+        shown=_shown,
+        limit=FAR_OUT,
+        least_spread_percent=100 * LEAST_SPREAD_OF_MEDIAN,
+    )
+
+
+def _drawn(drifts: Sequence[Drift], plates: Sequence[str]) -> bytes:
+    """Give the strip plots as a PNG."""
+    png = io.BytesIO()
+    figures.strip_figure([_strip(drift) for drift in drifts], plates).savefig(png)
+    return png.getvalue()
+
+
+def _strip(drift: Drift) -> figures.Strip:
+    fields = pd.concat([drift.plate, drift.references])
+    values = {str(name): group.to_list() for name, group in fields.groupby("plate")[drift.measure.name]}
+    width = FAR_OUT * drift.spread
+    usual = (max(0.0, drift.reference_median - width), drift.reference_median + width)
+    return figures.Strip(drift.measure.title, drift.measure.unit, values, usual)
+
+
+TASK = Task(name="drift", version=1, params_type=Params, run=run, publish=publish)
+
+if __name__ == "__main__":
+    sys.exit(TASK.main())

@@ -1,0 +1,323 @@
+"""Show scores as one page that stands alone: F1 curves, error rates, panels of the errors, and what was scored.
+
+Several methods that were scored on the same plates are compared: one table, one figure, then a part for each.
+"""
+
+import logging
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pydantic
+
+from tasks import tracking
+from tasks.contract import Outcome, Result, Task, TaskParams, Workspace, read_result
+from tasks.nuclei import figures
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.plates import Fov, Plate, PlateInfo, open_plate, read_image, read_label_image
+from tasks.steps import pages
+
+log = logging.getLogger("nucleus")
+
+ERROR_COLUMNS = {
+    "false positives": ("false_positives", "fp_rate"),
+    "false negatives": ("false_negatives", "fn_rate"),
+    "merges": ("merges", "merge_rate"),
+    "splits": ("splits", "split_rate"),
+}
+"""Kinds of errors, in the order of the paper's Fig. S3, with their columns in errors.csv."""
+
+OBJECT_LEVEL_IOU, PIXEL_LEVEL_IOU = 0.7, 0.9
+
+
+class Params(TaskParams):
+    scores: dict[str, str] = pydantic.Field(min_length=1)
+    """Outputs of `score`, relative to the store, by the names under which they are shown; all of the same plates."""
+    fovs_per_plate: int = pydantic.Field(default=2, ge=1, le=20)
+    """Fields of each plate whose errors are shown: 1 is the worst, 2 the worst and the median, more lie between."""
+
+
+class F1(NamedTuple):
+    """F1 at one IoU threshold with its 95 % interval."""
+
+    f1: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.f1:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+class Error(NamedTuple):
+    number: int
+    rate: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """A row of the tables: a cell line, a plate or all."""
+
+    name: str
+    fovs: int
+    true_nuclei: int
+    predicted_nuclei: int
+    object_level: F1
+    pixel_level: F1
+    errors: tuple[Error, ...]
+    """In the order of `ERROR_COLUMNS`."""
+
+
+@dataclass(frozen=True)
+class PlateRow(Group):
+    digest: str
+    info: PlateInfo
+
+
+@dataclass(frozen=True)
+class Panel:
+    plate: str
+    cell_line: str
+    caption: str
+    alt: str
+    source: str
+    """Address of the image: the PNG itself, in base64."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The tables of `score`."""
+
+    f1: pd.DataFrame
+    errors: pd.DataFrame
+    fovs: pd.DataFrame
+
+    def curve(self, group: str, name: str) -> figures.F1Curve:
+        rows = self.f1[(self.f1["group"] == group) & (self.f1["name"] == name)]
+        return figures.F1Curve(
+            name, *(rows[column].to_list() for column in ("iou_threshold", "f1", "f1_low", "f1_high"))
+        )
+
+    def f1_at(self, group: str, name: str, iou_threshold: float) -> F1:
+        curve = self.curve(group, name)
+        at = curve.iou_thresholds.index(iou_threshold)
+        return F1(curve.f1[at], curve.low[at], curve.high[at])
+
+    def groups(self, group: str) -> list[Group]:
+        rows = self.errors[self.errors["group"] == group].to_dict("records")
+        return [
+            Group(
+                row["name"],
+                row["fovs"],
+                row["true_nuclei"],
+                row["predicted_nuclei"],
+                self.f1_at(group, row["name"], OBJECT_LEVEL_IOU),
+                self.f1_at(group, row["name"], PIXEL_LEVEL_IOU),
+                tuple(Error(row[number], row[rate]) for number, rate in ERROR_COLUMNS.values()),
+            )
+            for row in rows
+        ]
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is shown of one method: a part of the page."""
+
+    name: str
+    score_key: str
+    cell_lines: list[Group]
+    pooled: Group
+    plates: list[PlateRow]
+    f1_figure: str
+    error_rate_figure: str
+    panels: list[Panel]
+
+
+def run(params: Params, workspace: Workspace) -> Outcome:
+    scores = {name: _open_scores(path, workspace) for name, path in params.scores.items()}
+    _refuse_other_plates(scores)
+    methods = [_shown(name, params, scores[name], workspace) for name in params.scores]
+    comparison = workspace.output_dir / "figures" / "f1.png"
+    if len(methods) > 1:
+        curves = [table.curve("all", "all")._replace(name=name) for name, table in scores.items()]
+        figures.f1_figure(curves).savefig(comparison)
+    steps = list(_history(params.scores.values(), workspace.store))
+    page = pages.render(
+        "report.html.jinja",
+        methods=methods,
+        error_kinds=list(ERROR_COLUMNS),
+        comparison=_embedded(comparison) if len(methods) > 1 else None,
+        steps=steps,
+        libraries=_library_versions(steps),
+    )
+    (workspace.output_dir / "report.html").write_text(page)
+    (workspace.output_dir / "summary.md").write_text(_summary(methods))
+    outputs = {"report": "report.html", "figures": "figures", "summary": "summary.md"}
+    return Outcome(outputs=outputs, metrics={}, counts={"panels": sum(len(method.panels) for method in methods)})
+
+
+def publish(params: Params, result: Result, store: Path) -> None:
+    """Copy the page, its figures and the tables to MLflow and make the table of F1 the run's note."""
+    mlflow_run = tracking.Run()
+    mlflow_run.log_artifact(store / result.outputs["report"], "report")
+    mlflow_run.log_artifact(store / result.outputs["summary"], "report")
+    for path in sorted((store / result.outputs["figures"]).iterdir()):
+        mlflow_run.log_artifact(path, "report")
+    for name, scores in params.scores.items():
+        for table in ("f1.csv", "errors.csv", "fovs.csv"):
+            mlflow_run.log_artifact(store / scores / table, f"scores/{name}")
+    mlflow_run.set_note((store / result.outputs["summary"]).read_text())
+
+
+def worst_to_median(rows: pd.DataFrame, number: int) -> list[Mapping[Any, Any]]:
+    """Give `number` rows of fovs.csv, evenly from the lowest F1 at 0.7 to the median; fewer if there are fewer."""
+    in_order = rows.sort_values(["f1_at_0.7", "fov"]).to_dict("records")
+    ranks = np.unique(np.linspace(0, len(in_order) // 2, number).round().astype(int))
+    return [in_order[rank] for rank in ranks]
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    # A field may be called 0012, a cell line NA.
+    return pd.read_csv(path, dtype=dict.fromkeys(("name", "plate", "cell_line", "fov"), str), keep_default_na=False)
+
+
+def _open_scores(path: str, workspace: Workspace) -> Scores:
+    folder = workspace.input(path)
+    if not (folder / "f1.csv").exists():
+        raise InputError(f"{path} holds no scores; give the output of the task score.")
+    return Scores(*(_read_table(folder / f"{name}.csv") for name in ("f1", "errors", "fovs")))
+
+
+def _refuse_other_plates(scores: Mapping[str, Scores]) -> None:
+    plates = {name: sorted(set(table.fovs["plate"])) for name, table in scores.items()}
+    first, *others = plates
+    for name in others:
+        if plates[name] != plates[first]:
+            raise InputError(
+                f"scores: those of {first} are of the plates {', '.join(plates[first])}, those of {name} of "
+                f"{', '.join(plates[name])}; give scores of the same plates."
+            )
+
+
+def _shown(name: str, params: Params, scores: Scores, workspace: Workspace) -> Method:
+    """Draw the figures of a method into a folder of its name."""
+    folder = workspace.output_dir / "figures" / name
+    folder.mkdir(parents=True)
+    _draw_charts(scores, folder)
+    score_folder = workspace.store / params.scores[name]
+    segmentations = [read_result(workspace.store / path) for path in read_result(score_folder).params["segmentations"]]
+    plates = [(result, open_plate(workspace.store / result.params["plate"])) for result in segmentations]
+    panels = [
+        panel
+        for result, plate in plates
+        for panel in _draw_panels(plate, workspace.store / result.outputs["segmentation"], scores, params, folder)
+    ]
+    return Method(
+        name,
+        score_folder.name,
+        scores.groups("cell_line"),
+        scores.groups("all")[0],
+        _plate_rows(scores, [plate for _, plate in plates]),
+        _embedded(folder / "f1.png"),
+        _embedded(folder / "error_rates.png"),
+        panels,
+    )
+
+
+def _draw_charts(scores: Scores, folder: Path) -> None:
+    cell_lines = scores.groups("cell_line")
+    curves = [scores.curve("cell_line", row.name) for row in cell_lines]
+    figures.f1_figure(curves, scores.curve("all", "all")).savefig(folder / "f1.png")
+    rates = {
+        kind: {row.name: row.errors[number].rate for row in cell_lines} for number, kind in enumerate(ERROR_COLUMNS)
+    }
+    figures.error_rate_figure(rates).savefig(folder / "error_rates.png")
+
+
+def _draw_panels(plate: Plate, segmentation: Path, scores: Scores, params: Params, folder: Path) -> Iterator[Panel]:
+    rows = scores.fovs[scores.fovs["plate"] == plate.info.name]
+    fovs = {fov.name: fov for fov in plate.fovs}
+    for number, row in enumerate(worst_to_median(rows, params.fovs_per_plate), start=1):
+        log.info("report: drawing the errors in %s of %s", row["fov"], plate.info.name)
+        path = folder / f"errors_{plate.info.name}_{number}.png"
+        caption = _caption(row)
+        title = f"{plate.info.name} · {row['fov']} · F1 at 0.7: {row['f1_at_0.7']:.3f}"
+        _draw_panel(plate, fovs[row["fov"]], segmentation, title, path)
+        alt = f"Image, true labels, predicted labels and errors of a field of view of {plate.info.name}. {caption}"
+        yield Panel(plate.info.name, plate.info.cell_line, caption, alt, _embedded(path))
+
+
+def _caption(row: Mapping[Any, Any]) -> str:
+    return (
+        f"{row['fov']}: F1 at 0.7 is {row['f1_at_0.7']:.3f}; of {row['true_nuclei']} nuclei "
+        f"{row['fn_at_0.7']} missed, {row['splits']} split; of {row['predicted_nuclei']} predicted "
+        f"{row['fp_at_0.7']} extra, {row['merges']} merged."
+    )
+
+
+def _draw_panel(plate: Plate, fov: Fov, segmentation: Path, title: str, path: Path) -> None:
+    assert fov.labels_path is not None
+    figure = figures.error_panel(
+        read_image(fov.image_path),
+        read_label_image(fov.labels_path),
+        read_label_image(segmentation / "labels" / f"{fov.name}.tif"),
+        plate.info.pixel_size_um,
+        title,
+    )
+    figure.savefig(path)
+
+
+def _embedded(path: Path) -> str:
+    return pages.embedded(path.read_bytes())
+
+
+def _plate_rows(scores: Scores, plates: Iterable[Plate]) -> list[PlateRow]:
+    groups = {group.name: group for group in scores.groups("plate")}
+    return [
+        PlateRow(**vars(groups[plate.info.name]), digest=plate.folder.name.rpartition("@")[2], info=plate.info)
+        for plate in plates
+    ]
+
+
+def _history(paths: Iterable[str], store: Path) -> Iterator[Result]:
+    """Give the results at `paths` and all that led to them, each once: those that their params name, and so on."""
+    waiting, seen = list(paths), set()
+    while waiting:
+        folder = "/".join(Path(waiting.pop(0)).parts[:2])
+        if folder in seen or not (store / folder / "result.json").is_file():
+            continue
+        seen.add(folder)
+        result = read_result(store / folder)
+        yield result
+        for value in result.params.values():
+            waiting += [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
+
+
+def _library_versions(steps: Iterable[Result]) -> dict[str, str]:
+    versions: dict[str, set[str]] = {}
+    for step in steps:
+        for name, version in step.libraries.items():
+            versions.setdefault(name, set()).add(version)
+    return {name: ", ".join(sorted(versions[name])) for name in sorted(versions)}
+
+
+def _summary(methods: Iterable[Method]) -> str:
+    """Give the table of F1 and errors as Markdown."""
+    header = ["method", "cell line", "fields", "nuclei", "F1 at 0.7 (95 %)", "F1 at 0.9 (95 %)", *ERROR_COLUMNS]
+    lines = [header, ["---"] * 2 + ["---:"] * (len(header) - 2)]
+    for method in methods:
+        for row in [*method.cell_lines, method.pooled]:
+            rates = [f"{100 * error.rate:.1f} %" for error in row.errors]
+            numbers = [str(row.fovs), str(row.true_nuclei), str(row.object_level), str(row.pixel_level)]
+            lines.append([method.name, row.name, *numbers, *rates])
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return f"{table}\n\nErrors at an IoU of 0.7, in percent of the true nuclei.\n"
+
+
+TASK = Task(name="report", version=2, params_type=Params, run=run, publish=publish)
+
+if __name__ == "__main__":
+    sys.exit(TASK.main())

@@ -1,0 +1,172 @@
+"""Segment a plate: a label image for every field, and a table of all nuclei."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pydantic
+from numpy.typing import NDArray
+
+from tasks import tracking
+from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
+from tasks.files import written_whole
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.measure import nuclei_table
+from tasks.nuclei.plates import Fov, Plate, open_plate, read_image, write_label_image
+from tasks.nuclei.segmentation import SegmentationSettings
+
+if TYPE_CHECKING:
+    from tasks.methods.segmenter import Segmenter
+
+FIELDS_READ_AHEAD = 2
+FIELDS_BEHIND = 4
+BEHIND_NICENESS = 10
+PROGRESS_EVERY_S = 15.0
+
+log = logging.getLogger("nucleus")
+
+
+class Params(SegmentationSettings, TaskParams):
+    networks: list[str] = pydantic.Field(min_length=1, max_length=2)
+    """Trained networks of one method: of FPN2-WS one for both targets, or one for each; else one."""
+    plate: str
+    """Frozen plate: output of `ingest`."""
+    fovs: list[str] | None = pydantic.Field(default=None, min_length=1)
+    """Names of the fields to segment; all if not given."""
+    model: str | None = None
+    """Name, version and digest of the registered model, written into every label image."""
+
+
+def run(params: Params, workspace: Workspace) -> Outcome:
+    from tasks.methods.segmenter import load_segmenter
+
+    plate = _with_fovs(open_plate(workspace.input(params.plate)), params)
+    model = load_segmenter([workspace.input(path) for path in params.networks], params.settings)
+    unfinished = [fov for fov in plate.fovs if not _is_done(fov, workspace)]
+    if len(unfinished) < len(plate.fovs):
+        log.info("%d of %d fields are left of an earlier attempt", len(unfinished), len(plate.fovs))
+    problems, predict_seconds = _segment_fields(unfinished, plate, model, params, workspace)
+    if problems:
+        failed = f"{len(problems)} of {len(plate.fovs)} fields failed, the others are done"
+        raise InputError(f"{failed}: {'; '.join(problems)}")
+    nuclei = _collect(plate, workspace)
+    metrics = {"predict_seconds": round(predict_seconds, 3)}
+    if len(nuclei):
+        metrics["area_mean_px"] = float(nuclei["area_px"].astype(float).mean())
+    return Outcome({"segmentation": "."}, metrics, {"fovs": len(plate.fovs), "nuclei": len(nuclei)})
+
+
+def _with_fovs(plate: Plate, params: Params) -> Plate:
+    if params.fovs is None:
+        return plate
+    by_name = {fov.name: fov for fov in plate.fovs}
+    if unknown := [name for name in params.fovs if name not in by_name]:
+        raise InputError(f"fovs: {params.plate} has no field {', '.join(unknown[:10])}; it has {len(by_name)} others.")
+    return replace(plate, fovs=tuple(by_name[name] for name in params.fovs))
+
+
+def _segment_fields(
+    fovs: list[Fov], plate: Plate, model: Segmenter, params: Params, workspace: Workspace
+) -> tuple[list[str], float]:
+    """Segment fields into the checkpoint folder; gives the problems met and the seconds of waiting for the networks.
+
+    Fields are read ahead, and nuclei found and written behind, in other threads: the networks never wait.
+    """
+    (workspace.checkpoint_dir / "labels").mkdir(exist_ok=True)
+    problems: list[str] = []
+    in_network: deque[Fov] = deque()
+
+    def images() -> Iterator[NDArray]:
+        for fov, image_read in _read_ahead(fovs, readers):
+            try:
+                image = image_read.result()
+            except (InputError, OSError) as error:
+                problems.append(str(error))
+                continue
+            in_network.append(fov)
+            yield image
+
+    predict_seconds, reported = 0.0, time.monotonic()
+    behind: deque[Future[None]] = deque()
+    cores = len(os.sched_getaffinity(0))
+    # On Linux `os.nice` is for the calling thread: what is done behind takes the time that the networks leave.
+    finders = ThreadPoolExecutor(cores, initializer=os.nice, initargs=(BEHIND_NICENESS,))
+    with ThreadPoolExecutor(1) as readers, finders:
+        all_seen, done = model.look_at_all(images()), 0
+        while True:
+            started = time.monotonic()
+            if (seen := next(all_seen, None)) is None:
+                break
+            predict_seconds += time.monotonic() - started
+            if len(behind) == FIELDS_BEHIND:
+                behind.popleft().result()
+            behind.append(finders.submit(_find_and_write, in_network.popleft(), plate, model, seen, params, workspace))
+            done += 1
+            if time.monotonic() - reported > PROGRESS_EVERY_S:
+                reported = time.monotonic()
+                log.info("%d of %d fields", done, len(fovs))
+        for field in behind:
+            field.result()
+    return problems, predict_seconds
+
+
+def _read_ahead(fovs: list[Fov], readers: ThreadPoolExecutor) -> Iterator[tuple[Fov, Future[NDArray]]]:
+    waiting = deque((fov, readers.submit(read_image, fov.image_path)) for fov in fovs[:FIELDS_READ_AHEAD])
+    for following in [*fovs[FIELDS_READ_AHEAD:], *[None] * len(waiting)]:
+        yield waiting.popleft()
+        if following is not None:
+            waiting.append((following, readers.submit(read_image, following.image_path)))
+
+
+def _find_and_write(fov: Fov, plate: Plate, model: Segmenter, seen: Any, params: Params, workspace: Workspace) -> None:
+    """Write a field's label image and, last, its table, which marks it as done."""
+    label_image = model.nuclei_in(seen, params.settings)
+    # Read again: a program of others gets all images of a plate before it gives anything back.
+    table = nuclei_table(label_image, read_image(fov.image_path))
+    where = {"plate": plate.info.name, "well": fov.well, "site": fov.site, "fov": fov.name}
+    for position, (column, value) in enumerate(where.items()):
+        table.insert(position, column, value)
+    write_label_image(_labels_path(workspace, fov), label_image, params.model)
+    with written_whole(_table_path(workspace, fov)) as beside:
+        table.to_csv(beside, index=False)
+
+
+def _labels_path(workspace: Workspace, fov: Fov) -> Path:
+    return workspace.checkpoint_dir / "labels" / f"{fov.name}.tif"
+
+
+def _table_path(workspace: Workspace, fov: Fov) -> Path:
+    return workspace.checkpoint_dir / f"{fov.name}.csv"
+
+
+def _is_done(fov: Fov, workspace: Workspace) -> bool:
+    return _table_path(workspace, fov).exists() and _labels_path(workspace, fov).exists()
+
+
+def _collect(plate: Plate, workspace: Workspace) -> pd.DataFrame:
+    # As text, because a field may be called 0012.
+    tables = [pd.read_csv(_table_path(workspace, fov), dtype=str, keep_default_na=False) for fov in plate.fovs]
+    nuclei = pd.concat(tables, ignore_index=True)
+    nuclei.to_csv(workspace.output_dir / "nuclei.csv", index=False)
+    (workspace.checkpoint_dir / "labels").rename(workspace.output_dir / "labels")
+    return nuclei
+
+
+def publish(params: Params, result: Result, store: Path) -> None:
+    tracking.Run().log_params(params.settings.model_dump(), "segment")
+
+
+TASK = Task(name="segment", version=2, params_type=Params, run=run, publish=publish)
+
+if __name__ == "__main__":
+    sys.exit(TASK.main())

@@ -1,0 +1,126 @@
+"""Where a model comes from and what it was used for, both ways.
+
+    python -m tasks.store.lineage --store F --model champion   which labels made this model, and what did it segment?
+    python -m tasks.store.lineage --store F --plate NAME       which models were made with it, which segmented it?
+
+Follows the stored results from a registered version to its networks, the networks whose weights these began
+with, their ROIs and plates. What was segmented is in MLflow (`MLFLOW_TRACKING_URI`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tasks import tracking
+from tasks.contract import BAD_INPUT, DONE, FAILED, ServiceError, read_result
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.plates import FROZEN_REPORT, read_plate_info
+from tasks.tracking import ModelVersion
+
+
+def lineage_of_model(name: str, store: Path) -> list[str]:
+    """Give lines on a registered version: how it was made, from which plates, and which plates it segmented."""
+    model = tracking.find_model(name)
+    if model is None:
+        known = ", ".join(str(found.version) for found in tracking.all_models()) or "none"
+        raise InputError(f"{tracking.REGISTERED_MODEL} has no {name}; there are the versions {known}.")
+    lines = [_title(model), f"  made by DAG run {model.tags.get(tracking.DAG_RUN_TAG)}{_commit(model)}"]
+    lines += [f"  {name.partition('/')[2]} UTC: {text}" for name, text in _promotions(model)]
+    for generation, (network, plates) in enumerate(_generations(model, store)):
+        lines.append(f"  {'trained as' if generation == 0 else 'which began as'} {network}, on")
+        lines += [f"    {_plate_line(plate, store)}" for plate in plates]
+    used = [found for found in tracking.segmented_plates() if _is_by(found, model)]
+    lines.append("  segmented" if used else "  segmented no plate")
+    lines += [f"    {found.plate}@{found.digest} in DAG run {found.dag_run_id}" for found in used]
+    return lines
+
+
+def lineage_of_plate(name: str, store: Path) -> list[str]:
+    """Give lines on each frozen version of a plate: which models were made with it, and which segmented it."""
+    versions = sorted(path.parent for path in store.glob(f"ingest/{name}@*/{FROZEN_REPORT}"))
+    if not versions:
+        raise InputError(f"{store} has no plate named {name}.")
+    models, segmented = tracking.all_models(), tracking.segmented_plates()
+    lines = []
+    for folder in versions:
+        plate = folder.relative_to(store).as_posix()
+        lines.append(_plate_line(plate, store))
+        made = [model for model in models if _was_made_with(plate, model, store)]
+        lines.append("  made " + (", ".join(f"version {model.version}" for model in made) or "no model"))
+        used = [found for found in segmented if f"{found.plate}@{found.digest}" == folder.name]
+        lines += [f"  segmented by {found.model} in DAG run {found.dag_run_id}" for found in used]
+    return lines
+
+
+def _generations(model: ModelVersion, store: Path) -> Iterator[tuple[str, list[str]]]:
+    """Give a model's networks and their plates, then those that they began with, up to the first weights."""
+    networks = read_result(store / model.path).params["networks"]
+    while networks:
+        results = [read_result(store / network) for network in networks]
+        rois = {str(Path(result.params["rois"]).parent) for result in results}
+        plates = sorted({plate for path in rois for plate in read_result(store / path).params["plates"]})
+        yield ", ".join(networks), plates
+        begun_with = [result.params["initialisation"] for result in results]
+        networks = [path for path in begun_with if (store / path / "result.json").exists()]
+
+
+def _was_made_with(plate: str, model: ModelVersion, store: Path) -> bool:
+    if "key" not in model.tags or not (store / model.path / "result.json").exists():
+        return False
+    return any(plate in plates for _, plates in _generations(model, store))
+
+
+def _title(model: ModelVersion) -> str:
+    names = ", ".join(alias for alias, version in tracking.aliases().items() if version == model.version)
+    title = f"{tracking.REGISTERED_MODEL} version {model.version}, {model.path}"
+    return f"{title} ({names})" if names else title
+
+
+def _commit(model: ModelVersion) -> str:
+    return f", commit {model.tags['commit']}" if "commit" in model.tags else ""
+
+
+def _promotions(model: ModelVersion) -> list[tuple[str, str]]:
+    return sorted((name, text) for name, text in model.tags.items() if name.startswith("promotion/"))
+
+
+def _is_by(found: tracking.SegmentedPlate, model: ModelVersion) -> bool:
+    return found.model.startswith(f"{tracking.REGISTERED_MODEL} version {model.version},")
+
+
+def _plate_line(plate: str, store: Path) -> str:
+    folder = store / plate
+    if not (folder / FROZEN_REPORT).exists():
+        return f"{plate}, which the store lacks"
+    info, report = read_plate_info(folder), json.loads((folder / FROZEN_REPORT).read_text())
+    counts = report["counts"]
+    return f"{plate}: {info.cell_line}, {info.role}, {counts['nuclei']} labelled nuclei in {counts['fovs']} fields"
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tasks.store.lineage", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--store", required=True, type=Path, help="folder that holds all results")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--model", help="champion, challenger or the number of a version")
+    which.add_argument("--plate", help="name of a plate")
+    args = parser.parse_args(argv)
+    try:
+        lines = lineage_of_model(args.model, args.store) if args.model else lineage_of_plate(args.plate, args.store)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return BAD_INPUT
+    except ServiceError as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    print("\n".join(lines))
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""Programs of others as a method, with small programs that do what they should, and others that don't."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.testing import assert_array_equal
+
+from tasks.methods.external.segmenter import ExternalSegmenter, Program, run_command
+from tasks.methods.segmenter import load_saved_segmenter, load_segmenter, save_segmenter
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.segmentation import SegmentationSettings
+from tests.programs import make_program
+
+SETTINGS = SegmentationSettings(min_area_px=5)
+HEAD = "import sys, numpy as np, tifffile; from pathlib import Path; images, output = map(Path, sys.argv[1:3]); "
+
+
+def square(side_px: int = 40, at_px: int = 10) -> np.ndarray:
+    image = np.full((side_px, side_px + 10), 100, np.uint16)
+    image[at_px : at_px + 12, at_px : at_px + 12] = 900
+    return image
+
+
+def make_network(folder: Path) -> Path:
+    """The program of the tests, as `train_external` keeps it."""
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "threshold.txt").write_text("500")
+    Program("threshold", tuple(make_program(folder)["segment"])).save(folder)
+    return folder
+
+
+def segmenter_of(lines: str, tmp_path: Path) -> ExternalSegmenter:
+    command = (sys.executable, "-c", HEAD + lines, "{images}", "{output}")
+    return ExternalSegmenter(Program("bad", command), tmp_path, SETTINGS)
+
+
+def test_label_images_come_in_the_order_of_the_images(tmp_path: Path) -> None:
+    model = load_segmenter([make_network(tmp_path / "network")], SETTINGS)
+    images = [square(at_px=at_px) for at_px in (2, 8, 20)]
+    for image, seen in zip(images, model.look_at_all(iter(images)), strict=True):
+        assert_array_equal(model.nuclei_in(seen, SETTINGS), image > 500)
+    assert list(model.look_at_all([])) == []
+
+
+def test_labels_of_any_numbers_become_1_to_n_without_what_is_too_small(tmp_path: Path) -> None:
+    lines = (
+        "seen = np.zeros((9, 9), np.uint32); seen[:3, :3], seen[5:8, 5:8], seen[0, 8] = 4_000_000_000, 12, 5; "
+        "tifffile.imwrite(output / '000001.tif', seen)"
+    )
+    found = segmenter_of(lines, tmp_path).segment(np.zeros((9, 9), np.uint8))
+    expected = np.zeros((9, 9), int)
+    expected[5:8, 5:8], expected[:3, :3] = 1, 2
+    assert_array_equal(found, expected)
+
+
+def test_a_label_image_without_background_keeps_its_first_label(tmp_path: Path) -> None:
+    lines = "tifffile.imwrite(output / '000001.tif', np.full((9, 9), 7, np.uint16))"
+    assert (segmenter_of(lines, tmp_path).segment(np.zeros((9, 9), np.uint8)) == 1).all()
+
+
+def test_a_saved_one_segments_as_before_with_its_own_copy_of_the_model(tmp_path: Path) -> None:
+    network = make_network(tmp_path / "network")
+    save_segmenter([network], SETTINGS, tmp_path / "saved")
+    (network / "model" / "threshold.txt").write_text("5000")
+    assert_array_equal(load_saved_segmenter(tmp_path / "saved").segment(square()), square() > 500)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            "print('reading', flush=True); sys.exit('no licence')",
+            r"bad ended with status 1; it said last: reading / no licence",
+        ),
+        ("pass", "bad wrote 0 label images of 2; the first that is missing is 000001.tif"),
+        (
+            "tifffile.imwrite(output / '000001.tif', np.zeros((40, 50), np.uint16))",
+            "bad wrote 1 label images of 2; the first that is missing is 000002.tif",
+        ),
+        (
+            "[tifffile.imwrite(output / p.name, np.zeros((3, 4), np.uint16)) for p in images.iterdir()]",
+            r"bad wrote wrong label images: 000001.tif is \(3, 4\), its image \(40, 50\); 000002.tif",
+        ),
+        (
+            "[tifffile.imwrite(output / p.name, np.zeros((40, 50), np.float32)) for p in images.iterdir()]",
+            "000001.tif: labels are float32; allowed are integers",
+        ),
+        (
+            "[tifffile.imwrite(output / n, np.zeros((40, 50), np.uint8)) for n in ('000001.tif', '000001.tiff')]",
+            "bad wrote both 000001.tif and 000001.tiff; it must write one label image for every image",
+        ),
+        ("[(output / p.name).write_bytes(b'II*') for p in images.iterdir()]", "bad wrote wrong label images"),
+    ],
+)
+def test_a_program_that_does_not_do_what_it_should_is_named_and_nothing_is_given(
+    lines: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        next(segmenter_of(lines, tmp_path).look_at_all([square(), square()]))
+
+
+def test_a_program_that_is_not_there_and_a_word_that_is_unknown_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="gone can't be started: /no/such/program: No such file or directory; install"):
+        run_command(["/no/such/program"], {}, "gone")
+    with pytest.raises(InputError, match=r"The command of odd has \{image\}; there are \{images\}, \{output\}\."):
+        run_command(["program", "{image}"], {"images": 1, "output": 2}, "odd")
+
+
+def test_a_program_gets_no_setting_of_ours_and_no_way_into_mlflow(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+    monkeypatch.setenv("LABORATORY", "ours")
+    assert os.environ["TF_USE_LEGACY_KERAS"]
+    with caplog.at_level("INFO", "nucleus"):
+        run_command([sys.executable, "-c", "import os; print(sorted(os.environ))"], {}, "curious")
+    assert "'LABORATORY'" in caplog.text
+    assert "MLFLOW_TRACKING_PASSWORD" not in caplog.messages[-1]
+    assert "TF_" not in caplog.messages[-1]
+
+
+def test_two_programs_at_once_are_refused(tmp_path: Path) -> None:
+    one: Any = make_network(tmp_path / "one")
+    with pytest.raises(InputError, match="A program is used alone; 2 were given"):
+        load_segmenter([one, one], SETTINGS)
+
+
+def test_images_are_handed_over_as_they_are(tmp_path: Path) -> None:
+    lines = f"[tifffile.imwrite(r'{tmp_path}/kept.tif', tifffile.imread(p)) for p in images.iterdir()]"
+    with pytest.raises(InputError, match="wrote 0 label images of 1"):
+        next(segmenter_of(lines, tmp_path).look_at_all([square()]))
+    assert_array_equal(tifffile.imread(tmp_path / "kept.tif"), square())

@@ -1,0 +1,263 @@
+"""Training: params, resuming, and what it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, get_args
+
+import h5py
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from tasks import tracking
+from tasks.contract import BAD_INPUT, DONE, FAILED, Result, Workspace, parse_params
+from tasks.methods.fpn2_ws.train import Encoder, Params, build_network, publish
+from tasks.methods.shared import devices
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.roi_file import RoiReader
+from tests.disks import resize
+from tests.repository import REPOSITORY
+from tests.rois import make_roi_file
+
+TINY: dict[str, Any] = {
+    "rois": "rois.h5",
+    "target": "both",
+    "encoder": "mobilenetv2",
+    "decoder_filters": 8,
+    "initialisation": "random",
+    "warmup_cycles": 0,
+    "cycles": 3,
+    "batch_size": 4,
+}
+
+
+@pytest.fixture
+def store(tmp_path) -> Path:
+    make_roi_file(tmp_path / "rois.h5")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def never_stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the training that the stopped ones are compared with."""
+    store = tmp_path_factory.mktemp("never_stopped")
+    make_roi_file(store / "rois.h5")
+    assert finish(store, TINY)[0] == DONE
+    return store
+
+
+def start(store: Path, params: dict) -> subprocess.Popen:
+    command = [
+        sys.executable,
+        "-m",
+        "tasks.methods.fpn2_ws.train",
+        "--params",
+        json.dumps(params),
+        "--store",
+        str(store),
+    ]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")}
+    return subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+
+
+def finish(store: Path, params: dict) -> tuple[int, str]:
+    process = start(store, params)
+    output, _ = process.communicate(timeout=600)
+    return process.returncode, output
+
+
+def weights_of(store: Path) -> list[np.ndarray]:
+    (path,) = store.glob("train_fpn/*/weights.h5")
+    arrays: list[np.ndarray] = []
+    with h5py.File(path) as file:
+        file.visititems(lambda _, item: arrays.append(item[()]) if isinstance(item, h5py.Dataset) else None)
+    return arrays
+
+
+def test_the_paper_s_values_are_the_defaults():
+    params = Params(rois="rois.h5", target="distance_map")
+    assert (params.encoder, params.cycles, params.warmup_cycles) == ("inceptionresnetv2", 25, 2)
+    assert (params.batch_size, params.learning_rate, params.loss) == (16, 1e-3, "mse")
+    assert (params.optimiser, params.schedule, params.initialisation) == ("adam", "constant", "imagenet")
+
+
+def test_mlflow_shows_the_gpus_and_the_precision_that_auto_has_chosen(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    run_id = tracking.open_run("experiment", "dag run", "name")
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    params = Params(rois="rois.h5", target="both")
+    (tmp_path / "history.json").write_text("[]")
+    result = Result(
+        task="train_fpn",
+        key="key",
+        version=1,
+        params=params.model_dump(mode="json"),
+        outputs={"network": "."},
+        metrics={},
+        counts={},
+        libraries={},
+        machine={"gpus": "NVIDIA H100, NVIDIA H100", "replicas": "2", "precision": "bfloat16"},
+        seconds=1,
+    )
+    publish(params, result, tmp_path)
+    shown = MlflowClient().get_run(run_id).data.params
+    assert shown["train_fpn.both.gpus"] == "NVIDIA H100, NVIDIA H100"
+    assert (shown["train_fpn.both.replicas"], shown["train_fpn.both.precision"]) == ("2", "bfloat16")
+
+
+def test_a_retry_keeps_the_precision_that_auto_chose_though_its_gpu_would_have_another(store, monkeypatch):
+    checkpoint_dir = store / "checkpoint"
+    checkpoint_dir.mkdir()
+    workspace = Workspace(store, "key", store / "output", checkpoint_dir)
+    monkeypatch.setattr(devices, "fastest_precision", lambda: "bfloat16")
+    assert build_network(Params(**TINY), 1.0, workspace).architecture.precision == "bfloat16"
+    monkeypatch.setattr(devices, "fastest_precision", lambda: "float32")
+    assert build_network(Params(**TINY), 1.0, workspace).architecture.precision == "bfloat16"
+    assert build_network(Params(**TINY, precision="float32"), 1.0, workspace).architecture.precision == "float32"
+
+
+def test_a_preset_fills_in_what_is_not_given():
+    params = Params(rois="rois.h5", target="both", preset="laptop", cycles=2)
+    assert params.encoder == "mobilenetv2"
+    assert params.cycles == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"cycles": 0}, "cycles: Input should be greater than or equal to 1, got 0"),
+        ({"loss": "dice"}, "loss: Input should be 'mse', 'mae' or 'binary_crossentropy', got 'dice'"),
+        ({"epochs": 3}, "epochs: unknown param; allowed are rois, target"),
+        ({"preset": "desktop"}, "preset: Input should be 'paper' or 'laptop', got 'desktop'"),
+        ({"encoder": "resnet1"}, "encoder: .*'mobilenetv2'.* got 'resnet1'"),
+    ],
+)
+def test_a_wrong_param_is_named_with_what_is_allowed(change, message):
+    with pytest.raises(InputError, match=message):
+        parse_params(Params, json.dumps({"rois": "rois.h5", "target": "both", **change}))
+
+
+def test_no_encoder_is_offered_that_the_package_lacks_and_none_is_left_out():
+    from tasks.methods.fpn2_ws import network  # chooses the framework before the package is imported
+
+    assert sorted(get_args(Encoder)) == sorted(network.segmentation_models.get_available_backbone_names())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(list(Path("/dev").glob("nvidia[0-9]*"))), reason="this machine has a GPU")
+def test_the_result_says_what_the_network_was_trained_on(never_stopped):
+    (path,) = never_stopped.glob("train_fpn/*/result.json")
+    result = json.loads(path.read_text())
+    assert result["machine"] == {"gpus": "none", "replicas": "1", "precision": "float32"}
+    assert result["params"]["precision"] == "auto"
+    assert json.loads((path.parent / "network.json").read_text())["precision"] == "float32"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop_signal", [signal.SIGKILL, signal.SIGTERM])
+def test_a_training_stopped_in_mid_cycle_goes_on_and_ends_with_the_same_weights(never_stopped, store, stop_signal):
+    process = start(store, TINY)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "cycle 1 of 3: loss" in line:
+            break
+    time.sleep(0.1)
+    process.send_signal(stop_signal)
+    assert process.wait(60) == -stop_signal
+    assert not list(store.glob("train_fpn/*/result.json"))
+    status, output = finish(store, TINY)
+    assert status == DONE
+    assert "going on after cycle" in output
+    assert "cycle 1 of 3: loss" not in output
+    for expected, got in zip(weights_of(never_stopped), weights_of(store), strict=True):
+        np.testing.assert_array_equal(expected, got)
+
+
+@pytest.mark.slow
+def test_two_trainings_in_bfloat16_with_the_same_seed_end_with_the_same_weights(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        make_roi_file(tmp_path / name / "rois.h5")
+        assert finish(tmp_path / name, {**TINY, "precision": "bfloat16"})[0] == DONE
+    for expected, got in zip(weights_of(tmp_path / "one"), weights_of(tmp_path / "other"), strict=True):
+        np.testing.assert_array_equal(expected, got)
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_a_training_with_a_line_on_space_and_it_goes_on_when_there_is_some(small_disk):
+    """The ROIs and the best weights find place, the checkpoint of the first cycle doesn't."""
+    resize(small_disk, megabytes=25)
+    make_roi_file(small_disk / "rois.h5")
+    status, output = finish(small_disk, {**TINY, "cycles": 2})
+    assert status == FAILED
+    assert f"no space left in the store {small_disk}" in output.splitlines()[-1]
+    resize(small_disk, megabytes=300)
+    assert finish(small_disk, {**TINY, "cycles": 2})[0] == DONE
+
+
+@pytest.mark.slow
+def test_training_learns_and_keeps_the_weights_of_the_best_validation_loss(store):
+    status, _ = finish(store, {**TINY, "cycles": 6, "learning_rate": 3e-3})
+    assert status == DONE
+    (result,) = store.glob("train_fpn/*/result.json")
+    history = json.loads((result.parent / "history.json").read_text())
+    assert history[-1]["loss"] < history[0]["loss"] / 2
+    best = min(history, key=lambda cycle: cycle["validation_loss"])
+    assert json.loads(result.read_text())["counts"]["best_cycle"] == best["cycle"]
+    assert json.loads(result.read_text())["metrics"]["validation_loss"] == best["validation_loss"]
+    from tasks.methods.fpn2_ws.network import load_fpn
+
+    network, reader = load_fpn(result.parent), RoiReader(store / "rois.h5")
+    images, targets = reader.batch(reader.validation_rows.tolist(), network.architecture.targets)
+    error = np.mean((network.predict(images[..., 0]) - targets / 255) ** 2)
+    assert error == pytest.approx(best["validation_loss"], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_the_encoder_does_not_learn_during_the_warm_up(store):
+    status, _ = finish(store, {**TINY, "cycles": 1, "warmup_cycles": 1})
+    assert status == DONE
+    from tasks.methods.fpn2_ws.network import load_fpn
+
+    first = build_network(Params(**TINY), 1.0, Workspace(store, "", store, store))
+    (result,) = store.glob("train_fpn/*/result.json")
+    trained = load_fpn(result.parent)
+    encoder = {layer.name for layer in first.encoder_layers()}
+    for before, after in zip(first.model.layers, trained.model.layers, strict=True):
+        same = all(np.array_equal(a, b) for a, b in zip(before.get_weights(), after.get_weights(), strict=True))
+        assert same or before.name not in encoder
+    assert not np.array_equal(
+        first.model.get_layer("head_conv").get_weights()[0], trained.model.get_layer("head_conv").get_weights()[0]
+    )
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_stops_the_training_with_advice(store):
+    network = build_network(Params(**TINY), 1.0, Workspace(store, "", store, store))
+    network.model.set_weights([np.full_like(weights, np.nan) for weights in network.model.get_weights()])
+    (store / "train_fpn" / "spoiled").mkdir(parents=True)
+    network.save(store / "train_fpn" / "spoiled")
+    status, output = finish(store, {**TINY, "initialisation": "train_fpn/spoiled"})
+    assert status == BAD_INPUT
+    assert "The loss became nan in cycle 1; lower learning_rate" in output
+
+
+@pytest.mark.slow
+def test_an_earlier_network_can_be_gone_on_from(store):
+    assert finish(store, {**TINY, "cycles": 1})[0] == DONE
+    (earlier,) = (path.parent for path in store.glob("train_fpn/*/result.json"))
+    again = {**TINY, "cycles": 1, "learning_rate": 1e-12, "initialisation": f"train_fpn/{earlier.name}"}
+    status, output = finish(store, again)
+    assert status == DONE, output
+    histories = {path.parent.name: json.loads(path.read_text()) for path in store.glob("train_fpn/*/history.json")}
+    first = histories.pop(earlier.name)[0]
+    (second,) = histories.values()
+    assert second[0]["loss"] < first["loss"]

@@ -1,0 +1,109 @@
+"""Jacobkie trained on tiny ROIs, and taken as it was published."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pydantic
+import pytest
+
+from tasks.contract import BAD_INPUT, DONE
+from tasks.methods.jacobkie.network import Architecture, Jacobkie, load_jacobkie
+from tasks.methods.jacobkie.train import Params, positioned_batch
+from tasks.nuclei.roi_file import RoiReader
+from tests.repository import REPOSITORY
+from tests.rois import make_roi_file
+
+TINY: dict[str, Any] = {
+    "rois": "rois.h5",
+    "preset": "laptop",
+    "filters": 8,
+    "precision": "float32",
+    "magnification": 1,
+    "cycles": 4,
+    "batch_size": 2,
+}
+
+
+def train(store: Path, params: dict[str, Any], **environment: str) -> tuple[int, str]:
+    command = [
+        sys.executable,
+        "-m",
+        "tasks.methods.jacobkie.train",
+        "--params",
+        json.dumps(params),
+        "--store",
+        str(store),
+    ]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "NUCLEUS"))}
+    ended = subprocess.run(command, cwd=REPOSITORY, env=kept | environment, capture_output=True, text=True)
+    return ended.returncode, ended.stdout
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    make_roi_file(tmp_path / "rois.h5")
+    return tmp_path
+
+
+def test_a_batch_has_positions_in_nuclei_only(store: Path) -> None:
+    images, positions = positioned_batch(RoiReader(store / "rois.h5"), [0, 5])
+    assert (images.shape, positions.shape, positions.dtype) == ((2, 64, 64), (2, 64, 64, 8), np.float32)
+    assert (np.isnan(positions).all(axis=-1) == (images < 100)).all()
+    assert (np.nanmin(positions), np.nanmax(positions)) == (-1, 1)
+
+
+def test_published_weights_are_of_the_published_network_whatever_the_preset() -> None:
+    params = Params(rois="rois.h5", preset="laptop", initialisation="published")
+    assert (params.depth, params.filters, params.magnification, params.cycles) == (101, 256, 4, 0)
+    assert params.zooms == (0.25, 0.5, 1, 2)
+    assert Params(rois="rois.h5") == Params(rois="rois.h5", initialisation="published", cycles=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"initialisation": "random"}, "cycles=0 keeps the first weights"),
+        ({"initialisation": "train_jacobkie/0123456789abcdef"}, "cycles=0 keeps the first weights"),
+        ({"initialisation": "random", "cycles": 1, "batch_norm_learns": False}, 'with "random" it is true'),
+        ({"zooms": [1, 16]}, "16.0: a zoom is between 0.125 and 8"),
+        ({"magnification": 3}, "magnification"),
+    ],
+)
+def test_params_that_can_give_no_nuclei_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(pydantic.ValidationError, match=message):
+        Params(rois="rois.h5", **given)
+
+
+@pytest.mark.slow
+def test_a_training_learns(store: Path) -> None:
+    status, lines = train(store, TINY)
+    assert status == DONE, lines
+    (result,) = store.glob("train_jacobkie/*/result.json")
+    history = json.loads((result.parent / "history.json").read_text())
+    assert history[-1]["loss"] < 0.8 * history[0]["loss"]
+    assert load_jacobkie(result.parent).architecture == Architecture(50, 8, 1, "float32", 1.0, (1.0,))
+
+
+@pytest.mark.slow
+def test_published_weights_are_kept_as_they_are_without_a_training(store: Path, tmp_path: Path) -> None:
+    published = Jacobkie(Architecture())
+    published.model.save_weights(tmp_path / "jacobkie_2018dsb.h5")
+    status, lines = train(store, {"rois": "rois.h5", "precision": "float32"}, NUCLEUS_WEIGHTS=str(tmp_path))
+    assert status == DONE, lines
+    (result,) = store.glob("train_jacobkie/*/result.json")
+    with h5py.File(result.parent / "weights.h5") as kept, h5py.File(tmp_path / "jacobkie_2018dsb.h5") as file:
+        name = "output_ldr_conv/output_ldr_conv/kernel:0"
+        np.testing.assert_array_equal(kept[name], file[name])
+    assert json.loads(result.read_text())["counts"]["weights"] == published.model.count_params()
+
+
+def test_without_the_published_file_it_says_where_to_put_it(store: Path) -> None:
+    status, lines = train(store, {"rois": "rois.h5"})
+    assert status == BAD_INPUT
+    assert "needs the file jacobkie_2018dsb.h5 of the project jacobkie/2018DSB" in lines

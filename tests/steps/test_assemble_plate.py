@@ -1,0 +1,243 @@
+"""Putting the parts of a segmented plate together, with made segmentations."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet
+import pytest
+from mlflow import MlflowClient
+from numpy.typing import NDArray
+from PIL import Image
+
+from tasks import tracking
+from tasks.contract import BAD_INPUT, Result, execute
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.hcs import hcs_fields
+from tasks.nuclei.plates import Plate, open_plate
+from tasks.nuclei.tables import read_nuclei
+from tasks.steps.assemble_plate import TASK, Params
+from tests.plates import make_plate, two_squares
+from tests.segmentations import add_part
+
+MODEL = "nucleus-segmenter version 3, 0123456789abcdef"
+IMAGE, TWO_NUCLEI = two_squares()
+ONE_AT_THE_EDGE = np.zeros_like(TWO_NUCLEI)
+ONE_AT_THE_EDGE[:2, :5] = 1
+NONE = np.zeros_like(TWO_NUCLEI)
+
+
+def fov(well: str, site: int) -> str:
+    return f"p_{well}_T0001F{site:03d}L01A01Z01C01"
+
+
+B07_1, B07_2, D08_1, P24_1 = fov("B07", 1), fov("B07", 2), fov("D08", 1), fov("P24", 1)
+FOUND = {B07_1: TWO_NUCLEI, B07_2: ONE_AT_THE_EDGE, D08_1: NONE, P24_1: TWO_NUCLEI}
+
+
+def make(store: Path, found: dict[str, NDArray[Any]] = FOUND) -> tuple[Plate, list[str]]:
+    """A plate of which `found` are the label images, segmented in parts of two fields."""
+    plate = open_plate(make_plate(store / "screen", dict.fromkeys(found, IMAGE), {}, role="test"))
+    names = list(found)
+    parts = [{name: found[name] for name in names[start : start + 2]} for start in range(0, len(names), 2)]
+    return plate, [add_part(store, f"part{number}", plate, part) for number, part in enumerate(parts)]
+
+
+def assemble(store: Path, segmentations: list[str], **params: Any) -> Result:
+    return execute(TASK, Params(segmentations=segmentations, model=MODEL, **params), store)
+
+
+def nuclei_csv(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "nuclei.csv", dtype={"fov": str, "plate": str})
+
+
+def test_every_nucleus_of_all_parts_is_in_one_table_by_field_and_label(tmp_path: Path) -> None:
+    _, segmentations = make(tmp_path)
+    result = assemble(tmp_path, segmentations[::-1])
+    table = nuclei_csv(tmp_path / result.outputs["assembled"])
+    assert list(zip(table["fov"], table["label"], strict=True)) == [
+        (B07_1, 1),
+        (B07_1, 2),
+        (B07_2, 1),
+        (P24_1, 1),
+        (P24_1, 2),
+    ]
+    assert table["area_px"].tolist() == [16, 36, 10, 16, 36]
+    assert table["area_um2"].tolist() == [4, 9, 2.5, 4, 9]
+    assert (table["model"] == MODEL).all()
+    assert result.counts == {"fovs": 4, "wells": 3, "nuclei": 5}
+    assert result.metrics == {"area_median_um2": 4, "area_median_px": 16}
+
+
+def test_parquet_has_the_rows_of_the_csv_with_types_and_names_the_model(tmp_path: Path) -> None:
+    make_plate(tmp_path / "007", {"0012": IMAGE, B07_1: IMAGE}, {})
+    part = add_part(tmp_path, "part", open_plate(tmp_path / "007"), {"0012": TWO_NUCLEI, B07_1: ONE_AT_THE_EDGE})
+    folder = tmp_path / assemble(tmp_path, [part]).outputs["assembled"]
+    arrow = pyarrow.parquet.read_table(folder / "nuclei.parquet")
+    assert arrow.schema.metadata[b"model"] == MODEL.encode()
+    assert arrow.schema.metadata[b"plate"] == b"007"
+    assert arrow["fov"].to_pylist() == ["0012", "0012", B07_1]
+    assert arrow["plate"].to_pylist() == ["007"] * 3
+    assert arrow["site"].to_pylist() == [None, None, 1]
+    assert arrow["well"].to_pylist() == ["", "", "B07"]
+    assert arrow["touches_edge"].to_pylist() == [False, False, True]
+    assert {name: str(arrow.schema.field(name).type) for name in ("site", "label", "area_px", "area_um2")} == {
+        "site": "int64",
+        "label": "int64",
+        "area_px": "int64",
+        "area_um2": "double",
+    }
+    from_csv = read_nuclei(folder / "nuclei.csv")
+    pd.testing.assert_frame_equal(from_csv, pd.read_parquet(folder / "nuclei.parquet"))
+
+
+def test_wells_are_counted_and_measured_and_a_well_without_nuclei_has_no_area(tmp_path: Path) -> None:
+    _, segmentations = make(tmp_path)
+    wells = pd.read_csv(tmp_path / assemble(tmp_path, segmentations).outputs["wells"])
+    assert wells.columns.tolist() == [
+        "well",
+        "fovs",
+        "nuclei",
+        "area_mean_um2",
+        "area_median_um2",
+        "area_mean_px",
+        "area_median_px",
+        "edge_share",
+        "model",
+    ]
+    assert wells.iloc[:, :8].fillna(-1).to_numpy().tolist() == [
+        ["B07", 2, 3, 5.167, 4.0, 20.667, 16.0, 0.3333],
+        ["D08", 1, 0, -1, -1, -1, -1, -1],
+        ["P24", 1, 2, 6.5, 6.5, 26.0, 26.0, 0.0],
+    ]
+    assert (wells["model"] == MODEL).all()
+
+
+def test_label_images_are_the_files_of_the_parts_under_a_second_name(tmp_path: Path) -> None:
+    _, segmentations = make(tmp_path)
+    folder = tmp_path / assemble(tmp_path, segmentations).outputs["assembled"]
+    assert sorted(path.stem for path in (folder / "labels").iterdir()) == sorted(FOUND)
+    assert (folder / "labels" / f"{B07_1}.tif").samefile(tmp_path / segmentations[0] / "labels" / f"{B07_1}.tif")
+
+
+def test_pictures_name_plate_and_model(tmp_path: Path) -> None:
+    _, segmentations = make(tmp_path)
+    folder = tmp_path / assemble(tmp_path, segmentations).outputs["assembled"]
+    for name in ("heat_map.png", "overview.png"):
+        with Image.open(folder / name) as picture:
+            assert picture.info["Title"] == "screen"
+            assert picture.info["Description"] == f"Segmented with {MODEL}"
+
+
+def test_a_plate_without_wells_in_its_names_has_no_heat_map_and_the_log_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    _, segmentations = make(tmp_path, {"a": TWO_NUCLEI, "b": NONE})
+    result = assemble(tmp_path, segmentations)
+    assert "heat_map" not in result.outputs
+    assert "no heat map: the names of the fields give no wells" in caplog.text
+    wells = pd.read_csv(tmp_path / result.outputs["wells"], keep_default_na=False)
+    assert wells[["well", "fovs", "nuclei"]].to_numpy().tolist() == [["", 2, 2]]
+
+
+def test_a_plate_without_any_nucleus_is_assembled(tmp_path: Path) -> None:
+    _, segmentations = make(tmp_path, {B07_1: NONE, D08_1: NONE})
+    result = assemble(tmp_path, segmentations)
+    assert result.counts["nuclei"] == 0
+    assert result.metrics == {}
+    assert pyarrow.parquet.read_table(tmp_path / result.outputs["assembled"] / "nuclei.parquet").num_rows == 0
+    assert (tmp_path / result.outputs["heat_map"]).exists()
+
+
+def test_an_ome_zarr_plate_has_every_field_in_its_well_with_its_labels(tmp_path: Path) -> None:
+    _, segmentations = make(tmp_path)
+    result = assemble(tmp_path, segmentations, ome_zarr=True)
+    fields = hcs_fields(tmp_path / result.outputs["ome_zarr"])
+    assert [(field.well, field.site) for field in fields] == [("B07", 1), ("B07", 2), ("D08", 1), ("P24", 1)]
+    for field, label_image in zip(fields, FOUND.values(), strict=True):
+        np.testing.assert_array_equal(field.read_image(1), IMAGE)
+        np.testing.assert_array_equal(field.read_labels(), label_image)
+        assert field.pixel_size_um == 0.5
+
+
+def test_fields_without_a_place_of_their_own_are_refused_for_ome_zarr_before_any_work(tmp_path: Path) -> None:
+    second_channel = B07_1.replace("C01", "C02")
+    _, segmentations = make(tmp_path, {"a": NONE, B07_1: NONE, second_channel: NONE})
+    with pytest.raises(InputError, match="a: its name gives no well; leave ome_zarr off") as error:
+        assemble(tmp_path, segmentations, ome_zarr=True)
+    assert f"{second_channel}: is not the only field of well B07, site 1" in str(error.value)
+
+
+def test_a_field_of_no_part_is_refused_by_its_name(tmp_path: Path) -> None:
+    _, segmentations = make(tmp_path)
+    with pytest.raises(InputError, match=f"{D08_1} is in none of the segmentations.*{P24_1} is in none"):
+        assemble(tmp_path, segmentations[:1])
+
+
+def test_a_field_of_two_parts_is_refused_by_its_name(tmp_path: Path) -> None:
+    plate, segmentations = make(tmp_path)
+    again = add_part(tmp_path, "again", plate, {D08_1: NONE})
+    with pytest.raises(InputError, match=f"{D08_1} is there more than once, again in segment/again"):
+        assemble(tmp_path, [*segmentations, again])
+
+
+def test_a_part_without_a_list_of_fields_has_all_of_them(tmp_path: Path) -> None:
+    plate, _ = make(tmp_path)
+    whole = add_part(tmp_path, "whole", plate, FOUND, {"fovs": None})
+    assert assemble(tmp_path, [whole]).counts["fovs"] == 4
+
+
+def test_a_lost_label_image_is_refused_by_its_name(tmp_path: Path) -> None:
+    _, segmentations = make(tmp_path)
+    (tmp_path / segmentations[0] / "labels" / f"{B07_2}.tif").unlink()
+    with pytest.raises(InputError, match=rf"part0/labels/{B07_2}\.tif does not exist; segment its part again"):
+        assemble(tmp_path, segmentations)
+
+
+def test_parts_of_two_plates_or_of_two_settings_are_refused_with_what_differs(tmp_path: Path) -> None:
+    plate, segmentations = make(tmp_path)
+    other = add_part(tmp_path, "other", plate, {D08_1: NONE}, {"networks": ["newer"], "plate": "other"})
+    with pytest.raises(
+        InputError, match="segment/other and segment/part0 differ in networks, plate; give parts of one"
+    ):
+        assemble(tmp_path, [segmentations[0], other])
+
+
+def test_what_is_no_segmentation_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make(tmp_path)
+    arguments = ["--params", Params(segmentations=["screen"], model=MODEL).model_dump_json(), "--store", str(tmp_path)]
+    assert TASK.main(arguments) == BAD_INPUT
+    assert "screen is no segmentation of a plate; give outputs of the task segment." in caplog.text
+
+
+def test_a_cut_image_is_refused_with_its_name_when_it_is_read(tmp_path: Path) -> None:
+    plate, segmentations = make(tmp_path)
+    path = plate.fovs[0].image_path
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(InputError, match=f"{path}: is damaged or cut short"):
+        assemble(tmp_path, segmentations)
+
+
+def test_mlflow_gets_the_table_of_wells_the_pictures_and_the_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, segmentations = make(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id := tracking.open_run("screens", "dag run 1", "first"))
+    assemble(tmp_path, segmentations)
+    client = MlflowClient()
+    files = [file.path for file in client.list_artifacts(run_id, "assemble_plate/screen")]
+    assert files == [f"assemble_plate/screen/{name}" for name in ("heat_map.png", "overview.png", "wells.csv")]
+    assert client.get_run(run_id).data.metrics == {
+        "assemble_plate/screen/fovs": 4,
+        "assemble_plate/screen/wells": 3,
+        "assemble_plate/screen/nuclei": 5,
+        "assemble_plate/screen/area_median_um2": 4,
+        "assemble_plate/screen/area_median_px": 16,
+    }

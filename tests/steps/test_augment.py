@@ -1,0 +1,197 @@
+"""Training ROIs from plates: amounts, the split, reproducibility."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+
+import h5py
+import numpy as np
+import pytest
+
+from tasks.contract import FAILED, execute
+from tasks.nuclei.augmentation import PRESETS
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.plates import open_plate
+from tasks.nuclei.roi_file import RoiReader
+from tasks.nuclei.targets import distance_map
+from tasks.steps.augment import ROIS_PER_BLOCK, TASK, Params, Source, _shares, make_block, plan_blocks, split_sources
+from tests.disks import resize
+from tests.plates import make_plate
+from tests.repository import REPOSITORY
+
+
+def field(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    label_image = np.zeros((160, 200), np.uint16)
+    for number, (y, x) in enumerate([(20, 20), (20, 90), (90, 30), (100, 140)], start=1):
+        label_image[y : y + 24, x : x + 24] = number
+    return (label_image * 100 + rng.integers(0, 50, label_image.shape)).astype(np.uint16), label_image
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Two cell lines: `many` with five fields, `one` with a single field."""
+    for name, fields in (("many", 5), ("one", 1)):
+        made = {f"f{i}": field(i) for i in range(fields)}
+        images, labels = ({fov: pair[part] for fov, pair in made.items()} for part in (0, 1))
+        make_plate(tmp_path / name, images, labels, cell_line=name)
+    return tmp_path
+
+
+def params(**changes) -> Params:
+    return Params(**{"plates": ["many", "one"], "rois": 60, "roi_px": 64, **changes})
+
+
+def sources_of(store, chosen: Params) -> list[Source]:
+    return split_sources([open_plate(store / plate) for plate in chosen.plates], chosen)
+
+
+def test_validation_fields_are_others_than_training_fields(store):
+    many = [source for source in sources_of(store, params()) if source.cell_line == "many"]
+    assert sorted(source.fov for source in many) == ["f0", "f1", "f2", "f3", "f4"]
+    assert sum(source.is_validation for source in many) == 1
+
+
+def test_a_single_field_is_cut_into_a_training_and_a_validation_region(store):
+    training, validation = (source for source in sources_of(store, params()) if source.cell_line == "one")
+    assert (training.region, training.is_validation) == ((0, 0, 160, 160), False)
+    assert (validation.region, validation.is_validation) == ((0, 160, 160, 200), True)
+
+
+def test_the_paper_s_split_draws_validation_rois_from_all_fields(store):
+    result = execute(TASK, params(split="paper", rois=400), store)
+    with h5py.File(store / result.outputs["rois"]) as file:
+        rows = file["rois"][:]
+    assert result.counts["validation_rois"] == pytest.approx(80, abs=25)
+    assert set(rows["source"][rows["is_validation"]]) == set(range(6))
+
+
+def test_cell_lines_scales_and_parts_share_the_rois(store):
+    chosen = params(rois=1000)
+    sources = sources_of(store, chosen)
+    blocks = list(plan_blocks(sources, (0.5, 1.0), chosen))
+    amounts: Counter[tuple] = Counter()
+    for block in blocks:
+        amounts[block.source.cell_line, block.source.is_validation, block.scale] += block.rows
+    assert amounts == {
+        (cell_line, is_validation, scale): 50 if is_validation else 200
+        for cell_line in ("many", "one")
+        for is_validation in (False, True)
+        for scale in (0.5, 1.0)
+    }
+
+
+def test_new_plates_get_their_share_and_both_parts_of_their_own(store):
+    images, labels = ({f"n{i}": field(9 + i)[part] for i in range(2)} for part in (0, 1))
+    make_plate(store / "new", images, labels, cell_line="many")
+    chosen = params(plates=["many", "one", "new"], new_plates=["new"], new_share=0.4, rois=1000)
+    amounts: Counter[tuple] = Counter()
+    for block in plan_blocks(sources_of(store, chosen), (1.0,), chosen):
+        amounts[block.source.plate, block.source.is_validation] += block.rows
+    assert amounts == {
+        ("many", False): 240,
+        ("many", True): 60,
+        ("one", False): 240,
+        ("one", True): 60,
+        ("new", False): 320,
+        ("new", True): 80,
+    }
+
+
+def test_without_old_plates_the_new_ones_get_all(store):
+    chosen = params(new_plates=["many", "one"], rois=100)
+    assert sum(block.rows for block in plan_blocks(sources_of(store, chosen), (1.0,), chosen)) == 100
+
+
+def test_a_new_plate_that_is_not_among_the_plates_is_refused():
+    with pytest.raises(ValueError, match="other must be in plates too"):
+        params(new_plates=["other"])
+
+
+def test_rows_are_numbered_without_a_gap_whatever_the_amount(store):
+    for amount in (10, 137, 1001):
+        chosen = params(rois=amount)
+        blocks = list(plan_blocks(sources_of(store, chosen), (1 / 3, 1.0, 2.0), chosen))
+        rows = [row for block in blocks for row in range(block.first_row, block.first_row + block.rows)]
+        assert rows == list(range(amount))
+        assert max(block.rows for block in blocks) <= ROIS_PER_BLOCK
+
+
+def test_shares_differ_by_one_at_most():
+    assert _shares(10, 4) == [2, 3, 2, 3]
+    assert _shares(2, 5) == [0, 0, 1, 0, 1]
+
+
+def test_the_file_holds_images_labels_and_their_targets(store):
+    result = execute(TASK, params(augmentation="Full"), store)
+    reader = RoiReader(store / result.outputs["rois"])
+    assert result.counts == {"training_rois": 48, "validation_rois": 12}
+    for row in (0, 31, 59):
+        expected = distance_map(reader.label_image(row))
+        np.testing.assert_allclose(reader.target(row, "distance_map") / 255, expected, atol=0.5 / 255 + 1e-6)
+    with h5py.File(store / result.outputs["rois"]) as file:
+        assert {name.decode() for name in file["sources"]["cell_line"]} == {"many", "one"}
+        assert file["image"].chunks == (1, 64, 64)
+    assert (store / result.outputs["contact_sheet"]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_validation_windows_of_a_single_field_stay_in_their_region(store):
+    result = execute(TASK, params(plates=["one"], augmentation="Min_Scaling", roi_px=32), store)
+    with h5py.File(store / result.outputs["rois"]) as file:
+        rows = file["rois"][:]
+    validation = rows["is_validation"]
+    assert (rows["x"][validation] >= 154).all()  # mirrored by less than the region's lack of width
+    assert (rows["x"][~validation] + rows["width"][~validation] <= 160).all()
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_a_roi_depends_on_the_seed_and_its_row_alone_whatever_the_number_of_processes(store, processes, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(processes)))
+    chosen = params(rois=200, random_seed=4)
+    result = execute(TASK, chosen, store)
+    with h5py.File(store / result.outputs["rois"]) as file:
+        made = {name: file[name][:] for name in ("image", "labels", "distance_map", "blurred_border", "rois")}
+    for block in list(plan_blocks(sources_of(store, chosen), PRESETS["Full"].scales, chosen))[::5]:
+        alone = make_block(block, PRESETS["Full"], chosen)
+        rows = slice(block.first_row, block.first_row + block.rows)
+        for name in ("image", "labels", "distance_map", "blurred_border"):
+            assert np.array_equal(made[name][rows], getattr(alone, name))
+        assert np.array_equal(made["rois"][rows], alone.rows)
+
+
+def test_another_seed_gives_other_rois(store):
+    files = [execute(TASK, params(random_seed=seed), store).outputs["rois"] for seed in (1, 2)]
+    first, second = (RoiReader(store / path) for path in files)
+    assert not np.array_equal(first.image(3), second.image(3))
+
+
+def test_the_zoom_is_recorded_for_the_network(store):
+    result = execute(TASK, params(zoom=2.0), store)
+    reader = RoiReader(store / result.outputs["rois"])
+    assert reader.zoom == 2.0
+
+
+def test_a_field_without_labels_is_refused_by_name(store):
+    (store / "many" / "labels" / "f3.tif").unlink()
+    with pytest.raises(InputError, match=r"f3\.tif has no label image"):
+        execute(TASK, params(), store)
+
+
+def test_unknown_augmentations_are_refused(store, caplog):
+    arguments = json.dumps({"plates": ["one"], "augmentation": "Max"})
+    assert TASK.main(["--params", arguments, "--store", str(store)]) == 2
+    assert "augmentation: Input should be 'Full', 'Min_Blur'" in caplog.text
+
+
+def test_a_full_disk_ends_with_a_line_on_space(small_disk, store):
+    """In a process of its own, because HDF5 could take this one down."""
+    resize(small_disk, megabytes=2)
+    shutil.copytree(store / "many", small_disk / "many")
+    given = params(plates=["many"], rois=300).model_dump_json()
+    command = [sys.executable, "-m", "tasks.steps.augment", "--params", given, "--store", str(small_disk)]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert ended.returncode == FAILED
+    assert f"no space left in the store {small_disk}" in ended.stdout.splitlines()[-1]

@@ -1,0 +1,129 @@
+"""Choosing thresholds for networks on the fields that their ROI file keeps for validation."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tasks.contract import Result, execute
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.plates import read_image
+from tasks.nuclei.roi_file import RoiReader
+from tasks.steps import augment, calibrate
+from tests.networks import make_network
+from tests.plates import make_plate
+
+
+@pytest.fixture
+def store(tmp_path):
+    return make_store(tmp_path, nucleus_px=32)
+
+
+def make_store(folder, nucleus_px):
+    """Two plates: `many` with three fields of one cell line, `one` with one field of another."""
+    rng = np.random.default_rng(0)
+    label_image = np.zeros((96, 128), np.uint16)
+    for number, (y, x) in enumerate(np.ndindex(3, 4), start=1):
+        label_image[32 * y :, 32 * x :][:nucleus_px, :nucleus_px] = number
+
+    def fields(amount):
+        images = {f"f{i}": rng.integers(0, 4000, (96, 128)).astype(np.uint16) for i in range(amount)}
+        return images, dict.fromkeys(images, label_image)
+
+    make_plate(folder / "many", *fields(3), cell_line="U2OS")
+    make_plate(folder / "one", *fields(1), cell_line="MCF10A")
+    make_network(folder / "network")
+    return folder
+
+
+def params(store, **of_augment) -> calibrate.Params:
+    """The network as if it had been trained on ROIs of both plates."""
+    made = augment.Params(**{"plates": ["many", "one"], "rois": 40, "roi_px": 32, **of_augment})
+    trained_on(store, "network", execute(augment.TASK, made, store).outputs["rois"])
+    return calibrate.Params(networks=["network"])
+
+
+def trained_on(store, network, rois):
+    result = Result(
+        task="train_fpn",
+        key=network,
+        version=1,
+        params={"rois": rois},
+        outputs={"network": network},
+        metrics={},
+        counts={},
+        libraries={},
+        seconds=0,
+    )
+    (store / network / "result.json").write_text(result.model_dump_json())
+
+
+def test_only_what_was_kept_for_validation_is_looked_at(store):
+    given = params(store)
+    rois = json.loads((store / "network" / "result.json").read_text())["params"]["rois"]
+    sources = RoiReader(store / rois).validation_sources()
+    assert sorted((source.plate, source.region) for source in sources) == [
+        ("many", (0, 0, 96, 128)),
+        ("one", (0, 102, 96, 128)),
+    ]
+    assert execute(calibrate.TASK, given, store).counts == {"fovs": 2}
+
+
+def test_the_best_thresholds_are_metrics_and_all_trials_a_table(store):
+    result = execute(calibrate.TASK, params(store), store)
+    table = pd.read_csv(store / result.outputs["calibration"])
+    assert table["mean_f1"].is_monotonic_decreasing
+    assert {name: result.metrics[f"validation_{name}"] for name in ("f1_at_0.5", "f1_at_0.9")} == {
+        name: table[name][0] for name in ("f1_at_0.5", "f1_at_0.9")
+    }
+    assert table["mean_f1"][0] > 0
+    assert result.metrics["marker_threshold"] == table["marker_threshold"][0]
+
+
+DEFAULTS = {"marker_threshold": 0.6, "foreground_threshold": 0.09}
+
+
+def test_networks_that_find_nothing_leave_the_thresholds_as_they_are(tmp_path, caplog):
+    """Nuclei of nine pixels can't be found: what is that small is removed."""
+    store = make_store(tmp_path, nucleus_px=3)
+    assert execute(calibrate.TASK, params(store), store).metrics == DEFAULTS
+    assert "the networks find none of the nuclei there" in caplog.text
+
+
+def test_fields_without_nuclei_leave_the_thresholds_as_they_are(tmp_path, caplog):
+    store = make_store(tmp_path, nucleus_px=0)
+    assert execute(calibrate.TASK, params(store), store).metrics == DEFAULTS
+    assert "there are no nuclei to find" in caplog.text
+
+
+def test_fields_that_were_trained_on_are_not_looked_at(store):
+    """The paper draws validation ROIs from the fields of training."""
+    result = execute(calibrate.TASK, params(store, split="paper", validation_share=0.5), store)
+    assert (result.metrics, result.counts) == (DEFAULTS, {"fovs": 0})
+
+
+def test_a_limit_of_pixels_cuts_all_cell_lines_alike(store, monkeypatch):
+    """Each cell line has two fields for validation, of which the limit lets one in."""
+    rng = np.random.default_rng(0)
+    for name, cell_line in (("a", "A"), ("b", "B")):
+        images = {f"{name}{i}": rng.integers(0, 4000, (64, 64)).astype(np.uint16) for i in range(4)}
+        make_plate(store / name, images, dict.fromkeys(images, np.ones((64, 64), np.uint16)), cell_line=cell_line)
+    monkeypatch.setattr(calibrate, "MOST_PIXELS", 64 * 64 + 1)
+    looked_at = []
+
+    def noted(path):
+        looked_at.append(path.parent.parent.name)
+        return read_image(path)
+
+    monkeypatch.setattr(calibrate, "read_image", noted)
+    execute(calibrate.TASK, params(store, plates=["a", "b"], validation_share=0.5), store)
+    assert looked_at == ["a", "b"]
+
+
+def test_networks_of_different_rois_are_refused(store):
+    params(store)
+    make_network(store / "other")
+    trained_on(store, "other", "augment/other/rois.h5")
+    with pytest.raises(InputError, match=r"trained on different ROIs: augment/.*, augment/other/rois\.h5"):
+        execute(calibrate.TASK, calibrate.Params(networks=["network", "other"]), store)

@@ -1,0 +1,118 @@
+"""Aliases of the registered model: found, moved with a reason, and not moved when something came between."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from tasks import tracking
+from tasks.contract import Result, execute
+from tasks.nuclei.errors import InputError
+from tasks.steps import find_model, promote_model
+from tests.stored_results import store_result
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store with three registered versions, of the keys 1…, 2… and 3…."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights").write_text("")
+    for number in "123":
+        monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("e", f"run {number}", "name"))
+        tracking.Run().register_model(tmp_path / "model", number * 16, {})
+        store_result(tmp_path / "store", f"register_model/{number * 16}", {"networks": []})
+    monkeypatch.delenv("MLFLOW_RUN_ID")
+    return tmp_path / "store"
+
+
+def promote(store: Path, version: int, dag_run_id: str, **params: object) -> Result:
+    settings = {"version": version, "reason": "better on U2OS", "dag_run_id": dag_run_id} | params
+    return execute(promote_model.TASK, promote_model.Params.model_validate(settings), store)
+
+
+def find(store: Path, model: str, dag_run_id: str = "asks", **params: object) -> Result:
+    settings = {"model": model, "dag_run_id": dag_run_id} | params
+    return execute(find_model.TASK, find_model.Params.model_validate(settings), store)
+
+
+def test_the_champion_is_found_with_its_model_in_the_store(store: Path) -> None:
+    promote(store, 2, "first")
+    found = find(store, "champion")
+    assert found.counts == {"version": 2}
+    assert found.outputs == {"model": "register_model/2222222222222222"}
+
+
+def test_a_version_whose_model_the_store_lacks_is_not_promoted(store: Path) -> None:
+    shutil.rmtree(store / "register_model" / ("2" * 16))
+    with pytest.raises(InputError, match="lacks the model of version 2, so nothing could be segmented with it"):
+        promote(store, 2, "first")
+    assert tracking.find_model("champion") is None
+
+
+def test_a_dag_run_keeps_the_champion_that_it_began_with(store: Path) -> None:
+    promote(store, 1, "first")
+    assert find(store, "champion", "retraining").counts == {"version": 1}
+    promote(store, 2, "second")
+    assert find(store, "champion", "retraining").counts == {"version": 1}
+    assert find(store, "champion", "the next one").counts == {"version": 2}
+
+
+def test_a_champion_that_lacks_is_named_or_may_lack(store: Path) -> None:
+    with pytest.raises(InputError, match="no champion of nucleus-segmenter"):
+        find(store, "champion")
+    lacking = find(store, "champion", may_lack=True)
+    assert (lacking.outputs, lacking.counts) == ({}, {})
+
+
+def test_without_any_registered_model_there_is_no_champion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    assert tracking.find_model("champion") is None
+    assert tracking.find_model("1") is None
+
+
+def test_a_version_whose_model_the_store_lacks_is_refused(store: Path) -> None:
+    (store / "register_model" / ("3" * 16) / "result.json").unlink()
+    with pytest.raises(InputError, match="use the store that it was trained in"):
+        find(store, "3")
+
+
+def test_the_version_keeps_why_it_was_promoted_and_what_was_before(store: Path) -> None:
+    promote(store, 1, "first")
+    result = promote(store, 3, "second", reason="rolled back: merges on plate 7")
+    assert result.counts == {"version": 3, "version_before": 1}
+    tags = MlflowClient().get_model_version(tracking.REGISTERED_MODEL, "3").tags
+    (why,) = (value for name, value in tags.items() if name.startswith("promotion/"))
+    assert why == "champion in place of version 1: rolled back: merges on plate 7 (DAG run second)"
+
+
+def test_a_retry_of_a_promotion_does_not_take_back_a_later_one(store: Path) -> None:
+    promote(store, 1, "first")
+    promote(store, 2, "second")
+    assert promote(store, 1, "first").reused
+    assert find(store, "champion").counts == {"version": 2}
+
+
+def test_a_challenger_judged_against_an_earlier_champion_is_refused(store: Path) -> None:
+    promote(store, 1, "first")
+    promote(store, 2, "by hand")
+    with pytest.raises(InputError, match="judged against version 1, but meanwhile version 2 is champion"):
+        promote(store, 3, "retraining", judged_against=1)
+    assert find(store, "champion").counts == {"version": 2}
+
+
+def test_a_promotion_that_broke_off_before_its_result_was_stored_is_done_again(store: Path) -> None:
+    promote(store, 1, "first")
+    tracking.set_alias("champion", 2, {})
+    assert promote(store, 2, "retraining", judged_against=1).counts["version"] == 2
+
+
+def test_an_unknown_version_and_a_missing_reason_are_refused(store: Path) -> None:
+    with pytest.raises(InputError, match="has no version 9"):
+        promote(store, 9, "first")
+    text = json.dumps({"version": 1, "reason": "", "dag_run_id": "x"})
+    assert promote_model.TASK.main(["--params", text, "--store", str(store)]) == 2

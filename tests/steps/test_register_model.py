@@ -1,0 +1,142 @@
+"""The registered model: loads with nothing of this repository on the path, and is served."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from tasks.contract import execute
+from tasks.methods.fpn2_ws.network import load_fpn
+from tasks.methods.fpn2_ws.segmenter import Fpn2Ws
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.segmentation import SegmentationSettings
+from tasks.steps import open_run, register_model
+from tests.networks import make_network
+from tests.stored_results import store_result
+
+LOOSE = {"marker_threshold": 0.5, "foreground_threshold": 0.5, "min_area_px": 5}
+SEGMENT_ELSEWHERE = """
+import sys, numpy as np, mlflow
+import importlib.util
+assert importlib.util.find_spec("nucleus_dags") is None
+model = mlflow.pyfunc.load_model(sys.argv[1])
+image = np.load("image.npy")
+np.save("one.npy", model.predict(image))
+both = model.predict([image, image[:50]])
+assert [labels.shape for labels in both] == [image.shape, (50, image.shape[1])]
+"""
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 4000, (70, 90)).astype(np.uint16)
+
+
+@pytest.fixture
+def tracked(tmp_path, monkeypatch) -> Path:
+    """A store with a network and an open MLflow run, in SQLite."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    make_network(tmp_path / "network")
+    store_result(tmp_path, "network", {"rois": "augment/1/rois.h5"})
+    store_result(tmp_path, "augment/1", {"plates": ["ingest/MCF10A_1@0123456789ab"]})
+    opened = execute(open_run.TASK, open_run.Params(experiment="e", dag_run_id="d", run_name="r"), tmp_path)
+    assert opened.mlflow_run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", opened.mlflow_run_id)
+    return tmp_path
+
+
+def params() -> register_model.Params:
+    return register_model.Params(networks=["network"], **LOOSE)
+
+
+def environment_elsewhere() -> dict[str, str]:
+    """This process's, without the repository and with the environment's programs: MLflow starts uvicorn by name."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MLFLOW_RUN_ID")}
+    return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"}
+
+
+@pytest.mark.parametrize(
+    ("model_input", "message"),
+    [
+        ([np.zeros((50, 60, 3), np.uint8)], r"shape \(50, 60, 3\).*give grey images \(y, x\)"),
+        (np.zeros((50, 60, 3), np.uint8), "colour isn't known"),
+        (np.full((50, 60), np.nan, np.float32), "no finite numbers"),
+        (np.full((50, 60), "a"), "give grey images"),
+    ],
+)
+def test_what_is_no_grey_image_is_refused(tmp_path, model_input, message):
+    model = Fpn2Ws([load_fpn(make_network(tmp_path / "network"))], SegmentationSettings())
+    with pytest.raises(InputError, match=message):
+        model.predict(model_input)
+
+
+@pytest.mark.slow
+def test_the_registered_model_segments_in_a_fresh_process_without_the_repository(tracked, image, tmp_path):
+    execute(register_model.TASK, params(), tracked)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    np.save(elsewhere / "image.npy", image)
+    command = [sys.executable, "-c", SEGMENT_ELSEWHERE, "models:/nucleus-segmenter/1"]
+    subprocess.run(command, cwd=elsewhere, env=environment_elsewhere(), check=True, timeout=200)
+    expected = Fpn2Ws([load_fpn(tracked / "network")], SegmentationSettings(**LOOSE)).segment(image)
+    assert expected.max() > 0
+    assert np.array_equal(np.load(elsewhere / "one.npy"), expected)
+
+
+def test_a_result_is_registered_once_a_run_however_often_it_is_shown(tracked):
+    result = execute(register_model.TASK, params(), tracked)
+    assert execute(register_model.TASK, params(), tracked).reused
+    (version,) = MlflowClient().search_model_versions("name = 'nucleus-segmenter'")
+    assert version.tags["store_path"] == result.outputs["model"]
+    assert version.tags["plate/MCF10A_1"] == "0123456789ab"
+    assert version.tags["dag_run_id"] == "d"
+    assert version.run_id == os.environ["MLFLOW_RUN_ID"]
+
+
+@pytest.mark.slow
+def test_the_model_is_served_over_http(tracked, image):
+    result = execute(register_model.TASK, params(), tracked)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = ["models", "serve", "-m", str(tracked / result.outputs["model"]), "--env-manager", "local"]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", *arguments, "--host", "127.0.0.1", "--port", str(port)],
+        cwd=tracked,
+        env=environment_elsewhere(),
+        start_new_session=True,
+    )
+    try:
+        labels = _post(f"http://127.0.0.1:{port}", {"inputs": image.tolist()}, server)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+    expected = Fpn2Ws([load_fpn(tracked / "network")], SegmentationSettings(**LOOSE)).segment(image)
+    assert np.array_equal(labels, expected)
+
+
+def _post(address: str, content: dict, server: subprocess.Popen) -> np.ndarray:
+    deadline = time.monotonic() + 150
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            urllib.request.urlopen(f"{address}/ping", timeout=2)
+            break
+        except OSError:
+            time.sleep(1)
+    request = urllib.request.Request(
+        f"{address}/invocations", json.dumps(content).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=100) as response:
+        return np.array(json.load(response)["predictions"])

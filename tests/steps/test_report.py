@@ -1,0 +1,181 @@
+import base64
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from tasks import tracking
+from tasks.contract import Result, execute
+from tasks.nuclei.errors import InputError
+from tasks.steps import report, score
+from tests.steps.test_score import (
+    ONE_EXTRA,
+    ONE_MISSED,
+    ONE_SPLIT,
+    PERFECT,
+    TRUTH,
+    TWO_MERGED,
+    add_plate,
+    add_scored_plate,
+)
+from tests.stored_results import add_segmentation
+
+
+class Made(NamedTuple):
+    """A report in a store."""
+
+    store: Path
+    result: Result
+    html: str
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A report on two plates: five fields of U2OS, each worse than the one before, and one of HCT 116."""
+    store = tmp_path_factory.mktemp("store")
+    all_missed = [0] * len(TRUTH)
+    predictions = {"a": PERFECT, "b": ONE_EXTRA, "c": ONE_MISSED, "d": TWO_MERGED, "e": all_missed}
+    segmentations = [
+        add_scored_plate(store, "p1", "U2OS", {fov: (TRUTH, line) for fov, line in predictions.items()}),
+        add_scored_plate(store, "p2", "HCT 116", {"0012": (TRUTH, ONE_SPLIT)}),
+    ]
+    scores = execute(score.TASK, score.Params(segmentations=segmentations), store).outputs["scores"]
+    result = execute(report.TASK, report.Params(scores={"fpn2_ws": scores}), store)
+    return Made(store, result, (store / result.outputs["report"]).read_text())
+
+
+class Page(HTMLParser):
+    """The images of a page and all addresses that it names."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.images: list[dict[str, str | None]] = []
+        self.addresses: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "img":
+            self.images.append(dict(attrs))
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+
+
+def text_of(html: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+def test_the_page_stands_alone(made: Made) -> None:
+    page = Page(made.html)
+    assert page.addresses
+    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+    for address in page.addresses:
+        assert base64.b64decode(address.partition(",")[2]).startswith(b"\x89PNG")
+
+
+def test_every_image_has_an_alternative_text(made: Made) -> None:
+    assert all(len(image["alt"] or "") > 40 for image in Page(made.html).images)
+
+
+def test_the_page_shows_f1_with_its_interval_and_the_error_rates_of_each_cell_line(made: Made) -> None:
+    text = text_of(made.html).replace("&nbsp;", " ")
+    # HCT 116: one of four nuclei split: F1 = 6 / 9 at 0.7 and at 0.9, two extra and one missed.
+    assert re.search(r"HCT 116 1 4 0\.667 0\.\d{3}\W\d\.\d{3} 0\.667", text)
+    assert "HCT 116 4 5 2 50.0 % 1 25.0 % 0 0.0 % 1 25.0 %" in text
+    # All: of 24 nuclei 4 + 1 + 2 + 1 missed and 1 + 1 + 2 extra.
+    assert re.search(r"all 6 24 0\.727", text)
+
+
+def test_the_page_says_what_was_scored(made: Made) -> None:
+    text = text_of(made.html)
+    assert "p1 0123456789ab U2OS 20X 0.5 biological manual" in text
+    assert "segment/p1, segment/p2" in text
+    assert "bootstrap_samples 1000" in text
+    assert re.search(r"numpy \d+\.\d+", text)
+
+
+def test_worst_and_median_field_of_each_plate_are_shown(made: Made) -> None:
+    shown = re.findall(r"<figcaption>(\w+): F1 at 0\.7 is ([\d.]+)", made.html)
+    assert shown == [("e", "0.000"), ("c", "0.857"), ("0012", "0.667")]
+    assert made.result.counts == {"panels": 3}
+
+
+@pytest.mark.parametrize(("number", "fovs"), [(1, ["e"]), (2, ["e", "c"]), (3, ["e", "d", "c"]), (20, ["e", "d", "c"])])
+def test_more_fields_lie_between_worst_and_median(number: int, fovs: list[str]) -> None:
+    rows = pd.DataFrame({"fov": list("abcde"), "f1_at_0.7": [1, 0.9, 0.8, 0.7, 0.6]})
+    assert [row["fov"] for row in report.worst_to_median(rows, number)] == fovs
+
+
+def test_a_plate_of_one_field_shows_it_once() -> None:
+    rows = pd.DataFrame({"fov": ["a"], "f1_at_0.7": [0.5]})
+    assert [row["fov"] for row in report.worst_to_median(rows, 2)] == ["a"]
+
+
+def test_the_figures_lie_beside_the_page(made: Made) -> None:
+    names = sorted(path.name for path in (made.store / made.result.outputs["figures"] / "fpn2_ws").iterdir())
+    assert names == ["error_rates.png", "errors_p1_1.png", "errors_p1_2.png", "errors_p2_1.png", "f1.png"]
+
+
+def test_names_are_escaped_in_the_page(tmp_path: Path) -> None:
+    segmentation = add_scored_plate(tmp_path, "p1", "U2OS", {"a & <b>": (TRUTH, PERFECT)})
+    scores = execute(score.TASK, score.Params(segmentations=[segmentation]), tmp_path).outputs["scores"]
+    result = execute(report.TASK, report.Params(scores={"fpn2_ws": scores}), tmp_path)
+    html = (tmp_path / result.outputs["report"]).read_text()
+    assert "a &amp; &lt;b&gt;: F1 at 0.7 is 1.000" in html
+    assert "a & <b>" not in html
+
+
+def test_something_else_than_scores_is_refused(tmp_path: Path) -> None:
+    plate = add_plate(tmp_path, "p1", "U2OS", {"a": TRUTH})
+    with pytest.raises(InputError, match="ingest/p1@0123456789ab holds no scores"):
+        execute(report.TASK, report.Params(scores={"fpn2_ws": plate}), tmp_path)
+
+
+def test_several_methods_are_compared_in_one_table_and_one_figure(made: Made) -> None:
+    better = [
+        add_segmentation(made.store, "ingest/p1@0123456789ab", dict.fromkeys("abcde", PERFECT), "better-p1"),
+        add_segmentation(made.store, "ingest/p2@0123456789ab", {"0012": TRUTH}, "better-p2"),
+    ]
+    scores = execute(score.TASK, score.Params(segmentations=better), made.store).outputs["scores"]
+    both = made.result.params["scores"] | {"mask_rcnn": scores}
+    result = execute(report.TASK, report.Params(scores=both), made.store)
+    html = (made.store / result.outputs["report"]).read_text()
+    text = text_of(html).replace("&nbsp;", " ")
+    assert re.search(
+        r"fpn2_ws all 0\.727 .* mask_rcnn HCT 116 1\.000 .* mask_rcnn all 1\.000 1\.000.1\.000 1\.000", text
+    )
+    assert "one line per method" in html
+    figures = made.store / result.outputs["figures"]
+    assert sorted(path.name for path in figures.iterdir()) == ["f1.png", "fpn2_ws", "mask_rcnn"]
+    summary = (made.store / result.outputs["summary"]).read_text()
+    assert re.search(r"^\| mask_rcnn \| all \| 6 \| 24 \| 1\.000 \(", summary, re.MULTILINE)
+
+
+def test_scores_of_other_plates_are_not_compared(made: Made) -> None:
+    other = add_scored_plate(made.store, "p3", "U2OS", {"a": (TRUTH, PERFECT)})
+    scores = execute(score.TASK, score.Params(segmentations=[other]), made.store).outputs["scores"]
+    with pytest.raises(InputError, match="those of fpn2_ws are of the plates p1, p2, those of mask_rcnn of p3"):
+        execute(report.TASK, report.Params(scores=made.result.params["scores"] | {"mask_rcnn": scores}), made.store)
+
+
+def test_mlflow_gets_page_figures_and_the_table_as_the_runs_note_also_of_a_stored_report(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id := tracking.open_run("reports", "dag run 1", "first"))
+    assert execute(report.TASK, report.Params(**made.result.params), made.store).reused
+
+    def logged(folder: str) -> list[str]:
+        return sorted(artifact.path for artifact in MlflowClient().list_artifacts(run_id, folder))
+
+    assert logged("report") == ["report/fpn2_ws", "report/report.html", "report/summary.md"]
+    figures = ["error_rates.png", "errors_p1_1.png", "errors_p1_2.png", "errors_p2_1.png", "f1.png"]
+    assert logged("report/fpn2_ws") == [f"report/fpn2_ws/{name}" for name in figures]
+    tables = ["errors.csv", "f1.csv", "fovs.csv"]
+    assert logged("scores/fpn2_ws") == [f"scores/fpn2_ws/{name}" for name in tables]
+    note = MlflowClient().get_run(run_id).data.tags["mlflow.note.content"]
+    assert re.search(r"^\| fpn2_ws \| HCT 116 \| 1 \| 4 \| 0\.667 \(", note, re.MULTILINE)
+    assert re.search(r"^\| fpn2_ws \| all \| 6 \| 24 \| 0\.727 \(", note, re.MULTILINE)
