@@ -1,6 +1,6 @@
 """Where a model comes from and what it was used for, both ways.
 
-    python -m tasks.store.lineage --store F --model champion   which labels made this model, and what did it segment?
+    python -m tasks.store.lineage --store F --model champion   which labels made this model, what did it segment?
     python -m tasks.store.lineage --store F --plate NAME       which models were made with it, which segmented it?
 
 Follows the stored results from a registered version to its networks, the networks whose weights these began
