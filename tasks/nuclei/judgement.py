@@ -20,9 +20,8 @@ import pydantic
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.scoring import IOU_THRESHOLDS, error_rate, f1_score
+from tasks.nuclei.scoring import IOU_THRESHOLDS, OBJECT_LEVEL_IOU, PIXEL_LEVEL_IOU, error_rate, f1_score
 
-OBJECT_LEVEL_IOU, PIXEL_LEVEL_IOU = 0.7, 0.9
 METRICS = ("f1_at_0.7", "f1_at_0.9", "f1_area")
 """Area: the mean of F1 over the IoU thresholds 0.05 to 0.95."""
 IDENTITY = ["plate", "cell_line", "fov", "label"]

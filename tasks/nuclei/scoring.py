@@ -28,6 +28,7 @@ from tasks.nuclei.errors import InputError
 
 # The quotient of two whole numbers is the float nearest to the decimal, so that an IoU of exactly 7/10 is >= 0.7.
 IOU_THRESHOLDS = tuple(hundredths / 100 for hundredths in range(5, 100, 5))
+OBJECT_LEVEL_IOU, PIXEL_LEVEL_IOU = 0.7, 0.9
 SPLIT_MERGE_IOU = 0.1
 
 _MAX_LABEL = 2**32 - 1

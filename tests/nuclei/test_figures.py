@@ -7,7 +7,17 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from tasks.nuclei import figures
-from tasks.nuclei.figures import DIFFERENCE_COLOUR, MISSED_COLOURS, ErrorMasks, F1Curve, ScoreMatrix
+from tasks.nuclei.figures import F1Curve, ScoreMatrix
+from tasks.nuclei.figures.error_panels import (
+    DIFFERENCE_COLOUR,
+    MISSED_COLOURS,
+    ErrorMasks,
+    error_masks,
+    error_overlay,
+    telling_window,
+)
+from tasks.nuclei.figures.pictures import label_overlay
+from tasks.nuclei.figures.plate_overview import OUTLINE_COLOUR
 
 
 def row(*labels: int) -> NDArray[np.int32]:
@@ -23,30 +33,30 @@ def curve(name: str, f1: list[float]) -> F1Curve:
 
 
 def test_a_missed_nucleus_is_marked_whole_even_where_something_was_predicted() -> None:
-    errors = figures.error_masks(row(0, 5, 5, 5, 5, 0), row(0, 0, 0, 0, 8, 0), iou_threshold=0.7)
+    errors = error_masks(row(0, 5, 5, 5, 5, 0), row(0, 0, 0, 0, 8, 0), iou_threshold=0.7)
     assert pixels(errors.missed) == [1, 2, 3, 4]
     assert pixels(errors.differing) == []
 
 
 def test_of_a_hit_only_the_pixels_that_differ_are_marked() -> None:
-    errors = figures.error_masks(row(0, 5, 5, 5, 5, 0), row(0, 0, 9, 9, 9, 0), iou_threshold=0.7)
+    errors = error_masks(row(0, 5, 5, 5, 5, 0), row(0, 0, 9, 9, 9, 0), iou_threshold=0.7)
     assert pixels(errors.missed) == []
     assert pixels(errors.differing) == [1]
 
 
 def test_a_predicted_nucleus_on_background_is_marked_as_difference() -> None:
-    errors = figures.error_masks(row(5, 5, 0, 0, 0), row(3, 3, 0, 7, 7), iou_threshold=0.7)
+    errors = error_masks(row(5, 5, 0, 0, 0), row(3, 3, 0, 7, 7), iou_threshold=0.7)
     assert pixels(errors.differing) == [3, 4]
 
 
 def test_a_piece_of_another_prediction_inside_a_hit_differs() -> None:
-    errors = figures.error_masks(row(5, 5, 5, 5), row(3, 3, 3, 7), iou_threshold=0.7)
+    errors = error_masks(row(5, 5, 5, 5), row(3, 3, 3, 7), iou_threshold=0.7)
     assert pixels(errors.missed) == []
     assert pixels(errors.differing) == [3]
 
 
 def test_equal_labels_of_other_numbers_have_no_errors() -> None:
-    errors = figures.error_masks(row(0, 90000, 90000, 7), row(0, 1, 1, 2), iou_threshold=0.7)
+    errors = error_masks(row(0, 90000, 90000, 7), row(0, 1, 1, 2), iou_threshold=0.7)
     assert not errors.missed.any()
     assert not errors.differing.any()
 
@@ -56,7 +66,7 @@ def test_the_error_picture_is_grey_with_missed_nuclei_in_colours_and_differences
     errors = ErrorMasks(
         missed=np.array([[True, False, False, False]]), differing=np.array([[False, True, False, False]])
     )
-    picture = figures.error_overlay(grey, row(4, 0, 0, 0), errors)
+    picture = error_overlay(grey, row(4, 0, 0, 0), errors)
     assert picture[0, 0].tolist() != [200, 200, 200]
     assert np.argmin(picture[0, 0]) == np.argmin(MISSED_COLOURS[0])
     assert picture[0, 1].tolist() == DIFFERENCE_COLOUR.tolist()
@@ -67,7 +77,7 @@ def test_the_label_picture_keeps_the_background_grey_and_colours_neighbours_diff
     grey = np.full((5, 7), 100, np.uint8)
     labels = np.zeros((5, 7), np.uint32)
     labels[:, 0:3], labels[:, 3:6] = 70_000, 70_001
-    picture = figures.label_overlay(grey, labels)
+    picture = label_overlay(grey, labels)
     assert (picture[:, 6] == 100).all()
     assert picture[2, 1].tolist() != picture[2, 4].tolist()
 
@@ -76,7 +86,7 @@ def test_the_window_is_where_most_pixels_are_wrong() -> None:
     wrong = np.zeros((100, 200), bool)
     wrong[60:70, 150:160] = True
     wrong[10, 10] = True
-    window = figures.telling_window(ErrorMasks(wrong, np.zeros_like(wrong)), side_px=20)
+    window = telling_window(ErrorMasks(wrong, np.zeros_like(wrong)), side_px=20)
     assert window is not None
     assert window.of(wrong).shape == (20, 20)
     assert window.of(wrong).sum() == 100
@@ -86,7 +96,7 @@ def test_the_window_is_where_most_pixels_are_wrong() -> None:
 def test_the_window_stays_inside_the_fov(y: int, x: int) -> None:
     wrong = np.zeros((100, 200), bool)
     wrong[y, x] = True
-    window = figures.telling_window(ErrorMasks(wrong, np.zeros_like(wrong)), side_px=21)
+    window = telling_window(ErrorMasks(wrong, np.zeros_like(wrong)), side_px=21)
     assert window is not None
     assert window.of(wrong).shape == (21, 21)
     assert window.of(wrong).sum() == 1
@@ -94,7 +104,7 @@ def test_the_window_stays_inside_the_fov(y: int, x: int) -> None:
 
 def test_a_fov_little_larger_than_the_window_has_none() -> None:
     wrong = np.ones((100, 200), bool)
-    assert figures.telling_window(ErrorMasks(wrong, wrong), side_px=51) is None
+    assert telling_window(ErrorMasks(wrong, wrong), side_px=51) is None
 
 
 def test_the_scale_bar_is_20_um_long() -> None:
@@ -180,7 +190,7 @@ def test_the_overview_shows_the_middle_of_a_field_with_outlines_inside_the_nucle
     label_image = np.zeros((20, 30), np.uint16)
     label_image[8:12, 13:17] = 1
     picture = figures.overview_picture(np.zeros((20, 30), np.uint16), label_image, side_px=8)
-    outlined = (picture == figures.OUTLINE_COLOUR).all(axis=2)
+    outlined = (picture == OUTLINE_COLOUR).all(axis=2)
     expected = np.zeros((8, 8), bool)
     expected[2:6, 2:6], expected[3:5, 3:5] = True, False
     assert np.array_equal(outlined, expected)

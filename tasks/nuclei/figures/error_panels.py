@@ -1,0 +1,127 @@
+"""A field of view as image, truth, prediction and errors, as in the paper's Fig. 5A."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from tasks.nuclei.figures.pictures import Window, display_grey, draw_picture, draw_scale_bar, label_overlay, tinted
+from tasks.nuclei.figures.style import DPI
+from tasks.nuclei.scoring import OBJECT_LEVEL_IOU, iou_pairs
+
+# Warm, because magenta looks blue to those who don't see red or green.
+MISSED_COLOURS = np.array([[240, 228, 66], [240, 160, 0], [150, 215, 60], [255, 200, 120]], np.uint8)
+DIFFERENCE_COLOUR = np.array([255, 0, 255], np.uint8)
+
+_PANEL_WIDTH_INCH = 3.2
+_TITLE_AND_LEGEND_INCH = 0.62
+_GAP_INCH = 0.12
+_CROP_IN_DIAMETERS = 7
+
+
+class ErrorMasks(NamedTuple):
+    """Which pixels are wrong: boolean (y, x), nowhere both true."""
+
+    missed: NDArray[np.bool_]
+    """Whole false negatives."""
+    differing: NDArray[np.bool_]
+    """Of all others, where truth and prediction differ: edges of hits, and false positives."""
+
+
+def error_panel(
+    image: NDArray[np.number],
+    true_labels: NDArray[np.integer],
+    predicted_labels: NDArray[np.integer],
+    pixel_size_um: float,
+    title: str,
+) -> Figure:
+    """Draw a fov as image, truth, prediction and errors at an IoU of 0.7, as in the paper's Fig. 5A.
+
+    All three are (y, x) of one shape. Of a large fov the part with most errors is drawn once more below.
+    """
+    grey = display_grey(image)
+    errors = error_masks(true_labels, predicted_labels, OBJECT_LEVEL_IOU)
+    pictures = {
+        "Image": np.repeat(grey[..., np.newaxis], 3, axis=2),
+        "Truth": label_overlay(grey, true_labels),
+        "Prediction": label_overlay(grey, predicted_labels),
+        "Errors": error_overlay(grey, true_labels, errors),
+    }
+    window = telling_window(errors, _crop_side_px(true_labels))
+    rows = 1 if window is None else 2
+    heights = [_PANEL_WIDTH_INCH * image.shape[0] / image.shape[1], _PANEL_WIDTH_INCH][:rows]
+    size = (len(pictures) * _PANEL_WIDTH_INCH, sum(heights) + _TITLE_AND_LEGEND_INCH + rows * _GAP_INCH)
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    all_axes = figure.subplots(rows, len(pictures), squeeze=False, height_ratios=heights)
+    for column, (name, picture) in enumerate(pictures.items()):
+        all_axes[0, column].set_title(name, fontsize=10)
+        draw_picture(all_axes[0, column], picture)
+        if window is not None:
+            _outline(all_axes[0, column], window)
+            draw_picture(all_axes[1, column], window.of(picture))
+    for axes in all_axes[:, -1]:
+        draw_scale_bar(axes, pixel_size_um)
+    legend: list[Artist] = [
+        Patch(facecolor=_hex(MISSED_COLOURS[0]), label="missed nuclei, whole (yellow to green)"),
+        Patch(facecolor=_hex(DIFFERENCE_COLOUR), label="elsewhere: pixels in which truth and prediction differ"),
+    ]
+    figure.legend(handles=legend, loc="outside lower right", ncols=2, frameon=False, fontsize=8)
+    return figure
+
+
+def error_masks(
+    true_labels: NDArray[np.integer], predicted_labels: NDArray[np.integer], iou_threshold: float
+) -> ErrorMasks:
+    """Find the wrong pixels of two (y, x) label images. `iou_threshold` is at least 0.5, so that matches are unique."""
+    pairs = iou_pairs(true_labels, predicted_labels)
+    hits = pairs.iou >= iou_threshold
+    partner = np.zeros(len(pairs.true_ids) + 1, np.int64)
+    partner[pairs.true_position[hits] + 1] = pairs.predicted_ids[pairs.predicted_position[hits]]
+    position = np.searchsorted(pairs.true_ids, true_labels) + 1
+    expected_labels = partner[np.where(true_labels > 0, position, 0)]
+    missed = (true_labels > 0) & (expected_labels == 0)
+    return ErrorMasks(missed, (predicted_labels != expected_labels) & ~missed)
+
+
+def error_overlay(grey: NDArray[np.uint8], true_labels: NDArray[np.integer], errors: ErrorMasks) -> NDArray[np.uint8]:
+    """Give a (y, x, 3) picture: missed nuclei whole and in colours, other differing pixels in magenta."""
+    picture = tinted(grey, true_labels, errors.missed, MISSED_COLOURS)
+    picture[errors.differing] = DIFFERENCE_COLOUR
+    return picture
+
+
+def telling_window(errors: ErrorMasks, side_px: int) -> Window | None:
+    """Find the square with most wrong pixels; None where it would show more than half of the fov's width or height."""
+    wrong = (errors.missed | errors.differing).astype(np.float32)
+    if 2 * side_px > min(wrong.shape):
+        return None
+    share = ndimage.uniform_filter(wrong, side_px, mode="constant")
+    half = side_px // 2
+    inside = share[half : wrong.shape[0] - side_px + half + 1, half : wrong.shape[1] - side_px + half + 1]
+    y, x = np.unravel_index(np.argmax(inside), inside.shape)
+    return Window(int(y), int(x), side_px)
+
+
+def _crop_side_px(true_labels: NDArray[np.integer]) -> int:
+    """Give seven diameters of a typical nucleus."""
+    areas = np.unique(true_labels[true_labels > 0], return_counts=True)[1]
+    typical_area = float(np.median(areas)) if len(areas) else 400.0
+    return max(64, round(_CROP_IN_DIAMETERS * 2 * np.sqrt(typical_area / np.pi)))
+
+
+def _outline(axes: Axes, window: Window) -> None:
+    axes.add_patch(
+        Rectangle((window.x, window.y), window.side, window.side, fill=False, edgecolor="white", linewidth=1)
+    )
+
+
+def _hex(colour: NDArray[np.uint8]) -> str:
+    return f"#{bytes(colour).hex()}"

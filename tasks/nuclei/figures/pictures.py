@@ -1,0 +1,77 @@
+"""Pictures of a field of view, and how they are shown: grey, nuclei in colours, windows, scale bar."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+from skimage.segmentation import find_boundaries
+
+SCALE_BAR_UM = 20
+
+INSTANCE_COLOURS = np.array(
+    [[86, 180, 233], [230, 159, 0], [0, 190, 130], [240, 228, 66], [225, 140, 190], [235, 110, 30]], np.uint8
+)
+
+
+class Window(NamedTuple):
+    """A square part of a fov, in px."""
+
+    y: int
+    x: int
+    side: int
+
+    def of(self, image: NDArray) -> NDArray:
+        return image[self.y : self.y + self.side, self.x : self.x + self.side]
+
+
+def display_grey(image: NDArray[np.number]) -> NDArray[np.uint8]:
+    """Stretch a (y, x) image so that all but the darkest 0.5 % and the brightest 0.2 % of pixels keep their detail."""
+    low, high = np.percentile(image, [0.5, 99.8])
+    stretched = (image.astype(np.float32) - low) / max(high - low, 1)
+    return (255 * np.clip(stretched, 0, 1)).astype(np.uint8)
+
+
+def label_overlay(grey: NDArray[np.uint8], label_image: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Give a (y, x, 3) picture with every nucleus in a colour over its own texture, edges dark."""
+    return tinted(grey, label_image, label_image > 0, INSTANCE_COLOURS)
+
+
+def tinted(
+    grey: NDArray[np.uint8], label_image: NDArray[np.integer], mask: NDArray[np.bool_], colours: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    picture = np.repeat(grey[..., np.newaxis], 3, axis=2)
+    texture = 0.5 + 0.5 * grey[mask].astype(np.float32) / 255
+    edges = find_boundaries(label_image, mode="inner")[mask]
+    texture[edges] *= 0.45
+    picture[mask] = colours[label_image[mask] % len(colours)] * texture[:, np.newaxis]
+    return picture
+
+
+def draw_picture(axes: Axes, picture: NDArray[np.uint8]) -> None:
+    axes.imshow(picture)
+    axes.set_axis_off()
+
+
+def draw_scale_bar(axes: Axes, pixel_size_um: float) -> None:
+    width, height = axes.get_xlim()[1], axes.get_ylim()[0]
+    length = SCALE_BAR_UM / pixel_size_um
+    right, y = 0.96 * width, 0.95 * height
+    axes.add_patch(
+        Rectangle(
+            (right - length, y - 0.014 * height),
+            length,
+            0.014 * height,
+            facecolor="white",
+            edgecolor="black",
+            linewidth=0.5,
+        )
+    )
+    text = axes.text(
+        right, y - 0.025 * height, f"{SCALE_BAR_UM} µm", color="white", fontsize=7, ha="right", va="bottom"
+    )
+    text.set_path_effects([withStroke(linewidth=1.5, foreground="black")])
