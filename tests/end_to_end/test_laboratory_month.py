@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
@@ -23,6 +24,7 @@ from tests.synthetic_plates import make_synthetic_plate
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3000)]
 
 MODEL = "nucleus-segmenter"
+APPROVED_BY_PERSON: dict[str, Any] = {"cycles": 3, "approval": "by_person"}
 
 
 class Month(Laboratory):
@@ -111,6 +113,17 @@ class Month(Laboratory):
         return text
 
 
+class SpoiledPlate(NamedTuple):
+    """A plate that arrived with labels in wrong places."""
+
+    right: Path
+    """The plate as it should have been."""
+    runs_before: set[str]
+    """DAG runs of retrain_champion that are older than the arrival."""
+    retraining: str
+    """The DAG run that the arrival started."""
+
+
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Month]:
     monkeypatch.setenv("NUCLEUS_INBOX_QUIET_S", "2")
@@ -128,58 +141,81 @@ def shift_labels(plate: Path) -> None:
 
 def test_a_month(lab: Month) -> None:
     lab.switch("ingest_plates", on=True)
+    plates_arrive_and_a_faulty_one_is_set_aside(lab)
+    first = a_first_model_becomes_champion(lab)
+    a_screening_plate_is_segmented_when_it_arrives(lab)
+    a_person_rejects_a_challenger_that_passed_the_gate(lab, first)
+    the_same_again_is_skipped_unless_asked_for_and_is_approved(lab)
+    spoiled = a_spoiled_plate_starts_a_retraining_when_it_arrives(lab)
+    the_scheduler_is_killed_and_the_corrected_labels_arrive_meanwhile(lab, spoiled)
+    the_gate_refuses_the_challenger_of_the_spoiled_labels(lab, spoiled)
+    the_corrected_labels_are_trained_on_next(lab, spoiled)
+    runs = the_same_plate_again_changes_nothing(lab, spoiled)
+    two_plates_that_arrive_at_once_start_one_retraining(lab, runs)
+    all_versions_are_compared_on_the_test_plate(lab)
+    mlflow_knows_all_runs_as_ended(lab)
+    lab.kill_a_part_of(lab.api.trigger("segment_plate", {"plate": "screened", "model": "2", "fovs_per_part": 1}))
+    the_first_version_becomes_champion_again(lab)
 
-    # The first plates arrive, a faulty one among them.
+
+def plates_arrive_and_a_faulty_one_is_set_aside(lab: Month) -> None:
     lab.arrive(lab.make_plate("first", "train", 1))
     lab.arrive(lab.make_plate("held-out", "test", 100))
     faulty = lab.make_plate("faulty", "train", 9)
     image = next((faulty / "images").iterdir())
     tifffile.imwrite(image, np.zeros((512, 512, 3), np.uint8), photometric="rgb")
     lab.arrive(faulty)
-    lab.wait_until(lambda: lab.handled("first") and lab.handled("held-out"), "two plates are frozen")
+    lab.wait_until(lambda: lab.handled("first") and lab.handled("held-out"), "two plates are imported")
     lab.wait_until(lambda: not (lab.home.inbox / "faulty").exists(), "the faulty plate is set aside")
     (report,) = (lab.home.inbox / "rejected").glob("faulty-*.txt")
     assert "as colour and several pages have" in report.read_text()
     assert (lab.frozen("train"), lab.frozen("test")) == (["first"], ["held-out"])
 
-    # The first model, hardly trained: it finds nothing yet.
+
+def a_first_model_becomes_champion(lab: Month) -> str:
+    """It is hardly trained and finds nothing yet. Give the DAG run's id."""
     first = lab.api.trigger("retrain_champion", {"rois": 320, "cycles": 1})
     lab.switch("retrain_champion", on=True)
     lab.finish_well("retrain_champion", first)
     assert lab.champion() == 1
     lab.switch("retrain_champion", on=False)
+    return first
 
-    # A plate to screen arrives, and is segmented by it.
+
+def a_screening_plate_is_segmented_when_it_arrives(lab: Month) -> None:
     lab.arrive(lab.make_plate("screened", "screen", 50))
-    lab.wait_until(lambda: lab.run_ids("segment_plate") != [], "the plate to screen is segmented")
+    lab.wait_until(lambda: lab.run_ids("segment_plate") != [], "the screening plate is segmented")
     (arrived,) = lab.run_ids("segment_plate")
     lab.finish_well("segment_plate", arrived)
     assert lab.segmented_by(arrived).startswith("nucleus-segmenter version 1, ")
 
-    # A second plate; its challenger passes the gate, and a person says no.
+
+def a_person_rejects_a_challenger_that_passed_the_gate(lab: Month, first: str) -> None:
+    """It is trained on a second plate; `first` is the id of the only earlier DAG run."""
     lab.arrive(lab.make_plate("second", "train", 2))
-    lab.wait_until(lambda: lab.handled("second"), "the second plate is frozen")
+    lab.wait_until(lambda: lab.handled("second"), "the second plate is imported")
     lab.switch("retrain_champion", on=True)
-    form = {"cycles": 3, "approval": "by_person"}
-    refused = lab.api.trigger("retrain_champion", form)
+    refused = lab.api.trigger("retrain_champion", APPROVED_BY_PERSON)
     lab.answer(refused, "Reject")
     lab.finish_well("retrain_champion", refused)
     assert lab.note("retrain_champion", refused).startswith("A challenger passed the gate and was not approved")
     assert lab.champion() == 1
     assert lab.mlflow.get_model_version_by_alias(MODEL, "challenger").version == "2"
-    # What arrived while retraining was switched off has started none by itself.
+    # What arrived while retraining was paused has started none by itself.
     assert set(lab.run_ids("retrain_champion")) == {first, refused}
 
-    # The same again does nothing of itself. Asked for, it is judged again, and a person says yes.
-    skipped = lab.run("retrain_champion", **form)
+
+def the_same_again_is_skipped_unless_asked_for_and_is_approved(lab: Month) -> None:
+    skipped = lab.run("retrain_champion", **APPROVED_BY_PERSON)
     assert lab.states("retrain_champion", skipped)["plan"] == "skipped"
-    approved = lab.api.trigger("retrain_champion", form | {"also_without_news": True})
+    approved = lab.api.trigger("retrain_champion", APPROVED_BY_PERSON | {"also_without_news": True})
     lab.answer(approved, "Approve")
     lab.finish_well("retrain_champion", approved)
     assert lab.champion() == 3
     assert lab.segmented_by(lab.run("segment_plate", plate="screened")).startswith("nucleus-segmenter version 3, ")
 
-    # A spoiled plate arrives and starts a retraining by itself; its challenger is refused by the gate.
+
+def a_spoiled_plate_starts_a_retraining_when_it_arrives(lab: Month) -> SpoiledPlate:
     before = set(lab.run_ids("retrain_champion"))
     spoiled = lab.make_plate("spoiled", "train", 4)
     right = shutil.copytree(spoiled, lab.home.folder / "beside" / "right")
@@ -187,14 +223,19 @@ def test_a_month(lab: Month) -> None:
     lab.arrive(spoiled)
     lab.wait_until(lambda: set(lab.run_ids("retrain_champion")) > before, "the arrival starts a retraining")
     (by_arrival,) = set(lab.run_ids("retrain_champion")) - before
+    return SpoiledPlate(right, before, by_arrival)
 
-    # In the middle of it the scheduler is killed and started again, and the corrected labels arrive.
-    lab.wait_until(lambda: "train_fpn" in lab.running("retrain_champion", by_arrival), "the training runs")
+
+def the_scheduler_is_killed_and_the_corrected_labels_arrive_meanwhile(lab: Month, spoiled: SpoiledPlate) -> None:
+    lab.wait_until(lambda: "train_fpn" in lab.running("retrain_champion", spoiled.retraining), "the training runs")
     lab.kill_scheduler()
-    shutil.copytree(right, lab.home.inbox / "spoiled", dirs_exist_ok=True)
+    shutil.copytree(spoiled.right, lab.home.inbox / "spoiled", dirs_exist_ok=True)
     local_servers.up(lab.home)
-    lab.finish_well("retrain_champion", by_arrival)
-    note = lab.note("retrain_champion", by_arrival)
+
+
+def the_gate_refuses_the_challenger_of_the_spoiled_labels(lab: Month, spoiled: SpoiledPlate) -> None:
+    lab.finish_well("retrain_champion", spoiled.retraining)
+    note = lab.note("retrain_champion", spoiled.retraining)
     assert note.startswith("No candidate passed the gate; the champion stays.")
     assert "no cell line loses: MCF10A: f1_at_0.7" in note
     assert "held-out (" in note
@@ -206,11 +247,14 @@ def test_a_month(lab: Month) -> None:
         "plate/spoiled",
     }
 
-    # The corrected labels, which came meanwhile, are trained on next, in place of the spoiled ones.
+
+def the_corrected_labels_are_trained_on_next(lab: Month, spoiled: SpoiledPlate) -> None:
+    """They came during the training, and take the place of the spoiled ones."""
     lab.wait_until(
-        lambda: len(lab.run_ids("retrain_champion")) > len(before) + 1, "the corrected labels are trained on"
+        lambda: len(lab.run_ids("retrain_champion")) > len(spoiled.runs_before) + 1,
+        "the corrected labels are trained on",
     )
-    (corrected,) = set(lab.run_ids("retrain_champion")) - before - {by_arrival}
+    (corrected,) = set(lab.run_ids("retrain_champion")) - spoiled.runs_before - {spoiled.retraining}
     lab.finish_well("retrain_champion", corrected)
     tags = lab.mlflow.get_model_version(MODEL, "5").tags
     assert tags["gate"] in ("passed", "failed")
@@ -218,17 +262,21 @@ def test_a_month(lab: Month) -> None:
     assert spoiled_version != right_version
     assert newest_plates(lab.home.store, "train")[-1].path == f"ingest/spoiled@{right_version}"
 
-    # The same plate is copied and moved in a second time: it is looked at, and there is nothing to do.
+
+def the_same_plate_again_changes_nothing(lab: Month, spoiled: SpoiledPlate) -> int:
+    """It is copied and moved in a second time, and looked at. Give the number of retrainings."""
     runs, ingests = (len(lab.run_ids(dag_id)) for dag_id in ("retrain_champion", "ingest_plates"))
-    again = shutil.copytree(right, lab.home.folder / "beside" / "again", copy_function=shutil.copyfile)
+    again = shutil.copytree(spoiled.right, lab.home.folder / "beside" / "again", copy_function=shutil.copyfile)
     shutil.rmtree(lab.home.inbox / "spoiled")
     again.rename(lab.home.inbox / "spoiled")
     lab.wait_until(lambda: len(lab.run_ids("ingest_plates")) > ingests, "the folder is looked at again")
     for run_id in lab.run_ids("ingest_plates"):
         lab.finish_well("ingest_plates", run_id)
     assert len(lab.run_ids("retrain_champion")) == runs
+    return runs
 
-    # Two plates arrive at once: one retraining trains on both.
+
+def two_plates_that_arrive_at_once_start_one_retraining(lab: Month, runs: int) -> None:
     twins = [lab.make_plate(name, "train", seed) for name, seed in (("twin-1", 5), ("twin-2", 6))]
     for twin in twins:
         lab.arrive(twin)
@@ -239,23 +287,24 @@ def test_a_month(lab: Month) -> None:
     assert {"plate/twin-1", "plate/twin-2"} <= set(lab.tags(6))
     lab.switch("retrain_champion", on=False)
 
-    # What all versions do on the test plate, and which forgot what.
+
+def all_versions_are_compared_on_the_test_plate(lab: Month) -> None:
     lab.switch("compare_models", on=True)
     compared = lab.run("compare_models")
     assert lab.note("compare_models", compared).startswith("6 versions on 1 test plates: ")
     lab.switch("compare_models", on=False)
 
-    # MLflow knows all runs as ended, a candidate's below that of its DAG run.
+
+def mlflow_knows_all_runs_as_ended(lab: Month) -> None:
+    """A candidate's run lies below that of its DAG run."""
     experiment = lab.mlflow.get_experiment_by_name("retraining")
     assert experiment is not None
     runs_in_mlflow = lab.mlflow.search_runs([experiment.experiment_id])
     assert {run.info.status for run in runs_in_mlflow} == {"FINISHED"}
     assert sum("mlflow.parentRunId" in run.data.tags for run in runs_in_mlflow) == len(runs_in_mlflow) / 2
 
-    # One part of a plate is killed: it alone is done again.
-    lab.kill_a_part_of(lab.api.trigger("segment_plate", {"plate": "screened", "model": "2", "fovs_per_part": 1}))
 
-    # Back to the first version.
+def the_first_version_becomes_champion_again(lab: Month) -> None:
     lab.run("promote_model", version=1, reason="to compare with the beginning of the month")
     assert lab.champion() == 1
     assert lab.segmented_by(lab.run("segment_plate", plate="screened")).startswith("nucleus-segmenter version 1, ")
