@@ -24,10 +24,7 @@ LEAST_F1 = {"0.5": 0.86, "0.7": 0.78, "0.9": 0.36}
 @pytest.mark.benchmark_dsb2018
 @pytest.mark.skipif(not dsb2018.is_available(), reason="the images aren't there")
 def test_f1_on_the_data_science_bowl_is_above_stardist_s(tmp_path: Path, capsys):
-    plates: dict[str, list[str]] = {"train": [], "test": []}
-    for folder in dsb2018.make_plates(tmp_path / "inbox"):
-        ingested = execute(ingest.TASK, ingest.Params(folder=str(folder)), tmp_path)
-        plates[json.loads((folder / "plate.json").read_text())["role"]].append(ingested.outputs["plate"])
+    plates = _ingested_plates(tmp_path)
     before = _cpu_seconds()
     rois = execute(
         augment.TASK,
@@ -64,6 +61,15 @@ def test_f1_on_the_data_science_bowl_is_above_stardist_s(tmp_path: Path, capsys)
     assert training_cpu_seconds <= MOST_TRAINING_CPU_SECONDS
     for iou, least in LEAST_F1.items():
         assert f1[f"f1_at_{iou}/all"] >= least
+
+
+def _ingested_plates(store: Path) -> dict[str, list[str]]:
+    """Give the plates by role."""
+    plates: dict[str, list[str]] = {"train": [], "test": []}
+    for folder in dsb2018.make_plates(store / "inbox"):
+        ingested = execute(ingest.TASK, ingest.Params(folder=str(folder)), store)
+        plates[json.loads((folder / "plate.json").read_text())["role"]].append(ingested.outputs["plate"])
+    return plates
 
 
 def _cpu_seconds() -> float:
