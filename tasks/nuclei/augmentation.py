@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -23,6 +23,11 @@ from tasks.nuclei.imgaug_on_numpy2 import augmenters as iaa
 
 AugmentationName = Literal["Full", "Min_Blur", "Min_Contr", "Min_Noise", "Min_Scaling", "None", "Gentle"]
 Range = tuple[float, float]
+IntensityMethod = Callable[..., NDArray[np.uint8]]
+"""Takes `image`, (y, x, 1)."""
+
+DrawnMethod = Callable[[np.random.Generator], IntensityMethod]
+"""A method whose strength is drawn at random."""
 
 # OpenCV's own. Left out, imgaug draws another size each time from a generator of its own.
 CLAHE_TILE_PX = 8
@@ -146,7 +151,7 @@ def _random_window(field_shape: tuple[int, ...], side: float, rng: np.random.Gen
     return starts[0], starts[1], side_px, side_px
 
 
-def _cut(field: NDArray, window: tuple[int, int, int, int]) -> NDArray:
+def _cut(field: NDArray[Any], window: tuple[int, int, int, int]) -> NDArray[Any]:
     y, x, height, width = window
     inside = field[max(y, 0) : y + height, max(x, 0) : x + width]
     if inside.shape == (height, width):
@@ -156,18 +161,19 @@ def _cut(field: NDArray, window: tuple[int, int, int, int]) -> NDArray:
     return np.pad(inside, ((before_y, after_y), (before_x, after_x)), mode="reflect")
 
 
-def _resized(array: NDArray, side_px: int, interpolation: int) -> NDArray:
+def _resized(array: NDArray[Any], side_px: int, interpolation: int) -> NDArray[Any]:
     if array.shape == (side_px, side_px):
         return array
-    return cv2.resize(array, (side_px, side_px), interpolation=interpolation)
+    resized: NDArray[Any] = cv2.resize(array, (side_px, side_px), interpolation=interpolation)
+    return resized
 
 
-def _central(array: NDArray, side_px: int) -> NDArray:
+def _central(array: NDArray[Any], side_px: int) -> NDArray[Any]:
     start = (array.shape[0] - side_px) // 2
     return array[start : start + side_px, start : start + side_px]
 
 
-def _intensity_methods(augmentation: Augmentation, rng: np.random.Generator) -> list[Callable[..., NDArray]]:
+def _intensity_methods(augmentation: Augmentation, rng: np.random.Generator) -> list[IntensityMethod]:
     """One method of each class whose turn it is, in the order contrast, blur, noise."""
     classes = (
         (augmentation.contrast_probability, _contrast_methods),
@@ -182,10 +188,7 @@ def _intensity_methods(augmentation: Augmentation, rng: np.random.Generator) -> 
     return chosen
 
 
-Method = Callable[[np.random.Generator], Callable[..., NDArray]]
-
-
-def _contrast_methods(ranges: Augmentation) -> list[Method]:
+def _contrast_methods(ranges: Augmentation) -> list[DrawnMethod]:
     return [
         lambda rng: iaa.CLAHE(clip_limit=rng.uniform(*ranges.clahe_clip_limit), tile_grid_size_px=CLAHE_TILE_PX),
         lambda rng: iaa.GammaContrast(rng.uniform(*ranges.gamma)),
@@ -193,7 +196,7 @@ def _contrast_methods(ranges: Augmentation) -> list[Method]:
     ]
 
 
-def _blur_methods(ranges: Augmentation) -> list[Method]:
+def _blur_methods(ranges: Augmentation) -> list[DrawnMethod]:
     smallest, largest = (int(kernel) // 2 for kernel in ranges.median_kernel_px)
     return [
         lambda rng: iaa.MedianBlur(2 * int(rng.integers(smallest, largest + 1)) + 1),
@@ -201,7 +204,7 @@ def _blur_methods(ranges: Augmentation) -> list[Method]:
     ]
 
 
-def _noise_methods(ranges: Augmentation) -> list[Method]:
+def _noise_methods(ranges: Augmentation) -> list[DrawnMethod]:
     return [
         lambda rng: iaa.ImpulseNoise(rng.uniform(*ranges.impulse_noise), seed=_seed(rng)),
         lambda rng: iaa.AdditivePoissonNoise(rng.uniform(*ranges.poisson_noise), seed=_seed(rng)),
@@ -220,4 +223,5 @@ def _saturated(image: NDArray[np.uint8], percent: float) -> NDArray[np.uint8]:
     low, high = np.percentile(image, (percent, 100 - percent))
     if high <= low:
         return image
-    return np.clip((image - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
+    stretched: NDArray[np.uint8] = np.clip((image - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
+    return stretched

@@ -50,7 +50,7 @@ _MAX_CHUNK_PX = 4096
 class _Image(NamedTuple):
     """The full resolution of a multiscale image."""
 
-    array: zarr.Array
+    array: zarr.Array[Any]
     axes: list[str]
     """Such as c, z, y, x."""
     pixel_size_um: float | None
@@ -126,7 +126,7 @@ class HcsWriter:
         )
         root.attrs[MODEL_KEY] = model
         for well, of_well in self.sites.items():
-            images: list[str | dict] = [str(position) for position in range(len(of_well))]
+            images: list[str | dict[str, Any]] = [str(position) for position in range(len(of_well))]
             write_well_metadata(root.require_group(_well_path(well)), images, _FORMAT)
 
     def write_field(self, well: str, site: int, image: NDArray[np.integer], label_image: NDArray[np.integer]) -> None:
@@ -204,7 +204,8 @@ def _attributes(folder: Path) -> dict[str, Any]:
         attributes: dict[str, Any] = zarr.open_group(folder, mode="r").attrs.asdict()
     except (FileNotFoundError, ValueError):
         raise InputError(f"{folder}: is missing or cut short; copy the plate whole.") from None
-    return attributes.get("ome", attributes)
+    of_ome: dict[str, Any] = attributes.get("ome", attributes)
+    return of_ome
 
 
 def _required(key: str, folder: Path) -> Any:
@@ -274,4 +275,5 @@ def _mean_of_four(image: NDArray[Any]) -> NDArray[Any]:
     even = np.pad(image, [(0, size % 2) for size in image.shape], mode="edge")
     height, width = even.shape
     means = even.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
-    return means.round().astype(image.dtype)
+    halved: NDArray[Any] = means.round().astype(image.dtype)
+    return halved

@@ -238,7 +238,8 @@ def to_uint8(image: NDArray[Any]) -> NDArray[np.uint8]:
     if low == high:
         return np.zeros(image.shape, np.uint8)
     scaled = (image.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
-    return np.rint(scaled).clip(0, 255).astype(np.uint8)
+    grey: NDArray[np.uint8] = np.rint(scaled).clip(0, 255).astype(np.uint8)
+    return grey
 
 
 def _files_by_name(folder: Path) -> tuple[dict[str, Path], list[str]]:

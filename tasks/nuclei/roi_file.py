@@ -134,15 +134,18 @@ class RoiReader:
 
     def image(self, row: int) -> NDArray[np.uint8]:
         """One ROI image, (y, x) uint8."""
-        return self._file["image"][row]
+        image: NDArray[np.uint8] = self._file["image"][row]
+        return image
 
     def label_image(self, row: int) -> NDArray[np.uint16]:
         """One label image, (y, x) uint16."""
-        return self._file["labels"][row]
+        label_image: NDArray[np.uint16] = self._file["labels"][row]
+        return label_image
 
     def target(self, row: int, target: Target) -> NDArray[np.uint8]:
         """One target, (y, x) uint8: the value x 255."""
-        return self._file[target][row]
+        values: NDArray[np.uint8] = self._file[target][row]
+        return values
 
     def batch(self, rows: Sequence[int], targets: Sequence[Target]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Images (b, y, x, 1) and targets (b, y, x, t), uint8, of the given rows.

@@ -163,7 +163,8 @@ def f1_score(tp: NDArray[np.number], fp: NDArray[np.number], fn: NDArray[np.numb
     """Give 2 TP / (2 TP + FN + FP); 1 where there is neither a true nor a predicted nucleus, as nothing is wrong."""
     twice_tp = 2.0 * np.asarray(tp)
     nuclei = twice_tp + fn + fp
-    return np.divide(twice_tp, nuclei, out=np.ones_like(nuclei), where=nuclei > 0)
+    f1: NDArray[np.float64] = np.divide(twice_tp, nuclei, out=np.ones_like(nuclei), where=nuclei > 0)
+    return f1
 
 
 def error_rate(errors: int, true_nuclei: int) -> float:

@@ -54,7 +54,8 @@ def blurred_border(label_image: NDArray[np.integer]) -> NDArray[np.float32]:
     `label_image` is (y, x), 0 = background; the result is (y, x) float32 in [0, 1].
     """
     border = inner_border(label_image).astype(np.float32)
-    return cv2.GaussianBlur(border, (0, 0), BORDER_SIGMA_PX, borderType=cv2.BORDER_REFLECT)
+    blurred: NDArray[np.float32] = cv2.GaussianBlur(border, (0, 0), BORDER_SIGMA_PX, borderType=cv2.BORDER_REFLECT)
+    return blurred
 
 
 def _distance_to_outside(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -62,8 +63,9 @@ def _distance_to_outside(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
 
     OpenCV's is off by 1e-6, and by another 1e-6 at the next call. The square is a whole number.
     """
-    distance = cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.sqrt(np.rint(distance * distance))
+    distance: NDArray[np.float32] = cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    exact: NDArray[np.float32] = np.sqrt(np.rint(distance * distance))
+    return exact
 
 
 def _grown_by_one_px(box: tuple[slice, ...]) -> tuple[slice, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -114,7 +115,7 @@ def _crop_side_px(true_labels: NDArray[np.integer]) -> int:
     """Give seven diameters of a typical nucleus."""
     areas = np.unique(true_labels[true_labels > 0], return_counts=True)[1]
     typical_area = float(np.median(areas)) if len(areas) else 400.0
-    return max(64, round(_CROP_IN_DIAMETERS * 2 * np.sqrt(typical_area / np.pi)))
+    return max(64, round(_CROP_IN_DIAMETERS * 2 * math.sqrt(typical_area / math.pi)))
 
 
 def _outline(axes: Axes, window: Window) -> None:

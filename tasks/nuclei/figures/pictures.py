@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,6 +10,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from skimage.segmentation import find_boundaries
+
+Pixel = TypeVar("Pixel", bound=np.generic)
 
 SCALE_BAR_UM = 20
 
@@ -25,7 +27,7 @@ class Window(NamedTuple):
     x: int
     side: int
 
-    def of(self, image: NDArray) -> NDArray:
+    def of(self, image: NDArray[Pixel]) -> NDArray[Pixel]:
         return image[self.y : self.y + self.side, self.x : self.x + self.side]
 
 
@@ -33,7 +35,8 @@ def display_grey(image: NDArray[np.number]) -> NDArray[np.uint8]:
     """Stretch a (y, x) image so that all but the darkest 0.5 % and the brightest 0.2 % of pixels keep their detail."""
     low, high = np.percentile(image, [0.5, 99.8])
     stretched = (image.astype(np.float32) - low) / max(high - low, 1)
-    return (255 * np.clip(stretched, 0, 1)).astype(np.uint8)
+    grey: NDArray[np.uint8] = (255 * np.clip(stretched, 0, 1)).astype(np.uint8)
+    return grey
 
 
 def label_overlay(grey: NDArray[np.uint8], label_image: NDArray[np.integer]) -> NDArray[np.uint8]:

@@ -18,7 +18,8 @@ def expose(kind: NucleusKind, light: Floats, rng: np.random.Generator) -> NDArra
     photons = (kind.background_photons + kind.nucleus_photons * light) * _shading(kind, light.shape, rng)
     image = rng.poisson(photons) * GREY_LEVELS_PER_PHOTON + CAMERA_OFFSET
     image += READ_NOISE * rng.standard_normal(light.shape, np.float32)
-    return np.clip(np.rint(image), 0, 65535).astype(np.uint16)
+    grey_levels: NDArray[np.uint16] = np.clip(np.rint(image), 0, 65535).astype(np.uint16)
+    return grey_levels
 
 
 def _shading(kind: NucleusKind, shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
@@ -26,4 +27,5 @@ def _shading(kind: NucleusKind, shape: tuple[int, ...], rng: np.random.Generator
     centre_y, centre_x = rng.uniform(-0.3, 0.3, 2)
     y = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, shape[1], dtype=np.float32)
-    return 1 - kind.vignetting / 2 * ((y - centre_y) ** 2 + (x - centre_x) ** 2)
+    shading: Floats = 1 - kind.vignetting / 2 * ((y - centre_y) ** 2 + (x - centre_x) ** 2)
+    return shading

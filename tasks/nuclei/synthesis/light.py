@@ -31,20 +31,21 @@ def render(
     sharp, defocused, ghosts = np.zeros((3, *label_image.shape), np.float32)
     texture = _chromatin_texture(kind, rng)
     for nucleus in nuclei:
-        light = _nucleus_light(kind, nucleus.mask, texture, rng)
+        own_light = _nucleus_light(kind, nucleus.mask, texture, rng)
         plane = defocused if rng.random() < kind.defocused_fraction else sharp
-        _add_light(plane, nucleus, light)
+        _add_light(plane, nucleus, own_light)
         if rng.random() < kind.ghosts_per_nucleus:
             away = rng.normal(0, 2 * nucleus.radius, 2).astype(int)
             ghost = Nucleus(nucleus.mask, nucleus.top + away[0], nucleus.left + away[1])
-            _add_light(ghosts, ghost, GHOST_BRIGHTNESS * light)
+            _add_light(ghosts, ghost, GHOST_BRIGHTNESS * own_light)
     radius = math.sqrt(kind.area_mean_px / math.pi)
-    return (
+    light: Floats = (
         ndimage.gaussian_filter(sharp, kind.psf_sigma_px)
         + ndimage.gaussian_filter(defocused, 2.5 * kind.psf_sigma_px)
         + ndimage.gaussian_filter(ghosts, 0.3 * radius)
         + SCATTERED_FRACTION * _spread(sharp + defocused, round(6 * radius))
     )
+    return light
 
 
 def _add_light(plane: Floats, nucleus: Nucleus, light: Floats) -> None:
@@ -54,7 +55,8 @@ def _add_light(plane: Floats, nucleus: Nucleus, light: Floats) -> None:
 
 def _spread(light: Floats, size_px: int) -> Floats:
     """A wide blur by two running means, whose cost doesn't grow with `size_px`."""
-    return ndimage.uniform_filter(ndimage.uniform_filter(light, size_px), size_px)
+    blurred: Floats = ndimage.uniform_filter(ndimage.uniform_filter(light, size_px), size_px)
+    return blurred
 
 
 def _nucleus_light(kind: NucleusKind, mask: Mask, texture: Floats, rng: np.random.Generator) -> Floats:
@@ -88,5 +90,6 @@ def _chromatin_texture(kind: NucleusKind, rng: np.random.Generator) -> Floats:
     noise = rng.standard_normal((2, TEXTURE_TILE_PX, TEXTURE_TILE_PX), np.float32)
     fine = ndimage.gaussian_filter(noise[0], kind.texture_scale_px, mode="wrap")
     coarse = ndimage.gaussian_filter(noise[1], 4 * kind.texture_scale_px, mode="wrap")
-    texture = fine / fine.std() + coarse / coarse.std()
-    return texture / texture.std()
+    texture: Floats = fine / fine.std() + coarse / coarse.std()
+    texture /= texture.std()
+    return texture

@@ -70,7 +70,8 @@ def _draw_areas(kind: NucleusKind, count: int, rng: np.random.Generator) -> NDAr
     """Log-normal areas, one from each of `count` equally likely ranges: small fields keep mean and sd too."""
     ranks = (rng.permutation(count) + rng.uniform(0.01, 0.99, count)) / count
     sigma = math.sqrt(math.log(1 + (kind.area_sd_px / kind.area_mean_px) ** 2))
-    return kind.area_mean_px * np.exp(sigma * ndtri(ranks) - sigma**2 / 2)
+    areas: NDArray[np.float64] = kind.area_mean_px * np.exp(sigma * ndtri(ranks) - sigma**2 / 2)
+    return areas
 
 
 def _find_room(

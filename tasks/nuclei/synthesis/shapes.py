@@ -33,7 +33,8 @@ def _round_mask(kind: NucleusKind, area_px: float, rng: np.random.Generator) -> 
     outline = outline @ _rotation(rng.uniform(0, np.pi))
     outline *= math.sqrt(area_px / _polygon_area(outline))
     outline -= outline.min(axis=0) - 1
-    return polygon2mask(tuple(np.ceil(outline.max(axis=0) + 2).astype(int)), outline)
+    mask: Mask = polygon2mask(tuple(np.ceil(outline.max(axis=0) + 2).astype(int)), outline)
+    return mask
 
 
 def _lobed_mask(lobes: int, area_px: float, rng: np.random.Generator) -> Mask:
