@@ -1,1 +1,1 @@
-"""The method as a pure library: arrays in, arrays out."""
+"""A pure library of the numeric work: arrays in, arrays out."""

@@ -1,9 +1,9 @@
 """Augmented training ROIs, after the paper's section "Image Augmentation".
 
-A ROI is cut from a scaled field at a random place; then one geometry (flip or rotation), and from
-each intensity class (contrast, blur, noise), with the class's probability, one method. Labels follow
-the geometry only. All random numbers of a ROI come from one generator, so a ROI depends on nothing
-but its own seed.
+A ROI is cut from a scaled field at a random place. Then one geometry (flip or rotation) is applied, and
+with the probability of each intensity class (contrast, blur, noise) one method of that class. Labels
+follow the geometry only. All random numbers of a ROI come from one generator, so a ROI depends on
+nothing but its own seed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ IntensityMethod = Callable[..., NDArray[np.uint8]]
 DrawnMethod = Callable[[np.random.Generator], IntensityMethod]
 """A method whose strength is drawn at random."""
 
-# OpenCV's own. Left out, imgaug draws another size each time from a generator of its own.
+# This is OpenCV's default. Without it, imgaug draws a different size each time from a generator of its own.
 CLAHE_TILE_PX = 8
 
 
@@ -68,7 +68,7 @@ PRESETS: dict[AugmentationName, Augmentation] = {
     "Min_Noise": replace(FULL, noise_probability=0),
     "Min_Scaling": replace(FULL, scales=(1.0,)),
     "None": NONE,
-    # Not the paper's. For trainings of minutes: what the same microscope can really show.
+    # This preset isn't the paper's. It keeps to what the same microscope can show, for trainings that take minutes.
     "Gentle": replace(
         FULL,
         scales=(0.75, 1.0, 1.33),
@@ -98,7 +98,7 @@ class Roi:
     label_image: NDArray[np.uint16]
     scale: float
     window: tuple[int, int, int, int]
-    """Where it was cut from the field: y, x, height, width in px; can reach over the field's edges."""
+    """Where it was cut from the field: y, x, height, width in px; it may extend beyond the field's edges."""
 
 
 def augmented_roi(
@@ -131,7 +131,7 @@ def augmented_roi(
 
 
 def _random_geometry(rotation_step_deg: int, rng: np.random.Generator) -> tuple[iaa.Augmenter, bool]:
-    """One flip or rotation, each equally likely, and whether it is a rotation out of the pixel grid."""
+    """Choose a flip or rotation, each equally likely, and tell whether it leaves the pixel grid."""
     turns = range(rotation_step_deg, 360, rotation_step_deg)
     chosen = rng.integers(2 + len(turns))
     if chosen < 2:
@@ -174,7 +174,7 @@ def _central(array: NDArray[Any], side_px: int) -> NDArray[Any]:
 
 
 def _intensity_methods(augmentation: Augmentation, rng: np.random.Generator) -> list[IntensityMethod]:
-    """One method of each class whose turn it is, in the order contrast, blur, noise."""
+    """Draw for each class whether it is applied, and one of its methods, in the order contrast, blur, noise."""
     classes = (
         (augmentation.contrast_probability, _contrast_methods),
         (augmentation.blur_probability, _blur_methods),

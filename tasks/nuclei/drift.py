@@ -1,4 +1,4 @@
-"""How far a plate lies from the training plates of its cell line, measure by measure.
+"""How far a plate deviates from the training plates of its cell line, measure by measure.
 
 Every field of view gives one value of each measure. The distance of a plate is
 
@@ -19,13 +19,14 @@ import pandas as pd
 
 from tasks.nuclei.plates import PlateInfo
 
-# Leys et al. call 3 "very conservative", 2.5 "moderately". Six measures a plate are six chances of a false alarm.
+# A plate at a larger distance is an outlier. Leys et al. call 3 "very conservative" and 2.5 "moderately conservative";
+# six measures per plate are six chances of a false alarm.
 FAR_OUT = 3.0
 
 MAD_TO_SD = 1.4826
 
-# A few fields may be alike by chance, and one has no spread at all. In the most uniform of the real plates at hand
-# (large-360 of the Data Science Bowl), a spread is 15 to 30 % of the median, whichever the measure.
+# A few fields may be alike by chance, and a single field has no spread at all. In the most uniform of the real plates
+# at hand (large-360 of the Data Science Bowl), the spread of every measure is 15 to 30 % of the median.
 LEAST_SPREAD_OF_MEDIAN = 0.15
 
 
@@ -36,9 +37,9 @@ class Measure(NamedTuple):
     unit: str
     """Empty for a ratio."""
     least_spread: float
-    """In the unit; for medians near 0, of which 15 % is next to nothing."""
+    """The least spread, in the unit; for medians near 0, of which 15 % is next to nothing."""
     higher: str
-    """What may make a value far higher, in words of a laboratory."""
+    """What may cause a much higher value, in the words of a laboratory."""
     lower: str
     same: str | None = None
     """Column in which fields must be equal for their values to be comparable."""
@@ -80,7 +81,7 @@ MEASURES = (
         "mean nuclear area",
         "µm²",
         1,
-        "a treatment, neighbours taken for one nucleus, or a wrong pixel_size_um in plate.json",
+        "a treatment, neighbouring nuclei merged into one, or a wrong pixel_size_um in plate.json",
         "a treatment, dying cells, nuclei split or drawn too tightly, or a wrong pixel_size_um in plate.json",
     ),
     Measure(
@@ -91,7 +92,7 @@ MEASURES = (
         "more cells seeded, more time to grow, nuclei split, or a wrong pixel_size_um in plate.json",
         "fewer cells seeded, cells lost, nuclei missed, or a wrong pixel_size_um in plate.json",
     ),
-    # 5 % is what chance makes of a field of 50 nuclei, 15 % of them at the border.
+    # In fields of 50 nuclei, of which 15 % lie at the border, chance alone gives the share a standard deviation of 5 %.
     Measure(
         "border_share",
         "nuclei at the border",
@@ -105,7 +106,7 @@ MEASURES = (
 
 @dataclass(frozen=True)
 class Drift:
-    """One measure of a plate against the reference fields. What can't be compared has NaN and a reason."""
+    """One measure of a plate against the reference fields. One that can't be compared has a distance of NaN."""
 
     measure: Measure
     plate: pd.DataFrame
@@ -128,7 +129,7 @@ class Drift:
 
     @property
     def distance(self) -> float:
-        """In spreads, NaN if there is nothing to compare."""
+        """The difference of the medians in spreads; NaN if there is nothing to compare."""
         return (self.plate_median - self.reference_median) / self.spread
 
     @property
@@ -141,7 +142,7 @@ class Drift:
 
     @property
     def perhaps(self) -> str:
-        """What may have made it so."""
+        """What may have caused the difference."""
         return self.measure.higher if self.distance > 0 else self.measure.lower
 
     @property
@@ -153,9 +154,9 @@ class Drift:
 
 
 def field_table(info: PlateInfo, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Give a row a field: plate, dtype, pixel_size_um and every measure, NaN where it can't be measured.
+    """Give one row per field: plate, dtype, pixel_size_um and every measure, NaN where it can't be measured.
 
-    `rows` are those of report.json; those without labels have no nuclei to measure.
+    `rows` are those of report.json; fields without labels have no nuclei to measure.
     """
     return pd.DataFrame([_field(info, row) for row in rows]).astype({measure.name: float for measure in MEASURES})
 
@@ -183,7 +184,7 @@ def _field(info: PlateInfo, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _comparable(measure: Measure, *tables: pd.DataFrame) -> list[pd.DataFrame]:
-    """Of the plate's table and the references', the fields that have the measure and are like most of the plate's."""
+    """Give the fields of both tables that have the measure and are like most of the plate's."""
     if measure.same:
         most = tables[0][measure.same].mode()[0]
         tables = tuple(table[table[measure.same] == most] for table in tables)

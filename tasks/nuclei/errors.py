@@ -1,5 +1,5 @@
-"""Errors that a person can mend, kept apart from faults of the program."""
+"""Errors that the user can correct, kept apart from faults of the program."""
 
 
 class InputError(ValueError):
-    """A bad param or a bad file. The message says which, what was allowed and what to do; in one line."""
+    """A bad param or a bad file. The message says in one line which it is, what is allowed and what to do."""

@@ -5,10 +5,10 @@
         0/                 an image, (y, x), as a pyramid s0, s1, ...
           labels/nuclei/   its label image, as a pyramid of the same shapes
 
-Written is version 0.4 of the format, which most readers know, napari and Fractal among them; 0.5 is
-read too. The plate has the rows and columns of a real one (96, 384 or 1536 wells), and only wells
+Version 0.4 of the format is written, because most readers know it, napari and Fractal among them; 0.5
+is read too. The plate has the rows and columns of a real one (96, 384 or 1536 wells), and only wells
 with images are named: so every well lies in its place in a viewer, and a missing one stays missing.
-Fields are counted, because napari shows the field of the same name of every well.
+Fields are numbered from 0, because napari shows the field of the same name of every well.
 """
 
 from __future__ import annotations
@@ -36,14 +36,15 @@ MODEL_KEY = "segmented_with"
 """Key of the model's name in the attributes of plate, fields and label images."""
 
 SITE_KEY = "site"
-"""Key of the site's number in the attributes of a field. Without it, as in plates of others, the name is the site."""
+"""Key of the site's number in the attributes of a field. Without it, as in plates of other programs, the
+field's name is the site."""
 
 READ_VERSIONS = ("0.4", "0.5")
 
 _FORMAT = FormatV04()
-# A number for all fields: viewers show a plate as one image, with the levels of its first field.
+# The number is the same for all fields: viewers show a plate as one image, with the levels of its first field.
 _LEVELS = 4
-# A field is one file a level; larger images have several.
+# One level of a field is one file; larger images have several.
 _MAX_CHUNK_PX = 4096
 
 
@@ -103,7 +104,7 @@ class HcsField:
 class HcsWriter:
     """Writes a plate: first which wells and sites it has, then the pixels of each field.
 
-    `sites` are those of each well, such as {"B07": [1, 4]}; `model` is what the nuclei were found with.
+    `sites` are those of each well, such as {"B07": [1, 4]}; `model` names the model that found the nuclei.
     """
 
     def __init__(
@@ -159,8 +160,8 @@ class HcsWriter:
 def hcs_fields(folder: Path) -> list[HcsField]:
     """List the fields of a plate by well and site; no pixels are read.
 
-    Raises InputError for what is no plate, and names wells that aren't there, and names that are no
-    well (B07 is column 7 or 07 in row B) or no site (a number), or a site that another field has too.
+    Raises InputError for a folder that is not a plate, for a well that is missing, for a name that is
+    not a well (B07 is column 7 or 07 in row B) or not a site (a number), and for a site that two fields have.
     """
     with _faults_named(folder):
         wells = _required("plate", folder)["wells"]
@@ -176,14 +177,14 @@ def _fields_of_well(folder: Path, path: str) -> Iterator[HcsField]:
     well = parse_well(path.replace("/", "")).name
     for image in _required("well", folder / path)["images"]:
         if re.fullmatch(r"\d{1,3}", image["path"]) is None:
-            raise InputError(f"{folder / path / image['path']}: is the name of no field; allowed are 0 to 999.")
+            raise InputError(f"{folder / path / image['path']}: is not the name of a field; allowed are 0 to 999.")
         field = folder / path / image["path"]
         yield HcsField(well, _attributes(field).get(SITE_KEY, int(image["path"])), field)
 
 
 @contextmanager
 def _faults_named(folder: Path) -> Iterator[None]:
-    """Name the folder whose attributes lack something or hold something else than OME-Zarr says."""
+    """Name the folder whose attributes lack something or differ from what OME-Zarr prescribes."""
     try:
         yield
     except InputError:
@@ -199,7 +200,7 @@ def _well_path(well: str) -> str:
 
 
 def _attributes(folder: Path) -> dict[str, Any]:
-    """What OME-Zarr says in a group: of version 0.5 it lies under a key of its own."""
+    """Give the attributes of OME-Zarr in a group; in version 0.5 they lie under a key of their own."""
     try:
         attributes: dict[str, Any] = zarr.open_group(folder, mode="r").attrs.asdict()
     except (FileNotFoundError, ValueError):
@@ -244,7 +245,9 @@ def _read_plane(folder: Path, channel: int) -> NDArray[Any]:
         sizes = dict(zip(image.axes, image.array.shape, strict=True))
     for axis, size in sizes.items():
         if axis not in "cyx" and size != 1:
-            raise InputError(f"{folder}: has {size} planes along {axis}; allowed is 1, project or choose one before.")
+            raise InputError(
+                f"{folder}: has {size} planes along {axis}; allowed is 1, project them or choose one first."
+            )
     if not 1 <= channel <= sizes.get("c", 1):
         raise InputError(f"{folder}: has {sizes.get('c', 1)} channels, and channel {channel} was asked for.")
     place: tuple[Any, ...] = tuple(

@@ -2,10 +2,10 @@
 
     my-plate/
       plate.json          PlateInfo; where there are several channels, `channel` says which shows the nuclei
-      images.ome.zarr/    wells and fields, with one label image a field, or none
+      images.ome.zarr/    wells and fields, with one label image per field, or none
 
 Site 2 of well B07 is presented as images/my-plate_B07_T0001F002L01A01Z01C01.tif, and its label image as
-the file of that name in labels/: so all that follows knows files and names of one kind only.
+the file of that name in labels/: so everything that follows handles files and names of one kind only.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ PIXEL_SIZE_TOLERANCE = 0.001
 def pair_fields(folder: Path) -> Plate:
     """Read plate.json and list the fields of images.ome.zarr; no pixels are read.
 
-    Raises InputError as `hcs_fields` does, and for images/ or labels/ beside. It names fields of several
-    channels where plate.json says none, of another pixel size, with several label images.
+    Raises InputError as `hcs_fields` does, and if images/ or labels/ lies beside. The error names fields with
+    several channels where plate.json names none, with another pixel size, or with several label images.
     """
     info = read_plate_info(folder)
     fields = hcs_fields(folder / HCS_FOLDER)
     beside = [name for name in ("images", "labels") if (folder / name).exists()]
-    problems = [f"{name}/: is there beside {HCS_FOLDER}; keep one of them" for name in beside]
+    problems = [f"{name}/: lies beside {HCS_FOLDER}; keep one of them" for name in beside]
     problems += [problem for field in fields for problem in _problems(field, info)]
     raise_if_any(problems, folder)
 
@@ -77,7 +77,7 @@ def _problems(field: HcsField, info: PlateInfo) -> Iterator[str]:
 
 
 def _as_tiff(image: NDArray[Any]) -> bytes:
-    # Not compressed, and without a word about the writer: equal pixels give equal files everywhere.
+    # The file is not compressed and does not name its writer, so that equal pixels give equal files everywhere.
     file = io.BytesIO()
     tifffile.imwrite(file, image, photometric="minisblack", metadata=None, software=False)
     return file.getvalue()

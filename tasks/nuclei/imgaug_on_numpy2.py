@@ -1,6 +1,6 @@
 """imgaug 0.4.0 on numpy 2: the only module that imports imgaug.
 
-imgaug reads `np.sctypes`, which numpy 2 took out. These are the values it had in numpy 1.
+imgaug reads `np.sctypes`, which numpy 2 removed. These are the values that it had in numpy 1.
 """
 
 import numpy as np

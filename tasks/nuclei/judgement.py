@@ -1,6 +1,6 @@
 """Judge a challenger against the champion on the same true nuclei: differences with their intervals, and the gate.
 
-Scores of a model are two tables with a row a nucleus, as `score` writes them:
+Scores of a model are two tables with one row per nucleus, as `score` writes them:
 
     true nuclei        plate, cell_line, fov, label, iou, partners
     predicted nuclei   the same columns
@@ -23,15 +23,15 @@ from tasks.nuclei.errors import InputError
 from tasks.nuclei.scoring import IOU_THRESHOLDS, OBJECT_LEVEL_IOU, PIXEL_LEVEL_IOU, error_rate, f1_score
 
 METRICS = ("f1_at_0.7", "f1_at_0.9", "f1_area")
-"""Area: the mean of F1 over the IoU thresholds 0.05 to 0.95."""
+"""The area is the mean of F1 over the IoU thresholds 0.05 to 0.95."""
 IDENTITY = ["plate", "cell_line", "fov", "label"]
 
 _MOST_WEIGHTS = 4_000_000
-"""That are drawn at a time: 16 MB of each kind."""
+"""How many weights are drawn at a time: 16 MB of each kind."""
 
 
 class Gate(pydantic.BaseModel):
-    """What a challenger must fulfil to take the champion's place."""
+    """The conditions that a challenger must meet to take the champion's place."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -63,12 +63,12 @@ class RuleOutcome:
 
     rule: Literal["no cell line loses", "the mean gains", "no new error rate"]
     cell_line: str
-    """Or "mean"."""
+    """Name of the cell line, or "mean"."""
     metric: str
     champion: float
     challenger: float
     low: float
-    """Of the 95 % interval of the difference; of an error rate the difference itself, as `high`."""
+    """Lower end of the 95 % interval of the difference; for an error rate, the difference itself, as is `high`."""
     high: float
     allowed: str
     passed: bool
@@ -80,12 +80,12 @@ class RuleOutcome:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both models on one cell line; a row a metric of `METRICS` in the arrays."""
+    """Both models on one cell line; the arrays have one row per metric of `METRICS`."""
 
     champion: NDArray[np.float64]
     challenger: NDArray[np.float64]
     differences: NDArray[np.float64]
-    """(metrics, samples): of the resampled nuclei."""
+    """(metrics, samples), from the resampled nuclei."""
 
     def interval(self, metric: int) -> Interval:
         low, high = np.percentile(self.differences[metric], [2.5, 97.5])
@@ -124,23 +124,23 @@ def paired(champion: ModelScores, challenger: ModelScores) -> pd.DataFrame:
 
 
 def won(true: pd.DataFrame, iou_threshold: float = OBJECT_LEVEL_IOU) -> pd.DataFrame:
-    """Of `paired` nuclei, those that only the challenger finds."""
+    """Give the gained nuclei: those of the `paired` ones that only the challenger finds."""
     return true[(true["iou_challenger"] >= iou_threshold) & (true["iou_champion"] < iou_threshold)]
 
 
 def lost(true: pd.DataFrame, iou_threshold: float = OBJECT_LEVEL_IOU) -> pd.DataFrame:
-    """Of `paired` nuclei, those that only the champion finds."""
+    """Give the lost nuclei: those of the `paired` ones that only the champion finds."""
     return true[(true["iou_champion"] >= iou_threshold) & (true["iou_challenger"] < iou_threshold)]
 
 
 @dataclass(frozen=True)
 class _Nuclei:
-    """IoU of every nucleus of a cell line, and which fov it is in (0 … fovs - 1)."""
+    """IoU of every nucleus of a cell line, and the number of its fov (0 ... fovs - 1)."""
 
     fovs: int
     true_fov: NDArray[np.integer]
     true_iou: tuple[NDArray[np.float64], NDArray[np.float64]]
-    """Champion's, challenger's, parallel."""
+    """The champion's and the challenger's, in the same order of nuclei."""
     predicted_fov: tuple[NDArray[np.integer], NDArray[np.integer]]
     predicted_iou: tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -181,7 +181,7 @@ def compare(nuclei: _Nuclei, samples: int, rng: np.random.Generator) -> Comparis
 def _resampled_weights(
     nuclei: _Nuclei, samples: int, rng: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.float32], ...]]:
-    """Give for some samples at a time how often each true nucleus and each of either model's predicted ones counts."""
+    """Give for some samples at a time how often each true nucleus and each predicted one of both models counts."""
     fovs_of = (nuclei.true_fov, *nuclei.predicted_fov)
     at_a_time = max(1, _MOST_WEIGHTS // max(1, *map(len, fovs_of)))
     for first in range(0, samples, at_a_time):

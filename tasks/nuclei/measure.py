@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Instances:
-    """The nuclei of one label image; the three arrays have one entry a nucleus."""
+    """The nuclei of one label image; the arrays have one entry per nucleus."""
 
     numbers: NDArray[np.int64]
     """Labels, ascending; gaps are allowed."""
@@ -39,7 +39,7 @@ def measure_instances(label_image: NDArray[Any]) -> Instances:
 
 
 def largest_pieces(label_image: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Keep of every label of a (y, x) image its largest connected component; of equal ones, the first.
+    """Keep the largest connected component of every label of a (y, x) image, the first of equally large ones.
 
     Pixels that share only a corner are not connected.
     """
@@ -55,14 +55,14 @@ def largest_pieces(label_image: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def edge_pixels(image: NDArray[Any]) -> NDArray[Any]:
-    """The pixels of the four edges of a (y, x) image, in one row; corners come twice."""
+    """Give the pixels of the four edges of a (y, x) image, in one row; corners come twice."""
     return np.concatenate((image[0], image[-1], image[:, 0], image[:, -1]))
 
 
 def focus(image: NDArray[Any]) -> float:
-    """How sharp a (y, x) image is: variance of its Laplacian after a blur of 1 px, by the variance of the image.
+    """Measure how sharp a (y, x) image is: variance of its Laplacian after a blur of 1 px, divided by its own variance.
 
-    Doesn't change with brightness and contrast; 0 for a constant image. The variance of the Laplacian is a
+    It doesn't change with brightness and contrast, and is 0 for a constant image. The variance of the Laplacian is a
     usual measure of focus (Pech-Pacheco et al. 2000); the blur keeps the camera's noise out of it.
     """
     pixels = image.astype(np.float32)
@@ -77,18 +77,18 @@ def intensity_histogram(image: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def histogram_mean(histogram: NDArray[np.int64]) -> float:
-    """Mean intensity of the pixels that an `intensity_histogram` counts."""
+    """Give the mean intensity of the pixels that an `intensity_histogram` counts."""
     return float(np.average(np.arange(len(histogram)), weights=histogram))
 
 
 def histogram_percentile(histogram: NDArray[np.int64], percent: float) -> int:
-    """The lowest intensity that at least `percent` % of the pixels don't exceed (numpy's `inverted_cdf`)."""
+    """Give the lowest intensity that at least `percent` % of the pixels don't exceed (numpy's `inverted_cdf`)."""
     cumulative = np.cumsum(histogram)
     return int(np.searchsorted(cumulative, cumulative[-1] * percent / 100))
 
 
 def nuclei_table(label_image: NDArray[np.integer], image: NDArray[np.integer]) -> pd.DataFrame:
-    """One row per nucleus: label, area_px, centroid_y_px, centroid_x_px, mean_intensity, touches_edge.
+    """Give one row per nucleus: label, area_px, centroid_y_px, centroid_x_px, mean_intensity, touches_edge.
 
     Both are (y, x); the labels must be 1..n. The intensity is that of the raw image.
     """

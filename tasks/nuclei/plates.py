@@ -35,7 +35,7 @@ EXTENSIONS = TIFF_EXTENSIONS + PNG_EXTENSIONS
 PNG_END = b"IEND\xaeB`\x82"
 
 FROZEN_REPORT = "report.json"
-"""Written by `ingest` into a plate that it freezes: what it found, and the files of every field."""
+"""`ingest` writes it into its copy of a plate: what it found, and the files of every field."""
 
 IMAGE_DTYPES = (np.uint8, np.uint16)
 
@@ -46,12 +46,12 @@ CV7000_NAME = re.compile(
 
 
 ALL_CELL_LINES = "all"
-"""What scores call all cell lines together; so none may have this name."""
+"""It stands for all cell lines together in the scores, so no cell line may have this name."""
 
 
 def _not_all(cell_line: str) -> str:
     if cell_line == ALL_CELL_LINES:
-        raise ValueError(f"{ALL_CELL_LINES!r} is what scores call all cell lines together; choose another name")
+        raise ValueError(f"{ALL_CELL_LINES!r} stands for all cell lines together in the scores; choose another name")
     return cell_line
 
 
@@ -81,7 +81,7 @@ class PlateInfo(pydantic.BaseModel):
     pixel_size_um: Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
     """Side of one image pixel, after binning, in µm."""
     role: Role
-    """What the plate is for; one to `screen` is only segmented, and needs no labels."""
+    """What the plate is used for. A screening plate is only segmented, and needs no labels."""
     replicate: Literal["biological", "technical"] | None = None
     annotation: Literal["manual", "semi-automatic"] | None = None
     channel: Annotated[int | None, pydantic.Field(ge=1, le=99)] = None
@@ -123,9 +123,9 @@ class Plate:
 
 
 def open_plate(folder: Path) -> Plate:
-    """Open a plate; of a frozen one, all files that it was frozen with, so that a lost one is missed when it is read.
+    """Open a plate. An imported one lists all files that it was imported with, so that reading a lost one fails.
 
-    Raises InputError as `pair_files` does, for a plate that isn't frozen.
+    For a plate that isn't imported, raises InputError as `pair_files` does.
     """
     report = folder / FROZEN_REPORT
     if not report.exists():
@@ -138,8 +138,8 @@ def open_plate(folder: Path) -> Plate:
 def pair_files(folder: Path) -> Plate:
     """Read plate.json and pair the files of images/ and labels/ by name.
 
-    Raises InputError that names what is off: plate.json missing or wrong, no image, a label image
-    without an image, two files of one name, a file of another kind. Images without labels are allowed.
+    Raises InputError that names what is wrong: plate.json is missing or wrong, there is no image, a label
+    image has no image, two files have one name, or a file is of another kind. Images without labels are allowed.
     """
     info = read_plate_info(folder)
     if not (folder / "images").is_dir():
@@ -169,7 +169,7 @@ def read_plate_info(folder: Path) -> PlateInfo:
 
 
 def raise_if_any(problems: list[str], folder: Path, at_most: int = 10) -> None:
-    """Refuse a plate once for all problems of its files, in one line; `folder` is the plate's."""
+    """Raise one InputError, in one line, for all problems of a plate's files; `folder` is the plate's."""
     if not problems:
         return
     shown = "; ".join(problems[:at_most])
@@ -204,7 +204,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decode_image(data: bytes, path: Path) -> NDArray[Any]:
-    """As `read_image`, for the content of a file that has been read already."""
+    """Do as `read_image`, for the content of a file that has been read already."""
     image = _decode(data, path)
     if image.dtype not in IMAGE_DTYPES:
         raise InputError(f"{path}: pixels are {image.dtype}; allowed are uint8 and uint16, save it as one of them.")
@@ -212,7 +212,7 @@ def decode_image(data: bytes, path: Path) -> NDArray[Any]:
 
 
 def decode_label_image(data: bytes, path: Path) -> NDArray[Any]:
-    """As `read_label_image`, for the content of a file that has been read already."""
+    """Do as `read_label_image`, for the content of a file that has been read already."""
     label_image = _decode(data, path)
     if label_image.dtype.kind not in "ui":
         raise InputError(f"{path}: labels are {label_image.dtype}; allowed are integers, save it as uint16.")
@@ -243,7 +243,7 @@ def to_uint8(image: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _files_by_name(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """Image files of a folder by their names without extension, and the problems found."""
+    """Give the image files of a folder by their names without extension, and the problems found."""
     files: dict[str, Path] = {}
     problems = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
@@ -251,7 +251,9 @@ def _files_by_name(folder: Path) -> tuple[dict[str, Path], list[str]]:
             continue
         extension = next((e for e in EXTENSIONS if path.name.lower().endswith(e)), None)
         if extension is None:
-            problems.append(f"{folder.name}/{path.name}: is no image; allowed are {', '.join(EXTENSIONS)}, remove it")
+            problems.append(
+                f"{folder.name}/{path.name}: is not an image; allowed are {', '.join(EXTENSIONS)}, remove it"
+            )
             continue
         name = path.name[: -len(extension)]
         if name in files:
@@ -307,7 +309,7 @@ def _decode(data: bytes, path: Path) -> NDArray[Any]:
     if image.ndim != 2 or image.size == 0:
         raise InputError(
             f"{path}: has the shape {shape}, as colour and several pages have; "
-            "allowed is one plane of one channel, (y, x), save it so."
+            "allowed is one plane of one channel, (y, x), save it in this form."
         )
     return np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
 

@@ -9,7 +9,7 @@
     attributes      layout (int), zoom (float): how much the fields were magnified before scaling
 
 A chunk is one ROI, since training reads ROIs in random order; LZF unpacks faster than a disk reads.
-The targets are rounded to 1/255: the squared error of that, 1e-6, is a thousandth of a good network's.
+The targets are rounded to 1/255; the squared error of rounding, 1e-6, is a thousandth of a good network's.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ SOURCE_TABLE = np.dtype(
 
 @dataclass(frozen=True)
 class RoiBlock:
-    """ROIs of consecutive rows: arrays as in the file, `rows` the table's part."""
+    """ROIs of consecutive rows: the arrays are as in the file, `rows` is their part of the table."""
 
     image: NDArray[np.uint8]
     labels: NDArray[np.uint16]
@@ -70,7 +70,7 @@ class RoiWriter:
     """Writes a ROI file block by block; a context manager."""
 
     def __init__(self, path: Path, amount: int, roi_px: int, zoom: float, sources: Sequence[RoiSource]) -> None:
-        # Without a chunk cache: on a full disk, HDF5 crashes when it empties the cache at the end.
+        # There is no chunk cache, because on a full disk HDF5 crashes when it empties the cache at the end.
         self._file = h5py.File(path, "w", libver="latest", rdcc_nbytes=0)
         shape, chunks = (amount, roi_px, roi_px), (1, roi_px, roi_px)
         for name in ("image", *TARGETS):
@@ -97,16 +97,16 @@ class RoiWriter:
 
 
 class RoiReader:
-    """Reads batches of ROIs for training. Not to be shared between threads."""
+    """Reads batches of ROIs for training. A reader must not be shared between threads."""
 
     def __init__(self, path: Path) -> None:
         try:
             self._file = h5py.File(path, "r")
             layout = int(self._file.attrs["layout"])
         except (OSError, KeyError) as error:
-            raise InputError(f"{path} is no ROI file ({error}); run augment again.") from None
+            raise InputError(f"{path} is not a ROI file ({error}); run augment again.") from None
         if layout != LAYOUT:
-            raise InputError(f"{path} has layout {layout}, this program reads {LAYOUT}; run augment again.")
+            raise InputError(f"{path} has layout {layout}, and this program reads {LAYOUT}; run augment again.")
         self.roi_px: int = self._file["image"].shape[1]
         self.zoom = float(self._file.attrs["zoom"])
         is_validation = self._file["rois"]["is_validation"]
@@ -114,11 +114,11 @@ class RoiReader:
         self.validation_rows = np.flatnonzero(is_validation)
 
     def training_sources(self) -> list[RoiSource]:
-        """Fields or regions with ROIs for training, in the file's order."""
+        """Give the fields or regions with ROIs for training, in the file's order."""
         return self._sources(self._numbers_of_sources(is_validation=False))
 
     def validation_sources(self) -> list[RoiSource]:
-        """Fields or regions with ROIs for validation and none for training, in the file's order."""
+        """Give the fields or regions with ROIs for validation and none for training, in the file's order."""
         of_training, of_validation = (self._numbers_of_sources(part) for part in (False, True))
         return self._sources(np.setdiff1d(of_validation, of_training))
 
@@ -133,22 +133,22 @@ class RoiReader:
         ]
 
     def image(self, row: int) -> NDArray[np.uint8]:
-        """One ROI image, (y, x) uint8."""
+        """Give one ROI image, (y, x) uint8."""
         image: NDArray[np.uint8] = self._file["image"][row]
         return image
 
     def label_image(self, row: int) -> NDArray[np.uint16]:
-        """One label image, (y, x) uint16."""
+        """Give one label image, (y, x) uint16."""
         label_image: NDArray[np.uint16] = self._file["labels"][row]
         return label_image
 
     def target(self, row: int, target: Target) -> NDArray[np.uint8]:
-        """One target, (y, x) uint8: the value x 255."""
+        """Give one target, (y, x) uint8: the value x 255."""
         values: NDArray[np.uint8] = self._file[target][row]
         return values
 
     def batch(self, rows: Sequence[int], targets: Sequence[Target]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Images (b, y, x, 1) and targets (b, y, x, t), uint8, of the given rows.
+        """Give images (b, y, x, 1) and targets (b, y, x, t), uint8, of the given rows.
 
         Rows are read one by one: HDF5's own selection of scattered rows is some 30 times slower.
         """

@@ -75,7 +75,7 @@ class InstanceScores:
 
 @dataclass(frozen=True)
 class Counts:
-    """What is counted in a fov, or summed over fovs. `tp`, `fp`, `fn` have one entry per IoU threshold."""
+    """Counts of a fov, or their sums over several. `tp`, `fp`, `fn` have one entry per IoU threshold."""
 
     tp: NDArray[np.int64]
     fp: NDArray[np.int64]
@@ -96,8 +96,8 @@ class Interval(NamedTuple):
 def iou_pairs(true_labels: NDArray[np.integer], predicted_labels: NDArray[np.integer]) -> IouPairs:
     """Give the IoU of all overlapping nuclei of two label images of the same shape.
 
-    Any integer dtype, any label numbers from 1 to 4,294,967,295, with or without gaps. Raises InputError
-    for different shapes, other dtypes and other labels.
+    Labels may have any integer dtype and any numbers from 1 to 4,294,967,295, with or without gaps. Raises
+    InputError for different shapes, other dtypes and other labels.
     """
     _check_label_images(true_labels, predicted_labels)
     true_label, predicted_label, intersection = _overlaps(true_labels.ravel(), predicted_labels.ravel())
@@ -168,7 +168,7 @@ def f1_score(tp: NDArray[np.number], fp: NDArray[np.number], fn: NDArray[np.numb
 
 
 def error_rate(errors: int, true_nuclei: int) -> float:
-    """Give errors per true nucleus, for false positives and merges too, as in the paper's Fig. S3.
+    """Give the errors per true nucleus, also for false positives and merges, as in the paper's Fig. S3.
 
     There 40 false positives among 1,349 true nuclei are 3.0 %, whatever the number of predicted ones, so
     the rate of false positives may exceed 1. Without a true nucleus it is the number of errors.
@@ -180,7 +180,7 @@ def bootstrap_f1(fovs: Sequence[Counts], samples: int, random_seed: int) -> Inte
     """Give the 95 % percentile interval of the pooled F1 under resampling of the fovs.
 
     Where there is one fov only, its nuclei are resampled instead: each is a hit, a miss or an extra.
-    Takes samples x fovs x 8 bytes of memory.
+    It takes samples x fovs x 8 bytes of memory.
     """
     rng = np.random.default_rng(random_seed)
     tp, fp, fn = (np.array([getattr(fov, name) for fov in fovs]) for name in ("tp", "fp", "fn"))
@@ -226,8 +226,8 @@ def _overlaps(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Give true label, predicted label and number of pixels of every occupied cell of the contingency table.
 
-    Flat arrays in; background has its row and column. Sorting takes the place of the full table where
-    that is too large, at four times the seconds.
+    The arrays are flat; background has its own row and column. Where the full table would be too large, the
+    cells are sorted instead, which takes four times as long.
     """
     rows, columns = (int(labels.max(initial=0)) + 1 for labels in (true_labels, predicted_labels))
     # 32-bit labels of both images fit into one unsigned 64-bit number.

@@ -37,9 +37,9 @@ def write_parquet(path: Path, table: pd.DataFrame, metadata: Mapping[str, str]) 
 
 
 def wells_table(fovs: Mapping[str, int], nuclei: pd.DataFrame) -> pd.DataFrame:
-    """Give a row for each well of `fovs`, which counts its fields: nuclei, areas, share of nuclei at the edge.
+    """Give one row per well: number of nuclei, their areas, share of nuclei at the edge of a field.
 
-    Areas are of all nuclei, those at the edge of a field included. A well without nuclei has none.
+    `fovs` counts the fields of each well. Areas include nuclei at an edge; a well without nuclei has none.
     """
     by_well = nuclei.groupby("well")
     measures = pd.DataFrame(

@@ -1,4 +1,4 @@
-"""Training targets of FPN2-WS, made from label images.
+"""Training targets of FPN2-WS, computed from label images.
 
 The edge of an image is no boundary of a nucleus: what lies beyond it isn't known. So the targets of
 a crop look the same as the crop of the targets, up to the normalisation of nuclei that are cut.
@@ -17,7 +17,7 @@ BORDER_SIGMA_PX = 1.0
 
 
 def distance_map(label_image: NDArray[np.integer]) -> NDArray[np.float32]:
-    """Euclidean distance of each pixel to the outside of its nucleus, divided by that nucleus's maximum.
+    """Give the Euclidean distance of each pixel to the outside of its nucleus, divided by that nucleus's maximum.
 
     `label_image` is (y, x), 0 = background; the result is (y, x) float32 in [0, 1], 0 in the background.
     A nucleus that fills the whole image has no outside; it is 1 everywhere.
@@ -37,7 +37,7 @@ def distance_map(label_image: NDArray[np.integer]) -> NDArray[np.float32]:
 
 
 def inner_border(label_image: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Pixels of a nucleus that have a pixel outside of it above, below, left or right; (y, x)."""
+    """Give the pixels of nuclei with a pixel outside of their nucleus above, below, left or right; (y, x)."""
     differs = np.zeros(label_image.shape, bool)
     rows = label_image[1:] != label_image[:-1]
     columns = label_image[:, 1:] != label_image[:, :-1]
@@ -49,7 +49,7 @@ def inner_border(label_image: NDArray[np.integer]) -> NDArray[np.bool_]:
 
 
 def blurred_border(label_image: NDArray[np.integer]) -> NDArray[np.float32]:
-    """Inner border of every nucleus, one pixel wide, blurred by a Gaussian with sigma 1 px.
+    """Give the inner border of every nucleus, one pixel wide, blurred by a Gaussian with sigma 1 px.
 
     `label_image` is (y, x), 0 = background; the result is (y, x) float32 in [0, 1].
     """
@@ -59,7 +59,7 @@ def blurred_border(label_image: NDArray[np.integer]) -> NDArray[np.float32]:
 
 
 def _distance_to_outside(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Euclidean distance of the pixels of a mask to the nearest pixel outside, in px; exact.
+    """Give the exact Euclidean distance of the pixels of a mask to the nearest pixel outside, in px.
 
     OpenCV's is off by 1e-6, and by another 1e-6 at the next call. The square is a whole number.
     """

@@ -40,18 +40,18 @@ class Grid(NamedTuple):
 
 
 def parse_well(name: str) -> Well:
-    """Give the place of the well B07 or B7; InputError for a name that no plate of up to 1536 wells has."""
+    """Give the place of the well B07 or B7; InputError for a name that does not occur in plates of up to 1536 wells."""
     match = _NAME.fullmatch(name)
     if match is not None:
         letters, column = match["row"], int(match["column"]) - 1
         row = ord(letters[-1]) - ord("A") + 26 * (len(letters) - 1)
         if row < GRIDS[-1][0] and 0 <= column < GRIDS[-1][1]:
             return Well(row, column)
-    raise InputError(f"{name!r} is the name of no well; allowed are A01 to AF48, rename it.")
+    raise InputError(f"{name!r} is not the name of a well; allowed are A01 to AF48, rename it.")
 
 
 def smallest_grid(wells: Iterable[Well]) -> Grid:
-    """Give the smallest of the usual plates that has all these wells."""
+    """Give the grid of the smallest standard plate that has all these wells."""
     wells = list(wells)
     rows = 1 + max(well.row for well in wells)
     columns = 1 + max(well.column for well in wells)
@@ -59,10 +59,10 @@ def smallest_grid(wells: Iterable[Well]) -> Grid:
 
 
 def row_name(row: int) -> str:
-    """A for 0, Z for 25, AA for 26."""
+    """Give A for 0, Z for 25, AA for 26."""
     return ("A" if row >= 26 else "") + chr(ord("A") + row % 26)
 
 
 def column_name(column: int) -> str:
-    """01 for 0."""
+    """Give 01 for 0."""
     return f"{column + 1:02d}"

@@ -1,4 +1,4 @@
-"""Score made label images with stardist and cellpose, whose own code counts hits and errors.
+"""Score synthetic label images with stardist and cellpose, whose own code counts hits and errors.
 
     python -m venv peers && peers/bin/pip install stardist==0.9.2 && peers/bin/pip install --no-deps cellpose==4.2.1.1
     peers/bin/python -m tests.nuclei.peer_scores tests/nuclei/peer_scores.csv
@@ -24,7 +24,7 @@ SPACING_PX = 20
 NUCLEI_PER_SIDE = 10
 
 
-def made_label_images(random_seed: int) -> tuple[NDArray[np.uint16], NDArray[np.int32]]:
+def synthetic_label_images(random_seed: int) -> tuple[NDArray[np.uint16], NDArray[np.int32]]:
     """True and predicted labels of 100 discs: some moved, resized, missed, split or merged, numbers with gaps."""
     # RandomState, because its numbers stay the same in every version of numpy.
     random = np.random.RandomState(random_seed)
@@ -71,7 +71,7 @@ def main(path: Path) -> None:
         writer = csv.DictWriter(file, columns + list(versions))
         writer.writeheader()
         for random_seed in RANDOM_SEEDS:
-            true_labels, predicted_labels = made_label_images(random_seed)
+            true_labels, predicted_labels = synthetic_label_images(random_seed)
             _, *cellpose_counts = average_precision(
                 true_labels.astype(np.int32), predicted_labels, threshold=IOU_THRESHOLDS
             )

@@ -1,4 +1,4 @@
-"""Drift, of fields whose numbers can be reckoned by hand."""
+"""Drift, of fields whose numbers can be calculated by hand."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.plates import INFO
 
 
 def fields(*rows: dict[str, Any], **info: Any) -> pd.DataFrame:
-    """Give the table of a plate of 1 mm² fields, each with 100 nuclei, 10 at the border, unless `rows` say else."""
+    """Give the table of a plate of 1 mm² fields, each with 100 nuclei, 10 at the border, unless `rows` differ."""
     usual = {"intensity_mean": 200, "intensity_p10": 100, "focus": 0.01, "dtype": "uint16"}
     usual |= {"height_px": 2000, "width_px": 2000, "nuclei": 100, "nuclei_at_edge": 10, "area_mean_px": 400}
     return field_table(PlateInfo(**(INFO | info)), [usual | row for row in rows])

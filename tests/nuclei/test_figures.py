@@ -132,7 +132,7 @@ def test_a_constant_image_is_drawn_black() -> None:
     assert (figures.display_grey(np.full((4, 4), 700, np.uint16)) == 0).all()
 
 
-def test_the_curves_have_a_line_each_one_for_all_and_one_at_0_7() -> None:
+def test_there_is_one_line_per_curve_one_for_all_and_one_at_0_7() -> None:
     figure = figures.f1_figure(
         [curve("U2OS", [0.8, 0.7, 0.2]), curve("HCT 116", [0.6, 0.5, 0.1])], curve("all", [0.7, 0.6, 0.15])
     )
@@ -239,7 +239,7 @@ def test_plates_of_a_cell_line_have_its_name_once_below_them_and_a_line_between_
     assert [np.asarray(line.get_xdata()).tolist() for line in axes.lines] == [[1.5, 1.5]]
 
 
-def test_a_strip_plot_has_a_line_a_plate_and_a_point_a_field() -> None:
+def test_a_strip_plot_has_one_line_per_plate_and_one_point_per_field() -> None:
     strips = [
         figures.Strip("focus", "", {"new": [1.0, 3.0], "old": [2.0]}, (1.5, 2.5)),
         figures.Strip("area", "µm²", {"old": [7.0]}, (5.0, 9.0)),

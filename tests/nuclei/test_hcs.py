@@ -198,10 +198,10 @@ def test_a_well_that_is_named_and_not_there_is_refused(plate: Path) -> None:
 def test_names_that_are_no_well_or_no_field_are_refused(plate: Path) -> None:
     metadata = attributes(plate / "B/07")["well"]
     change(plate / "B/07/.zattrs", well=metadata | {"images": [{"path": "0_registered"}]})
-    with pytest.raises(InputError, match="0_registered: is the name of no field; allowed are 0 to 999"):
+    with pytest.raises(InputError, match="0_registered: is not the name of a field; allowed are 0 to 999"):
         hcs_fields(plate)
     change(plate / ".zattrs", plate={"wells": [{"path": "1/6"}]})
-    with pytest.raises(InputError, match="'16' is the name of no well"):
+    with pytest.raises(InputError, match="'16' is not the name of a well"):
         hcs_fields(plate)
 
 

@@ -77,7 +77,7 @@ def test_the_digest_of_a_plate_is_that_of_its_pixels(plate: Path, tmp_path: Path
     assert TASK.output_key(Params(folder=str(plate))) != first
 
 
-def test_a_field_without_labels_is_refused_unless_the_plate_is_one_to_screen(tmp_path: Path) -> None:
+def test_a_field_without_labels_is_refused_unless_it_is_a_screening_plate(tmp_path: Path) -> None:
     write_info(tmp_path / "p")
     make_0_5(tmp_path / "p" / HCS_FOLDER, IMAGE, "yx")
     with pytest.raises(InputError, match=r"images/p_C03_T0001F000L01A01Z01C01\.tif: has no label image"):
@@ -116,5 +116,5 @@ def test_several_label_images_are_refused_with_their_field(tmp_path: Path) -> No
 
 def test_tiff_files_beside_an_ome_zarr_plate_are_refused(plate: Path) -> None:
     (plate / "labels").mkdir()
-    with pytest.raises(InputError, match=r"labels/: is there beside images\.ome\.zarr; keep one of them"):
+    with pytest.raises(InputError, match=r"labels/: lies beside images\.ome\.zarr; keep one of them"):
         pair_fields(plate)

@@ -123,6 +123,6 @@ def test_scores_of_other_nuclei_are_refused() -> None:
         judge(scores([0.9] * 4), scores([0.9] * 5))
 
 
-def test_won_and_lost_are_nuclei_that_one_model_alone_finds() -> None:
+def test_gained_and_lost_are_nuclei_that_one_model_alone_finds() -> None:
     true = paired(scores([0.9, 0.5, 0.9, 0.5]), scores([0.9, 0.9, 0.5, 0.5]))
     assert (won(true)["label"].tolist(), lost(true)["label"].tolist()) == ([2], [3])

@@ -73,7 +73,7 @@ def test_hidden_files_and_thumbs_db_are_no_images(tmp_path: Path) -> None:
 def test_an_unknown_file_is_refused_by_its_name(tmp_path: Path) -> None:
     folder = _plate(tmp_path)
     (folder / "images/notes.docx").write_bytes(b"x")
-    with pytest.raises(InputError, match=r"images/notes\.docx: is no image; allowed are .*\.tif"):
+    with pytest.raises(InputError, match=r"images/notes\.docx: is not an image; allowed are .*\.tif"):
         open_plate(folder)
 
 

@@ -33,5 +33,5 @@ def test_targets_are_the_maps_of_the_labels_rounded_to_1_255(tmp_path):
 
 def test_a_file_that_is_no_roi_file_is_refused_by_name(tmp_path):
     (tmp_path / "rois.h5").write_bytes(b"not HDF5")
-    with pytest.raises(InputError, match=r"rois\.h5 is no ROI file.*run augment again"):
+    with pytest.raises(InputError, match=r"rois\.h5 is not a ROI file.*run augment again"):
         RoiReader(tmp_path / "rois.h5")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tasks.nuclei import scoring
 from tasks.nuclei.errors import InputError
-from tests.nuclei.peer_scores import made_label_images
+from tests.nuclei.peer_scores import synthetic_label_images
 
 
 def row(*labels: int) -> NDArray[np.int32]:
@@ -84,7 +84,7 @@ def test_a_part_with_an_iou_under_a_tenth_makes_no_split() -> None:
 
 @pytest.mark.parametrize(("dtype", "gap"), [(np.uint8, 2), (np.int32, 10**7), (np.uint32, 3 * 10**7), (np.int64, 5)])
 def test_gaps_in_the_label_numbers_and_their_dtype_change_nothing(dtype: type, gap: int) -> None:
-    images = made_label_images(0)
+    images = synthetic_label_images(0)
     expected = scoring.count(scoring.score_instances(*images))
     true_index, predicted_index = (np.unique(labels, return_inverse=True)[1] for labels in images)
     true_labels: NDArray[np.integer] = (gap * true_index).astype(dtype)
@@ -103,7 +103,7 @@ def test_the_largest_32_bit_labels_keep_apart() -> None:
 
 
 def test_too_many_labels_for_a_full_table_give_the_same_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    images = made_label_images(1)
+    images = synthetic_label_images(1)
     expected = scoring.count(scoring.score_instances(*images))
     monkeypatch.setattr(scoring, "_MAX_DENSE_CELLS", 10)
     found = scoring.count(scoring.score_instances(*images))
@@ -200,7 +200,7 @@ PEER_SCORES = pd.read_csv(Path(__file__).with_name("peer_scores.csv"))
 
 
 def our_f1(random_seed: int) -> NDArray[np.float64]:
-    counts = scoring.count(scoring.score_instances(*made_label_images(random_seed)))
+    counts = scoring.count(scoring.score_instances(*synthetic_label_images(random_seed)))
     return scoring.f1_score(counts.tp, counts.fp, counts.fn)
 
 

@@ -20,7 +20,7 @@ def test_a_column_may_lack_its_leading_zero() -> None:
 
 @pytest.mark.parametrize("name", ["", "A00", "A49", "AG01", "BA01", "b07", "07", "B", "B070", "B07 "])
 def test_a_name_of_no_well_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match="is the name of no well; allowed are A01 to AF48"):
+    with pytest.raises(InputError, match="is not the name of a well; allowed are A01 to AF48"):
         parse_well(name)
 
 
@@ -34,7 +34,7 @@ def test_every_well_of_every_grid_keeps_its_name() -> None:
     ("names", "grid"),
     [(["A01"], (8, 12)), (["H12"], (8, 12)), (["A13"], (16, 24)), (["I01"], (16, 24)), (["B07", "AA01"], (32, 48))],
 )
-def test_the_grid_is_the_smallest_usual_one_that_has_all_wells(names: list[str], grid: tuple[int, int]) -> None:
+def test_the_grid_is_the_smallest_standard_one_that_has_all_wells(names: list[str], grid: tuple[int, int]) -> None:
     assert smallest_grid(parse_well(name) for name in names) == grid
 
 

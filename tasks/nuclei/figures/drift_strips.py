@@ -25,11 +25,14 @@ class Strip(NamedTuple):
     values: Mapping[str, Sequence[float]]
     """By plate."""
     usual: tuple[float, float]
-    """Between these, a plate isn't far out."""
+    """A plate whose median lies outside of these is an outlier."""
 
 
 def strip_figure(strips: Sequence[Strip], plates: Sequence[str]) -> Figure:
-    """Draw a strip plot a measure, two a row: a line a plate, a point a field; the first of `plates` stands out."""
+    """Draw one strip plot per measure, two in a row: one line per plate, one point per field.
+
+    The first of `plates` stands out.
+    """
     rows = -(-len(strips) // 2)
     size = (10, 0.8 + rows * (0.9 + 0.26 * len(plates)))
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
@@ -40,7 +43,7 @@ def strip_figure(strips: Sequence[Strip], plates: Sequence[str]) -> Figure:
         _draw_strip(axes, strip, plates)
     all_axes[0].set_ylim(len(plates) - 0.5, -0.5)
     legend = [Line2D([], [], color=c, marker="o", linestyle="", label=t) for c, t in _STRIP_COLOURS.items()]
-    band = Patch(facecolor=_USUAL_COLOUR, label="not far out")
+    band = Patch(facecolor=_USUAL_COLOUR, label="not an outlier")
     figure.legend(handles=[*legend, band], loc="outside lower right", ncols=3, frameon=False, fontsize=8)
     return figure
 
@@ -50,7 +53,7 @@ def _draw_strip(axes: Axes, strip: Strip, plates: Sequence[str]) -> None:
     first, others = _STRIP_COLOURS
     for line, plate in enumerate(plates):
         values = np.sort(strip.values.get(plate, ()))
-        # Points of like fields would hide each other on one line.
+        # Points of similar fields would hide each other on one line.
         offsets = np.linspace(-0.2, 0.2, 5)[2 * np.arange(len(values)) % 5]
         colour = others if line else first
         axes.scatter(values, line + offsets, s=18, color=colour, alpha=0.6, linewidths=0)

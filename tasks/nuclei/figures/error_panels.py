@@ -31,9 +31,9 @@ class ErrorMasks(NamedTuple):
     """Which pixels are wrong: boolean (y, x), nowhere both true."""
 
     missed: NDArray[np.bool_]
-    """Whole false negatives."""
+    """Pixels of false negatives, which are marked whole."""
     differing: NDArray[np.bool_]
-    """Of all others, where truth and prediction differ: edges of hits, and false positives."""
+    """Pixels elsewhere in which truth and prediction differ: edges of hits, and false positives."""
 
 
 def error_panel(
@@ -45,7 +45,7 @@ def error_panel(
 ) -> Figure:
     """Draw a fov as image, truth, prediction and errors at an IoU of 0.7, as in the paper's Fig. 5A.
 
-    All three are (y, x) of one shape. Of a large fov the part with most errors is drawn once more below.
+    All three are (y, x) of one shape. The part of a large fov with the most errors is drawn once more below.
     """
     grey = display_grey(image)
     errors = error_masks(true_labels, predicted_labels, OBJECT_LEVEL_IOU)
@@ -100,7 +100,7 @@ def error_overlay(grey: NDArray[np.uint8], true_labels: NDArray[np.integer], err
 
 
 def telling_window(errors: ErrorMasks, side_px: int) -> Window | None:
-    """Find the square with most wrong pixels; None where it would show more than half of the fov's width or height."""
+    """Find the square with the most wrong pixels; None if it would show over half of the fov's width or height."""
     wrong = (errors.missed | errors.differing).astype(np.float32)
     if 2 * side_px > min(wrong.shape):
         return None

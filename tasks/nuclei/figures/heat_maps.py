@@ -41,7 +41,7 @@ class ScoreMatrix(NamedTuple):
 def plate_heat_maps(
     maps: Sequence[HeatMap], row_names: Sequence[str], column_names: Sequence[str], title: str, model: str
 ) -> Figure:
-    """Draw a plate once for each measure, one below the other; wells without data are white and crossed."""
+    """Draw one map of the plate per measure, one below the other; wells without data are white with a cross."""
     width = 1.6 + _WELL_INCH * len(column_names)
     height = 0.8 + len(maps) * (0.7 + _WELL_INCH * len(row_names))
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
@@ -55,10 +55,11 @@ def plate_heat_maps(
 def matrix_figure(
     matrices: Sequence[ScoreMatrix], versions: Sequence[str], plates: Sequence[str], cell_lines: Sequence[str]
 ) -> Figure:
-    """Draw a heat map for each matrix, with the numbers; `cell_lines` holds that of each plate, equal ones together.
+    """Draw one heat map per matrix, with the numbers in it.
 
-    Numbers of what was forgotten have the drop below them. High matrices are side by side, wide ones one below the
-    other.
+    `cell_lines` names the cell line of each plate; plates of one cell line are neighbours. Where F1 is lower than
+    that of an earlier version, the drop stands below the number. Tall matrices are drawn side by side, wide ones
+    one below the other.
     """
     rows, columns = (1, len(matrices)) if len(versions) > len(plates) else (len(matrices), 1)
     labels = [_LETTER_INCH * max(map(len, names)) for names in (versions, plates, cell_lines)]
@@ -85,7 +86,7 @@ def _draw_heat_map(axes: Axes, heat_map: HeatMap, row_names: Sequence[str], colu
 
 
 def _name_cells(axes: Axes, row_names: Sequence[str], column_names: Sequence[str], rotation: float = 0) -> None:
-    """Name rows and columns of a heat map, the columns above it, and part its cells by white lines."""
+    """Name rows and columns of a heat map, the columns above it, and separate its cells by white lines."""
     axes.set_xticks(range(len(column_names)), column_names, fontsize=7, rotation=rotation)
     axes.set_yticks(range(len(row_names)), row_names, fontsize=7)
     axes.set_xticks(np.arange(len(column_names)) + 0.5, minor=True)
@@ -117,7 +118,7 @@ def _draw_matrix(axes: Axes, matrix: ScoreMatrix, versions: Sequence[str], plate
 
 
 def _draw_groups(axes: Axes, names: Sequence[str]) -> None:
-    """Write the name of each group of neighbouring columns below it, upright where it is too narrow, and part them."""
+    """Write the name of each group of neighbouring columns below it, upright if it is narrow; separate the groups."""
     starts = [column for column, name in enumerate(names) if column == 0 or name != names[column - 1]]
     for first, end in zip(starts, [*starts[1:], len(names)], strict=True):
         fits = _LETTER_INCH * len(names[first]) < _CELL_WIDTH_INCH * (end - first)

@@ -1,4 +1,4 @@
-"""Single nuclei that one of two models finds, with what either model makes of them."""
+"""Single nuclei that only one of two models finds, with the labels of both."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.nuclei.figures.style import DPI
 
 
 class NucleusExample(NamedTuple):
-    """The surroundings of a true nucleus that one of two models finds; all arrays (y, x) of one shape."""
+    """The surroundings of a true nucleus that only one of two models finds; all arrays (y, x) of one shape."""
 
     title: str
     grey: NDArray[np.uint8]
@@ -26,7 +26,7 @@ class NucleusExample(NamedTuple):
 
 
 def window_around(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Give a square part of a (y, x) image around a nucleus, three times as long as it, or as long as the image has."""
+    """Give a square part of a (y, x) image around a nucleus, three times as long as it if the image is large enough."""
     y, x = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     side = min(3 * int(max(y[-1] - y[0], x[-1] - x[0]) + 1), *mask.shape)
     first = (int(np.clip((p[0] + p[-1] - side) // 2, 0, n - side)) for p, n in zip((y, x), mask.shape, strict=True))
@@ -35,7 +35,7 @@ def window_around(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
 
 
 def examples_figure(examples: Sequence[NucleusExample], title: str) -> Figure:
-    """Draw a row an example: the image, and what the champion and the challenger make of it, the nucleus outlined."""
+    """Draw one row per example: the image, the champion's and the challenger's labels, with the nucleus outlined."""
     side = 1.8
     figure = Figure(figsize=(3 * side, len(examples) * (side + 0.25) + 0.7), dpi=DPI, layout="constrained")
     figure.suptitle(title, fontsize=9)
@@ -46,7 +46,7 @@ def examples_figure(examples: Sequence[NucleusExample], title: str) -> Figure:
         for axes, picture in zip(row, (image, *overlays), strict=True):
             draw_picture(axes, picture)
             _draw_outline(axes, example.mask)
-        # The name is longer than a picture is wide; it has the row for itself.
+        # The name is longer than a picture is wide; it runs over the whole row.
         row[0].set_title(example.title, fontsize=6.5, pad=2, loc="left")
     for axes, name in zip(all_axes[-1], ("image", "champion", "challenger"), strict=True):
         axes.text(0.5, -0.04, name, transform=axes.transAxes, ha="center", va="top", fontsize=8)
@@ -54,7 +54,7 @@ def examples_figure(examples: Sequence[NucleusExample], title: str) -> Figure:
 
 
 def _draw_outline(axes: Axes, mask: NDArray[np.bool_]) -> None:
-    """Around a mask, also where it ends at an edge of the picture."""
+    """Draw a line around a mask, also where the mask ends at an edge of the picture."""
     height, width = mask.shape
     axes.contour(
         np.arange(-1, width + 1), np.arange(-1, height + 1), np.pad(mask, 1), [0.5], colors="white", linewidths=0.9

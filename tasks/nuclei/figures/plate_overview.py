@@ -35,7 +35,7 @@ def overview_picture(image: NDArray[np.number], label_image: NDArray[np.integer]
 
 
 def overview_figure(tiles: Sequence[OverviewTile], pixel_size_um: float, title: str, model: str) -> Figure:
-    """Draw pictures of one size, four a row."""
+    """Draw pictures of one size, four per row."""
     columns = min(len(tiles), _OVERVIEW_COLUMNS)
     rows = -(-len(tiles) // columns)
     height, width = tiles[0].picture.shape[:2]

@@ -1,4 +1,4 @@
-"""What the camera makes of the light: shading, noise, grey levels."""
+"""The image that the camera takes of the light: shading, noise, grey levels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GREY_LEVELS_PER_PHOTON = 2.0
 
 
 def expose(kind: NucleusKind, light: Floats, rng: np.random.Generator) -> NDArray[np.uint16]:
-    """What a 16-bit sCMOS camera makes of the light: shading, photon noise, read noise, offset."""
+    """Give the image of a 16-bit sCMOS camera: shading, photon noise, read noise, offset."""
     photons = (kind.background_photons + kind.nucleus_photons * light) * _shading(kind, light.shape, rng)
     image = rng.poisson(photons) * GREY_LEVELS_PER_PHOTON + CAMERA_OFFSET
     image += READ_NOISE * rng.standard_normal(light.shape, np.float32)
@@ -23,7 +23,7 @@ def expose(kind: NucleusKind, light: Floats, rng: np.random.Generator) -> NDArra
 
 
 def _shading(kind: NucleusKind, shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
-    """Uneven light: 1 at a point near the middle, falling with the square of the distance from it."""
+    """Give the uneven illumination: 1 at a point near the middle, falling with the square of the distance from it."""
     centre_y, centre_x = rng.uniform(-0.3, 0.3, 2)
     y = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, shape[1], dtype=np.float32)

@@ -15,16 +15,16 @@ class NucleusKind:
     binning: Literal[1, 2, 4]
     pixel_size_um: float
     replicate: Literal["biological", "technical"]
-    """Of the paper's test plate of this cell line."""
+    """Kind of replicate of the paper's test plate of this cell line."""
     fovs: int
     """Fields of view of the paper's training plate."""
     fov_shape_px: tuple[int, int]
     nuclei_per_fov: int
-    """In a field of `fov_shape_px`, those cut by the border included."""
+    """Number in a field of `fov_shape_px`, including nuclei that the border cuts."""
     area_mean_px: float
-    """Of whole nuclei. More than in Table S1, whose labels are partly cut by the border."""
+    """Mean over whole nuclei. It is larger than in Table S1, where the border cuts some of the labels."""
     area_sd_px: float
-    """Of whole nuclei. Less than in Table S1, for the same reason."""
+    """Standard deviation over whole nuclei. It is smaller than in Table S1, for the same reason."""
     elongation: float
     """Mean ratio of the long to the short axis."""
     roughness: float
@@ -32,7 +32,7 @@ class NucleusKind:
     lobe_chances: tuple[float, ...]
     """Chance of 1, 2, 3 ... lobes joined by a thin strand; empty for nuclei without lobes."""
     contact_chance: float
-    """Chance of a nucleus to lie against another one rather than anywhere."""
+    """Chance that a nucleus is placed against another one rather than anywhere."""
     max_overlap: float
     """Largest part of a nucleus that is hidden by one it touches."""
     brightness_sd: float

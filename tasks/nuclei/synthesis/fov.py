@@ -1,4 +1,4 @@
-"""A synthetic field of view: nuclei are placed, they shine, and the camera takes the image."""
+"""A synthetic field of view: nuclei are placed, give light, and the camera takes the image."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class SyntheticFov:
 
 
 def synthesize_fov(kind: NucleusKind, shape: tuple[int, int], rng: np.random.Generator) -> SyntheticFov:
-    """Make one field of `shape` (y, x) px with the kind's density of nuclei, at least one.
+    """Synthesize one field of `shape` (y, x) px with the kind's density of nuclei, at least one.
 
-    Nuclei touch, but labels never overlap; some are cut by the border. What is too far out of focus
-    to be outlined has no label.
+    Nuclei touch, but labels never overlap; some are cut by the border. Nuclei too blurred to be outlined
+    have no label.
     """
     nuclei, label_image = place_nuclei(kind, shape, rng)
     light = render(kind, nuclei, label_image, rng)

@@ -17,17 +17,17 @@ Floats = NDArray[np.float32]
 MITOTIC_FRACTION = 0.02
 MITOTIC_BRIGHTNESS = 2.0
 EDGE_LEVEL = 0.35
-"""Brightness at the outline relative to the middle, so that a dark line parts nuclei that touch."""
+"""Brightness at the outline relative to the middle, so that a dark line separates nuclei that touch."""
 GHOST_BRIGHTNESS = 0.3
 SCATTERED_FRACTION = 0.03
-"""Part of the light that comes back spread over a few nuclear diameters."""
+"""Part of the light that is scattered over a few nuclear diameters."""
 TEXTURE_TILE_PX = 512
 
 
 def render(
     kind: NucleusKind, nuclei: list[Nucleus], label_image: NDArray[np.uint16], rng: np.random.Generator
 ) -> Floats:
-    """Light of the nuclei in the focal plane's image, (y, x), 1 in a nucleus of mean brightness."""
+    """Give the light of the nuclei in the image plane, (y, x), 1 in a nucleus of mean brightness."""
     sharp, defocused, ghosts = np.zeros((3, *label_image.shape), np.float32)
     texture = _chromatin_texture(kind, rng)
     for nucleus in nuclei:
@@ -54,7 +54,7 @@ def _add_light(plane: Floats, nucleus: Nucleus, light: Floats) -> None:
 
 
 def _spread(light: Floats, size_px: int) -> Floats:
-    """A wide blur by two running means, whose cost doesn't grow with `size_px`."""
+    """Blur widely by two running means, whose cost doesn't grow with `size_px`."""
     blurred: Floats = ndimage.uniform_filter(ndimage.uniform_filter(light, size_px), size_px)
     return blurred
 
@@ -73,7 +73,7 @@ def _nucleus_light(kind: NucleusKind, mask: Mask, texture: Floats, rng: np.rando
 
 
 def _nucleoli(kind: NucleusKind, mask: Mask, rng: np.random.Generator) -> Floats:
-    """Factor on a nucleus's light: down to 0.4 in a nucleolus, 1 elsewhere."""
+    """Give the factor on a nucleus's light: down to 0.4 in a nucleolus, 1 elsewhere."""
     factor = np.ones(mask.shape, np.float32)
     y, x = np.ogrid[: mask.shape[0], : mask.shape[1]]
     inside = np.argwhere(mask)
@@ -86,7 +86,7 @@ def _nucleoli(kind: NucleusKind, mask: Mask, rng: np.random.Generator) -> Floats
 
 
 def _chromatin_texture(kind: NucleusKind, rng: np.random.Generator) -> Floats:
-    """A tile of fine and coarse grain with mean 0 and standard deviation 1, to cut nuclei from."""
+    """Draw a tile of fine and coarse grain with mean 0 and standard deviation 1, to cut nuclei from."""
     noise = rng.standard_normal((2, TEXTURE_TILE_PX, TEXTURE_TILE_PX), np.float32)
     fine = ndimage.gaussian_filter(noise[0], kind.texture_scale_px, mode="wrap")
     coarse = ndimage.gaussian_filter(noise[1], 4 * kind.texture_scale_px, mode="wrap")

@@ -37,14 +37,14 @@ class Nucleus:
         return math.sqrt(self.mask.sum() / math.pi)
 
     def windows(self, shape: tuple[int, ...]) -> tuple[Window, Window]:
-        """Slices of a field of `shape`, and of the mask, for the part that lies in the field; empty if none does."""
+        """Give slices of a field of `shape` and of the mask for the part that lies in the field; empty if none does."""
         rows = _overlap(self.top, self.mask.shape[0], shape[0])
         columns = _overlap(self.left, self.mask.shape[1], shape[1])
         return (rows[0], columns[0]), (rows[1], columns[1])
 
 
 def _overlap(start: int, length: int, size: int) -> tuple[slice, slice]:
-    """The part of start ... start + length within 0 ... size, counted from 0 and from `start`."""
+    """Give the part of start ... start + length within 0 ... size, counted from 0 and from `start`."""
     first = max(start, 0)
     last = max(first, min(start + length, size))
     return slice(first, last), slice(first - start, last - start)
@@ -67,7 +67,7 @@ def place_nuclei(
 
 
 def _draw_areas(kind: NucleusKind, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Log-normal areas, one from each of `count` equally likely ranges: small fields keep mean and sd too."""
+    """Draw log-normal areas, one from each of `count` equally likely ranges: small fields keep mean and sd too."""
     ranks = (rng.permutation(count) + rng.uniform(0.01, 0.99, count)) / count
     sigma = math.sqrt(math.log(1 + (kind.area_sd_px / kind.area_mean_px) ** 2))
     areas: NDArray[np.float64] = kind.area_mean_px * np.exp(sigma * ndtri(ranks) - sigma**2 / 2)

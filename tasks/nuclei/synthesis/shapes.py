@@ -22,7 +22,7 @@ def draw_mask(kind: NucleusKind, area_px: float, rng: np.random.Generator) -> Ma
 
 
 def _round_mask(kind: NucleusKind, area_px: float, rng: np.random.Generator) -> Mask:
-    """An ellipse whose radius is changed by the Fourier terms 2 to 5 of a random outline."""
+    """Draw an ellipse whose radius is changed by the Fourier terms 2 to 5 of a random outline."""
     angle = np.linspace(0, 2 * np.pi, 90, endpoint=False)
     elongation = 1 + (kind.elongation - 1) * rng.gamma(4, 1 / 4)
     terms = np.arange(2, 6)
@@ -38,7 +38,7 @@ def _round_mask(kind: NucleusKind, area_px: float, rng: np.random.Generator) -> 
 
 
 def _lobed_mask(lobes: int, area_px: float, rng: np.random.Generator) -> Mask:
-    """Discs along a bent line, large in the lobes and small in the strands between them."""
+    """Draw discs along a bent line, large in the lobes and small in the strands between them."""
     along = np.linspace(0, 1, 10 * lobes)
     strand, lobe = rng.uniform(0.2, 0.42), ndimage.gaussian_filter1d(rng.uniform(0.7, 1.3, len(along)), 3)
     radii = strand + (lobe - strand) * np.abs(np.cos(np.pi * (lobes - 1) * along))
@@ -66,6 +66,6 @@ def _rotation(angle: float) -> NDArray[np.float64]:
 
 
 def _polygon_area(outline: NDArray[np.float64]) -> float:
-    """The shoelace formula."""
+    """Give the area by the shoelace formula."""
     y, x = outline.T
     return abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1))) / 2
