@@ -20,17 +20,17 @@ IS_SUPPORTED = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-14s %s\n", $$1, $$2 }'
 
-demo: install ## train on small made plates and show the scores; PLATES=<folder of plates> takes your own
-	@$(RUN) nucleus_dags.demo $(PORTS) $(if $(PLATES),--plates '$(PLATES)')
+demo: install ## train on small synthetic plates and show the scores; PLATES=<folder of plates> takes your own
+	@$(RUN) nucleus_dags.local.demo $(PORTS) $(if $(PLATES),--plates '$(PLATES)')
 
 up: install ## start Airflow and MLflow; AIRFLOW_PORT=8080 MLFLOW_PORT=5000
-	@$(RUN) nucleus_dags.local_servers up $(PORTS)
+	@$(RUN) nucleus_dags.local.servers up $(PORTS)
 
-down: install ## stop them; a training goes on at its last cycle when they start again
-	@$(RUN) nucleus_dags.local_servers down
+down: install ## stop them; a training resumes after its last cycle when they start again
+	@$(RUN) nucleus_dags.local.servers down
 
 status: install ## say what runs and where
-	@$(RUN) nucleus_dags.local_servers status
+	@$(RUN) nucleus_dags.local.servers status
 
 check-store: install ## find and name what is incomplete, altered or orphaned in the store
 	@$(AT_HOME) tasks.store.check --store "$$home/store"

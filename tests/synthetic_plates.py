@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from nucleus_dags import demo
+from nucleus_dags.local import demo
 from tests.repository import REPOSITORY
 
 

@@ -32,7 +32,7 @@ class AirflowApi:
 
     address: str
     login: tuple[str, str] | None = None
-    """Name and password; None where Airflow lets everyone in, as `local_servers` starts it."""
+    """Name and password; None where Airflow lets everyone in, as on one machine."""
 
     @cached_property
     def _token(self) -> str:

@@ -81,7 +81,7 @@ print(json.dumps([time.process_time() - started, sorted(sys.modules)]))
 
 
 def test_the_programs_that_a_person_starts_do_not_load_airflow_themselves() -> None:
-    program = "import sys, nucleus_dags.demo; sys.exit('airflow' in sys.modules)"
+    program = "import sys, nucleus_dags.local.demo; sys.exit('airflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=DAGS).returncode == 0
 
 

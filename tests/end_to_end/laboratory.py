@@ -9,9 +9,9 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from nucleus_dags import local_servers
 from nucleus_dags.airflow_api import AirflowApi
-from nucleus_dags.local_servers import Home, Servers
+from nucleus_dags.local import servers as local_servers
+from nucleus_dags.local.home import Home, Servers
 from tests.ports import free_port
 
 ENDED = ("success", "failed")

@@ -16,7 +16,7 @@ import psutil
 import pytest
 import tifffile
 
-from nucleus_dags import local_servers
+from nucleus_dags.local import servers as local_servers
 from nucleus_dags.plate_store import newest_plates
 from tests.end_to_end.laboratory import Laboratory, laboratory
 from tests.synthetic_plates import make_synthetic_plate

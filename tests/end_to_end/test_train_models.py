@@ -14,9 +14,9 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from nucleus_dags import local_servers
 from nucleus_dags.airflow_api import AirflowApiError
-from nucleus_dags.local_servers import Home
+from nucleus_dags.local import servers as local_servers
+from nucleus_dags.local.home import Home
 from tests.end_to_end.laboratory import Laboratory, laboratory
 from tests.repository import REPOSITORY
 from tests.synthetic_plates import make_synthetic_plate

@@ -1,4 +1,4 @@
-"""Train a model on small made plates, or on a person's own: `python -m nucleus_dags.demo [--plates FOLDER]`.
+"""Train a model on small made plates, or on a person's own: `python -m nucleus_dags.local.demo [--plates FOLDER]`.
 
 Starts the servers if they don't run, triggers `train_models` by the call that its page uses, shows
 the tasks as they run and ends with the F1 scores. The servers stay up.
@@ -16,10 +16,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nucleus_dags import local_servers
 from nucleus_dags.airflow_api import AirflowApi, AirflowApiError
 from nucleus_dags.catalogue import CATALOGUE
-from nucleus_dags.local_servers import REPOSITORY, Home, ServersError
+from nucleus_dags.local import servers as local_servers
+from nucleus_dags.local.home import REPOSITORY, Home, home_of_environment
+from nucleus_dags.local.processes import ServersError
 
 DAG_ID = "train_models"
 PLATE_FOLDERS = ("images", "labels")
@@ -173,13 +174,13 @@ def run(home: Home, plates: Path | None, airflow_port: int, mlflow_port: int) ->
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m nucleus_dags.demo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m nucleus_dags.local.demo", description=__doc__)
     parser.add_argument("--plates", type=Path, help="folder of plates; made plates if not given")
     parser.add_argument("--airflow-port", type=int, default=8080)
     parser.add_argument("--mlflow-port", type=int, default=5000)
     args = parser.parse_args(argv)
     try:
-        return 0 if run(local_servers.home_of_environment(), args.plates, args.airflow_port, args.mlflow_port) else 1
+        return 0 if run(home_of_environment(), args.plates, args.airflow_port, args.mlflow_port) else 1
     except (DemoError, ServersError, AirflowApiError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,0 +1,86 @@
+"""The environment of the servers, which is also that of the tasks they start: every setting of Airflow and MLflow."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import suppress
+
+from nucleus_dags.local.home import REPOSITORY, Home, Servers
+from nucleus_dags.local.processes import MARK
+
+HOST = "127.0.0.1"
+"""The servers listen on this machine only; they let in everyone who sits at it."""
+
+
+def environment(home: Home, servers: Servers) -> dict[str, str]:
+    """Give this process's environment with what the servers of this home need."""
+    return {**os.environ, **_of_airflow(home, servers), **_of_mlflow(servers), **_of_tasks(home, servers)}
+
+
+def cores() -> int:
+    return os.cpu_count() or 1
+
+
+def port_of(url: str) -> int:
+    return int(url.rsplit(":", 1)[1])
+
+
+def _of_airflow(home: Home, servers: Servers) -> dict[str, str]:
+    return {
+        "AIRFLOW_HOME": str(home.folder / "airflow"),
+        "AIRFLOW__API__BASE_URL": servers.airflow_url,
+        "AIRFLOW__API__HOST": HOST,
+        "AIRFLOW__API__PORT": str(port_of(servers.airflow_url)),
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{servers.airflow_url}/execution/",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        # The default asks a name server, which keeps a machine without network waiting.
+        "AIRFLOW__CORE__HOSTNAME_CALLABLE": "socket.gethostname",
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        # compare_models maps over versions x plates; the default is 1024.
+        "AIRFLOW__CORE__MAX_MAP_LENGTH": "10000",
+        "AIRFLOW__CORE__PARALLELISM": str(max(4, cores())),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home.folder}/airflow/airflow.db",
+        # A task that was silent for so many seconds is tried again; the default is 300.
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "90",
+    }
+
+
+def _of_mlflow(servers: Servers) -> dict[str, str]:
+    return {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Workers for MLflow's own jobs, which nothing here uses, take 1.4 GB.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_TRACKING_URI": servers.mlflow_url,
+    }
+
+
+def _of_tasks(home: Home, servers: Servers) -> dict[str, str]:
+    no_proxy = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), HOST, "localhost"]))
+    return {
+        "NO_PROXY": no_proxy,
+        "no_proxy": no_proxy,
+        MARK: str(home.folder),
+        "NUCLEUS_AIRFLOW": servers.airflow_url,
+        "NUCLEUS_COMMIT": _commit(),
+        "NUCLEUS_INBOX": str(home.inbox),
+        "NUCLEUS_PROGRAMS": str(home.folder / "programs"),
+        "NUCLEUS_STORE": str(home.store),
+        # The triggerer loads the watcher of the inbox by its name.
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY / "dags"), os.environ.get("PYTHONPATH")])),
+    }
+
+
+def _commit() -> str:
+    """Give the commit of this repository, with "-dirty" if files differ from it, or "unknown" without git."""
+    command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    with suppress(OSError):
+        described = subprocess.run(command, capture_output=True, text=True)
+        if described.returncode == 0:
+            return described.stdout.strip()
+    return "unknown"

@@ -1,0 +1,71 @@
+"""The folder of everything that the servers and tasks of one person write, and the record of what runs.
+
+The folder is `.nucleus/` of the repository, or `NUCLEUS_HOME`: `inbox/` (plates to work on), `store/`
+(results), `airflow/`, `mlflow/` and `logs/` of the servers, and `servers.json`, which says what runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from nucleus_dags.local.processes import Server
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+@dataclass
+class Servers:
+    """What `servers.json` holds."""
+
+    airflow_url: str
+    mlflow_url: str
+    processes: dict[str, Server] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder of everything that the servers and tasks write."""
+
+    folder: Path
+
+    @property
+    def inbox(self) -> Path:
+        return self.folder / "inbox"
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store"
+
+    def log(self, server: str) -> Path:
+        return self.folder / "logs" / f"{server}.log"
+
+    def make_folders(self) -> None:
+        for name in ("inbox", "store", "airflow", "mlflow", "logs"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+
+    def read_servers(self) -> Servers | None:
+        path = self._servers_file
+        if not path.exists():
+            return None
+        content = json.loads(path.read_text())
+        processes = {name: Server(**server) for name, server in content.pop("processes").items()}
+        return Servers(**content, processes=processes)
+
+    def write_servers(self, servers: Servers) -> None:
+        beside = self._servers_file.with_suffix(".partial")
+        beside.write_text(json.dumps(asdict(servers), indent=1))
+        beside.replace(self._servers_file)
+
+    def forget_servers(self) -> None:
+        self._servers_file.unlink(missing_ok=True)
+
+    @property
+    def _servers_file(self) -> Path:
+        return self.folder / "servers.json"
+
+
+def home_of_environment() -> Home:
+    return Home(Path(os.environ.get("NUCLEUS_HOME") or REPOSITORY / ".nucleus").resolve())
