@@ -11,9 +11,11 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
-# A proxy of the environment must not stand between two programs of one machine.
 READ_RETRIES, READ_RETRY_S = 4, 2
+PAGE_SIZE = 100
+"""Airflow gives no more task instances at once, unless it is configured to."""
 
+# A proxy of the environment must not stand between two programs of one machine.
 without_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -36,15 +38,18 @@ class AirflowApi:
 
     @cached_property
     def _token(self) -> str:
+        url = f"{self.address}/auth/token"
         if self.login is None:
-            return request_json("GET", f"{self.address}/auth/token")["access_token"]
-        body = dict(zip(("username", "password"), self.login, strict=True))
-        return request_json("POST", f"{self.address}/auth/token", body)["access_token"]
+            answer = request_json("GET", url)
+        else:
+            answer = request_json("POST", url, dict(zip(("username", "password"), self.login, strict=True)))
+        token: str = answer["access_token"]
+        return token
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         """Call `path` under /api/v2 and give its JSON answer.
 
-        What only reads is tried again: beside a training, a server may be too busy to answer at once.
+        A call that only reads is tried again, because a server beside a training may be too busy to answer at once.
         """
         for _ in range(READ_RETRIES if method == "GET" else 0):
             try:
@@ -60,16 +65,27 @@ class AirflowApi:
 
     def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
         """Start a DAG run with these values of its form; gives its id."""
-        return self.call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"]
+        dag_run = self.call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
+        dag_run_id: str = dag_run["dag_run_id"]
+        return dag_run_id
 
     def dag_run(self, dag_id: str, dag_run_id: str) -> dict[str, Any]:
-        return self.call("GET", _run_path(dag_id, dag_run_id))
+        dag_run: dict[str, Any] = self.call("GET", _run_path(dag_id, dag_run_id))
+        return dag_run
 
     def set_note(self, dag_id: str, dag_run_id: str, note: str) -> None:
         self.call("PATCH", _run_path(dag_id, dag_run_id), {"note": note})
 
     def task_instances(self, dag_id: str, dag_run_id: str) -> list[dict[str, Any]]:
-        return self.call("GET", f"{_run_path(dag_id, dag_run_id)}/taskInstances?limit=100")["task_instances"]
+        """Give all task instances of a DAG run, those of a mapped task in the order of their map index."""
+        # Later instances have later ids, so that a page that was read doesn't change when a task is mapped.
+        path = f"{_run_path(dag_id, dag_run_id)}/taskInstances?order_by=id&limit={PAGE_SIZE}"
+        found: list[dict[str, Any]] = []
+        while True:
+            answer = self.call("GET", f"{path}&offset={len(found)}")
+            found += answer["task_instances"]
+            if not answer["task_instances"] or len(found) >= answer["total_entries"]:
+                return sorted(found, key=lambda instance: int(instance["map_index"]))
 
     def log_lines(self, task_instance: dict[str, Any]) -> list[str]:
         """Give what the latest try of a task instance has logged so far."""
