@@ -1,7 +1,7 @@
-"""Train a model on small made plates, or on a person's own: `python -m nucleus_dags.local.demo [--plates FOLDER]`.
+"""Train a model on small synthetic plates, or on a person's own: `python -m nucleus_dags.local.demo [--plates FOLDER]`.
 
-Starts the servers if they don't run, triggers `train_models` by the call that its page uses, shows
-the tasks as they run and ends with the F1 scores. The servers stay up.
+The demo starts the servers if they don't run, triggers `train_models` by the call that its page uses,
+shows the steps of the work as they run and ends with the F1 scores. The servers stay up.
 """
 
 from __future__ import annotations
@@ -24,47 +24,48 @@ from nucleus_dags.local.processes import ServersError
 
 DAG_ID = "train_models"
 PLATE_FOLDERS = ("images", "labels")
-MADE_PLATES = (
+SYNTHETIC_PLATES = (
     {"name": "demo-train", "role": "train", "fovs": 4, "random_seed": 1},
     {"name": "demo-test", "role": "test", "fovs": 2, "random_seed": 2},
 )
-MADE_PLATE = {"cell_line": "MCF10A", "height_px": 768, "width_px": 768}
-MADE_PLATES_FORM = {"rois": 320, "cycles": 3, "zoom": 0.5, "experiment": "demo"}
-"""Fits two cores and a few minutes; the rest is the preset's."""
+SYNTHETIC_FIELDS = {"cell_line": "MCF10A", "height_px": 768, "width_px": 768}
+SMALL_FORM = {"rois": 320, "cycles": 3, "zoom": 0.5, "experiment": "demo"}
+"""A training that two cores finish in a few minutes; the preset gives the other values."""
 SHOWN_STATES = {
     "running": "runs",
     "success": "done",
     "failed": "FAILED",
     "up_for_retry": "failed, will be tried again",
-    "skipped": "skipped",
 }
-QUIET_TASKS = {"check_form", "train_plates", "test_plates", "targets", "thresholds"}
+STEP_OPERATORS = ("LocalProcessOperator", "TaskPodOperator")
+"""They run tasks of the catalogue. What other operators run only prepares the steps."""
 FAILURE_LINES = 15
-PROGRESS = re.compile(r"cycle \d+")
 TIME_OF_LINE = re.compile(r"^\d\d:\d\d:\d\d ")
+# An option such as --epoch 40 isn't progress. Some tools print the number of the epoch alone, before its loss.
+PROGRESS = re.compile(r"(?<![-\w])(?:cycle|epoch)\b\W{0,3}\d|^\S+: \d+, train_loss=", re.IGNORECASE)
 
 
 class DemoError(RuntimeError):
-    """The demo can't go on; the message says what to do."""
+    """The demo can't continue; the message says what to do."""
 
 
-def make_plates(home: Home) -> list[dict[str, Any]]:
-    """Put small plates of synthetic nuclei into the inbox; gives the content of each plate.json."""
+def synthesize_plates(home: Home) -> list[dict[str, Any]]:
+    """Put small synthetic plates into the inbox; gives name and role of each."""
     infos = []
     store = home.folder / "demo"
-    for settings in MADE_PLATES:
+    for settings in SYNTHETIC_PLATES:
         receipt = store / f"{settings['name']}.json"
-        arguments = CATALOGUE["synthesize"].command(settings | MADE_PLATE, store, receipt)
+        arguments = CATALOGUE["synthesize"].command(settings | SYNTHETIC_FIELDS, store, receipt)
         ended = subprocess.run([sys.executable, *arguments], cwd=REPOSITORY, capture_output=True, text=True)
         if ended.returncode != 0:
-            raise DemoError(f"No plate could be made:\n{ended.stdout}{ended.stderr}")
-        made = store / json.loads(receipt.read_text())["outputs"]["plate"]
-        infos.append(copy_plate(made, home.inbox / str(settings["name"])))
+            raise DemoError(f"The synthetic plate {settings['name']} could not be made:\n{ended.stdout}{ended.stderr}")
+        plate = store / json.loads(receipt.read_text())["outputs"]["plate"]
+        infos.append(copy_plate(plate, home.inbox / str(settings["name"])))
     return infos
 
 
 def link_plates(folder: Path, home: Home) -> list[dict[str, Any]]:
-    """Link all plates of a folder into the inbox; gives the content of each plate.json."""
+    """Link all plates of a folder into the inbox; gives name and role of each."""
     plates = sorted(path.parent for path in folder.glob("*/plate.json"))
     if not plates:
         raise DemoError(f"{folder} has no plate: a folder with plate.json, images/ and labels/.")
@@ -81,7 +82,7 @@ def link_plates(folder: Path, home: Home) -> list[dict[str, Any]]:
 
 
 def copy_plate(source: Path, target: Path) -> dict[str, Any]:
-    """Copy a plate, and nothing else of its folder; gives the content of its plate.json."""
+    """Copy a plate, and nothing else of its folder; gives its name and role."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for name in PLATE_FOLDERS:
@@ -95,49 +96,79 @@ def form_for(infos: list[dict[str, Any]]) -> dict[str, Any]:
     return {f"{role}_plates": [info["name"] for info in infos if info["role"] == role] for role in ("train", "test")}
 
 
+def is_step(instance: dict[str, Any]) -> bool:
+    """Say whether a task instance runs a task of the catalogue."""
+    return instance["operator"] in STEP_OPERATORS
+
+
+def is_training(instance: dict[str, Any]) -> bool:
+    task_id: str = instance["task_id"]
+    return is_step(instance) and (task_id == "train" or task_id.startswith("train_"))
+
+
+def is_shown(instance: dict[str, Any]) -> bool:
+    """Say whether the state is one to show: steps show theirs, everything else only that it failed."""
+    state = instance["state"]
+    return state == "failed" or (state in SHOWN_STATES and is_step(instance))
+
+
+def progress_in(lines: list[str]) -> list[str]:
+    """Give the lines of a training's log with a counter of cycles or epochs, also those of a third-party tool."""
+    untimed = (TIME_OF_LINE.sub("", line) for line in lines)
+    return [line for line in untimed if PROGRESS.search(line)]
+
+
+def failures_among(instances: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give the failed instances. The summary fails after any other, and has nothing to add to it."""
+    failed = [instance for instance in instances if instance["state"] == "failed"]
+    return [instance for instance in failed if instance["task_id"] != "summary"] or failed
+
+
 def watch(api: AirflowApi, dag_run_id: str) -> bool:
-    """Show changes of the tasks' states and the trainings' progress until the DAG run ends; True if it ended well."""
-    seen: dict[str, Any] = {}
-    shown_lines: dict[str, int] = {}
+    """Show the steps and the progress of trainings until the DAG run ends; gives True if it succeeded."""
+    seen: dict[Any, Any] = {}
+    shown_lines: dict[Any, int] = {}
     while True:
-        ended = api.dag_run(DAG_ID, dag_run_id)["state"] in ("success", "failed")
+        dag_run_state = api.dag_run(DAG_ID, dag_run_id)["state"]
         for instance in api.task_instances(DAG_ID, dag_run_id):
-            if instance["task_id"] == "train_fpn" and instance["state"] in ("running", "success"):
-                _show_progress(api, instance, shown_lines)
-            change = (instance["state"], instance["try_number"])
-            if seen.get(instance["id"]) != change:
-                seen[instance["id"]] = change
-                _show_state(instance)
-        if ended:
-            return api.dag_run(DAG_ID, dag_run_id)["state"] == "success"
+            part, now = (instance["task_id"], instance["map_index"]), (instance["state"], instance["try_number"])
+            has_changed = seen.get(part) != now
+            seen[part] = now
+            is_running = instance["state"] == "running"
+            change = [_state_line(instance)] if has_changed and is_shown(instance) else []
+            watched = is_training(instance) and (is_running or change)
+            progress = _new_progress(api, instance, shown_lines) if watched else []
+            for line in change + progress if is_running else progress + change:
+                print(line, flush=True)
+        if dag_run_state in ("success", "failed"):
+            return bool(dag_run_state == "success")
         time.sleep(2)
 
 
-def _show_state(instance: dict[str, Any]) -> None:
+def _state_line(instance: dict[str, Any]) -> str:
     state = instance["state"]
-    if state not in SHOWN_STATES or (instance["task_id"] in QUIET_TASKS and state != "failed"):
-        return
     seconds = f"{instance['duration']:5.0f} s" if state == "success" and instance["duration"] else ""
-    print(f"  {_name(instance):<28} {SHOWN_STATES[state]:<6} {seconds}".rstrip(), flush=True)
+    return f"  {_name(instance):<28} {SHOWN_STATES[state]:<6} {seconds}".rstrip()
 
 
-def _show_progress(api: AirflowApi, instance: dict[str, Any], shown_lines: dict[str, int]) -> None:
-    lines = [line for line in api.log_lines(instance) if PROGRESS.search(line)]
-    for line in lines[shown_lines.get(instance["id"], 0) :]:
-        print(f"    {TIME_OF_LINE.sub('', line)}", flush=True)
-    shown_lines[instance["id"]] = len(lines)
+def _new_progress(api: AirflowApi, instance: dict[str, Any], shown_lines: dict[Any, int]) -> list[str]:
+    """Give the lines of progress that were not shown yet, and count them as shown."""
+    attempt = (instance["task_id"], instance["map_index"], instance["try_number"])
+    lines = progress_in(api.log_lines(instance))
+    new = lines[shown_lines.get(attempt, 0) :]
+    shown_lines[attempt] = len(lines)
+    return [f"    {_name(instance)}: {line}" for line in new]
 
 
 def _show_failures(api: AirflowApi, dag_run_id: str) -> None:
-    for instance in api.task_instances(DAG_ID, dag_run_id):
-        if instance["state"] == "failed" and instance["task_id"] != "summary":
-            print(f"\n{_name(instance)} failed; the end of its log:", file=sys.stderr)
-            lines = [line for line in api.log_lines(instance) if not line.startswith("::")]
-            print("\n".join(f"  {line}" for line in lines[-FAILURE_LINES:]), file=sys.stderr)
+    for instance in failures_among(api.task_instances(DAG_ID, dag_run_id)):
+        print(f"\n{_name(instance)} failed; the end of its log:", file=sys.stderr)
+        lines = [line for line in api.log_lines(instance) if not line.startswith("::")]
+        print("\n".join(f"  {line}" for line in lines[-FAILURE_LINES:]), file=sys.stderr)
 
 
 def _name(instance: dict[str, Any]) -> str:
-    """Name of the task, with what it works on once Airflow knows it; before, Airflow gives the number."""
+    """Give the name of the task, with what it works on once Airflow knows it; before, Airflow gives the number."""
     part = instance["rendered_map_index"]
     return instance["task_id"] if part in (None, str(instance["map_index"])) else f"{instance['task_id']} [{part}]"
 
@@ -147,18 +178,20 @@ def _read_info(plate: Path) -> dict[str, Any]:
         info = json.loads((plate / "plate.json").read_text())
         return {"name": info["name"], "role": info["role"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DemoError(f"{plate}/plate.json must be a JSON object with name and role ({error}); mend it.") from error
+        raise DemoError(
+            f"{plate}/plate.json must be a JSON object with name and role ({error}); correct it."
+        ) from error
 
 
 def run(home: Home, plates: Path | None, airflow_port: int, mlflow_port: int) -> bool:
-    """Do the demo; True if its DAG run ended well."""
+    """Do the demo; gives True if its DAG run succeeded."""
     home.make_folders()
     if plates:
         form = form_for(link_plates(plates, home))
-        print("Training with the form's defaults, the preset laptop: about an hour on two cores.", flush=True)
+        print("The form keeps its defaults, the preset laptop: training takes about an hour on two cores.", flush=True)
     else:
-        print("Making two small plates of synthetic nuclei ...", flush=True)
-        form = form_for(make_plates(home)) | MADE_PLATES_FORM
+        print("Making two small synthetic plates ...", flush=True)
+        form = form_for(synthesize_plates(home)) | SMALL_FORM
     servers = local_servers.up(home, airflow_port, mlflow_port)
     api = AirflowApi(servers.airflow_url)
     api.call("PATCH", f"dags/{DAG_ID}", {"is_paused": False})
@@ -175,7 +208,7 @@ def run(home: Home, plates: Path | None, airflow_port: int, mlflow_port: int) ->
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m nucleus_dags.local.demo", description=__doc__)
-    parser.add_argument("--plates", type=Path, help="folder of plates; made plates if not given")
+    parser.add_argument("--plates", type=Path, help="folder of plates; without it, synthetic plates are made")
     parser.add_argument("--airflow-port", type=int, default=8080)
     parser.add_argument("--mlflow-port", type=int, default=5000)
     args = parser.parse_args(argv)
@@ -185,7 +218,7 @@ def main(argv: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted. Servers and DAG run go on; `make down` stops them.", file=sys.stderr)
+        print("\nInterrupted. Servers and DAG run keep running; `make down` stops them.", file=sys.stderr)
         return 130
 
 

@@ -1,9 +1,15 @@
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nucleus_dags.local import demo
 from nucleus_dags.local.home import Home
+from nucleus_dags.local_process import LocalProcessOperator
+from nucleus_dags.pods import TaskPodOperator
+
+PYTHON_TASK = "_PythonDecoratedOperator"
 
 
 def add_plate(folder: Path, name: str, role: str = "train") -> Path:
@@ -40,3 +46,130 @@ def test_only_the_plate_is_copied_from_its_folder(home: Home, tmp_path: Path) ->
     (plate / "result.json").touch()
     demo.copy_plate(plate, home.inbox / "a")
     assert {path.name for path in (home.inbox / "a").iterdir()} == {"plate.json", "images", "labels"}
+
+
+def task_instance(task_id: str, state: str | None, operator: str = "LocalProcessOperator", **fields: Any) -> Any:
+    """Give a task instance as Airflow's API describes it."""
+    usual = {"map_index": -1, "try_number": 1, "rendered_map_index": None, "duration": None}
+    return {"task_id": task_id, "state": state, "operator": operator} | usual | fields
+
+
+def test_what_our_operators_run_is_a_step() -> None:
+    assert {LocalProcessOperator.__name__, TaskPodOperator.__name__} == set(demo.STEP_OPERATORS)
+
+
+@pytest.mark.parametrize("operator", demo.STEP_OPERATORS)
+@pytest.mark.parametrize("state", ["running", "success", "failed", "up_for_retry"])
+def test_a_step_is_shown_when_it_runs_and_when_it_has_ended(operator: str, state: str) -> None:
+    assert demo.is_shown(task_instance("score", state, operator))
+
+
+@pytest.mark.parametrize("state", [None, "scheduled", "queued", "skipped", "upstream_failed"])
+def test_a_step_that_waits_or_was_left_out_is_not_shown(state: str | None) -> None:
+    assert not demo.is_shown(task_instance("score", state))
+
+
+@pytest.mark.parametrize(
+    ("state", "is_shown"), [("running", False), ("success", False), ("up_for_retry", False), ("failed", True)]
+)
+def test_what_only_prepares_the_steps_is_shown_if_it_fails(state: str, is_shown: bool) -> None:
+    assert demo.is_shown(task_instance("check_form", state, PYTHON_TASK)) is is_shown
+
+
+@pytest.mark.parametrize(
+    ("task_id", "operator", "is_training"),
+    [
+        ("train", "LocalProcessOperator", True),
+        ("train", "TaskPodOperator", True),
+        ("train_mask_rcnn", "LocalProcessOperator", True),
+        ("train_plates", PYTHON_TASK, False),
+        ("ingest_train", "LocalProcessOperator", False),
+        ("trained", "LocalProcessOperator", False),
+    ],
+)
+def test_a_training_is_a_step_that_is_named_so(task_id: str, operator: str, is_training: bool) -> None:
+    assert demo.is_training(task_instance(task_id, "running", operator)) is is_training
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cycle 2 of 3: loss 0.01234, validation loss 0.02345, 12 s, 26.7 ROIs/s",
+        "cycle 2 of 3: 128 of 288 ROIs, loss 0.01234",
+        "resuming after cycle 2 of an earlier attempt",
+        "stardist: Epoch 3/40",
+        "own-tool: [epoch: 3] loss 0.2",
+        "own-tool: cycle 3",
+        "cellpose: 5, train_loss=0.1234, test_loss=0.2345, LR=0.0050, time 3.21s",
+    ],
+)
+def test_a_line_that_counts_cycles_or_epochs_is_progress(line: str) -> None:
+    assert demo.progress_in([f"12:34:56 {line}", line]) == [line, line]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "GPUs: 0; precision: float32",
+        "train_fpn: done in 12.3 s: 0123abcd",
+        "stardist: python run_stardist.py train --epochs 40",
+        "own-tool: python train.py --epoch 40 --save last_epoch_3.pt",
+        "stardist: 100/100 - 12s - loss: 0.9876",
+        'Running command: ["python", "--params", "{\\"cycles\\": 3}"]',
+    ],
+)
+def test_other_lines_of_a_training_are_no_progress(line: str) -> None:
+    assert demo.progress_in([f"12:34:56 {line}"]) == []
+
+
+def test_the_summary_is_among_the_failures_only_if_nothing_else_failed() -> None:
+    summary = task_instance("summary", "failed", PYTHON_TASK)
+    check_form = task_instance("check_form", "failed", PYTHON_TASK)
+    done = task_instance("ingest", "success")
+    assert demo.failures_among([done, check_form, summary]) == [check_form]
+    assert demo.failures_among([done, summary]) == [summary]
+
+
+class RecordedApi:
+    """Gives the training and its log at one moment after the other; the DAG run ends with the last one."""
+
+    def __init__(self, *moments: tuple[dict[str, Any], list[str]]) -> None:
+        self.coming = list(moments)
+        self.log: list[str] = []
+
+    def dag_run(self, dag_id: str, dag_run_id: str) -> dict[str, Any]:
+        return {"state": "running" if len(self.coming) > 1 else "success"}
+
+    def task_instances(self, dag_id: str, dag_run_id: str) -> list[dict[str, Any]]:
+        changes, self.log = self.coming.pop(0)
+        training = task_instance("train", None, map_index=0, rendered_map_index="border") | changes
+        return [task_instance("check_form", "success", PYTHON_TASK), training]
+
+    def log_lines(self, instance: dict[str, Any]) -> list[str]:
+        return self.log
+
+
+def test_every_change_and_every_line_of_progress_is_shown_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    first, second, third = (f"12:00:0{number} cycle {number} of 3: loss 0.5" for number in (1, 2, 3))
+    resumed = "12:00:05 resuming after cycle 2"
+    api: Any = RecordedApi(
+        ({"state": "running"}, ["GPUs: 0", first]),
+        ({"state": "running"}, ["GPUs: 0", first, second]),
+        ({"state": "up_for_retry"}, ["GPUs: 0", first, second]),
+        ({"state": "running", "try_number": 2}, [resumed]),
+        ({"state": "success", "try_number": 2, "duration": 61.4}, [resumed, third]),
+    )
+    assert demo.watch(api, "run")
+    assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()] == [
+        "train [border] runs",
+        "train [border]: cycle 1 of 3: loss 0.5",
+        "train [border]: cycle 2 of 3: loss 0.5",
+        "train [border] failed, will be tried again",
+        "train [border] runs",
+        "train [border]: resuming after cycle 2",
+        "train [border]: cycle 3 of 3: loss 0.5",
+        "train [border] done 61 s",
+    ]
