@@ -72,8 +72,8 @@ images: ## build the container images with docker, podman or buildah; TAG=dev, I
 	[ $$tool != none ] || { echo "Building images needs docker, podman or buildah, able to run." >&2; exit 1; }; \
 	for image in $(IMAGES); do \
 	  echo "Building nucleus-$$image:$(TAG) with $$tool ..."; \
-	  BUILDAH_LAYERS=true $$tool build --file images/$$image/Dockerfile --tag nucleus-$$image:$(TAG) \
-	    --build-arg COMMIT=$$(git rev-parse HEAD) . || exit 1; \
+	  BUILDAH_LAYERS=true $$tool build --file images/Dockerfile --tag nucleus-$$image:$(TAG) \
+	    --build-arg IMAGE=$$image --build-arg COMMIT=$$(git rev-parse HEAD) . || exit 1; \
 	done
 
 install: .venv/installed ## make the environment .venv; PYTHON=<a Python 3.11 to 3.13>

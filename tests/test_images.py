@@ -7,7 +7,7 @@ import pytest
 
 from tests.repository import REPOSITORY
 
-IMAGES = sorted(path.parent.name for path in REPOSITORY.glob("images/*/Dockerfile"))
+IMAGES = sorted(path.parent.name for path in REPOSITORY.glob("images/*/requirements.lock"))
 
 
 def versions(lock: Path) -> dict[str, str]:
@@ -33,13 +33,43 @@ def test_only_the_gpu_image_has_cuda() -> None:
     assert with_cuda == {"gpu"}
 
 
-@pytest.mark.parametrize("image", IMAGES)
-def test_an_image_is_built_in_stages_for_a_user_that_is_not_root_and_has_the_code_last(image: str) -> None:
-    lines = (REPOSITORY / "images" / image / "Dockerfile").read_text().splitlines()
-    assert sum(line.startswith("FROM python:3.12-slim-bookworm") for line in lines) == 2
-    assert "USER 10001:10001" in lines
-    assert "org.opencontainers.image.revision" in " ".join(lines)
-    code = [number for number, line in enumerate(lines) if re.match("COPY (tasks|dags) ", line)]
-    assert len(code) == (image != "mlflow")
-    # Only words about the image follow.
-    assert all(line.startswith(("ARG ", "LABEL ")) for number in code for line in lines[number + 1 :])
+def stages() -> list[tuple[str, list[str]]]:
+    """The stages of the Dockerfile: the line that begins each, and the instructions after it."""
+    text = re.sub(r"\\\n\s*|^#.*\n", "", (REPOSITORY / "images/Dockerfile").read_text(), flags=re.MULTILINE)
+    _, *found = re.split(r"^(?=FROM )", text, flags=re.MULTILINE)
+    return [(first, [line for line in rest if line]) for first, *rest in (stage.splitlines() for stage in found)]
+
+
+def test_every_image_is_a_stage_on_one_base_that_has_its_packages() -> None:
+    (packages, installs), (base, copies), *images, (last, _) = stages()
+    assert packages == "FROM python:3.12-slim-bookworm AS packages"
+    assert "COPY images/${IMAGE}/requirements.lock /requirements.lock" in installs
+    assert base == "FROM python:3.12-slim-bookworm AS base"
+    assert "COPY --from=packages /opt/venv /opt/venv" in copies
+    names = re.findall(r"FROM (?:base|cpu) AS (\w+)", "\n".join(first for first, _ in images))
+    assert sorted(names) == IMAGES
+    assert last == "FROM ${IMAGE}"
+
+
+def test_every_image_runs_as_a_user_that_is_not_root_and_names_its_commit() -> None:
+    *earlier, (_, last) = stages()
+    assert not any(line.startswith("USER ") for _, lines in earlier for line in lines)
+    assert "USER 10001:10001" in last
+    assert 'org.opencontainers.image.revision="${COMMIT}"' in last[-1]
+    # Only words about the image follow the code.
+    assert all(line.startswith(("ARG ", "ENV ", "LABEL ", "USER ")) for line in last)
+
+
+def test_the_code_is_the_last_that_an_image_takes() -> None:
+    copied = {
+        first.split()[-1]: lines[-1] for first, lines in stages() if lines and re.match("COPY (tasks|dags) ", lines[-1])
+    }
+    assert copied == {"cpu": "COPY tasks /app/tasks", "airflow": "COPY dags /app/dags"}
+    assert sum(bool(re.match("COPY (tasks|dags) ", line)) for _, lines in stages() for line in lines) == len(copied)
+
+
+def test_make_and_the_checks_of_a_change_build_the_images_that_there_are() -> None:
+    [made] = re.findall(r"^IMAGES = (.*)$", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    [checked] = re.findall(r"^for image in (.*); do$", (REPOSITORY / ".ci/run").read_text(), re.MULTILINE)
+    assert sorted(made.split()) == IMAGES
+    assert set(checked.split()) == set(IMAGES) - {"gpu"}
