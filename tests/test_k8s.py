@@ -1,9 +1,7 @@
 """The manifests under k8s/: valid for a current Kubernetes, bound to one another by the right names, strict."""
 
 import re
-import subprocess
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import kubernetes_validate
@@ -12,23 +10,9 @@ import yaml
 
 from nucleus_dags.catalogue import CATALOGUE
 from tests.cluster import airflow
-from tests.repository import REPOSITORY
+from tests.manifests import K8S, contents, of_kind, pod_template
 
-K8S = REPOSITORY / "k8s"
 KUSTOMIZATIONS = ("base", "overlays/local", "overlays/gpu-cluster")
-
-
-@cache
-def contents(folder: str) -> list[dict[str, Any]]:
-    """All objects of a kustomization."""
-    built = subprocess.run(["kubectl", "kustomize", K8S / folder], capture_output=True, text=True)
-    assert built.returncode == 0, built.stderr
-    assert "deprecated" not in built.stderr
-    return [content for content in yaml.safe_load_all(built.stdout) if content]
-
-
-def of_kind(folder: str, kind: str) -> list[dict[str, Any]]:
-    return [content for content in contents(folder) if content["kind"] == kind]
 
 
 def pods(folder: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -106,6 +90,15 @@ def test_all_that_is_referred_to_is_there(folder: str) -> None:
     assert {entry.priority for entry in CATALOGUE.values()} <= priorities
     templates = {content["metadata"]["name"] for content in of_kind(folder, "PodTemplate")}
     assert {entry.container_image for entry in CATALOGUE.values()} == templates
+
+
+def test_the_pods_of_both_images_differ_only_in_what_a_gpu_needs() -> None:
+    cpu, gpu = (pod_template(name)["template"] for name in ("cpu", "gpu"))
+    assert gpu["spec"].pop("nodeSelector") == {"nvidia.com/gpu.present": "true"}
+    assert gpu["spec"].pop("tolerations") == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    assert gpu["spec"]["containers"][0].pop("image") == "nucleus-gpu:dev"
+    assert cpu["spec"]["containers"][0].pop("image") == "nucleus-cpu:dev"
+    assert cpu == gpu
 
 
 def test_processing_comes_before_training_and_servers_before_both() -> None:

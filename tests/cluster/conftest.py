@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from tests.manifests import pod_template
 from tests.repository import REPOSITORY
 
 NAMESPACE = "nucleus"
@@ -108,8 +108,7 @@ def one_gpu(cluster: Cluster) -> Iterator[None]:
 
 def gpu_template(name: str) -> dict[str, Any]:
     """The PodTemplate of the base for tasks with a GPU, but with the image that is here."""
-    templates = yaml.safe_load_all((REPOSITORY / "k8s/base/pod-templates.yaml").read_text())
-    [template] = [content for content in templates if content["metadata"]["name"] == "gpu"]
+    template = pod_template("gpu")
     template["metadata"]["name"] = name
     template["template"]["spec"]["containers"][0]["image"] = "nucleus-cpu:dev"
-    return dict(template)
+    return template
