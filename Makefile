@@ -99,7 +99,7 @@ install: .venv/installed ## make the environment .venv; PYTHON=<a Python 3.11 to
 	fi; \
 	touch $@
 
-lock: ## make requirements.lock from requirements.txt, and those of the images from it; needs uv
+lock: ## resolve requirements.txt into requirements.lock, and the lists of the images into theirs; needs uv
 	uv pip compile $(LOCK) --universal --python-version 3.11 requirements.txt -o requirements.lock
 	for image in $(IMAGES); do \
 	  uv pip compile $(LOCK) --python-version 3.12 --python-platform x86_64-manylinux_2_28 --constraint requirements.lock \

@@ -34,6 +34,7 @@ from typing import Any, Generic, TypeVar
 import filelock
 import pydantic
 
+from tasks import libraries
 from tasks.files import sha256_of, sha256_of_all, written_whole
 from tasks.nuclei.errors import InputError
 
@@ -46,24 +47,6 @@ TERMINATION_MESSAGE, MOST_TERMINATION_MESSAGE = Path("/dev/termination-log"), 40
 
 RESULT_PATH = re.compile(r"(\w+/(?:[0-9a-f]{16}|[^/]+@[0-9a-f]{12}))(?:/.*)?")
 """A path relative to the store; the group is `<task>/<key>`. Other texts, as a name with a slash, don't match."""
-
-LIBRARIES = (
-    "h5py",
-    "imgaug",
-    "matplotlib",
-    "mlflow",
-    "numpy",
-    "ome-zarr",
-    "opencv-python-headless",
-    "pandas",
-    "pyarrow",
-    "scikit-image",
-    "scipy",
-    "segmentation-models",
-    "tensorflow",
-    "tifffile",
-    "zarr",
-)
 
 log = logging.getLogger("nucleus")
 
@@ -316,7 +299,7 @@ def _write_hashes(folder: Path) -> None:
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that a result depends on, of those that are installed."""
     versions = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for name in LIBRARIES:
+    for name in libraries.of_tasks():
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

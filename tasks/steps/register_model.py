@@ -12,24 +12,11 @@ from pathlib import Path
 import numpy as np
 import pydantic
 
-from tasks import tracking
+from tasks import libraries, tracking
 from tasks.contract import Outcome, Result, Task, TaskParams, Workspace, read_result
 from tasks.nuclei.segmentation import SegmentationSettings
 
 LOADER = "tasks.methods.segmenter"
-LIBRARIES = (
-    "h5py",
-    "imagecodecs",
-    "numpy",
-    "opencv-python-headless",
-    "pydantic",
-    "scikit-image",
-    "scipy",
-    "segmentation-models",
-    "tensorflow",
-    "tf_keras",
-    "tifffile",
-)
 
 
 class Params(SegmentationSettings, TaskParams):
@@ -49,7 +36,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
             Path(__file__).parents[1] / package, code / package, ignore=shutil.ignore_patterns("__pycache__")
         )
     (code / "__init__.py").touch()
-    tracking.save_model(workspace.output_dir / "model", data, code, LOADER, LIBRARIES)
+    tracking.save_model(workspace.output_dir / "model", data, code, LOADER, libraries.of_models())
     shutil.rmtree(data)
     shutil.rmtree(code.parent)
     return Outcome({"model": "model"}, {}, {})
