@@ -1,6 +1,6 @@
 #!/bin/sh
-# Make the secrets of the namespace `nucleus` that aren't there yet, from random bytes. None is printed or kept in files.
-# Needs kubectl, and Python for the random bytes. Run again, it changes nothing.
+# Create the secrets of the namespace `nucleus` that don't exist yet, from random bytes. They are neither printed nor
+# kept in files. This needs kubectl, and Python for the random bytes. A second run changes nothing.
 set -eu
 namespace=nucleus
 

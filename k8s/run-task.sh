@@ -1,7 +1,7 @@
 #!/bin/sh
-# Run a module of tasks/ in a pod like those of the DAGs, show its lines, and end with its exit status.
+# Run a module of tasks/ in a pod like those of the DAGs, show its output, and exit with its status.
 #   k8s/run-task.sh tasks.store.check --store /nucleus/store
-# Needs kubectl and python3.
+# This needs kubectl and python3.
 set -eu
 name="by-hand-$(date +%s)"
 phase() { kubectl -n nucleus get pod "$name" -o jsonpath='{.status.phase}'; }

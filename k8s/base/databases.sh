@@ -1,5 +1,5 @@
 #!/bin/sh
-# Run once by the image of PostgreSQL, on an empty volume: a user and a database each for Airflow and MLflow.
+# Create one user and one database each for Airflow and MLflow. PostgreSQL's image runs this once, on an empty volume.
 set -eu
 for name in airflow mlflow; do
   password=$(cat "/secrets/$name")
