@@ -2,13 +2,13 @@
 
 Every task is a module with a `TASK`, started the same way as a local process or as a pod:
 
-    python -m tasks.<task> --params '<JSON>' --store <folder> [--result <file>]
+    python -m <module> --params '<JSON>' --store <folder> [--result <file>]
 
 The store is a folder. A task's output lies in `<store>/<task>/<key>/`; the key is a hash of the
 task's name, version and params, so it stands for the whole history of the result. The output is
 written beside and renamed when complete: a folder that exists is complete, with `result.json` and
 the SHA-256 of every file in `files.json`. Asked again for the same, a task answers with the stored
-result. `tasks.store.check` looks after the store.
+result. `tasks.store.check` looks after the store. `tasks.manifest` writes down what tasks say of themselves.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import filelock
 import pydantic
@@ -48,6 +48,8 @@ TERMINATION_MESSAGE, MOST_TERMINATION_MESSAGE = Path("/dev/termination-log"), 40
 RESULT_PATH = re.compile(r"(\w+/(?:[0-9a-f]{16}|[^/]+@[0-9a-f]{12}))(?:/.*)?")
 """A path relative to the store; the group is `<task>/<key>`. Other texts, as a name with a slash, don't match."""
 
+TRAINING, PROCESSING, LIGHT = "training", "processing", "light"
+
 log = logging.getLogger("nucleus")
 
 
@@ -57,6 +59,20 @@ class NothingToDo(Exception):
 
 class ServiceError(RuntimeError):
     """A server that the task needs doesn't answer; running the task again later may succeed."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a task needs of a machine. CPU and memory are what a pod asks for; a local process takes what it finds."""
+
+    kind: str = LIGHT
+    """TRAINING, PROCESSING or LIGHT: how many run side by side, how long one may take, who gives way to whom."""
+    container_image: Literal["cpu", "gpu"] = "cpu"
+    cpu: int = 1
+    """Cores."""
+    memory_gib: float = 2
+    gpu: int = 0
+    """GPUs of one pod, where the cluster has any; a training shares its work among them."""
 
 
 class TaskParams(pydantic.BaseModel):
@@ -96,6 +112,8 @@ class Outcome:
     """What the result depends on besides the params, such as the GPUs."""
     mlflow_run_id: str | None = None
     """Set only by the task that opens the MLflow run."""
+    values: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Small JSON that later steps or the DAG go by."""
 
 
 class Result(pydantic.BaseModel):
@@ -118,6 +136,7 @@ class Result(pydantic.BaseModel):
     """Time of the computation, also when the result is reused."""
     reused: bool = False
     mlflow_run_id: str | None = None
+    values: dict[str, Any] = {}
 
 
 P = TypeVar("P", bound=TaskParams)
@@ -133,23 +152,25 @@ class Task(Generic[P]):
     run: Callable[[P, Workspace], Outcome]
     key: Callable[[P], str] | None = None
     """Replaces the hash, for a task whose input lies outside the store."""
-    outside: Callable[[P], Path | None] | None = None
-    """File or folder outside the store that the result depends on besides; its content is part of the hash."""
-    publish: Callable[[P, Result, Path], None] | None = None
-    """Shows a result, fresh or reused, in MLflow: (params, result, store)."""
+    depends_on: Callable[[P, Path], Sequence[Path | str]] | None = None
+    """What the result depends on besides, for (params, store): files or folders, whose content is part of the hash,
+    and texts."""
+    log: Callable[[P, Result, Path], None] | None = None
+    """Logs a result, fresh or reused, to MLflow: (params, result, store)."""
+    resources: Resources = Resources()
 
     @property
     def module(self) -> str:
         """Where it is started: `python -m <module>`."""
-        spec = sys.modules[self.run.__module__].__spec__
-        return spec.name if spec else self.run.__module__
+        spec = sys.modules[self.params_type.__module__].__spec__
+        return spec.name if spec else self.params_type.__module__
 
-    def output_key(self, params: P) -> str:
+    def output_key(self, params: P, store: Path) -> str:
         if self.key is not None:
             return self.key(params)
         known = [self.name, self.version, params.model_dump(mode="json")]
-        if self.outside is not None and (path := self.outside(params)) is not None:
-            known.append(sha256_of_all(path))
+        if self.depends_on is not None:
+            known += [sha256_of_all(x) if isinstance(x, Path) else x for x in self.depends_on(params, store)]
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
 
     def main(self, argv: list[str] | None = None) -> int:
@@ -190,7 +211,7 @@ def _remedy(error: OSError, store: Path) -> str | None:
         return f"no space left in the store {store}; free some and run the task again."
     if error.errno in (errno.EROFS, errno.EACCES):
         who = f"user {os.getuid()} may not use it ({error.strerror})"
-        return f"{error.filename}: {who}; mend its rights or its mount and run the task again."
+        return f"{error.filename}: {who}; correct its rights or its mount and run the task again."
     return None
 
 
@@ -199,28 +220,30 @@ def parse_params(params_type: type[P], text: str) -> P:
     try:
         return params_type.model_validate_json(text)
     except pydantic.ValidationError as error:
-        raise InputError("; ".join(_describe(problem, params_type) for problem in error.errors())) from None
+        raise InputError("; ".join(describe(problem, params_type) for problem in error.errors())) from None
 
 
 def execute(task: Task[P], params: P, store: Path, receipt: Path | None = None) -> Result:
-    """Give the stored result for `params`, or run the task and store it; then publish it and write the receipt.
+    """Give the stored result for `params`, or run the task and store it; then log it and write the receipt.
 
     All of it under the key's lock: what nobody holds is whole, and has its receipt.
     """
-    key = task.output_key(params)
+    key = task.output_key(params, store)
     folder = store / task.name / key
     folder.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(lock_of(folder)):
         if folder.exists():
-            result = read_result(folder).model_copy(update={"reused": True})
+            # A task with a key of its own may be asked by other params for the same, such as another folder.
+            asked = {"reused": True, "params": params.model_dump(mode="json")}
+            result = read_result(folder).model_copy(update=asked)
             os.utime(folder)  # Tells a clean-up that looked before that it is in use again.
         else:
             result = _compute(task, params, key, store)
         shutil.rmtree(partial_of(folder), ignore_errors=True)
         if "MLFLOW_RUN_ID" in os.environ:
             result = result.model_copy(update={"mlflow_run_id": os.environ["MLFLOW_RUN_ID"]})
-        if task.publish is not None:
-            task.publish(params, result, store)
+        if task.log is not None:
+            task.log(params, result, store)
         if receipt is not None:
             _write_result(receipt, result)
     return result
@@ -283,6 +306,7 @@ def _compute(task: Task[P], params: P, key: str, store: Path) -> Result:
         machine=outcome.machine,
         seconds=round(time.monotonic() - started, 3),
         mlflow_run_id=outcome.mlflow_run_id,
+        values=outcome.values,
     )
     _write_result(workspace.output_dir / "result.json", result)
     _write_hashes(workspace.output_dir)
@@ -310,7 +334,7 @@ def library_versions() -> dict[str, str]:
 def _parse_args(task: Task[P], argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=f"python -m {task.module}",
-        description=(sys.modules[task.run.__module__].__doc__ or "").strip(),
+        description=(sys.modules[task.params_type.__module__].__doc__ or "").strip(),
         epilog="params:\n" + "\n".join(_help_lines(task.params_type)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -330,13 +354,16 @@ def _help_lines(params_type: type[TaskParams]) -> list[str]:
     return lines
 
 
-def _describe(problem: Any, params_type: type[TaskParams]) -> str:
+def describe(problem: Any, params_type: type[pydantic.BaseModel]) -> str:
+    """Say what is wrong with a param: its name, what came, what is allowed."""
     field = ".".join(str(part) for part in problem["loc"]) or "params"
     if problem["type"] == "extra_forbidden":
         return f"{field}: unknown param; allowed are {', '.join(params_type.model_fields)}"
     if problem["type"] == "missing":
         return f"{field}: required, and not given"
-    return f"{field}: {problem['msg']}, got {problem['input']!r:.200}"
+    message = problem["msg"].removeprefix("Value error, ")
+    came = "" if field == "settings" else f", got {problem['input']!r:.200}"
+    return f"{field}: {message}{came}"
 
 
 def _write_result(path: Path, result: Result) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from functools import partial
@@ -34,14 +34,14 @@ from mlflow.store.entities import PagedList
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.utils.time import get_current_time_millis
 
-from tasks.contract import ServiceError, read_result
+from tasks.contract import ServiceError
+from tasks.store.registered_model import REGISTERED_MODEL
 
 log = logging.getLogger("nucleus")
 
 DAG_RUN_TAG = "dag_run_id"
 PLATES_EXPERIMENT = "plates"
 PARENT_TAG = "mlflow.parentRunId"
-REGISTERED_MODEL = "nucleus-segmenter"
 # Without it the page takes the runs for evaluations of language models.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 DATASET_CONTEXTS = {"train": "training", "test": "testing", "screen": "segmented"}
@@ -73,22 +73,18 @@ class ModelVersion:
     @property
     def path(self) -> str:
         """Output of `register_model` in the store."""
-        return f"register_model/{self.tags['key']}"
-
-    def is_in(self, store: Path) -> bool:
-        """Whether the store has all that this version segments with."""
         # A version that a person registered by hand has no key.
-        if "key" not in self.tags or not (store / self.path / "result.json").exists():
-            return False
-        return all((store / network).exists() for network in read_result(store / self.path).params["networks"])
+        return f"register_model/{self.tags.get('key', 'none')}"
 
 
 class SegmentedPlate(NamedTuple):
     plate: str
     digest: str
     model: str
-    """Name, version and digest, as in what it made."""
+    """Name, version and key, as in what it made."""
     dag_run_id: str
+    version: int
+    """Version of the registered model."""
 
 
 def open_run(experiment: str, dag_run_id: str, run_name: str, parent_run_id: str | None = None) -> str:
@@ -104,8 +100,8 @@ def open_run(experiment: str, dag_run_id: str, run_name: str, parent_run_id: str
             same = [run for run in same if run.info.run_name == run_name]
         if same:
             client.update_run(same[0].info.run_id, status="RUNNING")
-            return same[0].info.run_id
-        return client.create_run(experiment_id, tags=tags, run_name=run_name).info.run_id
+            return str(same[0].info.run_id)
+        return str(client.create_run(experiment_id, tags=tags, run_name=run_name).info.run_id)
 
 
 def find_model(name: str) -> ModelVersion | None:
@@ -159,11 +155,22 @@ def segmented_plates() -> list[SegmentedPlate]:
         if experiment is None:
             return []
         runs = list(_all_pages(partial(client.search_runs, [experiment.experiment_id], "tags.model LIKE '%'")))
-    names = ("plate", "plate_digest", "model", DAG_RUN_TAG)
-    return [SegmentedPlate(*(run.data.tags[name] for name in names)) for run in reversed(runs)]
+    return [_segmented_plate(run.data.tags) for run in reversed(runs)]
 
 
-def _all_pages(search: Callable[..., PagedList]) -> Iterator[Any]:
+def _segmented_plate(tags: Mapping[str, str]) -> SegmentedPlate:
+    return SegmentedPlate(tags["plate"], tags["plate_digest"], tags["model"], tags[DAG_RUN_TAG], _version_in(tags))
+
+
+def _version_in(tags: Mapping[str, str]) -> int:
+    """Give the version of the model that a run segmented with."""
+    # Runs of before have it in the text alone.
+    return int(
+        tags.get("model_version") or tags["model"].removeprefix(f"{REGISTERED_MODEL} version ").partition(",")[0]
+    )
+
+
+def _all_pages(search: Callable[..., PagedList[Any]]) -> Iterator[Any]:
     """Give the finds of all pages of a search."""
     page = search()
     yield from page
@@ -244,7 +251,7 @@ class Run:
             with _failures_named():
                 self._client.log_inputs(self.id, [DatasetInput(dataset, tags)])
 
-    def register_model(self, folder: Path, key: str, tags: Mapping[str, str]) -> None:
+    def register_model(self, folder: Path, key: str, tags: Mapping[str, str], description: str) -> None:
         """Register a folder that `save_model` wrote as a version of `nucleus-segmenter`, once per run and key."""
         if self._client and self.id:
             with _failures_named():
@@ -257,7 +264,7 @@ class Run:
                 source = f"runs:/{self.id}/model"
                 dag_run_id = self._client.get_run(self.id).data.tags.get(DAG_RUN_TAG, "")
                 all_tags = {"key": key, DAG_RUN_TAG: dag_run_id, **tags}
-                self._client.create_model_version(REGISTERED_MODEL, source, self.id, all_tags)
+                self._client.create_model_version(REGISTERED_MODEL, source, self.id, all_tags, description=description)
 
     def tag_model_versions(self, tags: Mapping[str, str]) -> None:
         """Write tags on the versions that were registered from this run."""
@@ -284,12 +291,12 @@ class Run:
             monitor.finish()
 
 
-def save_model(folder: Path, data: Path, code: Path, loader_module: str, libraries: Iterable[str]) -> None:
+def save_model(folder: Path, data: Path, code: Sequence[Path], loader_module: str, libraries: Iterable[str]) -> None:
     """Write a pyfunc model: data, the code that loads it, and the libraries' installed versions."""
     requirements = [f"{name}=={importlib.metadata.version(name)}" for name in libraries]
     with redirect_stderr(StringIO()):  # MLflow warns that the signature is missing: fields are of any size.
         mlflow.pyfunc.save_model(
-            folder, loader_module=loader_module, data_path=data, code_paths=[code], pip_requirements=requirements
+            folder, loader_module=loader_module, data_path=data, code_paths=list(code), pip_requirements=requirements
         )
 
 
@@ -301,5 +308,5 @@ def _failures_named() -> Iterator[None]:
         where = mlflow.get_tracking_uri()
         raise TrackingError(
             f"MLflow at {where} doesn't answer or refuses ({str(error).splitlines()[0]:.200}); "
-            "start it or mend MLFLOW_TRACKING_URI and run the task again: finished results are in the store."
+            "start it or correct MLFLOW_TRACKING_URI and run the task again: finished results are in the store."
         ) from error

@@ -11,7 +11,7 @@ from tasks.nuclei.targets import TARGETS
 
 
 def make_network(folder: Path, targets: tuple = TARGETS, zoom: float = 1.0) -> Path:
-    """Write an untrained network as `train_fpn` does; its maps are noise around one half, the same in every call."""
+    """Write an untrained network as `train_fpn2_ws` does; its maps are noise around one half, always the same."""
     folder.mkdir(parents=True)
     keras.utils.set_random_seed(0)
     network = Fpn(Architecture("mobilenetv2", targets, decoder_filters=8, zoom=zoom))

@@ -35,6 +35,13 @@ def add_part(
     nuclei[columns + [name for name in nuclei.columns if name not in columns]].to_csv(
         store / path / "nuclei.csv", index=False
     )
-    params = {"networks": ["network"], "plate": plate.folder.name, "fovs": list(label_images), **changes}
+    params = {
+        "method": "fpn2_ws",
+        "networks": ["network"],
+        "settings": {},
+        "plate": plate.folder.name,
+        "fovs": list(label_images),
+        **changes,
+    }
     store_result(store, path, params, {"segmentation": path})
     return path

@@ -1,6 +1,7 @@
-"""What `ingest` and `segment` leave in the store, for fields of one line of pixels."""
+"""What tasks leave in the store: plates and segmentations of fields of one line of pixels, and models."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from tasks import tracking
 from tasks.contract import Result
 
 
@@ -27,6 +29,7 @@ def add_plate(store: Path, name: str, cell_line: str, truths: dict[str, list[int
     for fov, line in truths.items():
         tifffile.imwrite(folder / "images" / f"{fov}.tif", image(line))
         tifffile.imwrite(folder / "labels" / f"{fov}.tif", image(line))
+    store_result(store, path, {"folder": name}, {"plate": path})
     return path
 
 
@@ -37,8 +40,29 @@ def add_segmentation(store: Path, plate: str, predictions: dict[str, list[int]],
     (folder / "labels").mkdir(parents=True)
     for fov, line in predictions.items():
         tifffile.imwrite(folder / "labels" / f"{fov}.tif", image(line))
-    store_result(store, path, {"plate": plate, "networks": []}, {"segmentation": path})
+    params = {"method": "fpn2_ws", "networks": [], "settings": {}, "plate": plate}
+    store_result(store, path, params, {"segmentation": path})
     return path
+
+
+def add_model(
+    store: Path, key: str, plates: Sequence[str] = (), initialisation: str = "random", method: str = "fpn2_ws"
+) -> str:
+    """Make what `augment`, a training and `register_model` leave in the store, all under one key; gives the model."""
+    network = f"train_{method}/{key}"
+    store_result(store, f"augment/{key}", {"plates": list(plates)})
+    store_result(store, network, {"rois": f"augment/{key}/rois.h5", "initialisation": initialisation})
+    (store / network / "network.json").write_text(json.dumps({"method": method}))
+    params = {"method": method, "networks": [network], "settings": {}}
+    store_result(store, f"register_model/{key}", params)
+    return f"register_model/{key}"
+
+
+def register(store: Path, model: str, tags: Mapping[str, str] = {}) -> None:
+    """Register a model of the store from the MLflow run that is open."""
+    (store / "files_of_model").mkdir(exist_ok=True)
+    (store / "files_of_model" / "weights").write_text("")
+    tracking.Run().register_model(store / "files_of_model", Path(model).name, tags, "A model.")
 
 
 def store_result(store: Path, path: str, params: dict[str, Any], outputs: dict[str, str] | None = None) -> None:

@@ -2,14 +2,17 @@
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 
 from tests.repository import REPOSITORY
 
-STEPS = {path.stem for path in (REPOSITORY / "tasks/steps").glob("*.py")}
+STEPS = {path.stem for path in (REPOSITORY / "tasks/steps").glob("*.py") if "TASK = Task(" in path.read_text()}
+METHODS = {path.parent.name for path in (REPOSITORY / "tasks/methods").glob("*/method.py")}
 
 
 def python_files(*patterns: str) -> list[str]:
@@ -51,6 +54,9 @@ def outside(names: set[str], *packages: str) -> set[str]:
     return {name for name in names if name.split(".")[0] not in (*packages, *sys.stdlib_module_names)}
 
 
+TASKS = python_files("tasks/**/*.py")
+
+
 @pytest.mark.parametrize("path", python_files("dags/*.py"))
 def test_a_dag_file_imports_airflow_and_the_dags_package_only(path: str) -> None:
     assert outside(imports(path), "airflow", "nucleus_dags") == set()
@@ -60,13 +66,14 @@ def test_a_dag_file_imports_airflow_and_the_dags_package_only(path: str) -> None
 def test_the_dags_package_imports_airflow_and_the_standard_library_only(path: str) -> None:
     # Airflow and its provider bring them. psutil tells the servers' processes from others of the same pid.
     allowed = {
-        "inbox_trigger.py": ("watchfiles",),
-        "pods.py": ("kubernetes",),
-        "processes.py": ("psutil",),
-        "programs.py": ("yaml",),
-        "retraining.py": ("yaml",),
+        "launchers/pods.py": ("kubernetes",),
+        "local/processes.py": ("psutil",),
+        "planning/methods.py": ("jsonschema", "yaml"),
+        "planning/retrain_champion.py": ("yaml",),
+        "plates/inbox_trigger.py": ("watchfiles",),
     }
-    assert outside(imports(path), "airflow", "nucleus_dags", *allowed.get(Path(path).name, ())) == set()
+    here = path.removeprefix("dags/nucleus_dags/")
+    assert outside(imports(path), "airflow", "nucleus_dags", *allowed.get(here, ())) == set()
 
 
 @pytest.mark.parametrize("path", python_files("dags/**/*.py", "tasks/**/*.py"))
@@ -76,18 +83,54 @@ def test_only_tracking_imports_mlflow(path: str) -> None:
 
 @pytest.mark.parametrize("path", python_files("tasks/**/*.py"))
 def test_no_module_of_the_tasks_imports_airflow_or_another_step(path: str) -> None:
-    other_steps = [f"tasks.steps.{step}" for step in STEPS if step not in (Path(path).stem, "__init__")]
+    other_steps = [f"tasks.steps.{step}" for step in STEPS if step != Path(path).stem]
     assert of_packages(imports(path), "airflow", "nucleus_dags", *other_steps) == set()
 
 
 @pytest.mark.parametrize(
     "path",
-    python_files("tasks/*.py", "tasks/steps/*.py", "tasks/store/*.py", "tasks/methods/*.py", "tasks/methods/*/t*.py"),
+    python_files(
+        "tasks/*.py",
+        "tasks/steps/*.py",
+        "tasks/store/*.py",
+        "tasks/methods/*.py",
+        "tasks/methods/*/method.py",
+        "tasks/methods/*/train.py",
+    ),
 )
-def test_a_task_loads_no_network_library_before_it_runs(path: str) -> None:
-    if path != "tasks/methods/shared/training.py" and not path.endswith("/targets.py"):
-        heavy = ("tensorflow", "tf_keras", "segmentation_models")
-        assert of_packages(imports(path, top_level_only=True), *heavy) == set()
+def test_a_task_and_a_method_load_no_network_library_before_they_run(path: str) -> None:
+    assert of_packages(imports(path, top_level_only=True), "tensorflow", "tf_keras", "segmentation_models") == set()
+
+
+@pytest.mark.parametrize("path", [path for path in TASKS if not set(Path(path).parts) & METHODS])
+def test_a_method_is_named_in_its_own_folder_alone(path: str) -> None:
+    texts = {node.value for node in ast.walk(ast.parse((REPOSITORY / path).read_text())) if _is_text(node)}
+    assert texts & METHODS == set()
+    assert of_packages(imports(path), *(f"tasks.methods.{method}" for method in METHODS)) == set()
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_method_imports_no_other_method(method: str) -> None:
+    others = [f"tasks.methods.{other}" for other in METHODS - {method}]
+    for path in python_files(f"tasks/methods/{method}/**/*.py"):
+        assert of_packages(imports(path), *others) == set(), path
+
+
+def test_no_modules_of_the_tasks_import_each_other_in_a_circle() -> None:
+    files = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in TASKS}
+    graph = {
+        name: {_module(found, files) for found in imports(path, True)} & set(files) for name, path in files.items()
+    }
+    assert list(TopologicalSorter(graph).static_order())
+
+
+def _module(name: str, modules: Container[str]) -> str:
+    """Give the module of an imported name, which may be a module itself."""
+    return name if name in modules else name.rpartition(".")[0]
+
+
+def _is_text(node: ast.AST) -> TypeGuard[ast.Constant]:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 @pytest.mark.parametrize("path", python_files("tasks/nuclei/**/*.py"))

@@ -1,5 +1,6 @@
 """The contract: keys, the store, exit statuses."""
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -36,11 +37,11 @@ class Params(TaskParams):
 
 
 class Recorder:
-    """A task that writes lines and counts how often it ran and was published."""
+    """A task that writes lines and counts how often it ran and was logged."""
 
     def __init__(self) -> None:
-        self.runs = self.published = 0
-        self.task = Task("count_lines", 1, Params, self.run, publish=self.publish)
+        self.runs = self.logged = 0
+        self.task = Task("count_lines", 1, Params, self.run, log=self.log)
 
     def run(self, params: Params, workspace: Workspace) -> Outcome:
         self.runs += 1
@@ -54,8 +55,8 @@ class Recorder:
             raise ServiceError("the server is away")
         return Outcome({"lines": "lines.txt", "folder": "."}, {"mean": 0.5}, {"lines": params.amount})
 
-    def publish(self, params: Params, result: Result, store: Path) -> None:
-        self.published += 1
+    def log(self, params: Params, result: Result, store: Path) -> None:
+        self.logged += 1
 
 
 @pytest.fixture
@@ -75,19 +76,57 @@ def test_a_done_task_leaves_its_output_and_result_under_its_key(recorder, tmp_pa
     assert result.libraries["numpy"]
 
 
-def test_asked_again_it_answers_with_the_stored_result_and_shows_it_again(recorder, tmp_path):
+def test_asked_again_it_answers_with_the_stored_result_and_logs_it_again(recorder, tmp_path):
     first = execute(recorder.task, Params(amount=3), tmp_path)
     again = execute(recorder.task, Params(amount=3), tmp_path)
     assert again == first.model_copy(update={"reused": True})
-    assert (recorder.runs, recorder.published) == (1, 2)
+    assert (recorder.runs, recorder.logged) == (1, 2)
 
 
-def test_other_params_or_another_version_have_another_key(recorder):
-    key = recorder.task.output_key
+def test_other_params_or_another_version_have_another_key(recorder, tmp_path):
+    def key(params: Params, version: int = 1) -> str:
+        return dataclasses.replace(recorder.task, version=version).output_key(params, tmp_path)
+
     assert key(Params(amount=3)) == key(Params(amount=3, fault=""))
     assert key(Params(amount=3)) != key(Params(amount=4))
-    newer = Task("count_lines", 2, Params, recorder.run)
-    assert key(Params(amount=3)) != newer.output_key(Params(amount=3))
+    assert key(Params(amount=3)) != key(Params(amount=3), version=2)
+
+
+def test_what_a_result_depends_on_besides_is_part_of_its_key(recorder, tmp_path):
+    weights = tmp_path / "weights.h5"
+    asked = []
+
+    def key(*depends_on: Path | str) -> str:
+        def given(params: Params, store: Path) -> list[Path | str]:
+            asked.append((params.amount, store))
+            return list(depends_on)
+
+        return dataclasses.replace(recorder.task, depends_on=given).output_key(Params(amount=1), tmp_path)
+
+    weights.write_text("first")
+    keys = [key(), key("version 1"), key("version 2"), key(weights), key("version 1", weights)]
+    assert len(set(keys)) == 5
+    assert key() == recorder.task.output_key(Params(amount=1), tmp_path)
+    assert key(weights) == keys[3]
+    weights.write_text("other")
+    assert key(weights) != keys[3]
+    assert set(asked) == {(1, tmp_path)}
+
+
+def test_a_task_hands_on_small_values_in_its_result(recorder, tmp_path):
+    values = {"settings": {"padding": "zero"}, "model": None}
+    task = dataclasses.replace(recorder.task, run=lambda params, workspace: Outcome({}, {}, {}, values=values))
+    result = execute(task, Params(amount=1), tmp_path)
+    assert result.values == values
+    assert read_result(tmp_path / "count_lines" / result.key).values == values
+
+
+def test_a_result_from_before_there_were_values_is_read(recorder, tmp_path):
+    file = tmp_path / "count_lines" / execute(recorder.task, Params(amount=1), tmp_path).key / "result.json"
+    content = json.loads(file.read_text())
+    del content["values"]
+    file.write_text(json.dumps(content))
+    assert read_result(file.parent).values == {}
 
 
 @pytest.mark.parametrize(
@@ -140,7 +179,7 @@ def test_a_failed_task_leaves_nothing_that_looks_complete_but_keeps_its_checkpoi
 
 
 def test_a_crash_after_an_unfinished_write_is_cleaned_up_by_the_next_attempt(recorder, tmp_path):
-    key = recorder.task.output_key(Params(amount=2))
+    key = recorder.task.output_key(Params(amount=2), tmp_path)
     left = tmp_path / "count_lines" / f".{key}.partial" / "output"
     left.mkdir(parents=True)
     (left / "half.txt").write_text("ha")

@@ -8,7 +8,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from nucleus_dags.catalogue import CATALOGUE
+from nucleus_dags.launchers.kinds import KINDS
+from nucleus_dags.manifest import manifest
 from tests.cluster import airflow
 from tests.manifests import K8S, contents, of_kind, pod_template
 
@@ -87,9 +88,9 @@ def test_all_that_is_referred_to_is_there(folder: str) -> None:
             assert volume.get("configMap", {}).get("name", "airflow-settings") in config_maps, name
             assert volume.get("secret", {}).get("secretName", "database-passwords") in made, name
         assert pod["spec"].get("priorityClassName", "nucleus-servers") in priorities, name
-    assert {entry.priority for entry in CATALOGUE.values()} <= priorities
+    assert {kind.priority for kind in KINDS.values()} <= priorities
     templates = {content["metadata"]["name"] for content in of_kind(folder, "PodTemplate")}
-    assert {entry.container_image for entry in CATALOGUE.values()} == templates
+    assert {task["resources"]["container_image"] for task in manifest()["tasks"].values()} == templates
 
 
 def test_the_pods_of_both_images_differ_only_in_what_a_gpu_needs() -> None:

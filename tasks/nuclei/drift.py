@@ -21,7 +21,7 @@ from tasks.nuclei.plates import PlateInfo
 
 # A plate at a larger distance is an outlier. Leys et al. call 3 "very conservative" and 2.5 "moderately conservative";
 # six measures per plate are six chances of a false alarm.
-FAR_OUT = 3.0
+OUTLIER_DISTANCE = 3.0
 
 MAD_TO_SD = 1.4826
 
@@ -137,8 +137,8 @@ class Drift:
         return not math.isnan(self.distance)
 
     @property
-    def is_far_out(self) -> bool:
-        return abs(self.distance) > FAR_OUT
+    def is_outlier(self) -> bool:
+        return abs(self.distance) > OUTLIER_DISTANCE
 
     @property
     def perhaps(self) -> str:

@@ -123,7 +123,7 @@ def paired(champion: ModelScores, challenger: ModelScores) -> pd.DataFrame:
     return both
 
 
-def won(true: pd.DataFrame, iou_threshold: float = OBJECT_LEVEL_IOU) -> pd.DataFrame:
+def gained(true: pd.DataFrame, iou_threshold: float = OBJECT_LEVEL_IOU) -> pd.DataFrame:
     """Give the gained nuclei: those of the `paired` ones that only the challenger finds."""
     return true[(true["iou_challenger"] >= iou_threshold) & (true["iou_champion"] < iou_threshold)]
 

@@ -1,4 +1,4 @@
-"""From a field to its label image: the network on tiles, markers, the seeded watershed, size limits.
+"""What methods of segmentation share: fields cut into tiles for a network, the flood from markers, size limits.
 
 The networks are plain functions here, from images (b, y, x) uint8 to maps (b, y, x, channels) float32,
 so this module works with any of them and is tested without one.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -17,79 +17,41 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import watershed
 
-from tasks.nuclei.plates import to_uint8
-
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 MULTIPLE_OF_PX = 32
 
-# Along the outline the normalised distance is low, and the lower the larger the nucleus: 0.02 for a radius of
-# 50 px. The border adds 0.1 there at any size. It also adds something outside, so that with a threshold of 0.05
-# perfect maps make a nucleus a pixel too wide.
-BORDER_SHARE = 0.25
-
-LEAST_SCORE = 0.3
-"""Of a detection that is looked at."""
-
 
 class SegmentationSettings(pydantic.BaseModel):
-    """How what networks say becomes nuclei. Some fields are of one method alone."""
+    """How the output of a network becomes nuclei: what every method has. A method adds thresholds of its own.
+
+    A field with a title is one that a person may set in the form of a DAG.
+    """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    marker_threshold: float = pydantic.Field(0.6, gt=0, lt=1)
-    """Of FPN2-WS: pixels whose distance map is over this are markers, where the watershed starts. Lower:
-    fewer missed nuclei. Higher: fewer merged ones."""
-    foreground_threshold: float = pydantic.Field(0.09, gt=0, lt=1)
-    """Of FPN2-WS: pixels whose distance map and a quarter of the blurred border add up to more than this
-    belong to a nucleus. Lower: larger nuclei."""
-    min_score: float = pydantic.Field(0.7, ge=LEAST_SCORE, lt=1)
-    """Of Mask R-CNN: what it holds for a nucleus with a lower score isn't one. Lower: fewer missed nuclei."""
-    core_depth: float = pydantic.Field(0.25, gt=0, lt=1)
-    """Of Jacobkie: pixels that lie deeper in a nucleus are its core, where the watershed starts; 0 is at the outline,
-    1 at the centre. Lower: fewer missed nuclei. Higher: fewer merged ones."""
-    mask_threshold: float = pydantic.Field(0.5, gt=0, lt=1)
-    """Of Jacobkie: pixels that are more likely than this in a nucleus belong to one. Lower: larger nuclei."""
-    min_area_px: int = pydantic.Field(20, ge=0)
-    """Smaller nuclei are removed."""
-    max_area_px: int | None = pydantic.Field(None, ge=1)
-    """Larger nuclei are removed; none if not given."""
-    padding: Literal["zero", "reflect"] = "reflect"
-    """What the network sees beyond the field's edges. The paper's is "zero"."""
-    test_time_augmentation: bool = False
-    """Of FPN2-WS: mean over the field, two flips and three rotations, six times the work."""
-    max_tile_px: int = pydantic.Field(1536, ge=128, multiple_of=32)
-    """Fields with a longer side go through the network in tiles no longer than this."""
-    halo_px: int = pydantic.Field(64, ge=0, multiple_of=32)
-    """Margin of a tile that is predicted and thrown away."""
+    min_area_px: int = pydantic.Field(20, ge=0, title="Minimum area")
+    """Smaller nuclei are removed; in pixels."""
+    max_area_px: int | None = pydantic.Field(None, ge=1, title="Maximum area")
+    """Larger nuclei are removed; in pixels. None are removed if it is not given."""
 
-    @property
-    def settings(self) -> SegmentationSettings:
-        """These alone, of params that add fields to them."""
-        return SegmentationSettings(**self.model_dump(include=set(SegmentationSettings.model_fields)))
+
+class TiledSettings(SegmentationSettings):
+    """Settings of methods whose network sees a field in tiles of any size."""
+
+    padding: Literal["zero", "reflect"] = pydantic.Field("reflect", title="Padding")
+    """What the network sees beyond the edges of a field. The paper pads with "zero"."""
+    max_tile_px: int = pydantic.Field(1536, ge=128, le=8192, multiple_of=MULTIPLE_OF_PX, title="Maximum tile size")
+    """Fields with a longer side go through the network in tiles no longer than this; in pixels. Smaller tiles take
+    less memory."""
+    halo_px: int = pydantic.Field(64, ge=0, le=1024, multiple_of=MULTIPLE_OF_PX, title="Tile margin")
+    """Margin of a tile that is predicted and discarded; in pixels, less than half of a tile."""
 
     @pydantic.model_validator(mode="after")
-    def _tiles_hold_more_than_halo(self) -> SegmentationSettings:
+    def _tiles_hold_more_than_halo(self) -> TiledSettings:
         if self.max_tile_px <= 2 * self.halo_px:
             raise ValueError(f"max_tile_px={self.max_tile_px} must be more than twice halo_px={self.halo_px}")
         return self
-
-
-def predict_maps(
-    image: NDArray[np.integer], predict: Predict, settings: SegmentationSettings, zoom: float = 1.0
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Distance map and blurred border of a field; `image` and both results are (y, x).
-
-    The networks see the field magnified by `zoom`.
-    """
-    grey = to_uint8(image)
-    maps = predict_tiled(magnified(grey, zoom), predict, settings)
-    parts = (maps[..., 0], maps[..., 1])
-    if zoom == 1:
-        return parts
-    back = cv2.INTER_AREA if zoom > 1 else cv2.INTER_LINEAR
-    distance_map, blurred_border = (cv2.resize(part, grey.shape[::-1], interpolation=back) for part in parts)
-    return distance_map, blurred_border
 
 
 def magnified(grey: NDArray[np.uint8], zoom: float) -> NDArray[np.uint8]:
@@ -97,26 +59,18 @@ def magnified(grey: NDArray[np.uint8], zoom: float) -> NDArray[np.uint8]:
     if zoom == 1:
         return grey
     how = cv2.INTER_LINEAR if zoom > 1 else cv2.INTER_AREA
-    return cv2.resize(grey, None, fx=zoom, fy=zoom, interpolation=how)
+    resized: NDArray[np.uint8] = cv2.resize(grey, None, fx=zoom, fy=zoom, interpolation=how)
+    return resized
 
 
 def predict_tiled(
-    grey: NDArray[np.uint8], predict: Predict, settings: SegmentationSettings, channels: int = 2
+    grey: NDArray[np.uint8], predict: Predict, settings: TiledSettings, channels: int = 2
 ) -> NDArray[np.float32]:
     """Maps (y, x, channels) of a field of any size."""
     maps = np.empty((*grey.shape, channels), np.float32)
     for tile in _tiles(grey.shape, settings):
         maps[tile.core] = _predict_padded(grey[tile.seen], predict, settings)[tile.core_in_seen]
     return maps
-
-
-def instances_from_maps(
-    distance_map: NDArray[np.float32], blurred_border: NDArray[np.float32], settings: SegmentationSettings
-) -> NDArray[np.int32]:
-    """Label image (y, x), 1..n: the paper's seeded watershed on the blurred border."""
-    foreground = distance_map + BORDER_SHARE * blurred_border > settings.foreground_threshold
-    marked = (distance_map > settings.marker_threshold) & foreground
-    return within_size_limits(flooded(marked, foreground, blurred_border), settings)
 
 
 def flooded(
@@ -130,7 +84,7 @@ def flooded(
     markers = cv2.connectedComponents(marked.view(np.uint8), connectivity=4, ltype=cv2.CV_32S)[1]
     pieces = cv2.connectedComponents(foreground.view(np.uint8), connectivity=4, ltype=cv2.CV_32S)[1]
     first, last = _marker_range_of_pieces(pieces, markers)
-    label_image = np.where(first == last, last, 0).astype(np.int32)[pieces]
+    label_image: NDArray[np.int32] = np.where(first == last, last, 0).astype(np.int32)[pieces]
     boxes = ndimage.find_objects(pieces)
     for piece in np.flatnonzero(first < last):
         box = boxes[piece - 1]
@@ -163,14 +117,14 @@ class _Tile:
         )
 
 
-def _tiles(shape: tuple[int, ...], settings: SegmentationSettings) -> Iterator[_Tile]:
+def _tiles(shape: tuple[int, ...], settings: TiledSettings) -> Iterator[_Tile]:
     rows, columns = (_spans(length, settings) for length in shape)
     for core_y, seen_y in rows:
         for core_x, seen_x in columns:
             yield _Tile((core_y, core_x), (seen_y, seen_x))
 
 
-def _spans(length: int, settings: SegmentationSettings) -> list[tuple[slice, slice]]:
+def _spans(length: int, settings: TiledSettings) -> list[tuple[slice, slice]]:
     """Cut a side into equal cores, each with its halo."""
     if length <= settings.max_tile_px:
         return [(slice(0, length), slice(0, length))]
@@ -182,28 +136,15 @@ def _spans(length: int, settings: SegmentationSettings) -> list[tuple[slice, sli
     ]
 
 
-def _predict_padded(grey: NDArray[np.uint8], predict: Predict, settings: SegmentationSettings) -> NDArray[np.float32]:
+def _predict_padded(grey: NDArray[np.uint8], predict: Predict, settings: TiledSettings) -> NDArray[np.float32]:
     """Maps (y, x, channels) of an image of any size."""
     height, width = grey.shape
     mode = cv2.BORDER_CONSTANT if settings.padding == "zero" else cv2.BORDER_REFLECT_101
     padded = cv2.copyMakeBorder(grey, 0, -height % MULTIPLE_OF_PX, 0, -width % MULTIPLE_OF_PX, mode, value=0)
-    maps = _predict_turned(padded, predict) if settings.test_time_augmentation else predict(padded[np.newaxis])[0]
-    return maps[:height, :width]
+    return predict(padded[np.newaxis])[0, :height, :width]
 
 
-def _predict_turned(grey: NDArray[np.uint8], predict: Predict) -> NDArray[np.float32]:
-    """Mean over identity, two flips and three rotations, turned back."""
-    total = predict(grey[np.newaxis])[0]
-    for axis in (0, 1):
-        total = total + np.flip(predict(np.flip(grey, axis)[np.newaxis])[0], axis)
-    for turns in (1, 2, 3):
-        total = total + np.rot90(predict(np.rot90(grey, turns)[np.newaxis])[0], -turns)
-    return total / 6
-
-
-def _marker_range_of_pieces(
-    pieces: NDArray[np.int32], markers: NDArray[np.int32]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _marker_range_of_pieces(pieces: NDArray[np.int32], markers: NDArray[np.int32]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Lowest and highest marker number of every piece, by piece number; without a marker, lowest is above highest."""
     # A marker lies in one piece: any of its pixels tells which.
     marked = markers > 0

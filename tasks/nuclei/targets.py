@@ -1,4 +1,4 @@
-"""Training targets of FPN2-WS, computed from label images.
+"""Training targets of the paper's networks, computed from label images.
 
 The edge of an image is no boundary of a nucleus: what lies beyond it isn't known. So the targets of
 a crop look the same as the crop of the targets, up to the normalisation of nuclei that are cut.

@@ -21,14 +21,16 @@ import pydantic
 from matplotlib.figure import Figure
 
 from tasks import tracking
-from tasks.contract import Outcome, Result, Task, TaskParams, Workspace, read_result
+from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.files import link_or_copy
 from tasks.nuclei import figures
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.hcs import HcsWriter
-from tasks.nuclei.plates import Fov, Plate, open_plate, raise_if_any, read_image, read_label_image
+from tasks.nuclei.plates import Fov, Plate, raise_if_any, read_image, read_label_image
 from tasks.nuclei.tables import read_nuclei, wells_table, write_parquet
 from tasks.nuclei.wells import parse_well, smallest_grid
+from tasks.store.provenance import plate_at, plate_of_segmentation, result_of
+from tasks.store.registered_model import ModelName
 
 log = logging.getLogger("nucleus")
 
@@ -45,8 +47,8 @@ _THREADS = 4
 class Params(TaskParams):
     segmentations: list[str] = pydantic.Field(min_length=1)
     """Outputs of `segment` for one and the same plate, relative to the store; together every field once."""
-    model: str = pydantic.Field(min_length=1, max_length=200)
-    """What the nuclei were found with: name, version and digest."""
+    model: ModelName
+    """The registered model that found the nuclei."""
     ome_zarr: bool = False
     """Whether to write images and label images as an OME-Zarr plate too."""
 
@@ -69,27 +71,28 @@ class Part:
 def run(params: Params, workspace: Workspace) -> Outcome:
     parts = [_open_part(path, workspace) for path in params.segmentations]
     _refuse_different_settings(parts)
-    plate = open_plate(workspace.input(parts[0].params["plate"]))
+    plate = plate_at(parts[0].params["plate"], workspace.store)
+    model = str(params.model)
     labels = _labels_by_fov(parts, plate)
     sites = _sites_by_well(plate) if params.ome_zarr else {}
 
     _link_labels(labels, workspace.output_dir / "labels")
-    nuclei = _nuclei_table(parts, plate, params.model)
+    nuclei = _nuclei_table(parts, plate, model)
     nuclei.to_csv(workspace.output_dir / "nuclei.csv", index=False)
-    write_parquet(workspace.output_dir / "nuclei.parquet", nuclei, {"plate": plate.info.name, "model": params.model})
-    wells = wells_table(_fovs_by_well(plate), nuclei).assign(model=params.model)
+    write_parquet(workspace.output_dir / "nuclei.parquet", nuclei, {"plate": plate.info.name, "model": model})
+    wells = wells_table(_fovs_by_well(plate), nuclei).assign(model=model)
     wells.to_csv(workspace.output_dir / "wells.csv", index=False)
     log.info("tables: %d nuclei of %d fields", len(nuclei), len(plate.fovs))
 
     outputs = {"assembled": ".", "wells": "wells.csv", "overview": "overview.png"}
-    _draw_overview(plate, labels, nuclei, params.model, workspace.output_dir / "overview.png")
+    _draw_overview(plate, labels, nuclei, model, workspace.output_dir / "overview.png")
     if all(fov.well for fov in plate.fovs):
-        _draw_heat_map(plate, wells, params.model, workspace.output_dir / "heat_map.png")
+        _draw_heat_map(plate, wells, model, workspace.output_dir / "heat_map.png")
         outputs["heat_map"] = "heat_map.png"
     else:
         log.info("no heat map: the names of the fields give no wells, as …_B07_T0001F002L01A01Z01C01 would")
     if params.ome_zarr:
-        _write_ome_zarr(plate, labels, sites, params.model, workspace.output_dir / "plate.ome.zarr")
+        _write_ome_zarr(plate, labels, sites, model, workspace.output_dir / "plate.ome.zarr")
         outputs["ome_zarr"] = "plate.ome.zarr"
 
     metrics = {f"area_median_{unit}": float(nuclei[f"area_{unit}"].median()) for unit in ("um2", "px") if len(nuclei)}
@@ -97,13 +100,20 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     return Outcome(outputs=outputs, metrics=metrics, counts=counts)
 
 
-def publish(params: Params, result: Result, store: Path) -> None:
+def log_result(params: Params, result: Result, store: Path) -> None:
     """Copy the table of wells and the pictures to MLflow and log what the plate has in numbers."""
-    plate = open_plate(store / read_result(store / params.segmentations[0]).params["plate"])
+    plate = plate_at(plate_of_segmentation(params.segmentations[0], store), store)
     prefix = f"assemble_plate/{plate.info.name}"
     mlflow_run = tracking.Run()
     digest = plate.folder.name.partition("@")[2]
-    mlflow_run.set_tags({"plate": plate.info.name, "plate_digest": digest, "model": params.model})
+    mlflow_run.set_tags(
+        {
+            "plate": plate.info.name,
+            "plate_digest": digest,
+            "model": str(params.model),
+            "model_version": str(params.model.version),
+        }
+    )
     for name in ("wells", "heat_map", "overview"):
         if name in result.outputs:
             mlflow_run.log_artifact(store / result.outputs[name], prefix)
@@ -112,10 +122,8 @@ def publish(params: Params, result: Result, store: Path) -> None:
 
 
 def _open_part(path: str, workspace: Workspace) -> Part:
-    folder = workspace.input(path)
-    if not (folder / "result.json").exists() or (result := read_result(folder)).task != "segment":
-        raise InputError(f"{path} is no segmentation of a plate; give outputs of the task segment.")
-    return Part(path, folder, result.params)
+    params = result_of(path, workspace.store, "segment").params
+    return Part(path, workspace.input(path), params)
 
 
 def _refuse_different_settings(parts: list[Part]) -> None:
@@ -229,7 +237,14 @@ def _write_ome_zarr(plate: Plate, labels: dict[str, Path], sites: dict[str, list
                 log.info("OME-Zarr: %d of %d fields", done, len(plate.fovs))
 
 
-TASK = Task(name="assemble_plate", version=1, params_type=Params, run=run, publish=publish)
+TASK = Task(
+    name="assemble_plate",
+    version=1,
+    params_type=Params,
+    run=run,
+    log=log_result,
+    resources=Resources(PROCESSING, cpu=2, memory_gib=8),
+)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

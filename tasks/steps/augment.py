@@ -17,16 +17,19 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pydantic
 from numpy.typing import NDArray
 
 from tasks import tracking
-from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
-from tasks.nuclei.augmentation import PRESETS, Augmentation, AugmentationName, augmented_roi
+from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
+from tasks.methods.method import PresetName
+from tasks.nuclei import augmentation as changes
+from tasks.nuclei.augmentation import Augmentation, AugmentationName, augmented_roi
 from tasks.nuclei.contact_sheet import write_contact_sheet
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates import Plate, open_plate, read_image, read_label_image, to_uint8
@@ -40,22 +43,28 @@ PROGRESS_EVERY_S = 5.0
 log = logging.getLogger("nucleus")
 
 
+PRESETS: dict[PresetName, dict[str, Any]] = {"laptop": {"rois": 5000, "augmentation": "Gentle"}, "paper": {}}
+"""Values of what isn't given; the paper's are the defaults."""
+
+
 class Params(TaskParams):
     plates: list[str] = pydantic.Field(min_length=1)
-    """Frozen training plates: outputs of `ingest`."""
+    """Imported training plates: outputs of `ingest`."""
     new_plates: list[str] = pydantic.Field(default_factory=list)
-    """Those of `plates` that the first weights haven't seen yet."""
+    """Those of `plates` that the network that the training resumes from hasn't seen yet."""
     new_share: float = pydantic.Field(0.5, gt=0, lt=1)
     """Share of the ROIs that the new plates get, where there are new and others."""
-    rois: int = pydantic.Field(35_000, ge=10, le=10_000_000)
-    """Amount of ROIs in all, validation included."""
+    rois: int = pydantic.Field(35_000, ge=10, le=10_000_000, title="ROIs")
+    """Number of training crops of 256 x 256 px in all, those for validation included."""
     roi_px: int = pydantic.Field(256, ge=32, le=2048, multiple_of=32)
     """Side of a ROI."""
-    zoom: float = pydantic.Field(1.0, ge=0.25, le=4)
-    """Fields are magnified by this first, here and whenever a network trained on these ROIs segments. 2 finds
-    the outlines of nuclei smaller than some 25 px across far better, for four times the work."""
-    augmentation: AugmentationName = "Full"
-    """Which changes a ROI goes through; the paper's, or "Gentle" for short trainings."""
+    zoom: float = pydantic.Field(1.0, ge=0.25, le=4, title="Zoom")
+    """Fields are magnified by this first, here and whenever a network trained on these ROIs segments; written with a
+    point: 1.5. A zoom of 2 finds the outlines of nuclei smaller than some 25 px across far better, for four times the
+    work."""
+    augmentation: AugmentationName = pydantic.Field("Full", title="Augmentation")
+    """How the crops are changed. Full: the paper's. Min_Blur, Min_Contr, Min_Noise: Full without blur, changes of
+    contrast, noise. Min_Scaling: Full at one scale. None: crops only. Gentle: for short trainings."""
     split: Literal["field", "paper"] = "field"
     """How validation ROIs are chosen: from fields or regions of their own, or at random (the paper's)."""
     validation_share: float = pydantic.Field(0.2, gt=0, lt=1)
@@ -92,7 +101,7 @@ class Block:
 
 def run(params: Params, workspace: Workspace) -> Outcome:
     plates = [open_plate(workspace.input(path)) for path in params.plates]
-    augmentation = PRESETS[params.augmentation]
+    augmentation = changes.PRESETS[params.augmentation]
     sources = split_sources(plates, params)
     blocks = list(plan_blocks(sources, augmentation.scales, params))
     path = workspace.output_dir / "rois.h5"
@@ -189,7 +198,8 @@ def _groups(sources: list[Source], params: Params) -> Iterator[tuple[list[tuple[
 
 def _shares(amount: int, parts: int) -> list[int]:
     """Split `amount` into whole numbers that differ by one at most, evenly spread."""
-    return np.diff(np.arange(parts + 1) * amount // parts).tolist()
+    edges = [amount * part // parts for part in range(parts + 1)]
+    return [stop - start for start, stop in pairwise(edges)]
 
 
 def make_block(block: Block, augmentation: Augmentation, params: Params) -> RoiBlock:
@@ -239,13 +249,20 @@ def _write_blocks(writer: RoiWriter, blocks: list[Block], augmentation: Augmenta
                 log.info("%d of %d ROIs", written, params.rois)
 
 
-def publish(params: Params, result: Result, store: Path) -> None:
+def log_result(params: Params, result: Result, store: Path) -> None:
     run = tracking.Run()
     run.log_params(params.model_dump(exclude={"plates"}), "augment")
     run.log_artifact(store / result.outputs["contact_sheet"], "augment")
 
 
-TASK = Task(name="augment", version=2, params_type=Params, run=run, publish=publish)
+TASK = Task(
+    name="augment",
+    version=2,
+    params_type=Params,
+    run=run,
+    log=log_result,
+    resources=Resources(PROCESSING, cpu=8, memory_gib=8),
+)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

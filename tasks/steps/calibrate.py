@@ -12,19 +12,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pydantic
 
 from tasks import tracking
-from tasks.contract import Outcome, Result, Task, TaskParams, Workspace, read_result
-from tasks.methods.shared.training_task import fovs_of
+from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, Workspace
+from tasks.methods.registry import found_methods, load_segmenter, method_named
+from tasks.methods.segmentation_params import SegmentationParams, depends_on
 from tasks.nuclei.calibration import KnownField, Trial, calibrate
-from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates import Fov, read_image, read_label_image
 from tasks.nuclei.roi_file import RoiReader, RoiSource
+from tasks.nuclei.scoring import REPORTED_IOU_THRESHOLDS, SHOWN_IOU_THRESHOLDS
 from tasks.nuclei.segmentation import SegmentationSettings
+from tasks.store.provenance import fovs_of_rois, rois_of_networks
 
 if TYPE_CHECKING:
     from tasks.methods.segmenter import Segmenter
@@ -32,46 +34,62 @@ if TYPE_CHECKING:
 MOST_PIXELS = 64_000_000
 """That the networks see in all: twelve fields of 2160 x 2560 px at zoom 1, whose maps take half a gigabyte."""
 PROGRESS_EVERY_S = 15.0
-SHOWN_IOU_THRESHOLDS = (0.5, 0.7, 0.9)
 
 log = logging.getLogger("nucleus")
 
 
-class Params(TaskParams):
-    networks: list[str] = pydantic.Field(min_length=1, max_length=2)
-    """Trained networks of one method, from the same ROIs."""
-    test_time_augmentation: bool = False
-    """As it will be in `segment`."""
+class Params(SegmentationParams):
+    search: list[str] = pydantic.Field(default_factory=list)
+    """Names of the settings to choose. If not given, those that the method searches and `settings` doesn't give."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _search_what_is_not_given(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "search" in values or values.get("method") not in found_methods():
+            return values
+        given = values.get("settings") or {}
+        names = given.model_fields_set if isinstance(given, SegmentationSettings) else given
+        return {**values, "search": [name for name in method_named(values["method"]).search if name not in names]}
+
+    @pydantic.model_validator(mode="after")
+    def _search_what_the_method_has(self) -> Params:
+        if unknown := [name for name in self.search if name not in self.model.method.search]:
+            allowed = ", ".join(self.model.method.search) or "none"
+            raise ValueError(f"search: {', '.join(unknown)} can't be searched for {self.method}; allowed: {allowed}")
+        return self
 
 
 def run(params: Params, workspace: Workspace) -> Outcome:
-    from tasks.methods.segmenter import load_segmenter
-
-    settings = SegmentationSettings(test_time_augmentation=params.test_time_augmentation)
+    if not params.search:
+        log.info("there is nothing to choose")
+        _write_table([], params, workspace)
+        return _outcome(params.settings, {}, 0)
     trained_on = _trained_on(params, workspace)
-    model = load_segmenter([workspace.input(path) for path in params.networks], settings)
-    names = [name for name, _ in model.searched]
-    if not names:
-        log.info("there are no thresholds to choose")
-        _table([], names).to_csv(workspace.output_dir / "calibration.csv", index=False)
-        return Outcome({"calibration": "calibration.csv"}, {}, {"fovs": 0})
+    folders = [workspace.input(path) for path in params.networks]
+    model = load_segmenter(params.model.method, folders, params.settings)
     fields = list(_known_fields(_in_turns(trained_on.sources), trained_on, model))
+    searched = [(name, params.model.method.search[name]) for name in params.search]
     true_nuclei = any(field.true_labels.any() for field in fields)
-    trials = calibrate(fields, model.nuclei_in, settings, model.searched) if true_nuclei else []
-    _table(trials, names).to_csv(workspace.output_dir / "calibration.csv", index=False)
-    outputs, counts = {"calibration": "calibration.csv"}, {"fovs": len(fields)}
+    trials = calibrate(fields, model.nuclei_in, params.settings, searched) if true_nuclei else []
+    _write_table(trials, params, workspace)
     if not trials or trials[0].mean_f1 == 0:
         reason = "the networks find none of the nuclei there" if trials else "there are no nuclei to find"
-        log.warning("no thresholds can be chosen on %d validation fields: %s; the defaults stay", len(fields), reason)
-        return Outcome(outputs, settings.model_dump(include=set(names)), counts)
+        log.warning("nothing can be chosen on %d validation fields: %s; the defaults stay", len(fields), reason)
+        return _outcome(params.settings, {}, len(fields))
     best = trials[0]
     chosen = ", ".join(f"{name} {value:g}" for name, value in best.values.items())
-    scores = {f"validation_f1_at_{t}": best.f1_at(t) for t in SHOWN_IOU_THRESHOLDS}
     log.info(
-        "%s: F1 %.3f at 0.7 and %.3f at 0.9 on %d validation fields",
-        *(chosen, best.f1_at(0.7), best.f1_at(0.9), len(fields)),
+        "%s: F1 %s on %d validation fields",
+        *(chosen, " and ".join(f"{best.f1_at(t):.3f} at {t}" for t in SHOWN_IOU_THRESHOLDS), len(fields)),
     )
-    return Outcome(outputs, best.values | scores, counts)
+    scores = {f"validation_f1_at_{t}": best.f1_at(t) for t in REPORTED_IOU_THRESHOLDS}
+    return _outcome(params.settings.model_copy(update=best.values), best.values | scores, len(fields))
+
+
+def _outcome(settings: SegmentationSettings, metrics: dict[str, float], fovs: int) -> Outcome:
+    """Hand on all settings, so that segmenting with them needs no other source."""
+    values = {"settings": settings.model_dump(mode="json")}
+    return Outcome({"calibration": "calibration.csv"}, metrics, {"fovs": fovs}, values=values)
 
 
 @dataclass(frozen=True)
@@ -86,13 +104,9 @@ class TrainedOn:
 
 
 def _trained_on(params: Params, workspace: Workspace) -> TrainedOn:
-    """Follow the stored results from the networks to their ROIs and from there to the plates."""
-    paths = {read_result(workspace.input(path)).params["rois"] for path in params.networks}
-    if len(paths) > 1:
-        raise InputError(f"The networks were trained on different ROIs: {', '.join(sorted(paths))}; train both on one.")
-    path = paths.pop()
+    path = rois_of_networks(params.networks, workspace.store)
     reader = RoiReader(workspace.input(path))
-    return TrainedOn(reader.zoom, reader.validation_sources(), fovs_of(path, workspace))
+    return TrainedOn(reader.zoom, reader.validation_sources(), fovs_of_rois(path, workspace.store))
 
 
 def _in_turns(sources: list[RoiSource]) -> Iterator[RoiSource]:
@@ -121,19 +135,33 @@ def _known_fields(sources: Iterator[RoiSource], trained_on: TrainedOn, model: Se
             log.info("%d of %d validation fields, or fewer if they are large", number, len(trained_on.sources))
 
 
-def _table(trials: list[Trial], names: list[str]) -> pd.DataFrame:
-    columns = (*names, "mean_f1", *(f"f1_at_{t}" for t in SHOWN_IOU_THRESHOLDS))
-    rows = [(*trial.values.values(), trial.mean_f1, *map(trial.f1_at, SHOWN_IOU_THRESHOLDS)) for trial in trials]
-    return pd.DataFrame(rows, columns=columns)
+def depends_on_search(params: Params, store: Path) -> list[Path | str]:
+    """Give what a calibration depends on: what a segmentation does, and which values are tried."""
+    search = params.model.method.search
+    return [*depends_on(params, store), *(f"{name}: {list(search[name])}" for name in params.search)]
 
 
-def publish(params: Params, result: Result, store: Path) -> None:
+def _write_table(trials: list[Trial], params: Params, workspace: Workspace) -> None:
+    columns = (*params.search, "mean_f1", *(f"f1_at_{t}" for t in REPORTED_IOU_THRESHOLDS))
+    rows = [(*trial.values.values(), trial.mean_f1, *map(trial.f1_at, REPORTED_IOU_THRESHOLDS)) for trial in trials]
+    pd.DataFrame(rows, columns=columns).to_csv(workspace.output_dir / "calibration.csv", index=False)
+
+
+def log_result(params: Params, result: Result, store: Path) -> None:
     run = tracking.Run()
     run.log_points([tracking.Point(f"calibrate/{name}", value) for name, value in result.metrics.items()])
     run.log_artifact(store / result.outputs["calibration"], "calibrate")
 
 
-TASK = Task(name="calibrate", version=3, params_type=Params, run=run, publish=publish)
+TASK = Task(
+    name="calibrate",
+    version=4,
+    params_type=Params,
+    run=run,
+    log=log_result,
+    depends_on=depends_on_search,
+    resources=Resources(PROCESSING, cpu=4, memory_gib=8),
+)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pydantic
 
 from tasks import tracking
-from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
+from tasks.contract import Outcome, Resources, Result, Task, TaskParams, Workspace
 
 
 class Params(TaskParams):
@@ -20,13 +20,20 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     return Outcome(outputs={}, metrics={}, counts={})
 
 
-def publish(params: Params, result: Result, store: Path) -> None:
+def log_result(params: Params, result: Result, store: Path) -> None:
     """End them, also those that were ended before and went on since."""
     for run_id in params.mlflow_run_ids:
         tracking.close_run(run_id, params.succeeded)
 
 
-TASK = Task(name="close_run", version=1, params_type=Params, run=run, publish=publish)
+TASK = Task(
+    name="close_run",
+    version=1,
+    params_type=Params,
+    run=run,
+    log=log_result,
+    resources=Resources(memory_gib=1),
+)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

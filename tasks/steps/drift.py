@@ -1,8 +1,8 @@
 """Compare a plate with the training plates of its cell line: intensity, background, focus, nuclear area, density
 and the share of nuclei at the border, field by field, as `ingest` measured them.
 
-Writes drift.csv (a line a measure), drift.html, a page that stands alone, and warnings.txt, a line for each measure
-that is far out. A plate without labels has no nuclei to compare before it is segmented. Intensities are compared among
+Writes drift.csv (one row per measure), drift.html, a page that stands alone, and warnings.txt, one line per outlier.
+A plate without labels has no nuclei to compare before it is segmented. Intensities are compared among
 fields of one bit depth, focus among fields of one pixel size.
 """
 
@@ -12,16 +12,18 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from tasks import tracking
-from tasks.contract import NothingToDo, Outcome, Result, Task, TaskParams, Workspace, read_result
+from tasks.contract import NothingToDo, Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.nuclei import figures
-from tasks.nuclei.drift import FAR_OUT, LEAST_SPREAD_OF_MEDIAN, Drift, compare, field_table
+from tasks.nuclei.drift import LEAST_SPREAD_OF_MEDIAN, OUTLIER_DISTANCE, Drift, compare, field_table
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates import FROZEN_REPORT, Plate, open_plate, raise_if_any, read_image
 from tasks.steps import pages
+from tasks.store.provenance import plate_of_segmentation
 
 log = logging.getLogger("nucleus")
 
@@ -47,20 +49,20 @@ def run(params: Params, workspace: Workspace) -> Outcome:
         rows = _with_nuclei_found(rows, _segmentation(params, workspace))
     fields_of_references = pd.concat([field_table(one.info, _rows(one)) for one in references], ignore_index=True)
     drifts = compare(field_table(plate.info, rows), fields_of_references)
-    warnings = [_warning(drift) for drift in drifts if drift.is_far_out]
+    warnings = [_warning(drift) for drift in drifts if drift.is_outlier]
     for warning in warnings:
-        log.warning("%s is far out: %s", plate.info.name, warning)
+        log.warning("%s is an outlier: %s", plate.info.name, warning)
     (workspace.output_dir / "warnings.txt").write_text("".join(f"{warning}\n" for warning in warnings))
     _table(drifts).to_csv(workspace.output_dir / "drift.csv", index=False)
     (workspace.output_dir / "drift.html").write_text(_page(params, plate, references, drifts, warnings))
     return Outcome(
         outputs={"page": "drift.html", "table": "drift.csv", "warnings": "warnings.txt"},
         metrics={drift.measure.name: drift.distance for drift in drifts if drift.is_compared},
-        counts={"far_out": len(warnings)},
+        counts={"outliers": len(warnings)},
     )
 
 
-def publish(params: Params, result: Result, store: Path) -> None:
+def log_result(params: Params, result: Result, store: Path) -> None:
     """Show the distances, the page and, as the run's note, the warnings in MLflow."""
     run = tracking.Run()
     run.log_points([tracking.Point(f"drift/{name}", distance) for name, distance in result.metrics.items()])
@@ -68,26 +70,23 @@ def publish(params: Params, result: Result, store: Path) -> None:
         run.log_artifact(store / result.outputs[name], "drift")
     info = open_plate(store / params.plate).info
     warnings = (store / result.outputs["warnings"]).read_text().splitlines()
-    run.set_tags({"plate": info.name, "cell_line": info.cell_line, "drift": "far out" if warnings else "none"})
-    run.set_note("\n".join(f"- {warning}" for warning in warnings) or "Nothing is far out.")
+    run.set_tags({"plate": info.name, "cell_line": info.cell_line, "drift": "outlier" if warnings else "none"})
+    run.set_note("\n".join(f"- {warning}" for warning in warnings) or "No measure is an outlier.")
 
 
 def _open(path: str, workspace: Workspace) -> Plate:
     folder = workspace.input(path)
     if not (folder / FROZEN_REPORT).exists():
-        raise InputError(f"{path} is no frozen plate; give the output of the task ingest.")
+        raise InputError(f"{path} is no imported plate; give the output of the task ingest.")
     return open_plate(folder)
 
 
 def _segmentation(params: Params, workspace: Workspace) -> Path:
     """Give the folder of the segmented plate, after a look that it is of this plate."""
-    folder = workspace.input(str(params.segmentation))
-    if not (folder / "result.json").exists() or (result := read_result(folder)).task != "assemble_plate":
-        raise InputError(f"{params.segmentation} is no segmented plate; give the output of the task assemble_plate.")
-    segmented = read_result(workspace.input(result.params["segmentations"][0])).params["plate"]
+    segmented = plate_of_segmentation(str(params.segmentation), workspace.store, "assemble_plate")
     if segmented != params.plate:
         raise InputError(f"{params.segmentation} is of {segmented}; give the segmentation of {params.plate}.")
-    return folder
+    return workspace.input(str(params.segmentation))
 
 
 def _refuse_others(plate: Plate, references: Sequence[Plate]) -> None:
@@ -104,21 +103,24 @@ def _refuse_others(plate: Plate, references: Sequence[Plate]) -> None:
     raise_if_any(problems, plate.folder)
 
 
-def _rows(plate: Plate) -> list[dict]:
-    """Rows of report.json; of plates that were frozen before it told the dtype, this is read from the images."""
+def _rows(plate: Plate) -> list[dict[str, Any]]:
+    """Rows of report.json; of plates that were imported before it told the dtype, this is read from the images."""
     rows = json.loads((plate.folder / FROZEN_REPORT).read_text())["fovs"]
     return [{"dtype": row.get("dtype") or read_image(plate.folder / row["image"]).dtype.name, **row} for row in rows]
 
 
-def _with_nuclei_found(rows: Sequence[dict], segmentation: Path) -> list[dict]:
+def _with_nuclei_found(rows: Sequence[dict[str, Any]], segmentation: Path) -> list[dict[str, Any]]:
     """Give the rows of report.json with the nuclei of `nuclei.csv` in place of the labelled ones."""
     columns = ["fov", "area_px", "touches_edge"]
     nuclei = pd.read_csv(segmentation / "nuclei.csv", usecols=columns, dtype={"fov": str})
     by_fov = nuclei.groupby("fov").agg(
         nuclei=("area_px", "size"), area_mean_px=("area_px", "mean"), nuclei_at_edge=("touches_edge", "sum")
     )
-    found = by_fov.to_dict("index")
-    none = {"nuclei": 0, "area_mean_px": None, "nuclei_at_edge": 0}
+    found = {
+        str(fov): {str(name): value for name, value in of_fov.items()}
+        for fov, of_fov in by_fov.to_dict("index").items()
+    }
+    none: dict[str, Any] = {"nuclei": 0, "area_mean_px": None, "nuclei_at_edge": 0}
     return [{**row, **found.get(row["fov"], none)} for row in rows]
 
 
@@ -144,7 +146,7 @@ def _table(drifts: Sequence[Drift]) -> pd.DataFrame:
             "reference_median": drift.reference_median,
             "spread": drift.spread,
             "distance": drift.distance,
-            "far_out": drift.is_far_out,
+            "is_outlier": drift.is_outlier,
         }
         for drift in drifts
     )
@@ -165,7 +167,7 @@ def _page(
         segmentation=params.segmentation,
         figure=pages.embedded(_drawn(compared, names)) if compared else None,
         shown=_shown,
-        limit=FAR_OUT,
+        limit=OUTLIER_DISTANCE,
         least_spread_percent=100 * LEAST_SPREAD_OF_MEDIAN,
     )
 
@@ -180,12 +182,19 @@ def _drawn(drifts: Sequence[Drift], plates: Sequence[str]) -> bytes:
 def _strip(drift: Drift) -> figures.Strip:
     fields = pd.concat([drift.plate, drift.references])
     values = {str(name): group.to_list() for name, group in fields.groupby("plate")[drift.measure.name]}
-    width = FAR_OUT * drift.spread
+    width = OUTLIER_DISTANCE * drift.spread
     usual = (max(0.0, drift.reference_median - width), drift.reference_median + width)
     return figures.Strip(drift.measure.title, drift.measure.unit, values, usual)
 
 
-TASK = Task(name="drift", version=1, params_type=Params, run=run, publish=publish)
+TASK = Task(
+    name="drift",
+    version=2,
+    params_type=Params,
+    run=run,
+    log=log_result,
+    resources=Resources(memory_gib=2),
+)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

@@ -1,16 +1,20 @@
 """Find a registered model: which version an alias means now, or what a version is.
 
-The answer is the version (count `version`) and the model in the store (output `model`); both lack when there is
-no such model. It is asked once a DAG run, so that all tasks of one work with the same model.
+The answer is the version, and how it was trained and segments; both are None when there is no such model. It is asked
+once per DAG run, so that all tasks of one run work with the same model.
 """
 
 import sys
+from pathlib import Path
+from typing import Any
 
 import pydantic
 
 from tasks import tracking
-from tasks.contract import Outcome, Task, TaskParams, Workspace
+from tasks.contract import Outcome, Resources, Task, TaskParams, Workspace
 from tasks.nuclei.errors import InputError
+from tasks.store.provenance import augmentation_of_rois, holds_model, model_at, trainings_of_networks
+from tasks.store.registered_model import REGISTERED_MODEL
 
 
 class Params(TaskParams):
@@ -26,21 +30,51 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     found = tracking.find_model(params.model)
     if found is None:
         if params.may_lack:
-            return Outcome({}, {}, {})
+            return Outcome({}, {}, {}, values={"model": None})
         raise InputError(
-            f"model: there is no {params.model} of {tracking.REGISTERED_MODEL} in MLflow; "
+            f"model: there is no {params.model} of {REGISTERED_MODEL} in MLflow; "
             "train one, or give the number of a version that MLflow's page lists."
         )
-    if not (workspace.store / found.path / "result.json").exists():
+    if not holds_model(found.path, workspace.store):
         raise InputError(
-            f"model: version {found.version} was made from {found.path}, which the store {workspace.store} lacks; "
-            "use the store that it was trained in."
+            f"model: version {found.version} was made from {found.path}, and the store {workspace.store} lacks it or "
+            "a network of it; use the store that it was trained in."
         )
     # The path of another task's output: two levels up from this task's own.
-    return Outcome({"model": f"../../{found.path}"}, {}, {"version": found.version})
+    outputs = {"model": f"../../{found.path}"}
+    return Outcome(outputs, {}, {"version": found.version}, values={"model": description_of(found, workspace.store)})
 
 
-TASK = Task(name="find_model", version=1, params_type=Params, run=run)
+def description_of(found: tracking.ModelVersion, store: Path) -> dict[str, Any]:
+    """Give what a DAG needs to segment with a version, and to train another one like it."""
+    model = model_at(found.path, store)
+    trainings = trainings_of_networks(model.networks, store)
+    return {
+        "version": found.version,
+        "key": found.path.rpartition("/")[2],
+        "method": model.method.name,
+        "networks": model.networks,
+        "settings": model.settings.model_dump(mode="json"),
+        "trainings": trainings,
+        "augmentation": _augmentation(trainings[0]["rois"], store),
+    }
+
+
+def _augmentation(rois: str, store: Path) -> dict[str, Any] | None:
+    """Give the params of the ROIs; None if the store lacks them, since nothing but another training needs them."""
+    try:
+        return augmentation_of_rois(rois, store)
+    except InputError:
+        return None
+
+
+TASK = Task(
+    name="find_model",
+    version=2,
+    params_type=Params,
+    run=run,
+    resources=Resources(memory_gib=1),
+)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Put the scores of all versions on all test plates side by side, and say what a version forgot.
 
-Writes matrix.csv, a row for each version and plate: F1 at 0.7 and 0.9, and how far each is below the best of the
+Writes matrix.csv, one row per version and plate: F1 at 0.7 and 0.9, and how far each is below the best of the
 earlier versions (`forgotten_at_0.7`; 0 where it isn't, empty where nothing is known); and matrix.png, its heat maps.
 """
 
@@ -13,13 +13,14 @@ import pandas as pd
 import pydantic
 
 from tasks import tracking
-from tasks.contract import Outcome, Result, Task, TaskParams, Workspace, read_result
+from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.nuclei import figures
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.figures import ScoreMatrix
 from tasks.nuclei.plates import read_plate_info
+from tasks.nuclei.scoring import SHOWN_IOU_THRESHOLDS
+from tasks.store.provenance import plate_of_segmentation, segmentations_of_scores
 
-SHOWN_IOU_THRESHOLDS = (0.7, 0.9)
 CHAMPION = "champion"
 NOTICEABLE_DROP = 0.01
 """What counts as forgotten."""
@@ -71,7 +72,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     return Outcome({"matrix": "matrix.csv", "figure": "matrix.png"}, _metrics(versions, matrix), counts)
 
 
-def publish(params: Params, result: Result, store: Path) -> None:
+def log_result(params: Params, result: Result, store: Path) -> None:
     """Show table and figure, and curves over the versions: the step is the number of the version."""
     run = tracking.Run()
     for path in result.outputs.values():
@@ -90,7 +91,7 @@ def _in_order(params: Params) -> list[ScoredVersion]:
 
 
 def _plates(versions: Sequence[ScoredVersion], workspace: Workspace) -> pd.DataFrame:
-    """A row a plate, ordered by cell line: plate, cell_line. Of each plate, all scores must be on the same labels."""
+    """One row per plate, ordered by cell line: plate, cell_line. All scores must be on the same labels of a plate."""
     paths = sorted({path for scored in versions if scored.scores for path in _plates_of(scored.scores, workspace)})
     if not paths:
         raise InputError("versions: none of them has scores; give an output of the task score for at least one.")
@@ -104,15 +105,12 @@ def _plates(versions: Sequence[ScoredVersion], workspace: Workspace) -> pd.DataF
 
 
 def _plates_of(scores: str, workspace: Workspace) -> list[str]:
-    """Follow the stored results from scores to the frozen plates that they are on."""
-    if not (workspace.input(scores) / "f1.csv").exists():
-        raise InputError(f"{scores} holds no scores; give an output of the task score.")
-    segmentations = read_result(workspace.input(scores)).params["segmentations"]
-    return [read_result(workspace.input(path)).params["plate"] for path in segmentations]
+    segmentations = segmentations_of_scores(scores, workspace.store)
+    return [plate_of_segmentation(path, workspace.store) for path in segmentations]
 
 
 def _matrix(versions: Sequence[ScoredVersion], plates: pd.DataFrame, workspace: Workspace) -> pd.DataFrame:
-    """A row for each version and plate: version, plate, cell_line, f1_at_0.7, f1_at_0.9."""
+    """One row per version and plate: version, plate, cell_line, f1_at_0.7, f1_at_0.9."""
     known = pd.concat(
         _f1_of_plates(workspace.input(scored.scores)).assign(version=scored.version)
         for scored in versions
@@ -123,7 +121,7 @@ def _matrix(versions: Sequence[ScoredVersion], plates: pd.DataFrame, workspace: 
 
 
 def _f1_of_plates(scores: Path) -> pd.DataFrame:
-    """A row a plate: plate, f1_at_0.7, f1_at_0.9."""
+    """One row per plate: plate, f1_at_0.7, f1_at_0.9."""
     curves = pd.read_csv(scores / "f1.csv", dtype={"name": str}, keep_default_na=False)
     of_plates = curves[curves["group"] == "plate"]
     points = of_plates.pivot(index="name", columns="iou_threshold", values="f1")[list(SHOWN_IOU_THRESHOLDS)]
@@ -165,7 +163,14 @@ def _curves(matrix: pd.DataFrame) -> Iterator[tracking.Point]:
             yield tracking.Point(f"{forgotten}/worst", drop, int(str(version)))
 
 
-TASK = Task(name="forgetting", version=1, params_type=Params, run=run, publish=publish)
+TASK = Task(
+    name="forgetting",
+    version=1,
+    params_type=Params,
+    run=run,
+    log=log_result,
+    resources=Resources(PROCESSING, memory_gib=4),
+)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

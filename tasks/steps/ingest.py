@@ -1,4 +1,4 @@
-"""Ingest: check a plate and freeze it into the store under its digest.
+"""Ingest: check a plate and import it into the store under its digest.
 
 The output folder is the plate again (plate.json, images/, labels/, read-only copies), with
 report.json: the digest, the row of Table S1, counts, areas and intensities of the plate and of each
@@ -26,7 +26,7 @@ import pydantic
 from numpy.typing import NDArray
 
 from tasks import tracking
-from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
+from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.hcs_plates import HCS_FOLDER, pair_fields
 from tasks.nuclei.measure import (
@@ -49,7 +49,7 @@ from tasks.nuclei.plates import (
     pair_files,
     raise_if_any,
 )
-from tasks.store.frozen_plates import pixels_sha256, problems_of_roles
+from tasks.store.imported_plates import pixels_sha256, problems_of_roles
 
 MIN_AREA_PX = 5
 READERS = 4
@@ -87,7 +87,7 @@ VERSION = 2
 
 
 def output_key(params: Params) -> str:
-    """Name of the frozen plate: `<plate name>@<first 12 hex digits of its digest>`."""
+    """Name of the imported plate: `<plate name>@<first 12 hex digits of its digest>`."""
     plate = open_arrived_plate(params)
     paths = [path for fov in plate.fovs for path in _paths(fov)]
     hashes = _in_threads(lambda path: hashlib.sha256(plate.read(path)).hexdigest(), paths, "hashed")
@@ -336,7 +336,7 @@ def _size(height_px: int, width_px: int) -> str:
     return f"{height_px} x {width_px}"
 
 
-def publish(params: Params, result: Result, store: Path) -> None:
+def log_result(params: Params, result: Result, store: Path) -> None:
     """Log the plate as a dataset of the MLflow run, with its row of Table S1."""
     plate = open_plate(store / result.outputs["plate"])
     report = json.loads((plate.folder / FROZEN_REPORT).read_text())
@@ -344,7 +344,15 @@ def publish(params: Params, result: Result, store: Path) -> None:
     tracking.Run().log_plate(plate.info.name, report["digest"], result.outputs["plate"], plate.info.role, profile)
 
 
-TASK = Task(name="ingest", version=VERSION, params_type=Params, run=run, key=output_key, publish=publish)
+TASK = Task(
+    name="ingest",
+    version=VERSION,
+    params_type=Params,
+    run=run,
+    key=output_key,
+    log=log_result,
+    resources=Resources(PROCESSING, memory_gib=4),
+)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

@@ -1,6 +1,6 @@
 """Judge a challenger against the champion: both scored on the same test plates, the gate's rules one by one.
 
-Writes rules.csv (a line a rule and cell line), plates.csv (nuclei won and lost on each plate), won.png and
+Writes rules.csv (one row per rule and cell line), plates.csv (nuclei gained and lost on each plate), gained.png and
 lost.png (nuclei that one of them finds alone, at IoU 0.7) and judgement.json, which says whether the
 challenger passed and, if not, why.
 """
@@ -16,11 +16,12 @@ import pandas as pd
 import pydantic
 
 from tasks import tracking
-from tasks.contract import Outcome, Result, Task, TaskParams, Workspace, read_result
+from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.nuclei import figures, judgement
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.judgement import Gate, ModelScores, RuleOutcome
 from tasks.nuclei.plates import Fov, Plate, open_plate, read_image, read_label_image
+from tasks.store.provenance import plate_at, plate_of_segmentation, segmentations_of_scores
 
 EXAMPLES = 8
 
@@ -35,7 +36,7 @@ class Params(TaskParams):
     gate: Gate = Gate()
     """What the challenger must fulfil."""
     bootstrap_samples: int = pydantic.Field(default=1000, ge=100, le=5000)
-    """Resamplings behind the 95 % intervals."""
+    """Resamplings behind the 95 % CIs."""
     random_seed: int = pydantic.Field(default=0, ge=0, le=2**32 - 1)
     """Seed of the resampling."""
 
@@ -46,7 +47,7 @@ class ScoredModel:
 
     scores: ModelScores
     plates: dict[str, str]
-    """Frozen plates by name, as paths in the store."""
+    """Imported plates by name, as paths in the store."""
     labels: dict[str, Path]
     """Folders of the predicted label images, by the plate's name."""
 
@@ -62,24 +63,24 @@ def run(params: Params, workspace: Workspace) -> Outcome:
         champion.scores, challenger.scores, params.gate, params.bootstrap_samples, params.random_seed
     )
     true = judgement.paired(champion.scores, challenger.scores)
-    won, lost = judgement.won(true), judgement.lost(true)
-    plates = _plate_table(true, won, lost)
+    gained, lost = judgement.gained(true), judgement.lost(true)
+    plates = _plate_table(true, gained, lost)
     plates.to_csv(workspace.output_dir / "plates.csv", index=False)
     _rule_table(outcomes).to_csv(workspace.output_dir / "rules.csv", index=False)
     failures = [_failure(outcome, plates) for outcome in outcomes if not outcome.passed]
     _write_judgement(outcomes, failures, workspace.output_dir / "judgement.json")
     outputs = {"judgement": "judgement.json", "rules": "rules.csv", "plates": "plates.csv"}
-    for name, nuclei in (("won", won), ("lost", lost)):
+    for name, nuclei in (("gained", gained), ("lost", lost)):
         if len(nuclei):
             _draw_examples(name, nuclei, champion, challenger, workspace)
             outputs[name] = f"{name}.png"
     for line in failures or ["passed: every rule holds"]:
         log.info("%s", line)
-    counts = {"passed": int(not failures), "won": len(won), "lost": len(lost), "plates": len(plates)}
+    counts = {"passed": int(not failures), "gained": len(gained), "lost": len(lost), "plates": len(plates)}
     return Outcome(outputs, _metrics(outcomes), counts)
 
 
-def publish(params: Params, result: Result, store: Path) -> None:
+def log_result(params: Params, result: Result, store: Path) -> None:
     """Show the judgement in MLflow, and write it on the version of the model that it is about."""
     run = tracking.Run()
     run.log_points([tracking.Point(f"judge/{name}", value) for name, value in result.metrics.items()])
@@ -93,22 +94,23 @@ def publish(params: Params, result: Result, store: Path) -> None:
 
 
 def _open_model(path: str, workspace: Workspace) -> ScoredModel:
+    segmentations = segmentations_of_scores(path, workspace.store)
     folder = workspace.input(path)
     tables = [folder / f"{kind}_nuclei.parquet" for kind in ("true", "predicted")]
     if not all(table.exists() for table in tables):
-        raise InputError(f"{path} holds no scores of nuclei; give an output of the task score.")
+        raise InputError(f"{path} was scored without tables of nuclei, by an earlier version; score it again.")
     plates, labels = {}, {}
-    for segmentation in read_result(folder).params["segmentations"]:
-        plate = read_result(workspace.input(segmentation)).params["plate"]
-        name = open_plate(workspace.input(plate)).info.name
+    for segmentation in segmentations:
+        plate = plate_of_segmentation(segmentation, workspace.store)
+        name = plate_at(plate, workspace.store).info.name
         plates[name], labels[name] = plate, workspace.input(segmentation) / "labels"
     scores = ModelScores(*(pd.read_parquet(table) for table in tables))
     return ScoredModel(scores, dict(sorted(plates.items())), labels)
 
 
-def _plate_table(true: pd.DataFrame, won: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
-    """A row a plate: plate, cell_line, true_nuclei, won, lost."""
-    columns = {"true_nuclei": true, "won": won, "lost": lost}
+def _plate_table(true: pd.DataFrame, gained: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
+    """One row per plate: plate, cell_line, true_nuclei, gained, lost."""
+    columns = {"true_nuclei": true, "gained": gained, "lost": lost}
     counts = {name: nuclei.groupby(["plate", "cell_line"]).size() for name, nuclei in columns.items()}
     return pd.DataFrame(counts).fillna(0).astype(int).reset_index()
 
@@ -121,11 +123,11 @@ def _failure(outcome: RuleOutcome, plates: pd.DataFrame) -> str:
     """One line on a rule that doesn't hold, with the plates of its cell line."""
     found = f"{outcome.cell_line}: {outcome.metric} {outcome.champion:.3f} -> {outcome.challenger:.3f}"
     if outcome.low < outcome.high:
-        found += f", 95 % of the difference {outcome.low:.3f} to {outcome.high:.3f}"
+        found += f", 95 % CI of the difference {outcome.low:.3f} to {outcome.high:.3f}"
     concerned = plates if outcome.cell_line == "mean" else plates[plates["cell_line"] == outcome.cell_line]
     on_plates = ", ".join(
-        f"{plate} ({lost} nuclei lost, {won} won)"
-        for plate, lost, won in zip(concerned["plate"], concerned["lost"], concerned["won"], strict=True)
+        f"{plate} ({lost} nuclei lost, {gained} gained)"
+        for plate, lost, gained in zip(concerned["plate"], concerned["lost"], concerned["gained"], strict=True)
     )
     return f"{outcome.rule}: {found}; allowed is {outcome.allowed}; on {on_plates}"
 
@@ -155,7 +157,7 @@ def _draw_examples(
         _example(open_plate(workspace.store / champion.plates[plate]), fov, label, champion, challenger)
         for plate, fov, label in zip(chosen["plate"], chosen["fov"], chosen["label"], strict=True)
     ]
-    who = {"won": "the challenger alone finds", "lost": "the champion alone finds"}[name]
+    who = {"gained": "the challenger alone finds", "lost": "the champion alone finds"}[name]
     title = f"{len(examples)} of {len(nuclei)} nuclei that {who} at IoU 0.7"
     figures.examples_figure(examples, title).savefig(workspace.output_dir / f"{name}.png")
 
@@ -178,7 +180,9 @@ def _fov_named(plate: Plate, name: str) -> Fov:
     return next(fov for fov in plate.fovs if fov.name == name)
 
 
-TASK = Task(name="judge", version=1, params_type=Params, run=run, publish=publish)
+TASK = Task(
+    name="judge", version=2, params_type=Params, run=run, log=log_result, resources=Resources(PROCESSING, memory_gib=4)
+)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

@@ -13,8 +13,10 @@ import filelock
 import pydantic
 
 from tasks import tracking
-from tasks.contract import Outcome, Task, TaskParams, Workspace
+from tasks.contract import Outcome, Resources, Task, TaskParams, Workspace
 from tasks.nuclei.errors import InputError
+from tasks.store.provenance import holds_model
+from tasks.store.registered_model import REGISTERED_MODEL
 
 log = logging.getLogger("nucleus")
 
@@ -42,9 +44,9 @@ def _promote(params: Params, store: Path) -> Outcome:
     found = tracking.find_model(str(params.version))
     if found is None:
         raise InputError(
-            f"version: {tracking.REGISTERED_MODEL} has no version {params.version}; take one that MLflow's page lists."
+            f"version: {REGISTERED_MODEL} has no version {params.version}; take one that MLflow's page lists."
         )
-    if not found.is_in(store):
+    if not holds_model(found.path, store):
         raise InputError(
             f"version: the store {store} lacks the model of version {params.version}, so nothing could be segmented "
             "with it; take a version that was trained here."
@@ -67,7 +69,13 @@ def _named(version: int) -> str:
     return f"version {version}" if version else "none"
 
 
-TASK = Task(name="promote_model", version=1, params_type=Params, run=run)
+TASK = Task(
+    name="promote_model",
+    version=1,
+    params_type=Params,
+    run=run,
+    resources=Resources(memory_gib=1),
+)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

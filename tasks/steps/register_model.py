@@ -1,4 +1,4 @@
-"""Make the trained networks and the settings of the segmentation one model, and register it in MLflow.
+"""Make trained networks and the settings of the segmentation one model, and register it in MLflow.
 
 The model loads in a fresh process with nothing of this repository on the path: the code that it needs
 lies beside the weights. It takes one image (y, x) or a list and gives label images.
@@ -7,58 +7,88 @@ lies beside the weights. It takes one image (y, x) or a list and gives label ima
 import os
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import pydantic
 
 from tasks import libraries, tracking
-from tasks.contract import Outcome, Result, Task, TaskParams, Workspace, read_result
-from tasks.nuclei.segmentation import SegmentationSettings
+from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, Workspace
+from tasks.methods.registry import place_of
+from tasks.methods.saved_model import load_model, save_model
+from tasks.methods.segmentation_params import SegmentationParams, depends_on
+from tasks.nuclei.errors import InputError
+from tasks.store.provenance import plates_of_networks
 
-LOADER = "tasks.methods.segmenter"
+LOADER = "tasks.methods.saved_model"
+PACKAGES = ("nuclei", "methods")
+"""What a model needs of `tasks`."""
 
 
-class Params(SegmentationSettings, TaskParams):
-    networks: list[str] = pydantic.Field(min_length=1, max_length=2)
-    """Trained networks of one method: of FPN2-WS one for both targets, or one for each; else one."""
+class Params(SegmentationParams):
+    pass
 
 
 def run(params: Params, workspace: Workspace) -> Outcome:
-    from tasks.methods.segmenter import load_saved_segmenter, save_segmenter
-
+    method = params.model.method
     data = workspace.output_dir / "segmenter"
-    save_segmenter([workspace.input(path) for path in params.networks], params.settings, data)
-    load_saved_segmenter(data).segment(np.zeros((64, 64), np.uint8))
-    code = workspace.output_dir / "code" / "tasks"
-    for package in ("nuclei", "methods"):
-        shutil.copytree(
-            Path(__file__).parents[1] / package, code / package, ignore=shutil.ignore_patterns("__pycache__")
-        )
-    (code / "__init__.py").touch()
-    tracking.save_model(workspace.output_dir / "model", data, code, LOADER, libraries.of_models())
+    save_model(method, [workspace.input(path) for path in params.networks], params.settings, data)
+    load_model(data).segment(np.zeros((64, 64), np.uint8))
+    code = workspace.output_dir / "code"
+    copied = _copy_code(place_of(method).partition(".")[0].partition(":")[0], code)
+    tracking.save_model(
+        workspace.output_dir / "model", data, copied, LOADER, [*libraries.of_models(), *method.libraries]
+    )
     shutil.rmtree(data)
-    shutil.rmtree(code.parent)
+    shutil.rmtree(code)
     return Outcome({"model": "model"}, {}, {})
 
 
-def publish(params: Params, result: Result, store: Path) -> None:
-    tags = {"store_path": result.outputs["model"], "networks": " ".join(params.networks)}
+def _copy_code(package: str, folder: Path) -> list[Path]:
+    """Copy what the model needs of this package, and the package of a method that is another one."""
+    ours = Path(__file__).parents[1]
+    leave_out = shutil.ignore_patterns("__pycache__")
+    for part in PACKAGES:
+        shutil.copytree(ours / part, folder / ours.name / part, ignore=leave_out)
+    (folder / ours.name / "__init__.py").touch()
+    if package == ours.name:
+        return [folder / ours.name]
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise InputError(f"The code of the package {package} isn't found; its method must be in a package of files.")
+    source = Path(spec.origin)
+    if source.name == "__init__.py":
+        shutil.copytree(source.parent, folder / package, ignore=leave_out)
+        return [folder / ours.name, folder / package]
+    shutil.copyfile(source, folder / source.name)
+    return [folder / ours.name, folder / source.name]
+
+
+def log_result(params: Params, result: Result, store: Path) -> None:
+    tags = {
+        "store_path": result.outputs["model"],
+        "networks": " ".join(params.networks),
+        "method": params.method,
+    }
     if "NUCLEUS_COMMIT" in os.environ:
         tags["commit"] = os.environ["NUCLEUS_COMMIT"]
-    for plate in _trained_on(params.networks, store):
+    for plate in plates_of_networks(params.networks, store):
         name, _, digest = Path(plate).name.partition("@")
         tags[f"plate/{name}"] = digest
-    tracking.Run().register_model(store / result.outputs["model"], result.key, tags)
+    needs = params.model.method.needs([store / path for path in params.networks])
+    description = f"{params.model.method.title}. " + (f"A machine that uses it needs {needs}." if needs else "")
+    tracking.Run().register_model(store / result.outputs["model"], result.key, tags, description.strip())
 
 
-def _trained_on(networks: list[str], store: Path) -> list[str]:
-    """Follow the stored results from the networks to their ROIs and from there to the plates; gives their paths."""
-    rois = {read_result(store / network).params["rois"] for network in networks}
-    return sorted({plate for path in rois for plate in read_result((store / path).parent).params["plates"]})
-
-
-TASK = Task(name="register_model", version=1, params_type=Params, run=run, publish=publish)
+TASK = Task(
+    name="register_model",
+    version=2,
+    params_type=Params,
+    run=run,
+    log=log_result,
+    depends_on=depends_on,
+    resources=Resources(PROCESSING, memory_gib=4),
+)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

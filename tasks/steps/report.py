@@ -15,11 +15,13 @@ import pandas as pd
 import pydantic
 
 from tasks import tracking
-from tasks.contract import Outcome, Result, Task, TaskParams, Workspace, read_result
+from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.nuclei import figures
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates import Fov, Plate, PlateInfo, open_plate, read_image, read_label_image
+from tasks.nuclei.plates import Fov, Plate, PlateInfo, read_image, read_label_image
+from tasks.nuclei.scoring import OBJECT_LEVEL_IOU, PIXEL_LEVEL_IOU
 from tasks.steps import pages
+from tasks.store.provenance import history_of, plate_at, plate_of_segmentation, result_of, segmentations_of_scores
 
 log = logging.getLogger("nucleus")
 
@@ -31,8 +33,6 @@ ERROR_COLUMNS = {
 }
 """Kinds of errors, in the order of the paper's Fig. S3, with their columns in errors.csv."""
 
-OBJECT_LEVEL_IOU, PIXEL_LEVEL_IOU = 0.7, 0.9
-
 
 class Params(TaskParams):
     scores: dict[str, str] = pydantic.Field(min_length=1)
@@ -42,7 +42,7 @@ class Params(TaskParams):
 
 
 class F1(NamedTuple):
-    """F1 at one IoU threshold with its 95 % interval."""
+    """F1 at one IoU threshold with its 95 % CI."""
 
     f1: float
     low: float
@@ -144,7 +144,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     if len(methods) > 1:
         curves = [table.curve("all", "all")._replace(name=name) for name, table in scores.items()]
         figures.f1_figure(curves).savefig(comparison)
-    steps = list(_history(params.scores.values(), workspace.store))
+    steps = list(history_of(params.scores.values(), workspace.store))
     page = pages.render(
         "report.html.jinja",
         methods=methods,
@@ -159,7 +159,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     return Outcome(outputs=outputs, metrics={}, counts={"panels": sum(len(method.panels) for method in methods)})
 
 
-def publish(params: Params, result: Result, store: Path) -> None:
+def log_result(params: Params, result: Result, store: Path) -> None:
     """Copy the page, its figures and the tables to MLflow and make the table of F1 the run's note."""
     mlflow_run = tracking.Run()
     mlflow_run.log_artifact(store / result.outputs["report"], "report")
@@ -185,9 +185,8 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 
 def _open_scores(path: str, workspace: Workspace) -> Scores:
+    result_of(path, workspace.store, "score")
     folder = workspace.input(path)
-    if not (folder / "f1.csv").exists():
-        raise InputError(f"{path} holds no scores; give the output of the task score.")
     return Scores(*(_read_table(folder / f"{name}.csv") for name in ("f1", "errors", "fovs")))
 
 
@@ -208,12 +207,10 @@ def _shown(name: str, params: Params, scores: Scores, workspace: Workspace) -> M
     folder.mkdir(parents=True)
     _draw_charts(scores, folder)
     score_folder = workspace.store / params.scores[name]
-    segmentations = [read_result(workspace.store / path) for path in read_result(score_folder).params["segmentations"]]
-    plates = [(result, open_plate(workspace.store / result.params["plate"])) for result in segmentations]
+    segmentations = segmentations_of_scores(params.scores[name], workspace.store)
+    plates = [(path, plate_at(plate_of_segmentation(path, workspace.store), workspace.store)) for path in segmentations]
     panels = [
-        panel
-        for result, plate in plates
-        for panel in _draw_panels(plate, workspace.store / result.outputs["segmentation"], scores, params, folder)
+        panel for path, plate in plates for panel in _draw_panels(plate, workspace.store / path, scores, params, folder)
     ]
     return Method(
         name,
@@ -282,20 +279,6 @@ def _plate_rows(scores: Scores, plates: Iterable[Plate]) -> list[PlateRow]:
     ]
 
 
-def _history(paths: Iterable[str], store: Path) -> Iterator[Result]:
-    """Give the results at `paths` and all that led to them, each once: those that their params name, and so on."""
-    waiting, seen = list(paths), set()
-    while waiting:
-        folder = "/".join(Path(waiting.pop(0)).parts[:2])
-        if folder in seen or not (store / folder / "result.json").is_file():
-            continue
-        seen.add(folder)
-        result = read_result(store / folder)
-        yield result
-        for value in result.params.values():
-            waiting += [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
-
-
 def _library_versions(steps: Iterable[Result]) -> dict[str, str]:
     versions: dict[str, set[str]] = {}
     for step in steps:
@@ -306,7 +289,7 @@ def _library_versions(steps: Iterable[Result]) -> dict[str, str]:
 
 def _summary(methods: Iterable[Method]) -> str:
     """Give the table of F1 and errors as Markdown."""
-    header = ["method", "cell line", "fields", "nuclei", "F1 at 0.7 (95 %)", "F1 at 0.9 (95 %)", *ERROR_COLUMNS]
+    header = ["method", "cell line", "fields", "nuclei", "F1 at 0.7 (95 % CI)", "F1 at 0.9 (95 % CI)", *ERROR_COLUMNS]
     lines = [header, ["---"] * 2 + ["---:"] * (len(header) - 2)]
     for method in methods:
         for row in [*method.cell_lines, method.pooled]:
@@ -317,7 +300,9 @@ def _summary(methods: Iterable[Method]) -> str:
     return f"{table}\n\nErrors at an IoU of 0.7, in percent of the true nuclei.\n"
 
 
-TASK = Task(name="report", version=2, params_type=Params, run=run, publish=publish)
+TASK = Task(
+    name="report", version=2, params_type=Params, run=run, log=log_result, resources=Resources(PROCESSING, memory_gib=4)
+)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

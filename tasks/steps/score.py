@@ -17,16 +17,15 @@ import pandas as pd
 import pydantic
 
 from tasks import tracking
-from tasks.contract import Outcome, Result, Task, TaskParams, Workspace, read_result
+from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.nuclei import scoring
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates import ALL_CELL_LINES, Fov, Plate, open_plate, read_label_image
+from tasks.nuclei.plates import ALL_CELL_LINES, Fov, Plate, read_label_image
+from tasks.store.provenance import plate_at, plate_of_segmentation
 
 log = logging.getLogger("nucleus")
 
-REPORTED_IOU_THRESHOLDS = (0.5, 0.7, 0.9)
-"""Single points of the curve that are shown by themselves; 0.7 is object level, 0.9 pixel level."""
-ERROR_IOU_THRESHOLD = 0.7
+ERROR_IOU_THRESHOLD = scoring.OBJECT_LEVEL_IOU
 """Where false positives and negatives are counted, as in the paper's Fig. S3."""
 
 # Four fields of 2160 x 2560 px at a time take about half a gigabyte.
@@ -38,7 +37,7 @@ class Params(TaskParams):
     segmentations: list[str] = pydantic.Field(min_length=1)
     """Outputs of `segment`, one for each plate, relative to the store."""
     bootstrap_samples: int = pydantic.Field(default=1000, ge=100, le=5000)
-    """Resamplings behind the 95 % interval of F1."""
+    """Resamplings behind the 95 % CI of F1."""
     random_seed: int = pydantic.Field(default=0, ge=0, le=2**32 - 1)
     """Seed of the resampling."""
 
@@ -110,7 +109,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     return Outcome(outputs={"scores": "."}, metrics=_metrics(groups), counts=counts)
 
 
-def publish(params: Params, result: Result, store: Path) -> None:
+def log_result(params: Params, result: Result, store: Path) -> None:
     """Log the F1 curves with the step 100 x IoU, so that MLflow draws F1 against IoU, and the single metrics.
 
     The metrics also stand on the version of the model that was registered from the run.
@@ -128,10 +127,8 @@ def publish(params: Params, result: Result, store: Path) -> None:
 
 
 def _open_segmentation(path: str, workspace: Workspace) -> Segmentation:
-    folder = workspace.input(path)
-    if not (folder / "result.json").exists() or "plate" not in (made_by := read_result(folder)).params:
-        raise InputError(f"{path} is no segmentation of a plate; give outputs of the task segment.")
-    return Segmentation(open_plate(workspace.input(made_by.params["plate"])), folder / "labels")
+    plate = plate_at(plate_of_segmentation(path, workspace.store), workspace.store)
+    return Segmentation(plate, workspace.input(path) / "labels")
 
 
 def _refuse_repeated_plates(segmentations: list[Segmentation]) -> None:
@@ -157,7 +154,7 @@ def _raise_if_any(problems: list[str]) -> None:
     if problems:
         shown = "; ".join(problems[:_PROBLEMS_SHOWN])
         more = f"; and {len(problems) - _PROBLEMS_SHOWN} more" if len(problems) > _PROBLEMS_SHOWN else ""
-        raise InputError(f"Nothing was scored: {shown}{more}. Mend these and segment the plate again.")
+        raise InputError(f"Nothing was scored: {shown}{more}. Correct these and segment the plate again.")
 
 
 def _score_fovs(segmentations: list[Segmentation]) -> list[ScoredFov]:
@@ -286,7 +283,7 @@ def _nuclei_table(fovs: Iterable[ScoredFov], kind: Literal["true", "predicted"])
 
 def _columns_at_thresholds(counts: scoring.Counts) -> Mapping[str, float]:
     columns: dict[str, float] = {}
-    for iou_threshold in REPORTED_IOU_THRESHOLDS:
+    for iou_threshold in scoring.REPORTED_IOU_THRESHOLDS:
         at = scoring.IOU_THRESHOLDS.index(iou_threshold)
         for name, values in (("tp", counts.tp), ("fp", counts.fp), ("fn", counts.fn), ("f1", _f1(counts))):
             columns[f"{name}_at_{iou_threshold}"] = values[at]
@@ -298,7 +295,7 @@ def _metrics(groups: Iterable[ScoredGroup]) -> dict[str, float]:
     for scored in groups:
         if scored.group == "plate":
             continue
-        for iou_threshold in REPORTED_IOU_THRESHOLDS:
+        for iou_threshold in scoring.REPORTED_IOU_THRESHOLDS:
             metrics[f"f1_at_{iou_threshold}/{scored.name}"] = scored.f1_at(iou_threshold)
         metrics[f"f1_area/{scored.name}"] = float(np.mean(_f1(scored.counts)))
         for rate, value in scored.rates().items():
@@ -306,7 +303,14 @@ def _metrics(groups: Iterable[ScoredGroup]) -> dict[str, float]:
     return metrics
 
 
-TASK = Task(name="score", version=2, params_type=Params, run=run, publish=publish)
+TASK = Task(
+    name="score",
+    version=2,
+    params_type=Params,
+    run=run,
+    log=log_result,
+    resources=Resources(PROCESSING, cpu=2, memory_gib=8),
+)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

@@ -18,12 +18,14 @@ import pydantic
 from numpy.typing import NDArray
 
 from tasks import tracking
-from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
+from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, Workspace
 from tasks.files import written_whole
+from tasks.methods.registry import load_segmenter
+from tasks.methods.segmentation_params import SegmentationParams, depends_on
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.measure import nuclei_table
 from tasks.nuclei.plates import Fov, Plate, open_plate, read_image, write_label_image
-from tasks.nuclei.segmentation import SegmentationSettings
+from tasks.store.registered_model import ModelName
 
 if TYPE_CHECKING:
     from tasks.methods.segmenter import Segmenter
@@ -36,22 +38,19 @@ PROGRESS_EVERY_S = 15.0
 log = logging.getLogger("nucleus")
 
 
-class Params(SegmentationSettings, TaskParams):
-    networks: list[str] = pydantic.Field(min_length=1, max_length=2)
-    """Trained networks of one method: of FPN2-WS one for both targets, or one for each; else one."""
+class Params(SegmentationParams):
     plate: str
-    """Frozen plate: output of `ingest`."""
+    """Imported plate: output of `ingest`."""
     fovs: list[str] | None = pydantic.Field(default=None, min_length=1)
     """Names of the fields to segment; all if not given."""
-    model: str | None = None
-    """Name, version and digest of the registered model, written into every label image."""
+    made_by: ModelName | None = None
+    """The registered model, written into every label image."""
 
 
 def run(params: Params, workspace: Workspace) -> Outcome:
-    from tasks.methods.segmenter import load_segmenter
-
     plate = _with_fovs(open_plate(workspace.input(params.plate)), params)
-    model = load_segmenter([workspace.input(path) for path in params.networks], params.settings)
+    folders = [workspace.input(path) for path in params.networks]
+    model = load_segmenter(params.model.method, folders, params.settings)
     unfinished = [fov for fov in plate.fovs if not _is_done(fov, workspace)]
     if len(unfinished) < len(plate.fovs):
         log.info("%d of %d fields are left of an earlier attempt", len(unfinished), len(plate.fovs))
@@ -86,7 +85,7 @@ def _segment_fields(
     problems: list[str] = []
     in_network: deque[Fov] = deque()
 
-    def images() -> Iterator[NDArray]:
+    def images() -> Iterator[NDArray[Any]]:
         for fov, image_read in _read_ahead(fovs, readers):
             try:
                 image = image_read.result()
@@ -102,16 +101,11 @@ def _segment_fields(
     # On Linux `os.nice` is for the calling thread: what is done behind takes the time that the networks leave.
     finders = ThreadPoolExecutor(cores, initializer=os.nice, initargs=(BEHIND_NICENESS,))
     with ThreadPoolExecutor(1) as readers, finders:
-        all_seen, done = model.look_at_all(images()), 0
-        while True:
-            started = time.monotonic()
-            if (seen := next(all_seen, None)) is None:
-                break
-            predict_seconds += time.monotonic() - started
+        for done, (seen, seconds) in enumerate(_timed(model.look_at_all(images())), start=1):
+            predict_seconds += seconds
             if len(behind) == FIELDS_BEHIND:
                 behind.popleft().result()
             behind.append(finders.submit(_find_and_write, in_network.popleft(), plate, model, seen, params, workspace))
-            done += 1
             if time.monotonic() - reported > PROGRESS_EVERY_S:
                 reported = time.monotonic()
                 log.info("%d of %d fields", done, len(fovs))
@@ -120,7 +114,15 @@ def _segment_fields(
     return problems, predict_seconds
 
 
-def _read_ahead(fovs: list[Fov], readers: ThreadPoolExecutor) -> Iterator[tuple[Fov, Future[NDArray]]]:
+def _timed(items: Iterator[Any]) -> Iterator[tuple[Any, float]]:
+    """Give each item with the seconds that it was waited for."""
+    started = time.monotonic()
+    for item in items:
+        yield item, time.monotonic() - started
+        started = time.monotonic()
+
+
+def _read_ahead(fovs: list[Fov], readers: ThreadPoolExecutor) -> Iterator[tuple[Fov, Future[NDArray[Any]]]]:
     waiting = deque((fov, readers.submit(read_image, fov.image_path)) for fov in fovs[:FIELDS_READ_AHEAD])
     for following in [*fovs[FIELDS_READ_AHEAD:], *[None] * len(waiting)]:
         yield waiting.popleft()
@@ -131,12 +133,13 @@ def _read_ahead(fovs: list[Fov], readers: ThreadPoolExecutor) -> Iterator[tuple[
 def _find_and_write(fov: Fov, plate: Plate, model: Segmenter, seen: Any, params: Params, workspace: Workspace) -> None:
     """Write a field's label image and, last, its table, which marks it as done."""
     label_image = model.nuclei_in(seen, params.settings)
-    # Read again: a program of others gets all images of a plate before it gives anything back.
+    # Read again: a third-party tool gets all images of a plate before it gives anything back.
     table = nuclei_table(label_image, read_image(fov.image_path))
     where = {"plate": plate.info.name, "well": fov.well, "site": fov.site, "fov": fov.name}
     for position, (column, value) in enumerate(where.items()):
         table.insert(position, column, value)
-    write_label_image(_labels_path(workspace, fov), label_image, params.model)
+    made_by = str(params.made_by) if params.made_by else None
+    write_label_image(_labels_path(workspace, fov), label_image, made_by)
     with written_whole(_table_path(workspace, fov)) as beside:
         table.to_csv(beside, index=False)
 
@@ -162,11 +165,19 @@ def _collect(plate: Plate, workspace: Workspace) -> pd.DataFrame:
     return nuclei
 
 
-def publish(params: Params, result: Result, store: Path) -> None:
-    tracking.Run().log_params(params.settings.model_dump(), "segment")
+def log_result(params: Params, result: Result, store: Path) -> None:
+    tracking.Run().log_params({"method": params.method, **params.settings.model_dump()}, "segment")
 
 
-TASK = Task(name="segment", version=2, params_type=Params, run=run, publish=publish)
+TASK = Task(
+    name="segment",
+    version=3,
+    params_type=Params,
+    run=run,
+    log=log_result,
+    depends_on=depends_on,
+    resources=Resources(PROCESSING, cpu=4, memory_gib=8),
+)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

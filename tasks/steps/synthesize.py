@@ -10,7 +10,7 @@ import pydantic
 import tifffile
 from numpy.typing import NDArray
 
-from tasks.contract import Outcome, Task, TaskParams, Workspace
+from tasks.contract import PROCESSING, Outcome, Resources, Task, TaskParams, Workspace
 from tasks.nuclei.plates import PlateInfo, PlateName, write_label_image
 from tasks.nuclei.synthesis import KINDS, NucleusKind, SyntheticFov, synthesize_fov
 
@@ -93,7 +93,13 @@ def _areas_px(label_image: NDArray[Any]) -> NDArray[np.int64]:
     return np.bincount(label_image.ravel())[1:]
 
 
-TASK = Task(name="synthesize", version=1, params_type=Params, run=run)
+TASK = Task(
+    name="synthesize",
+    version=1,
+    params_type=Params,
+    run=run,
+    resources=Resources(PROCESSING, memory_gib=4),
+)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

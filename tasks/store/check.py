@@ -5,7 +5,7 @@
 The check prints a line for everything that it finds: kind, path, what it means, what to do. The
 clean-up prints what it would remove, and removes it with `--really`.
 
-Referred to are frozen plates, which stay for ever; models registered in MLflow; what receipts of DAG
+Referred to are imported plates, which stay for ever; models registered in MLflow; what receipts of DAG
 runs of the last days name; and all that these were made from. Without MLFLOW_TRACKING_URI all models
 in the store count as registered, and while there are any, nothing is removed.
 
@@ -34,6 +34,7 @@ from tasks.contract import FILE_HASHES, ServiceError, inputs_of, lock_of, partia
 from tasks.files import sha256_of
 from tasks.nuclei.errors import InputError
 from tasks.store.contents import DAY_S, RECORDS, Contents, look_into, result_folder, unreferenced
+from tasks.store.registered_model import REGISTERED_MODEL
 
 DONE, FOUND, IMPOSSIBLE = 0, 1, 2
 
@@ -70,7 +71,7 @@ def registered_models(contents: Contents) -> dict[str, str]:
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         return {name: name for name in contents.results if name.startswith(MODELS)}
     models = [model for model in tracking.all_models() if "key" in model.tags]
-    return {f"models:/{tracking.REGISTERED_MODEL}/{model.version}": model.path for model in models}
+    return {f"models:/{REGISTERED_MODEL}/{model.version}": model.path for model in models}
 
 
 def check(contents: Contents, models: Mapping[str, str], keep_days: float) -> Iterator[Finding]:
@@ -85,7 +86,7 @@ def check(contents: Contents, models: Mapping[str, str], keep_days: float) -> It
 
 def _unfinished(contents: Contents) -> Iterator[Finding]:
     for partial in contents.partials:
-        remedy = "run the task again: it goes on from here" if _holds_checkpoint(partial) else CLEAN_UP
+        remedy = "run the task again: it resumes from here" if _holds_checkpoint(partial) else CLEAN_UP
         yield Finding("incomplete", contents.name(partial), "its task ended before it was done", remedy)
     for name in contents.unreadable:
         yield Finding("incomplete", name, "it has no readable result.json", MAKE_AGAIN)

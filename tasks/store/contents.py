@@ -43,7 +43,7 @@ class Contents:
     busy: set[str] = field(default_factory=set)
     """Names of results that a task makes or shows."""
     partials: list[Path] = field(default_factory=list)
-    """Of tasks that ended before they were done."""
+    """Folders of tasks that ended before they were done."""
     receipts: list[Receipt] = field(default_factory=list)
     half_written: list[Path] = field(default_factory=list)
     """Records whose writer was killed."""

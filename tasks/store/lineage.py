@@ -16,9 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tasks import tracking
-from tasks.contract import BAD_INPUT, DONE, FAILED, ServiceError, read_result
+from tasks.contract import BAD_INPUT, DONE, FAILED, ServiceError
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates import FROZEN_REPORT, read_plate_info
+from tasks.store.provenance import Generation, generations, holds_model, networks_of_model
+from tasks.store.registered_model import REGISTERED_MODEL
 from tasks.tracking import ModelVersion
 
 
@@ -27,12 +29,13 @@ def lineage_of_model(name: str, store: Path) -> list[str]:
     model = tracking.find_model(name)
     if model is None:
         known = ", ".join(str(found.version) for found in tracking.all_models()) or "none"
-        raise InputError(f"{tracking.REGISTERED_MODEL} has no {name}; there are the versions {known}.")
+        raise InputError(f"{REGISTERED_MODEL} has no {name}; there are the versions {known}.")
     lines = [_title(model), f"  made by DAG run {model.tags.get(tracking.DAG_RUN_TAG)}{_commit(model)}"]
     lines += [f"  {name.partition('/')[2]} UTC: {text}" for name, text in _promotions(model)]
-    for generation, (network, plates) in enumerate(_generations(model, store)):
-        lines.append(f"  {'trained as' if generation == 0 else 'which began as'} {network}, on")
-        lines += [f"    {_plate_line(plate, store)}" for plate in plates]
+    for number, generation in enumerate(_generations(model, store)):
+        began = "trained as" if number == 0 else "which began as"
+        lines.append(f"  {began} {', '.join(generation.networks)}, on")
+        lines += [f"    {_plate_line(plate, store)}" for plate in generation.plates]
     used = [found for found in tracking.segmented_plates() if _is_by(found, model)]
     lines.append("  segmented" if used else "  segmented no plate")
     lines += [f"    {found.plate}@{found.digest} in DAG run {found.dag_run_id}" for found in used]
@@ -40,7 +43,7 @@ def lineage_of_model(name: str, store: Path) -> list[str]:
 
 
 def lineage_of_plate(name: str, store: Path) -> list[str]:
-    """Give lines on each frozen version of a plate: which models were made with it, and which segmented it."""
+    """Give lines on each imported version of a plate: which models were made with it, and which segmented it."""
     versions = sorted(path.parent for path in store.glob(f"ingest/{name}@*/{FROZEN_REPORT}"))
     if not versions:
         raise InputError(f"{store} has no plate named {name}.")
@@ -56,27 +59,19 @@ def lineage_of_plate(name: str, store: Path) -> list[str]:
     return lines
 
 
-def _generations(model: ModelVersion, store: Path) -> Iterator[tuple[str, list[str]]]:
-    """Give a model's networks and their plates, then those that they began with, up to the first weights."""
-    networks = read_result(store / model.path).params["networks"]
-    while networks:
-        results = [read_result(store / network) for network in networks]
-        rois = {str(Path(result.params["rois"]).parent) for result in results}
-        plates = sorted({plate for path in rois for plate in read_result(store / path).params["plates"]})
-        yield ", ".join(networks), plates
-        begun_with = [result.params["initialisation"] for result in results]
-        networks = [path for path in begun_with if (store / path / "result.json").exists()]
+def _generations(model: ModelVersion, store: Path) -> Iterator[Generation]:
+    return generations(networks_of_model(model.path, store), store)
 
 
 def _was_made_with(plate: str, model: ModelVersion, store: Path) -> bool:
-    if "key" not in model.tags or not (store / model.path / "result.json").exists():
+    if not holds_model(model.path, store):
         return False
-    return any(plate in plates for _, plates in _generations(model, store))
+    return any(plate in generation.plates for generation in _generations(model, store))
 
 
 def _title(model: ModelVersion) -> str:
     names = ", ".join(alias for alias, version in tracking.aliases().items() if version == model.version)
-    title = f"{tracking.REGISTERED_MODEL} version {model.version}, {model.path}"
+    title = f"{REGISTERED_MODEL} version {model.version}, {model.path}"
     return f"{title} ({names})" if names else title
 
 
@@ -89,7 +84,7 @@ def _promotions(model: ModelVersion) -> list[tuple[str, str]]:
 
 
 def _is_by(found: tracking.SegmentedPlate, model: ModelVersion) -> bool:
-    return found.model.startswith(f"{tracking.REGISTERED_MODEL} version {model.version},")
+    return found.version == model.version
 
 
 def _plate_line(plate: str, store: Path) -> str:

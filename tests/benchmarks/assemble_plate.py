@@ -1,6 +1,6 @@
 """Measure time and memory of putting a plate together: python -m tests.benchmarks.assemble_plate OUT_FOLDER FIELDS.
 
-The fields are four made ones of 1080 x 1280 px under many names, nine a well, in parts of 50.
+The fields are four synthetic ones of 1080 x 1280 px under many names, nine per well, in parts of 50.
 """
 
 import resource
@@ -14,6 +14,7 @@ import numpy as np
 from tasks.nuclei.plates import open_plate
 from tasks.nuclei.synthesis import KINDS, synthesize_fov
 from tasks.steps.assemble_plate import Params
+from tasks.store.registered_model import ModelName
 from tests.plates import make_plate
 from tests.segmentations import add_part
 
@@ -65,5 +66,5 @@ if __name__ == "__main__":
     folder, amount = Path(sys.argv[1]), int(sys.argv[2])
     segmentations = make_store(folder, amount)
     for ome_zarr in (False, True):
-        params = Params(segmentations=segmentations, model="nucleus-segmenter version 3, 0", ome_zarr=ome_zarr)
+        params = Params(segmentations=segmentations, model=ModelName(version=3, key="0" * 16), ome_zarr=ome_zarr)
         print(f"{amount} fields, OME-Zarr {ome_zarr}: {measure(folder, params)}")

@@ -50,7 +50,7 @@ def compare(out_folder: Path) -> None:
             for target in targets
         ]
         networks = [training.outputs["network"] for training in trained]
-        f1 = execute(calibrate.TASK, calibrate.Params(networks=networks), out_folder).metrics
+        f1 = execute(calibrate.TASK, calibrate.Params(method="fpn2_ws", networks=networks), out_folder).metrics
         cpu_seconds = sum(training.metrics["training_cpu_seconds"] for training in trained)
         scores = " | ".join(f"{f1[f'validation_f1_at_{t}']:.3f}" for t in (0.5, 0.7, 0.9))
         print(f"| {name} | {cpu_seconds:.0f} | {scores} |", flush=True)

@@ -1,6 +1,6 @@
 """Measure `segment_plate` with a real Airflow: PYTHONPATH=dags python -m tests.benchmarks.segment_plate OUT FIELDS...
 
-For each number of fields, a plate of so many made U2OS fields of 1080 x 1280 px is segmented by a model that was
+For each number of fields, a plate of so many synthetic U2OS fields of 1080 x 1280 px is segmented by a model that was
 trained for a few minutes. Printed are the fields a minute from the start of the DAG run to its end, and the resident
 memory of the largest process among all tasks and servers, with its name.
 """
@@ -48,7 +48,7 @@ def note_memory(process: psutil.Process, most: dict[str, float]) -> None:
         command, mib = " ".join(process.cmdline()), process.memory_info().rss / 2**20
     except psutil.NoSuchProcess:
         return
-    task = re.search(r"-m tasks\.(\w+)", command)
+    task = re.search(r"-m tasks\.(?:steps|methods)\.([\w.]+)", command)
     name = task.group(1) if task else "a server or what it runs"
     most[name] = max(mib, most.get(name, 0))
 
@@ -69,13 +69,13 @@ def main(folder: Path, amounts: list[int]) -> None:
     with laboratory(folder) as lab:
         for random_seed, role in enumerate(("train", "test")):
             make_synthetic_plate(lab.home.inbox / role, role=role, random_seed=random_seed, **FIELD)
-        lab.switch("ingest_plates", on=True)
-        lab.wait_until(lambda: len(list(lab.home.store.glob("arrivals/*/*.json"))) == 2, "the plates are frozen")
-        lab.switch("ingest_plates", on=False)
+        lab.unpause("ingest_plates")
+        lab.wait_until(lambda: len(list(lab.home.store.glob("arrivals/*/*.json"))) == 2, "the plates are imported")
+        lab.pause("ingest_plates")
         first = lab.api.trigger("retrain_champion", TRAINING)
-        lab.switch("retrain_champion", on=True)
+        lab.unpause("retrain_champion")
         lab.finish_well("retrain_champion", first)
-        lab.switch("retrain_champion", on=False)
+        lab.pause("retrain_champion")
         for fields in amounts:
             plate = make_synthetic_plate(lab.home.inbox / f"screen-{fields}", fovs=fields, random_seed=2, **FIELD)
             print(measure(lab, plate.name, fields), flush=True)

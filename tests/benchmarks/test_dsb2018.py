@@ -36,18 +36,17 @@ def test_f1_on_the_data_science_bowl_is_above_stardist_s(tmp_path: Path, capsys)
         train_fpn.Params(rois=rois.outputs["rois"], target="both", preset="laptop", cycles=4),
         tmp_path,
     )
-    networks = [trained.outputs["network"]]
+    model = {"method": "fpn2_ws", "networks": [trained.outputs["network"]]}
     calibrated = execute(
         calibrate.TASK,
-        calibrate.Params(networks=networks, test_time_augmentation=True),
+        calibrate.Params.model_validate({**model, "settings": {"test_time_augmentation": True}}),
         tmp_path,
     )
-    thresholds = {name: calibrated.metrics[name] for name in ("marker_threshold", "foreground_threshold")}
     training_cpu_seconds = _cpu_seconds() - before
     segmented = [
         execute(
             segment.TASK,
-            segment.Params(networks=networks, plate=plate, test_time_augmentation=True, **thresholds),
+            segment.Params.model_validate({**model, "plate": plate, **calibrated.values}),
             tmp_path,
         )
         for plate in plates["test"]

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from tasks.contract import Workspace
+from tasks.methods.fpn2_ws.method import Settings
 from tasks.methods.fpn2_ws.network import Architecture, Fpn
+from tasks.methods.fpn2_ws.nuclei import predict_maps
 from tasks.methods.fpn2_ws.segmenter import Fpn2Ws
 from tasks.nuclei.plates import open_plate, read_image
-from tasks.nuclei.segmentation import SegmentationSettings, predict_maps
 from tasks.nuclei.synthesis import KINDS, synthesize_fov
 from tasks.nuclei.targets import TARGETS, blurred_border, distance_map
 from tasks.steps.segment import Params, _collect, _segment_fields
@@ -24,7 +25,7 @@ class PerfectlyTrained(Fpn2Ws):
     """Does all the work of the network, and then answers as a perfect one: noise would make no nuclei to flood."""
 
     def __init__(self, label_image: np.ndarray) -> None:
-        super().__init__([Fpn(Architecture("mobilenetv2", TARGETS, 64, "bfloat16"))], SegmentationSettings())
+        super().__init__([Fpn(Architecture("mobilenetv2", TARGETS, 64, "bfloat16"))], Settings())
         self._maps = distance_map(label_image), blurred_border(label_image)
 
     def look_at(self, image):
@@ -55,7 +56,7 @@ def test_segmenting_a_plate_takes_hardly_longer_than_its_networks(benchmark, fie
         tmp_path / "plate", dict.fromkeys(names, field.image), dict.fromkeys(names, field.label_image), role="test"
     )
     plate, model = open_plate(folder), PerfectlyTrained(field.label_image)
-    params = Params(networks=["none"], plate="plate")
+    params = Params(method="fpn2_ws", networks=["none"], plate="plate")
     tiles = seen_by_the_network(model, read_image(plate.fovs[0].image_path))
 
     def bare() -> float:

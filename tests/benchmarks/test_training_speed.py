@@ -8,8 +8,8 @@ import pytest
 
 from tasks.methods.fpn2_ws.network import Architecture, Fpn
 from tasks.methods.fpn2_ws.train import FpnTraining
+from tasks.methods.shared.roi_batches import RoiBatches
 from tasks.methods.shared.training import Stage, Training, TrainingSettings
-from tasks.methods.shared.training_task import RoiBatches
 from tasks.nuclei.targets import TARGETS
 from tests.rois import make_roi_file
 

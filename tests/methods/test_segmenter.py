@@ -1,6 +1,7 @@
 """Loading trained networks of any method."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,18 @@ from tasks.methods.jacobkie.network import Jacobkie
 from tasks.methods.jacobkie.segmenter import JacobkieSegmenter
 from tasks.methods.mask_rcnn.network import Architecture, MaskRcnn
 from tasks.methods.mask_rcnn.segmenter import MaskRcnnSegmenter
-from tasks.methods.segmenter import load_saved_segmenter, load_segmenter, save_segmenter
+from tasks.methods.method import Method
+from tasks.methods.registry import load_segmenter, method_named, method_of_networks
+from tasks.methods.saved_model import load_model, save_model
+from tasks.methods.segmenter import Segmenter
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.segmentation import SegmentationSettings
 from tests.networks import make_network
 
-SETTINGS = SegmentationSettings(marker_threshold=0.5, foreground_threshold=0.5, min_area_px=5)
+FPN2_WS, MASK_RCNN, JACOBKIE = map(method_named, ("fpn2_ws", "mask_rcnn", "jacobkie"))
+
+
+def load(method: Method, *network_dirs: Path) -> Segmenter:
+    return load_segmenter(method, network_dirs, method.settings())
 
 
 def make_mask_rcnn(folder: Path) -> Path:
@@ -34,9 +41,14 @@ def make_jacobkie(folder: Path) -> Path:
 
 
 def test_a_network_tells_its_method(tmp_path: Path) -> None:
-    assert isinstance(load_segmenter([make_network(tmp_path / "a")], SETTINGS), Fpn2Ws)
-    assert isinstance(load_segmenter([make_mask_rcnn(tmp_path / "b")], SETTINGS), MaskRcnnSegmenter)
-    assert isinstance(load_segmenter([make_jacobkie(tmp_path / "c")], SETTINGS), JacobkieSegmenter)
+    made: list[tuple[Method, Path, type[Segmenter]]] = [
+        (FPN2_WS, make_network(tmp_path / "a"), Fpn2Ws),
+        (MASK_RCNN, make_mask_rcnn(tmp_path / "b"), MaskRcnnSegmenter),
+        (JACOBKIE, make_jacobkie(tmp_path / "c"), JacobkieSegmenter),
+    ]
+    for method, network, segmenter in made:
+        assert method_of_networks([network]) == method
+        assert isinstance(load(method, network), segmenter)
 
 
 def test_a_network_from_before_there_were_several_methods_is_one_of_fpn2_ws(tmp_path: Path) -> None:
@@ -44,26 +56,39 @@ def test_a_network_from_before_there_were_several_methods_is_one_of_fpn2_ws(tmp_
     content = json.loads(file.read_text())
     del content["method"]
     file.write_text(json.dumps(content))
-    assert isinstance(load_segmenter([file.parent], SETTINGS), Fpn2Ws)
+    assert method_of_networks([file.parent]) == FPN2_WS
+    assert isinstance(load(FPN2_WS, file.parent), Fpn2Ws)
 
 
 def test_networks_of_two_methods_and_unknown_ones_are_refused(tmp_path: Path) -> None:
     one, other = make_network(tmp_path / "a"), make_mask_rcnn(tmp_path / "b")
     with pytest.raises(InputError, match="of the methods fpn2_ws, mask_rcnn; give networks of one"):
-        load_segmenter([one, other], SETTINGS)
+        load(FPN2_WS, one, other)
+    with pytest.raises(InputError, match="The networks are of the method fpn2_ws, not of mask_rcnn"):
+        load(MASK_RCNN, one)
     with pytest.raises(InputError, match="Mask R-CNN is one network; 2 were given"):
-        load_segmenter([other, other], SETTINGS)
+        load(MASK_RCNN, other, other)
     (one / "network.json").write_text('{"method": "u_net"}')
-    with pytest.raises(InputError, match="of the method 'u_net', which isn't known"):
-        load_segmenter([one], SETTINGS)
+    with pytest.raises(InputError, match=r"no method 'u_net'; there are fpn2_ws, .* Is its package installed"):
+        load(FPN2_WS, one)
 
 
-@pytest.mark.parametrize("make", [make_network, make_mask_rcnn, make_jacobkie])
-def test_a_saved_one_segments_as_before(tmp_path: Path, make) -> None:
+@pytest.mark.parametrize(
+    ("method", "make", "thresholds"),
+    [
+        (FPN2_WS, make_network, {"marker_threshold": 0.5, "foreground_threshold": 0.5}),
+        (MASK_RCNN, make_mask_rcnn, {"min_score": 0.5}),
+        (JACOBKIE, make_jacobkie, {"core_depth": 0.3}),
+    ],
+)
+def test_a_saved_one_segments_as_before(
+    tmp_path: Path, method: Method, make: Callable[[Path], Path], thresholds: dict[str, float]
+) -> None:
     network = make(tmp_path / "network")
+    settings = method.settings.model_validate({"min_area_px": 5, **thresholds})
     image = np.random.default_rng(0).integers(0, 255, (100, 120)).astype(np.uint8)
-    expected = load_segmenter([network], SETTINGS).segment(image)
-    save_segmenter([network], SETTINGS, tmp_path / "saved")
-    saved = load_saved_segmenter(tmp_path / "saved")
-    assert saved.settings == SETTINGS
+    expected = load_segmenter(method, [network], settings).segment(image)
+    save_model(method, [network], settings, tmp_path / "saved")
+    saved = load_model(tmp_path / "saved")
+    assert saved.settings == settings
     assert_array_equal(saved.segment(image), expected)

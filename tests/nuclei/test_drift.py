@@ -39,12 +39,12 @@ def test_the_distance_is_the_difference_of_the_medians_by_the_robust_spread_of_t
     found = drift("intensity", intensities(1000, 420, 430), intensities(100, 200, 300))
     # The median absolute deviation of the references is 100.
     assert found.distance == pytest.approx((430 - 200) / 148.26)
-    assert not found.is_far_out
+    assert not found.is_outlier
 
 
-@pytest.mark.parametrize(("median", "is_far_out"), [(289, False), (291, True), (111, False), (109, True)])
-def test_of_references_that_are_alike_the_spread_is_15_percent(median: float, is_far_out: bool) -> None:
-    assert drift("intensity", intensities(median), intensities(200, 200, 200)).is_far_out == is_far_out
+@pytest.mark.parametrize(("median", "is_outlier"), [(289, False), (291, True), (111, False), (109, True)])
+def test_of_references_that_are_alike_the_spread_is_15_percent(median: float, is_outlier: bool) -> None:
+    assert drift("intensity", intensities(median), intensities(200, 200, 200)).is_outlier == is_outlier
 
 
 def test_a_single_reference_field_is_enough() -> None:
@@ -53,7 +53,7 @@ def test_a_single_reference_field_is_enough() -> None:
 
 def test_a_background_of_0_has_a_spread_of_one_grey_level() -> None:
     found = drift("background", fields({"intensity_p10": 2}), fields({"intensity_p10": 0}))
-    assert (found.distance, found.is_far_out) == (2, False)
+    assert (found.distance, found.is_outlier) == (2, False)
 
 
 def test_higher_and_lower_mean_other_things() -> None:
@@ -64,7 +64,7 @@ def test_higher_and_lower_mean_other_things() -> None:
 def test_intensities_of_another_bit_depth_are_not_compared() -> None:
     found = drift("intensity", intensities(20, dtype="uint8"), intensities(5000))
     assert not found.is_compared
-    assert not found.is_far_out
+    assert not found.is_outlier
     assert found.why_not_compared == "no training field of the same bit depth"
 
 
@@ -93,6 +93,6 @@ def test_fields_without_nuclei_count_for_the_density_only() -> None:
     empty = {"nuclei": 0, "nuclei_at_edge": 0, "area_mean_px": None}
     plate = fields(empty, empty, {})
     assert drift("density", plate, fields({})).plate_median == 0
-    assert drift("density", plate, fields({})).is_far_out
+    assert drift("density", plate, fields({})).is_outlier
     assert drift("area", plate, fields({})).distance == 0
     assert len(drift("border_share", plate, fields({})).plate) == 1

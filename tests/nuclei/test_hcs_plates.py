@@ -54,27 +54,27 @@ def test_fields_are_presented_as_files_whose_names_say_well_and_site(plate: Path
 
 def test_an_ingested_plate_is_one_of_tiff_files_like_any_other(plate: Path, tmp_path: Path) -> None:
     result = execute(TASK, Params(folder=str(plate)), tmp_path / "store")
-    frozen = open_plate(tmp_path / "store" / result.outputs["plate"])
-    assert [(fov.name, fov.well, fov.site) for fov in frozen.fovs] == [
+    imported = open_plate(tmp_path / "store" / result.outputs["plate"])
+    assert [(fov.name, fov.well, fov.site) for fov in imported.fovs] == [
         (NAMES[0], "B07", 1),
         (NAMES[1], "B07", 4),
         (NAMES[2], "D08", 2),
     ]
-    for brighter, fov in enumerate(frozen.fovs):
+    for brighter, fov in enumerate(imported.fovs):
         assert fov.labels_path is not None
         np.testing.assert_array_equal(read_image(fov.image_path), IMAGE + brighter)
         np.testing.assert_array_equal(read_label_image(fov.labels_path), LABEL_IMAGE)
-    assert not (frozen.folder / HCS_FOLDER).exists()
+    assert not (imported.folder / HCS_FOLDER).exists()
 
 
 def test_the_digest_of_a_plate_is_that_of_its_pixels(plate: Path, tmp_path: Path) -> None:
-    first = TASK.output_key(Params(folder=str(plate)))
-    assert TASK.output_key(Params(folder=str(plate))) == first
+    first = TASK.output_key(Params(folder=str(plate)), tmp_path / "store")
+    assert TASK.output_key(Params(folder=str(plate)), tmp_path / "store") == first
     (plate / HCS_FOLDER).rename(tmp_path / "old")
     writer = HcsWriter(plate / HCS_FOLDER, "screen", {"B07": [1, 4], "D08": [2]}, 0.5, "a model")
     for well, site in [("B07", 1), ("B07", 4), ("D08", 2)]:
         writer.write_field(well, site, IMAGE, LABEL_IMAGE)
-    assert TASK.output_key(Params(folder=str(plate))) != first
+    assert TASK.output_key(Params(folder=str(plate)), tmp_path / "store") != first
 
 
 def test_a_field_without_labels_is_refused_unless_it_is_a_screening_plate(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.judgement import Gate, ModelScores, RuleOutcome, apply_gate, lost, paired, won
+from tasks.nuclei.judgement import Gate, ModelScores, RuleOutcome, apply_gate, gained, lost, paired
 
 SAMPLES, SEED = 300, 0
 
@@ -125,4 +125,4 @@ def test_scores_of_other_nuclei_are_refused() -> None:
 
 def test_gained_and_lost_are_nuclei_that_one_model_alone_finds() -> None:
     true = paired(scores([0.9, 0.5, 0.9, 0.5]), scores([0.9, 0.9, 0.5, 0.5]))
-    assert (won(true)["label"].tolist(), lost(true)["label"].tolist()) == ([2], [3])
+    assert (gained(true)["label"].tolist(), lost(true)["label"].tolist()) == ([2], [3])

@@ -1,24 +1,16 @@
-"""Tiles, padding, test-time augmentation and the watershed, without a network."""
+"""Tiles, padding, the flood from markers and size limits, without a network."""
 
-from typing import Any
-
-import cv2
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
-from skimage.segmentation import watershed
 
-from tasks.nuclei.plates import to_uint8
-from tasks.nuclei.scoring import score_instances
-from tasks.nuclei.segmentation import BORDER_SHARE, SegmentationSettings, instances_from_maps, predict_maps
-from tasks.nuclei.synthesis import KINDS, synthesize_fov
-from tasks.nuclei.targets import blurred_border, distance_map
-
-
-@pytest.fixture(scope="module")
-def colony() -> np.ndarray:
-    """True labels of clumped nuclei."""
-    return synthesize_fov(KINDS["HCT116"], (300, 420), np.random.default_rng(7)).label_image
+from tasks.nuclei.segmentation import (
+    SegmentationSettings,
+    TiledSettings,
+    flooded,
+    magnified,
+    predict_tiled,
+    within_size_limits,
+)
 
 
 def grey_levels(images: np.ndarray) -> np.ndarray:
@@ -29,73 +21,30 @@ def grey_levels(images: np.ndarray) -> np.ndarray:
     return np.stack([values, 1 - values], axis=-1)
 
 
-def gradient(height: int, width: int) -> np.ndarray:
-    return np.add.outer(np.arange(height), 2 * np.arange(width)).astype(np.uint16)
-
-
-def test_perfect_maps_give_the_true_nuclei_back(colony):
-    predicted = instances_from_maps(distance_map(colony), blurred_border(colony), SegmentationSettings())
-    scores = score_instances(colony, predicted)
-    large = np.bincount(colony.ravel())[scores.true_ids] > 40
-    assert (scores.true_iou[large] > 0.9).mean() > 0.97
-
-
-def test_touching_nuclei_are_parted_at_the_border_between_them():
-    label_image = np.zeros((40, 60), np.uint16)
-    label_image[10:30, 10:30], label_image[10:30, 30:50] = 1, 2
-    predicted = instances_from_maps(distance_map(label_image), blurred_border(label_image), SegmentationSettings())
-    assert predicted.max() == 2
-    assert len(np.unique(predicted[12:28, 12:28])) == 1
-    assert len(np.unique(predicted[12:28, 32:48])) == 1
-
-
-def test_flooding_only_the_pieces_with_several_markers_equals_flooding_all(colony):
-    rng = np.random.default_rng(0)
-    distance = distance_map(colony) * 0.9 + 0.1 * rng.random(colony.shape, np.float32) * (colony > 0)
-    border = blurred_border(colony) + 0.01 * rng.random(colony.shape, np.float32)
-    settings = SegmentationSettings(min_area_px=0)
-    ours = instances_from_maps(distance, border, settings)
-    markers = cv2.connectedComponents((distance > settings.marker_threshold).astype(np.uint8), connectivity=4)[1]
-    whole = watershed(border, markers, mask=distance + BORDER_SHARE * border > settings.foreground_threshold)
-    pairs = np.unique(np.stack([ours.ravel(), whole.ravel()]), axis=1)
-    assert ours.max() == whole.max()
-    assert pairs.shape[1] == whole.max() + 1, "the same regions, under other numbers"
-
-
-def test_a_piece_of_foreground_without_a_marker_is_no_nucleus():
-    distance, border = np.zeros((2, 30, 30), np.float32)
-    distance[5:15, 5:15] = 0.5
-    assert instances_from_maps(distance, border, SegmentationSettings(marker_threshold=0.6)).max() == 0
-    assert instances_from_maps(distance, border, SegmentationSettings(marker_threshold=0.4)).max() == 1
-
-
-def test_nuclei_outside_the_size_limits_are_removed_and_the_rest_numbered_from_one():
-    distance, border = np.zeros((2, 60, 60), np.float32)
-    distance[2:5, 2:5] = distance[10:20, 10:20] = distance[25:55, 25:55] = 1
-    settings = SegmentationSettings(min_area_px=10, max_area_px=200)
-    label_image = instances_from_maps(distance, border, settings)
-    assert np.bincount(label_image.ravel()).tolist() == [3500, 100]
+def noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (height, width), np.uint8)
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (33, 70), (300, 257), (1, 500)])
 @pytest.mark.parametrize("padding", ["zero", "reflect"])
-@pytest.mark.parametrize("test_time_augmentation", [False, True])
-def test_fields_of_any_size_keep_their_size_and_place(shape, padding, test_time_augmentation):
-    image = gradient(*shape)
-    settings = SegmentationSettings(
-        padding=padding, test_time_augmentation=test_time_augmentation, max_tile_px=192, halo_px=32
-    )
-    distance, border = predict_maps(image, grey_levels, settings)
-    np.testing.assert_allclose(distance, to_uint8(image) / np.float32(255), atol=1e-6)
-    np.testing.assert_allclose(border, 1 - to_uint8(image) / np.float32(255), atol=1e-6)
+def test_fields_of_any_size_keep_their_size_and_place(shape, padding):
+    grey = noise(*shape)
+    maps = predict_tiled(grey, grey_levels, TiledSettings(padding=padding, max_tile_px=192, halo_px=32))
+    np.testing.assert_allclose(maps[..., 0], grey / np.float32(255), atol=1e-6)
+    np.testing.assert_allclose(maps[..., 1], 1 - grey / np.float32(255), atol=1e-6)
 
 
-@pytest.mark.parametrize("zoom", [0.5, 1.5, 2.0])
-def test_a_magnified_field_comes_back_in_its_own_size(zoom):
-    image = gradient(120, 90)
-    distance, _ = predict_maps(image, grey_levels, SegmentationSettings(), zoom)
-    assert distance.shape == image.shape
-    np.testing.assert_allclose(distance, to_uint8(image) / 255, atol=0.02)
+@pytest.mark.parametrize(("padding", "beyond"), [("zero", 0), ("reflect", 9)])
+def test_beyond_its_edges_a_field_goes_on_as_the_padding_says(padding, beyond):
+    seen = []
+
+    def predict(images):
+        seen.append(images)
+        return grey_levels(images)
+
+    predict_tiled(np.full((20, 20), 9, np.uint8), predict, TiledSettings(padding=padding))
+    assert seen[0].shape == (1, 32, 32)
+    assert (seen[0][0, 20:] == beyond).all()
 
 
 def test_no_tile_is_longer_than_the_limit():
@@ -105,25 +54,35 @@ def test_no_tile_is_longer_than_the_limit():
         seen.append(images.shape[1:])
         return grey_levels(images)
 
-    predict_maps(gradient(700, 1000), predict, SegmentationSettings(max_tile_px=256, halo_px=32))
+    predict_tiled(noise(700, 1000), predict, TiledSettings(max_tile_px=256, halo_px=32))
     assert len(seen) > 1
     assert max(max(shape) for shape in seen) <= 256
 
 
-def test_tiles_give_the_nuclei_of_the_whole_field_where_the_halo_covers_the_network_s_view():
-    def blur(images):
-        values = np.stack([gaussian_filter(image.astype(np.float32) / 255, 3) for image in images])
-        return np.stack([values, np.zeros_like(values)], axis=-1)
-
-    image = synthesize_fov(KINDS["MCF10A"], (500, 600), np.random.default_rng(1)).image
-    thresholds: dict[str, Any] = {"marker_threshold": 0.4, "foreground_threshold": 0.2}
-    in_tiles = SegmentationSettings(**thresholds, max_tile_px=256, halo_px=32)
-    in_one = SegmentationSettings(**thresholds)
-    whole, tiled = (instances_from_maps(*predict_maps(image, blur, s), s) for s in (in_one, in_tiles))
-    assert whole.max() > 5
-    assert np.array_equal(whole, tiled)
-
-
 def test_a_tile_no_larger_than_its_halos_is_refused():
     with pytest.raises(ValueError, match="max_tile_px=128 must be more than twice halo_px=64"):
-        SegmentationSettings(max_tile_px=128, halo_px=64)
+        TiledSettings(max_tile_px=128, halo_px=64)
+
+
+@pytest.mark.parametrize(("zoom", "shape"), [(0.5, (10, 15)), (1, (20, 30)), (2, (40, 60))])
+def test_a_field_is_magnified_as_the_networks_see_it(zoom, shape):
+    assert magnified(np.full((20, 30), 7, np.uint8), zoom).tolist() == np.full(shape, 7).tolist()
+
+
+def test_a_piece_of_foreground_is_flooded_from_its_markers_and_one_without_is_no_nucleus():
+    foreground, marked = np.zeros((2, 5, 16), bool)
+    foreground[1:4, 1:10], foreground[1:4, 12:15] = True, True
+    marked[2, 2] = marked[2, 8] = True
+    landscape = np.zeros((5, 16), np.float32)
+    landscape[:, 5] = 1  # The ridge between the two.
+    label_image = flooded(marked, foreground, landscape)
+    assert label_image[2].tolist() == [0, 1, 1, 1, 1, label_image[2, 5], 2, 2, 2, 2, 0, 0, 0, 0, 0, 0]
+    assert label_image[2, 5] in (1, 2)
+
+
+def test_nuclei_outside_the_size_limits_are_removed_and_the_rest_numbered_from_one():
+    label_image = np.zeros((60, 60), np.int32)
+    label_image[2:5, 2:5], label_image[10:20, 10:20], label_image[25:55, 25:55] = 1, 2, 3
+    kept = within_size_limits(label_image, SegmentationSettings(min_area_px=10, max_area_px=200))
+    assert np.bincount(kept.ravel()).tolist() == [3500, 100]
+    assert (kept[10:20, 10:20] == 1).all()

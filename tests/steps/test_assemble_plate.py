@@ -21,10 +21,12 @@ from tasks.nuclei.hcs import hcs_fields
 from tasks.nuclei.plates import Plate, open_plate
 from tasks.nuclei.tables import read_nuclei
 from tasks.steps.assemble_plate import TASK, Params
+from tasks.store.registered_model import ModelName
 from tests.plates import make_plate, two_squares
 from tests.segmentations import add_part
+from tests.stored_results import store_result
 
-MODEL = "nucleus-segmenter version 3, 0123456789abcdef"
+MODEL = ModelName(version=3, key="0123456789abcdef")
 IMAGE, TWO_NUCLEI = two_squares()
 ONE_AT_THE_EDGE = np.zeros_like(TWO_NUCLEI)
 ONE_AT_THE_EDGE[:2, :5] = 1
@@ -68,7 +70,7 @@ def test_every_nucleus_of_all_parts_is_in_one_table_by_field_and_label(tmp_path:
     ]
     assert table["area_px"].tolist() == [16, 36, 10, 16, 36]
     assert table["area_um2"].tolist() == [4, 9, 2.5, 4, 9]
-    assert (table["model"] == MODEL).all()
+    assert (table["model"] == "nucleus-segmenter version 3, 0123456789abcdef").all()
     assert result.counts == {"fovs": 4, "wells": 3, "nuclei": 5}
     assert result.metrics == {"area_median_um2": 4, "area_median_px": 16}
 
@@ -78,7 +80,7 @@ def test_parquet_has_the_rows_of_the_csv_with_types_and_names_the_model(tmp_path
     part = add_part(tmp_path, "part", open_plate(tmp_path / "007"), {"0012": TWO_NUCLEI, B07_1: ONE_AT_THE_EDGE})
     folder = tmp_path / assemble(tmp_path, [part]).outputs["assembled"]
     arrow = pyarrow.parquet.read_table(folder / "nuclei.parquet")
-    assert arrow.schema.metadata[b"model"] == MODEL.encode()
+    assert arrow.schema.metadata[b"model"] == b"nucleus-segmenter version 3, 0123456789abcdef"
     assert arrow.schema.metadata[b"plate"] == b"007"
     assert arrow["fov"].to_pylist() == ["0012", "0012", B07_1]
     assert arrow["plate"].to_pylist() == ["007"] * 3
@@ -114,7 +116,7 @@ def test_wells_are_counted_and_measured_and_a_well_without_nuclei_has_no_area(tm
         ["D08", 1, 0, -1, -1, -1, -1, -1],
         ["P24", 1, 2, 6.5, 6.5, 26.0, 26.0, 0.0],
     ]
-    assert (wells["model"] == MODEL).all()
+    assert (wells["model"] == str(MODEL)).all()
 
 
 def test_label_images_are_the_files_of_the_parts_under_a_second_name(tmp_path: Path) -> None:
@@ -209,10 +211,10 @@ def test_parts_of_two_plates_or_of_two_settings_are_refused_with_what_differs(tm
 
 
 def test_what_is_no_segmentation_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    make(tmp_path)
-    arguments = ["--params", Params(segmentations=["screen"], model=MODEL).model_dump_json(), "--store", str(tmp_path)]
-    assert TASK.main(arguments) == BAD_INPUT
-    assert "screen is no segmentation of a plate; give outputs of the task segment." in caplog.text
+    store_result(tmp_path, "ingest/screen", {})
+    params = Params(segmentations=["ingest/screen"], model=MODEL).model_dump_json()
+    assert TASK.main(["--params", params, "--store", str(tmp_path)]) == BAD_INPUT
+    assert "ingest/screen is an output of ingest; give one of segment." in caplog.text
 
 
 def test_a_cut_image_is_refused_with_its_name_when_it_is_read(tmp_path: Path) -> None:
@@ -234,6 +236,8 @@ def test_mlflow_gets_the_table_of_wells_the_pictures_and_the_numbers(
     client = MlflowClient()
     files = [file.path for file in client.list_artifacts(run_id, "assemble_plate/screen")]
     assert files == [f"assemble_plate/screen/{name}" for name in ("heat_map.png", "overview.png", "wells.csv")]
+    tags = client.get_run(run_id).data.tags
+    assert (tags["plate"], tags["model"], tags["model_version"]) == ("screen", str(MODEL), "3")
     assert client.get_run(run_id).data.metrics == {
         "assemble_plate/screen/fovs": 4,
         "assemble_plate/screen/wells": 3,

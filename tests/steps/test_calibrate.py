@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from tasks.contract import Result, execute
+from tasks.methods.fpn2_ws.method import METHOD, Settings
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates import read_image
 from tasks.nuclei.roi_file import RoiReader
@@ -37,16 +38,20 @@ def make_store(folder, nucleus_px):
     return folder
 
 
-def params(store, **of_augment) -> calibrate.Params:
+def params(store, settings: dict | None = None, **of_augment) -> calibrate.Params:
     """The network as if it had been trained on ROIs of both plates."""
     made = augment.Params(**{"plates": ["many", "one"], "rois": 40, "roi_px": 32, **of_augment})
     trained_on(store, "network", execute(augment.TASK, made, store).outputs["rois"])
-    return calibrate.Params(networks=["network"])
+    return of_networks("network", settings=settings or {})
+
+
+def of_networks(*networks: str, **given) -> calibrate.Params:
+    return calibrate.Params.model_validate({"method": "fpn2_ws", "networks": networks, **given})
 
 
 def trained_on(store, network, rois):
     result = Result(
-        task="train_fpn",
+        task="train_fpn2_ws",
         key=network,
         version=1,
         params={"rois": rois},
@@ -81,26 +86,67 @@ def test_the_best_thresholds_are_metrics_and_all_trials_a_table(store):
     assert result.metrics["marker_threshold"] == table["marker_threshold"][0]
 
 
-DEFAULTS = {"marker_threshold": 0.6, "foreground_threshold": 0.09}
+def test_every_value_that_is_found_is_handed_on_with_all_other_settings(store):
+    result = execute(calibrate.TASK, params(store, {"min_area_px": 5}), store)
+    best = pd.read_csv(store / result.outputs["calibration"]).iloc[0]
+    found = {name: best[name] for name in METHOD.search}
+    assert result.values["settings"] == Settings(min_area_px=5).model_dump() | found
+    assert METHOD.settings(**result.values["settings"])
+
+
+def test_only_what_is_not_given_is_searched(store):
+    given = params(store, {"marker_threshold": 0.45})
+    assert given.search == ["foreground_threshold"]
+    result = execute(calibrate.TASK, given, store)
+    table = pd.read_csv(store / result.outputs["calibration"])
+    assert "marker_threshold" not in table
+    assert sorted(table["foreground_threshold"]) == list(METHOD.search["foreground_threshold"])
+    assert result.values["settings"]["marker_threshold"] == 0.45
+
+
+def test_nothing_is_looked_at_where_all_is_given(store):
+    thresholds = {"marker_threshold": 0.5, "foreground_threshold": 0.1}
+    result = execute(calibrate.TASK, params(store, thresholds), store)
+    assert result.counts == {"fovs": 0}
+    assert result.values == {"settings": Settings(**thresholds).model_dump()}
+
+
+def test_settings_that_were_given_as_an_object_are_not_searched_either():
+    assert of_networks("network", settings=Settings(marker_threshold=0.45)).search == ["foreground_threshold"]
+
+
+def test_what_a_method_does_not_search_is_refused():
+    with pytest.raises(ValueError, match=r"min_score can't be searched for fpn2_ws; allowed: marker_threshold, fore"):
+        of_networks("network", search=["min_score"])
+
+
+def test_params_say_the_same_again_when_they_are_read_back():
+    given = of_networks("network", settings={"marker_threshold": 0.45})
+    assert calibrate.Params.model_validate_json(given.model_dump_json()) == given
+
+
+DEFAULTS = {"settings": Settings().model_dump()}
 
 
 def test_networks_that_find_nothing_leave_the_thresholds_as_they_are(tmp_path, caplog):
     """Nuclei of nine pixels can't be found: what is that small is removed."""
     store = make_store(tmp_path, nucleus_px=3)
-    assert execute(calibrate.TASK, params(store), store).metrics == DEFAULTS
+    result = execute(calibrate.TASK, params(store), store)
+    assert (result.values, result.metrics) == (DEFAULTS, {})
     assert "the networks find none of the nuclei there" in caplog.text
 
 
 def test_fields_without_nuclei_leave_the_thresholds_as_they_are(tmp_path, caplog):
     store = make_store(tmp_path, nucleus_px=0)
-    assert execute(calibrate.TASK, params(store), store).metrics == DEFAULTS
+    result = execute(calibrate.TASK, params(store), store)
+    assert (result.values, result.metrics) == (DEFAULTS, {})
     assert "there are no nuclei to find" in caplog.text
 
 
 def test_fields_that_were_trained_on_are_not_looked_at(store):
     """The paper draws validation ROIs from the fields of training."""
     result = execute(calibrate.TASK, params(store, split="paper", validation_share=0.5), store)
-    assert (result.metrics, result.counts) == (DEFAULTS, {"fovs": 0})
+    assert (result.values, result.counts) == (DEFAULTS, {"fovs": 0})
 
 
 def test_a_limit_of_pixels_cuts_all_cell_lines_alike(store, monkeypatch):
@@ -126,4 +172,4 @@ def test_networks_of_different_rois_are_refused(store):
     make_network(store / "other")
     trained_on(store, "other", "augment/other/rois.h5")
     with pytest.raises(InputError, match=r"trained on different ROIs: augment/.*, augment/other/rois\.h5"):
-        execute(calibrate.TASK, calibrate.Params(networks=["network", "other"]), store)
+        execute(calibrate.TASK, of_networks("network", "other"), store)

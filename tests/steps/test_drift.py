@@ -19,6 +19,7 @@ from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates import open_plate
 from tasks.steps import assemble_plate, ingest
 from tasks.steps.drift import TASK, Params
+from tasks.store.registered_model import ModelName
 from tests.plates import make_plate, two_squares
 from tests.segmentations import add_part
 
@@ -30,8 +31,8 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-def freeze(store: Path, name: str, image: np.ndarray = IMAGE, labelled: bool = True, **info: Any) -> str:
-    """Freeze a plate of two fields; gives its path in the store."""
+def import_plate(store: Path, name: str, image: np.ndarray = IMAGE, labelled: bool = True, **info: Any) -> str:
+    """Import a plate of two fields; gives its path in the store."""
     images = {"a": image, "b": np.flip(image)}
     label_images = {"a": LABEL_IMAGE, "b": np.flip(LABEL_IMAGE)} if labelled else {}
     folder = make_plate(store.parent / name, images, label_images, **info)
@@ -47,45 +48,45 @@ def text_of(store: Path, result: Result) -> str:
 
 
 def test_a_plate_like_its_references_has_no_warning(store: Path) -> None:
-    result = drift(store, freeze(store, "new"), [freeze(store, "one"), freeze(store, "two")])
-    assert result.counts == {"far_out": 0}
+    result = drift(store, import_plate(store, "new"), [import_plate(store, "one"), import_plate(store, "two")])
+    assert result.counts == {"outliers": 0}
     measures = ("intensity", "background", "focus", "area", "density", "border_share")
     assert result.metrics == dict.fromkeys(measures, 0)
     assert (store / result.outputs["warnings"]).read_text() == ""
-    assert "Nothing is far out." in text_of(store, result)
+    assert "No measure is an outlier." in text_of(store, result)
 
 
 def test_a_brighter_plate_is_warned_of_in_the_log_the_table_and_the_page(
     store: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    result = drift(store, freeze(store, "bright", IMAGE * 3), [freeze(store, "one")])
-    assert result.counts == {"far_out": 2}
+    result = drift(store, import_plate(store, "bright", IMAGE * 3), [import_plate(store, "one")])
+    assert result.counts == {"outliers": 2}
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     # 52 px of 1,000 and 548 of 100, on average 178.
     assert warnings[0] == (
-        "bright is far out: mean intensity 534 grey levels, on the training plates 178 grey levels (distance +13.3); "
-        "perhaps a longer exposure, a stronger lamp or stain, or more nuclei."
+        "bright is an outlier: mean intensity 534 grey levels, on the training plates 178 grey levels "
+        "(distance +13.3); perhaps a longer exposure, a stronger lamp or stain, or more nuclei."
     )
     assert (store / result.outputs["warnings"]).read_text().splitlines() == [
-        warning.removeprefix("bright is far out: ") for warning in warnings
+        warning.removeprefix("bright is an outlier: ") for warning in warnings
     ]
     table = pd.read_csv(store / result.outputs["table"], index_col="measure")
-    assert table.index[table["far_out"]].to_list() == ["intensity", "background"]
+    assert table.index[table["is_outlier"]].to_list() == ["intensity", "background"]
     assert (table["plate_fields"]["area"], table["unit"]["area"], table["plate_median"]["area"]) == (2, "µm²", 6.5)
-    assert "Far out: mean intensity, background." in text_of(store, result)
+    assert "Outliers: mean intensity, background." in text_of(store, result)
 
 
 def segmented(store: Path, plate: str, label_images: dict[str, np.ndarray]) -> str:
-    """Make what `segment` and `assemble_plate` leave of a frozen plate."""
+    """Make what `segment` and `assemble_plate` leave of an imported plate."""
     part = add_part(store, "part", open_plate(store / plate), label_images, {"plate": plate})
-    params = assemble_plate.Params(segmentations=[part], model="nucleus-segmenter version 3, 0123456789abcdef")
+    params = assemble_plate.Params(segmentations=[part], model=ModelName(version=3, key="0123456789abcdef"))
     return execute(assemble_plate.TASK, params, store).outputs["assembled"]
 
 
 def test_after_a_plate_was_segmented_the_nuclei_found_are_compared(store: Path) -> None:
-    plate = freeze(store, "screened", labelled=False, role="screen")
+    plate = import_plate(store, "screened", labelled=False, role="screen")
     found = segmented(store, plate, {"a": LABEL_IMAGE, "b": 0 * LABEL_IMAGE})
-    params = Params(plate=plate, references=[freeze(store, "one")], segmentation=found)
+    params = Params(plate=plate, references=[import_plate(store, "one")], segmentation=found)
     result = execute(TASK, params, store)
     table = pd.read_csv(store / result.outputs["table"], index_col="measure")
     # Two nuclei of 16 and 36 px in one field, none in the other: area only of the first.
@@ -97,17 +98,17 @@ def test_after_a_plate_was_segmented_the_nuclei_found_are_compared(store: Path) 
 
 
 def test_the_segmentation_of_another_plate_is_refused(store: Path) -> None:
-    plate, reference = freeze(store, "screened", labelled=False, role="screen"), freeze(store, "one")
+    plate, reference = import_plate(store, "screened", labelled=False, role="screen"), import_plate(store, "one")
     found = segmented(store, reference, {"a": LABEL_IMAGE, "b": LABEL_IMAGE})
     with pytest.raises(InputError, match=f"is of {reference}; give the segmentation of {plate}"):
         execute(TASK, Params(plate=plate, references=[reference], segmentation=found), store)
-    with pytest.raises(InputError, match="is no segmented plate; give the output of the task assemble_plate"):
+    with pytest.raises(InputError, match="is an output of ingest; give one of assemble_plate"):
         execute(TASK, Params(plate=plate, references=[reference], segmentation=reference), store)
 
 
 def test_the_page_stands_alone_and_names_the_plates(store: Path) -> None:
-    reference = freeze(store, "one")
-    page = (store / drift(store, freeze(store, "new"), [reference]).outputs["page"]).read_text()
+    reference = import_plate(store, "one")
+    page = (store / drift(store, import_plate(store, "new"), [reference]).outputs["page"]).read_text()
     (address,) = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert base64.b64decode(address.removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
     assert reference.rpartition("@")[2] in page
@@ -115,8 +116,8 @@ def test_the_page_stands_alone_and_names_the_plates(store: Path) -> None:
 
 def test_a_plate_to_screen_of_another_bit_depth_is_compared_in_focus_only(store: Path) -> None:
     image = (IMAGE / 5).astype(np.uint8)
-    plate = freeze(store, "screened", image, labelled=False, role="screen")
-    result = drift(store, plate, [freeze(store, "one")])
+    plate = import_plate(store, "screened", image, labelled=False, role="screen")
+    result = drift(store, plate, [import_plate(store, "one")])
     assert list(result.metrics) == ["focus"]
     text = text_of(store, result)
     assert "mean intensity no training field of the same bit depth" in text
@@ -125,25 +126,25 @@ def test_a_plate_to_screen_of_another_bit_depth_is_compared_in_focus_only(store:
 
 def test_a_plate_that_has_nothing_in_common_gets_a_page_that_says_so(store: Path) -> None:
     image = (IMAGE / 5).astype(np.uint8)
-    plate = freeze(store, "screened", image, labelled=False, role="screen", pixel_size_um=0.2)
-    result = drift(store, plate, [freeze(store, "one")])
-    assert (result.metrics, result.counts) == ({}, {"far_out": 0})
+    plate = import_plate(store, "screened", image, labelled=False, role="screen", pixel_size_um=0.2)
+    result = drift(store, plate, [import_plate(store, "one")])
+    assert (result.metrics, result.counts) == ({}, {"outliers": 0})
     assert "Nothing could be compared." in text_of(store, result)
 
 
-def test_plates_frozen_before_the_report_told_the_dtype_are_compared_by_their_images(store: Path) -> None:
-    reference = freeze(store, "one")
+def test_plates_imported_before_the_report_told_the_dtype_are_compared_by_their_images(store: Path) -> None:
+    reference = import_plate(store, "one")
     path = store / reference / "report.json"
     report = json.loads(path.read_text())
     for row in report["fovs"]:
         del row["dtype"]
     path.write_text(json.dumps(report))
-    assert drift(store, freeze(store, "new"), [reference]).metrics["intensity"] == 0
+    assert drift(store, import_plate(store, "new"), [reference]).metrics["intensity"] == 0
 
 
 def test_the_first_plate_of_a_cell_line_is_nothing_to_do(store: Path) -> None:
     with pytest.raises(NothingToDo, match="There is no training plate of U2OS to compare new with"):
-        drift(store, freeze(store, "new"), [])
+        drift(store, import_plate(store, "new"), [])
 
 
 @pytest.mark.parametrize(
@@ -154,34 +155,34 @@ def test_the_first_plate_of_a_cell_line_is_nothing_to_do(store: Path) -> None:
     ],
 )
 def test_references_of_another_cell_line_or_role_are_refused(store: Path, info: dict[str, Any], words: str) -> None:
-    other = freeze(store, "other", IMAGE + 1, **info)
+    other = import_plate(store, "other", IMAGE + 1, **info)
     with pytest.raises(InputError, match=words):
-        drift(store, freeze(store, "new"), [other])
+        drift(store, import_plate(store, "new"), [other])
 
 
 def test_a_plate_is_not_compared_with_itself(store: Path) -> None:
-    plate = freeze(store, "new")
+    plate = import_plate(store, "new")
     with pytest.raises(InputError, match="the reference new is this plate itself"):
         drift(store, plate, [plate])
 
 
-def test_something_else_than_a_frozen_plate_is_refused(store: Path) -> None:
-    plate = freeze(store, "new")
+def test_something_else_than_an_imported_plate_is_refused(store: Path) -> None:
+    plate = import_plate(store, "new")
     (store / "score").mkdir()
-    with pytest.raises(InputError, match="score is no frozen plate"):
+    with pytest.raises(InputError, match="score is no imported plate"):
         drift(store, plate, ["score"])
 
 
 def test_mlflow_shows_distances_page_and_warnings(store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.chdir(tmp_path)
-    bright, reference = freeze(store, "bright", IMAGE * 3), freeze(store, "one")
+    bright, reference = import_plate(store, "bright", IMAGE * 3), import_plate(store, "one")
     monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run(tracking.PLATES_EXPERIMENT, "dag run", "bright"))
     drift(store, bright, [reference])
     run = MlflowClient().get_run(tracking.Run().id or "")
     assert run.data.metrics["drift/intensity"] == pytest.approx(356 / (0.15 * 178))
     assert run.data.metrics["drift/area"] == 0
-    assert (run.data.tags["plate"], run.data.tags["drift"]) == ("bright", "far out")
+    assert (run.data.tags["plate"], run.data.tags["drift"]) == ("bright", "outlier")
     assert run.data.tags["mlflow.note.content"].startswith("- mean intensity 534 grey levels")
     names = {item.path for item in MlflowClient().list_artifacts(run.info.run_id, "drift")}
     assert names == {"drift/drift.html", "drift/drift.csv"}

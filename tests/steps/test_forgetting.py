@@ -117,7 +117,7 @@ def test_scores_on_other_labels_of_the_same_plate_are_refused(store: Path) -> No
 def test_no_scores_at_all_other_outputs_and_a_repeated_version_are_refused(store: Path) -> None:
     with pytest.raises(InputError, match="none of them has scores"):
         compare(store, ScoredVersion(version=1))
-    with pytest.raises(InputError, match="first@0123456789ab holds no scores; give an output of the task score"):
+    with pytest.raises(InputError, match="first@0123456789ab is an output of ingest; give one of score"):
         compare(store, ScoredVersion(version=1, scores="ingest/first@0123456789ab"))
     with pytest.raises(InputError, match="versions: 1 is there more than once"):
         compare(store, ScoredVersion(version=1), ScoredVersion(version=1))

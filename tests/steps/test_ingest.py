@@ -179,13 +179,13 @@ def test_a_plate_copied_to_another_folder_is_the_same_plate(plate: Path, store: 
 
 
 @pytest.mark.parametrize("change", ["plate.json", "images", "labels"])
-def test_a_changed_file_gives_another_key(plate: Path, change: str) -> None:
-    before = TASK.output_key(Params(folder=str(plate)))
+def test_a_changed_file_gives_another_key(plate: Path, store: Path, change: str) -> None:
+    before = TASK.output_key(Params(folder=str(plate)), store)
     if change == "plate.json":
         (plate / "plate.json").write_text(json.dumps(INFO | {"name": "plate", "objective": "60X"}))
     else:
         tifffile.imwrite(plate / change / "a.tif", LABEL_IMAGE[::-1])
-    assert TASK.output_key(Params(folder=str(plate))) != before
+    assert TASK.output_key(Params(folder=str(plate)), store) != before
 
 
 def test_the_digest_depends_on_names_and_contents_but_not_on_their_order() -> None:

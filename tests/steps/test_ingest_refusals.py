@@ -208,7 +208,7 @@ def test_the_role_is_checked_on_a_plate_that_is_stored_already(plate: Path, stor
 
 def test_a_file_that_changes_after_the_key_was_made_is_refused(plate: Path, store: Path) -> None:
     params = Params(folder=str(plate))
-    key, output_dir = TASK.output_key(params), store / "output"
+    key, output_dir = TASK.output_key(params, store), store / "output"
     output_dir.mkdir(parents=True)
     tifffile.imwrite(plate / "images/a.tif", IMAGE[::-1])
     with pytest.raises(InputError, match="changed while it was read"):

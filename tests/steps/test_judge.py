@@ -46,13 +46,13 @@ def judge(store: Path, champion: str, challenger: str, **gate: float) -> tuple[R
     return result, json.loads((store / result.outputs["judgement"]).read_text())
 
 
-def test_a_better_challenger_passes_and_what_it_won_is_shown(store: Path) -> None:
+def test_a_better_challenger_passes_and_what_it_gained_is_shown(store: Path) -> None:
     champion = scored(store, "champion", {"first": THREE_MISSED, "second": TRUTH})
     challenger = scored(store, "challenger", {"first": TRUTH, "second": TRUTH})
     result, judgement = judge(store, champion, challenger)
     assert (judgement["passed"], judgement["failures"]) == (True, [])
-    assert result.counts == {"passed": 1, "won": 9, "lost": 0, "plates": 2}
-    assert (store / result.outputs["won"]).stat().st_size > 0
+    assert result.counts == {"passed": 1, "gained": 9, "lost": 0, "plates": 2}
+    assert (store / result.outputs["gained"]).stat().st_size > 0
     assert "lost" not in result.outputs
     assert judgement["mean_gain"] == pytest.approx((1 - 2 * 5 / (2 * 5 + 3)) / 2)
 
@@ -61,10 +61,10 @@ def test_a_worse_one_fails_and_the_rule_the_cell_line_and_the_plate_are_named(st
     champion = scored(store, "champion", {"first": TRUTH, "second": ONE_MISSED})
     challenger = scored(store, "challenger", {"first": THREE_MISSED, "second": TRUTH})
     result, judgement = judge(store, champion, challenger)
-    assert (result.counts["passed"], result.counts["won"], result.counts["lost"]) == (0, 3, 9)
+    assert (result.counts["passed"], result.counts["gained"], result.counts["lost"]) == (0, 3, 9)
     (loss,) = (line for line in judgement["failures"] if line.startswith("no cell line loses: U2OS: f1_at_0.7"))
     assert "1.000 -> 0.769" in loss
-    assert "first (9 nuclei lost, 0 won)" in loss
+    assert "first (9 nuclei lost, 0 gained)" in loss
     assert not any("HCT116" in line for line in judgement["failures"])
     assert any(line.startswith("no new error rate: U2OS: fn_rate 0.000 -> 0.375") for line in judgement["failures"])
     assert any(line.startswith("the mean gains") for line in judgement["failures"])
@@ -104,7 +104,7 @@ def test_mlflow_shows_the_gains_and_the_outcome_at_run_and_version(
     monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("retraining", "dag run", "name"))
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "weights").write_text("")
-    tracking.Run().register_model(tmp_path / "model", "0123", {})
+    tracking.Run().register_model(tmp_path / "model", "0123", {}, "A model.")
     champion = scored(store, "champion", {"first": TRUTH})
     challenger = scored(store, "challenger", {"first": ONE_MISSED})
     judge(store, champion, challenger)
@@ -115,4 +115,4 @@ def test_mlflow_shows_the_gains_and_the_outcome_at_run_and_version(
     found = tracking.find_model("1")
     assert found is not None
     assert found.tags["gate"] == "failed"
-    assert "first (3 nuclei lost, 0 won)" in found.tags["gate_failures"]
+    assert "first (3 nuclei lost, 0 gained)" in found.tags["gate_failures"]

@@ -9,9 +9,12 @@ from mlflow import MlflowClient
 
 from tasks import tracking
 from tasks.contract import Result, execute
+from tasks.methods.external import train as train_external
+from tasks.methods.fpn2_ws.method import Settings
 from tasks.nuclei.errors import InputError
 from tasks.steps import find_model, promote_model
-from tests.stored_results import store_result
+from tasks.store.registered_model import REGISTERED_MODEL
+from tests.stored_results import add_model, register, store_result
 
 
 @pytest.fixture
@@ -19,12 +22,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store with three registered versions, of the keys 1…, 2… and 3…."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "weights").write_text("")
     for number in "123":
         monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("e", f"run {number}", "name"))
-        tracking.Run().register_model(tmp_path / "model", number * 16, {})
-        store_result(tmp_path / "store", f"register_model/{number * 16}", {"networks": []})
+        register(tmp_path / "store", add_model(tmp_path / "store", number * 16, ["ingest/plate@0123456789ab"]))
     monkeypatch.delenv("MLFLOW_RUN_ID")
     return tmp_path / "store"
 
@@ -46,6 +46,42 @@ def test_the_champion_is_found_with_its_model_in_the_store(store: Path) -> None:
     assert found.outputs == {"model": "register_model/2222222222222222"}
 
 
+def test_a_model_is_found_with_all_that_segmenting_and_training_another_like_it_need(store: Path) -> None:
+    key = "2" * 16
+    assert find(store, "2").values["model"] == {
+        "version": 2,
+        "key": key,
+        "method": "fpn2_ws",
+        "networks": [f"train_fpn2_ws/{key}"],
+        "settings": Settings().model_dump(mode="json"),
+        "trainings": [{"rois": f"augment/{key}/rois.h5", "initialisation": "random"}],
+        "augmentation": {"plates": ["ingest/plate@0123456789ab"]},
+    }
+
+
+def test_a_model_whose_rois_the_store_lacks_is_found_without_their_augmentation(store: Path) -> None:
+    shutil.rmtree(store / "augment" / ("2" * 16))
+    found = find(store, "2").values["model"]
+    assert (found["augmentation"], found["version"]) == (None, 2)
+
+
+def test_a_model_of_an_earlier_version_of_the_pipeline_is_found_in_the_words_of_today(store: Path) -> None:
+    """The settings of all methods stood among the params, and a tool was called a program."""
+    key = "3" * 16
+    flat = {"marker_threshold": 0.5, "min_area_px": 9, "networks": [f"train_external/{key}"]}
+    training = {"rois": f"augment/{key}/rois.h5", "program": "mine", "segment": ["run"], "train": None}
+    store_result(store, f"train_external/{key}", training | {"initialisation": "published", "random_seed": 0})
+    content = {"program": "mine", "segment": ["run"], "method": "external"}
+    (store / "train_external" / key / "network.json").write_text(json.dumps(content))
+    store_result(store, f"register_model/{key}", flat)
+    found = find(store, "3").values["model"]
+    assert (found["method"], found["settings"]) == ("external", {"min_area_px": 9, "max_area_px": None})
+    (of_today,) = found["trainings"]
+    expected = {"rois": training["rois"], "tool": "mine", "initialisation": "pretrained", "random_seed": 0}
+    assert of_today == expected
+    assert train_external.Params.model_validate(of_today)
+
+
 def test_a_version_whose_model_the_store_lacks_is_not_promoted(store: Path) -> None:
     shutil.rmtree(store / "register_model" / ("2" * 16))
     with pytest.raises(InputError, match="lacks the model of version 2, so nothing could be segmented with it"):
@@ -65,7 +101,7 @@ def test_a_champion_that_lacks_is_named_or_may_lack(store: Path) -> None:
     with pytest.raises(InputError, match="no champion of nucleus-segmenter"):
         find(store, "champion")
     lacking = find(store, "champion", may_lack=True)
-    assert (lacking.outputs, lacking.counts) == ({}, {})
+    assert (lacking.outputs, lacking.counts, lacking.values) == ({}, {}, {"model": None})
 
 
 def test_without_any_registered_model_there_is_no_champion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +121,7 @@ def test_the_version_keeps_why_it_was_promoted_and_what_was_before(store: Path) 
     promote(store, 1, "first")
     result = promote(store, 3, "second", reason="rolled back: merges on plate 7")
     assert result.counts == {"version": 3, "version_before": 1}
-    tags = MlflowClient().get_model_version(tracking.REGISTERED_MODEL, "3").tags
+    tags = MlflowClient().get_model_version(REGISTERED_MODEL, "3").tags
     (why,) = (value for name, value in tags.items() if name.startswith("promotion/"))
     assert why == "champion in place of version 1: rolled back: merges on plate 7 (DAG run second)"
 

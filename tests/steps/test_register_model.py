@@ -16,14 +16,15 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks.contract import execute
+from tasks.methods.fpn2_ws.method import Settings
 from tasks.methods.fpn2_ws.network import load_fpn
 from tasks.methods.fpn2_ws.segmenter import Fpn2Ws
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.segmentation import SegmentationSettings
 from tasks.steps import open_run, register_model
 from tests.networks import make_network
 from tests.stored_results import store_result
 
+NETWORK = "train_fpn2_ws/1"
 LOOSE = {"marker_threshold": 0.5, "foreground_threshold": 0.5, "min_area_px": 5}
 SEGMENT_ELSEWHERE = """
 import sys, numpy as np, mlflow
@@ -47,8 +48,8 @@ def tracked(tmp_path, monkeypatch) -> Path:
     """A store with a network and an open MLflow run, in SQLite."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.chdir(tmp_path)
-    make_network(tmp_path / "network")
-    store_result(tmp_path, "network", {"rois": "augment/1/rois.h5"})
+    make_network(tmp_path / NETWORK)
+    store_result(tmp_path, NETWORK, {"rois": "augment/1/rois.h5"})
     store_result(tmp_path, "augment/1", {"plates": ["ingest/MCF10A_1@0123456789ab"]})
     opened = execute(open_run.TASK, open_run.Params(experiment="e", dag_run_id="d", run_name="r"), tmp_path)
     assert opened.mlflow_run_id
@@ -57,11 +58,11 @@ def tracked(tmp_path, monkeypatch) -> Path:
 
 
 def params() -> register_model.Params:
-    return register_model.Params(networks=["network"], **LOOSE)
+    return register_model.Params.model_validate({"method": "fpn2_ws", "networks": [NETWORK], "settings": LOOSE})
 
 
 def environment_elsewhere() -> dict[str, str]:
-    """This process's, without the repository and with the environment's programs: MLflow starts uvicorn by name."""
+    """This process's, without the repository and with its environment's programs: MLflow starts uvicorn by name."""
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MLFLOW_RUN_ID")}
     return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"}
 
@@ -76,7 +77,7 @@ def environment_elsewhere() -> dict[str, str]:
     ],
 )
 def test_what_is_no_grey_image_is_refused(tmp_path, model_input, message):
-    model = Fpn2Ws([load_fpn(make_network(tmp_path / "network"))], SegmentationSettings())
+    model = Fpn2Ws([load_fpn(make_network(tmp_path / "network"))], Settings())
     with pytest.raises(InputError, match=message):
         model.predict(model_input)
 
@@ -89,12 +90,12 @@ def test_the_registered_model_segments_in_a_fresh_process_without_the_repository
     np.save(elsewhere / "image.npy", image)
     command = [sys.executable, "-c", SEGMENT_ELSEWHERE, "models:/nucleus-segmenter/1"]
     subprocess.run(command, cwd=elsewhere, env=environment_elsewhere(), check=True, timeout=200)
-    expected = Fpn2Ws([load_fpn(tracked / "network")], SegmentationSettings(**LOOSE)).segment(image)
+    expected = Fpn2Ws([load_fpn(tracked / NETWORK)], Settings.model_validate(LOOSE)).segment(image)
     assert expected.max() > 0
     assert np.array_equal(np.load(elsewhere / "one.npy"), expected)
 
 
-def test_a_result_is_registered_once_a_run_however_often_it_is_shown(tracked):
+def test_a_result_is_registered_once_per_run_however_often_it_is_logged(tracked):
     result = execute(register_model.TASK, params(), tracked)
     assert execute(register_model.TASK, params(), tracked).reused
     (version,) = MlflowClient().search_model_versions("name = 'nucleus-segmenter'")
@@ -102,6 +103,8 @@ def test_a_result_is_registered_once_a_run_however_often_it_is_shown(tracked):
     assert version.tags["plate/MCF10A_1"] == "0123456789ab"
     assert version.tags["dag_run_id"] == "d"
     assert version.run_id == os.environ["MLFLOW_RUN_ID"]
+    assert version.tags["method"] == "fpn2_ws"
+    assert version.description == "FPN2-WS: networks and a watershed, the paper's best."
 
 
 @pytest.mark.slow
@@ -123,7 +126,7 @@ def test_the_model_is_served_over_http(tracked, image):
         with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
-    expected = Fpn2Ws([load_fpn(tracked / "network")], SegmentationSettings(**LOOSE)).segment(image)
+    expected = Fpn2Ws([load_fpn(tracked / NETWORK)], Settings.model_validate(LOOSE)).segment(image)
     assert np.array_equal(labels, expected)
 
 

@@ -129,7 +129,7 @@ def test_names_are_escaped_in_the_page(tmp_path: Path) -> None:
 
 def test_something_else_than_scores_is_refused(tmp_path: Path) -> None:
     plate = add_plate(tmp_path, "p1", "U2OS", {"a": TRUTH})
-    with pytest.raises(InputError, match="ingest/p1@0123456789ab holds no scores"):
+    with pytest.raises(InputError, match="ingest/p1@0123456789ab is an output of ingest; give one of score"):
         execute(report.TASK, report.Params(scores={"fpn2_ws": plate}), tmp_path)
 
 

@@ -150,7 +150,8 @@ def test_a_plate_given_twice_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_that_no_segmentation_made_is_refused(tmp_path: Path) -> None:
     plate = add_plate(tmp_path, "p1", "U2OS", {"a": TRUTH})
-    with pytest.raises(InputError, match="ingest/p1@0123456789ab is no segmentation of a plate"):
+    message = "ingest/p1@0123456789ab is an output of ingest; give one of segment or assemble_plate"
+    with pytest.raises(InputError, match=message):
         score(tmp_path, plate)
 
 

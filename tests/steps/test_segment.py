@@ -8,12 +8,13 @@ import pytest
 import tifffile
 
 from tasks.contract import BAD_INPUT, execute, read_result
+from tasks.methods.fpn2_ws.method import Settings
 from tasks.methods.fpn2_ws.network import load_fpn
 from tasks.methods.fpn2_ws.segmenter import Fpn2Ws
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.measure import nuclei_table
-from tasks.nuclei.segmentation import SegmentationSettings
 from tasks.steps import ingest, segment
+from tasks.store.registered_model import ModelName
 from tests.networks import make_network
 from tests.plates import make_plate
 
@@ -44,24 +45,24 @@ def test_names_that_look_like_numbers_stay_as_they_are(tmp_path):
     }
 
 
-def test_an_image_that_a_frozen_plate_lost_is_named_after_all_others_are_done(store):
-    frozen = execute(ingest.TASK, ingest.Params(folder=str(store / "plate")), store).outputs["plate"]
+def test_an_image_that_an_imported_plate_lost_is_named_after_all_others_are_done(store):
+    imported = execute(ingest.TASK, ingest.Params(folder=str(store / "plate")), store).outputs["plate"]
     for part in ("images", "labels"):
-        (store / frozen / part / f"{NAMES[1]}.tif").unlink()
+        (store / imported / part / f"{NAMES[1]}.tif").unlink()
     message = rf"1 of 3 fields failed, the others are done: .*{NAMES[1]}\.tif: does not exist"
     with pytest.raises(InputError, match=message):
-        execute(segment.TASK, params(plate=frozen), store)
+        execute(segment.TASK, params(plate=imported), store)
 
 
 def test_a_part_of_the_plate_is_segmented_as_the_whole_would_be_and_names_the_model(store):
     whole = execute(segment.TASK, params(), store)
-    part = execute(segment.TASK, params(fovs=NAMES[:2], model="nucleus-segmenter version 3, 0123"), store)
+    part = execute(segment.TASK, params(fovs=NAMES[:2], made_by=ModelName(version=3, key="0123456789abcdef")), store)
     assert part.counts["fovs"] == 2
     for name in NAMES[:2]:
         written, expected = (store / r.outputs["segmentation"] / "labels" / f"{name}.tif" for r in (part, whole))
         assert np.array_equal(tifffile.imread(written), tifffile.imread(expected))
         with tifffile.TiffFile(written) as tiff:
-            assert tiff.pages.first.description == "nucleus-segmenter version 3, 0123"
+            assert tiff.pages.first.description == "nucleus-segmenter version 3, 0123456789abcdef"
 
 
 def test_a_field_that_the_plate_lacks_is_refused(store):
@@ -69,8 +70,9 @@ def test_a_field_that_the_plate_lacks_is_refused(store):
         execute(segment.TASK, params(fovs=["nowhere"]), store)
 
 
-def params(**changes) -> segment.Params:
-    return segment.Params(**{"networks": ["network"], "plate": "plate", **LOOSE, **changes})
+def params(settings: dict | None = None, **changes) -> segment.Params:
+    given = {"method": "fpn2_ws", "networks": ["network"], "plate": "plate", "settings": LOOSE | (settings or {})}
+    return segment.Params.model_validate(given | changes)
 
 
 def test_every_field_gets_a_label_image_of_its_name_and_size_and_all_nuclei_stand_in_the_table(store):
@@ -80,7 +82,8 @@ def test_every_field_gets_a_label_image_of_its_name_and_size_and_all_nuclei_stan
     assert sorted(path.stem for path in (folder / "labels").iterdir()) == NAMES
     for site, name in enumerate(NAMES, start=1):
         label_image = tifffile.imread(folder / "labels" / f"{name}.tif")
-        assert (label_image.shape, label_image.dtype) == ((90, 130), np.uint16)
+        assert label_image.shape == (90, 130)
+        assert label_image.dtype == np.uint16
         rows = table[table["fov"] == name]
         assert label_image.max() == len(rows)
         assert (rows["well"] == "B07").all()
@@ -91,14 +94,14 @@ def test_every_field_gets_a_label_image_of_its_name_and_size_and_all_nuclei_stan
 
 def test_the_label_images_are_those_of_the_model_for_each_field(store):
     result = execute(segment.TASK, params(), store)
-    model = Fpn2Ws([load_fpn(store / "network")], SegmentationSettings(**LOOSE))
+    model = Fpn2Ws([load_fpn(store / "network")], Settings.model_validate(LOOSE))
     image = tifffile.imread(store / "plate" / "images" / f"{NAMES[1]}.tif")
     written = tifffile.imread(store / result.outputs["segmentation"] / "labels" / f"{NAMES[1]}.tif")
     assert np.array_equal(written, model.segment(image))
 
 
 def test_a_plate_in_which_nothing_is_found_gives_empty_label_images_and_a_result_that_reads_back(store):
-    result = execute(segment.TASK, params(marker_threshold=0.9999), store)
+    result = execute(segment.TASK, params({"marker_threshold": 0.9999}), store)
     assert result.counts == {"fovs": 3, "nuclei": 0}
     assert read_result(store / result.outputs["segmentation"]) == result
     assert not tifffile.imread(store / result.outputs["segmentation"] / "labels" / f"{NAMES[0]}.tif").any()
@@ -139,10 +142,25 @@ def test_a_cut_image_is_named_after_all_other_fields_are_done_and_only_it_is_don
     assert result.counts["fovs"] == 3
 
 
-def test_settings_are_bounded(store, caplog):
-    arguments = json.dumps({"networks": ["network"], "plate": "plate", "marker_threshold": 1.5})
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"settings": {"marker_threshold": 1.5}}, "settings: marker_threshold: Input should be less than 1, got 1.5"),
+        ({"settings": {"min_score": 0.5}}, "settings: min_score: unknown param; allowed are min_area_px, max_area_px"),
+        ({"method": "u_net"}, "method: There is no method 'u_net'; there are fpn2_ws, "),
+        ({"marker_threshold": 0.5}, "marker_threshold: unknown param; allowed are method, networks, settings"),
+    ],
+)
+def test_settings_are_bounded_and_of_the_method(store, caplog, changes, message):
+    arguments = json.dumps({"method": "fpn2_ws", "networks": ["network"], "plate": "plate", **changes})
     assert segment.TASK.main(["--params", arguments, "--store", str(store)]) == BAD_INPUT
-    assert "marker_threshold: Input should be less than 1, got 1.5" in caplog.text
+    assert message in caplog.text
+
+
+def test_settings_that_are_not_given_have_the_defaults_of_the_method(store):
+    given = {"method": "fpn2_ws", "networks": ["network"], "plate": "plate"}
+    assert segment.Params.model_validate(given).settings == Settings()
+    assert segment.Params.model_validate(given | {"settings": {}}).settings == Settings()
 
 
 def test_the_table_measures_nuclei_as_counted_by_hand():

@@ -147,7 +147,7 @@ def test_a_changed_byte_of_a_result_is_found(store: Path, file: str) -> None:
     assert ("altered", path.relative_to(store).as_posix()) in findings(store)
 
 
-def test_a_changed_byte_of_a_frozen_plate_is_found(store: Path) -> None:
+def test_a_changed_byte_of_an_imported_plate_is_found(store: Path) -> None:
     path = store / add_plate(store) / "labels/a.tif"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -266,9 +266,9 @@ def test_a_result_that_is_asked_for_while_the_clean_up_runs_stays(store: Path) -
     assert (store / name / "result.json").exists()
 
 
-def test_a_result_that_is_being_shown_in_mlflow_counts_as_referred_to(store: Path) -> None:
+def test_a_result_that_is_being_logged_to_mlflow_counts_as_referred_to(store: Path) -> None:
     unused: list[list[str]] = []
-    task = dataclasses.replace(AUGMENT, publish=lambda *_: unused.append(unreferenced(look_into(store), {}, 30)))
+    task = dataclasses.replace(AUGMENT, log=lambda *_: unused.append(unreferenced(look_into(store), {}, 30)))
     name = add(task, store)
     assert unused == [[]]
     assert findings(store) == [("orphaned", name)]
@@ -337,7 +337,7 @@ def mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def register(model: str, store: Path) -> None:
-    tracking.Run().register_model(store / model, Path(model).name, {})
+    tracking.Run().register_model(store / model, Path(model).name, {}, "A model.")
 
 
 @pytest.mark.usefixtures("mlflow")

@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from tasks import tracking
 from tasks.store.lineage import lineage_of_model, lineage_of_plate, main
 from tests.plates import INFO
-from tests.stored_results import store_result
+from tests.stored_results import add_model
+from tests.stored_results import register as register_stored
 
 FIRST, SECOND, SCREEN = "ingest/first@000000000000", "ingest/second@111111111111", "ingest/screen@222222222222"
 
@@ -21,16 +23,11 @@ def add_plate(store: Path, path: str, role: str) -> None:
     (folder / "report.json").write_text(json.dumps({"counts": {"fovs": 2, "nuclei": 7}, "fovs": []}))
 
 
-def register(store: Path, number: str, begun_with: str, plates: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def register(store: Path, number: str, initialisation: str, plates: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Store and register a model whose keys are this digit 16 times."""
-    key = number * 16
-    store_result(store, f"augment/{key}", {"plates": plates})
-    store_result(store, f"train_fpn/{key}", {"rois": f"augment/{key}/rois.h5", "initialisation": begun_with})
-    store_result(store, f"register_model/{key}", {"networks": [f"train_fpn/{key}"]})
-    (store / "model").mkdir(exist_ok=True)
-    (store / "model" / "weights").write_text("")
+    model = add_model(store, number * 16, plates, initialisation)
     monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("retraining", f"retraining {number}", "name"))
-    tracking.Run().register_model(store / "model", key, {"commit": "abc"})
+    register_stored(store, model, {"commit": "abc"})
 
 
 @pytest.fixture
@@ -41,7 +38,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for path, role in ((FIRST, "train"), (SECOND, "train"), (SCREEN, "screen")):
         add_plate(tmp_path, path, role)
     register(tmp_path, "1", "random", [FIRST], monkeypatch)
-    register(tmp_path, "2", "train_fpn/1111111111111111", [SECOND], monkeypatch)
+    register(tmp_path, "2", "train_fpn2_ws/1111111111111111", [SECOND], monkeypatch)
     tracking.set_alias("champion", 1, {"promotion/2026-11-24 10:00:00": "champion in place of none: the first model"})
     monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run(tracking.PLATES_EXPERIMENT, "arrived 1", "name"))
     model = "nucleus-segmenter version 1, 1111111111111111"
@@ -54,9 +51,9 @@ def test_a_model_names_its_plates_and_those_of_the_models_that_it_began_with(sto
     assert lines[0] == "nucleus-segmenter version 2, register_model/2222222222222222"
     assert lines[1] == "  made by DAG run retraining 2, commit abc"
     assert lines[2:6] == [
-        "  trained as train_fpn/2222222222222222, on",
+        "  trained as train_fpn2_ws/2222222222222222, on",
         f"    {SECOND}: U2OS, train, 7 labelled nuclei in 2 fields",
-        "  which began as train_fpn/1111111111111111, on",
+        "  which began as train_fpn2_ws/1111111111111111, on",
         f"    {FIRST}: U2OS, train, 7 labelled nuclei in 2 fields",
     ]
     assert lines[6] == "  segmented no plate"
@@ -76,6 +73,23 @@ def test_a_plate_names_the_models_that_it_went_into_also_by_way_of_others(store:
         "  made no model",
         "  segmented by nucleus-segmenter version 1, 1111111111111111 in DAG run arrived 1",
     ]
+
+
+def test_the_lineage_of_a_model_whose_method_is_not_installed_is_told(store: Path) -> None:
+    result = store / "register_model" / ("2" * 16) / "result.json"
+    result.write_text(result.read_text().replace('"fpn2_ws"', '"u_net"'))
+    assert lineage_of_model("2", store)[2] == "  trained as train_fpn2_ws/2222222222222222, on"
+    assert lineage_of_plate("second", store)[1] == "  made version 2"
+
+
+def test_a_plate_that_a_run_of_before_segmented_is_known_by_the_name_of_its_model(store: Path) -> None:
+    """The number of the version has a tag of its own since."""
+    client = MlflowClient()
+    run_id = tracking.open_run(tracking.PLATES_EXPERIMENT, "arrived 2", "name")
+    tags = {"plate": "screen", "plate_digest": "222222222222", "model": "other words", "model_version": "2"}
+    for name, value in tags.items():
+        client.set_tag(run_id, name, value)
+    assert [found.version for found in tracking.segmented_plates()] == [1, 2]
 
 
 def test_a_plate_that_the_store_lost_is_named(store: Path) -> None:

@@ -1,17 +1,17 @@
-"""FPN2-WS, the paper's method: networks for distance map and blurred border, then a seeded watershed."""
+"""FPN2-WS on whole fields."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.methods.fpn2_ws.network import Fpn, load_fpn
+from tasks.methods.fpn2_ws.method import Settings
+from tasks.methods.fpn2_ws.network import Fpn
+from tasks.methods.fpn2_ws.nuclei import instances_from_maps, predict_maps
 from tasks.methods.segmenter import Segmenter
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.segmentation import SegmentationSettings, instances_from_maps, predict_maps
 from tasks.nuclei.targets import TARGETS
 
 Maps = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -21,13 +21,9 @@ Maps = tuple[NDArray[np.float32], NDArray[np.float32]]
 class Fpn2Ws(Segmenter):
     """Networks that together predict both maps, and what turns these into label images."""
 
-    # The first decides which nuclei there are, the second moves their outlines.
-    searched = (
-        ("marker_threshold", (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)),
-        ("foreground_threshold", (0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.10, 0.12, 0.14, 0.17, 0.20)),
-    )
+    settings: Settings
 
-    def __init__(self, networks: Sequence[Fpn], settings: SegmentationSettings) -> None:
+    def __init__(self, networks: Sequence[Fpn], settings: Settings) -> None:
         super().__init__(settings)
         self._networks = networks
         channels = [target for network in networks for target in network.architecture.targets]
@@ -48,10 +44,5 @@ class Fpn2Ws(Segmenter):
         return predict_maps(image, self.predict_batch, self.settings, self._zoom)
 
     @staticmethod
-    def nuclei_in(seen: Maps, settings: SegmentationSettings) -> NDArray[np.int32]:
+    def nuclei_in(seen: Maps, settings: Settings) -> NDArray[np.int32]:
         return instances_from_maps(*seen, settings)
-
-
-def load_fpn2_ws(network_dirs: Sequence[Path], settings: SegmentationSettings) -> Fpn2Ws:
-    """Load one network for both targets, or one for each."""
-    return Fpn2Ws([load_fpn(folder) for folder in network_dirs], settings)

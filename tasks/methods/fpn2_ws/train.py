@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pydantic
 
-from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
-from tasks.methods.shared.training_task import (
-    RoiBatches,
-    chosen_precision,
-    earlier_weights,
-    filled_from_preset,
-    publish_training,
-    train,
+from tasks.methods.fpn2_ws.method import METHOD
+from tasks.methods.shared.initial_weights import weights_folder
+from tasks.methods.shared.training_params import (
+    BatchSize,
+    Cycles,
+    Initialisation,
+    LearningRate,
+    NetworkTrainingParams,
+    Optimiser,
+    filled_in,
 )
+from tasks.methods.shared.training_task import Differences, training_task
 from tasks.nuclei.targets import TARGETS, Target
 
 if TYPE_CHECKING:
     from tasks.methods.fpn2_ws.network import Fpn
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {},
-    # What reached the highest F1 for CPU minutes on two cores; see "Measured" in README.md.
-    "laptop": {
-        "encoder": "mobilenetv2",
-        "decoder_filters": 64,
-        "initialisation": "random",
-        "precision": "bfloat16",
-        "cycles": 4,
-        "warmup_cycles": 0,
-        "batch_size": 8,
-        "learning_rate": 2e-3,
-        "schedule": "cosine",
-        "loss": "binary_crossentropy",
-    },
-}
-
+    from tasks.methods.shared.devices import Precision
+    from tasks.methods.shared.training import Stage
 
 Encoder = Literal[
     "densenet121",
@@ -78,40 +63,27 @@ Encoder = Literal[
 ]
 
 
-class Params(TaskParams):
-    rois: str
-    """ROI file: output of `augment`."""
+class Params(NetworkTrainingParams):
     target: Literal["distance_map", "blurred_border", "both"]
     """What the network predicts."""
-    preset: Literal["paper", "laptop"] = "paper"
-    """Values of the fields that aren't given: the paper's, or those for minutes on a CPU."""
-    encoder: Encoder = "inceptionresnetv2"
-    """Any encoder of segmentation-models."""
+    encoder: Encoder = pydantic.Field("inceptionresnetv2", title="Encoder")
+    """Any encoder of segmentation-models. The paper's is inceptionresnetv2; mobilenetv2 is the fastest."""
     decoder_filters: int = pydantic.Field(256, ge=8, le=1024, multiple_of=8)
     """Channels of the pyramid."""
-    initialisation: str = "imagenet"
-    """"imagenet", "random", or an earlier network: an output of this task."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the layers; weights, output and loss are always float32. "auto": bfloat16 on GPUs that have it (NVIDIA's
-    since Ampere), else float32; network.json and result.json say which it was."""
-    cycles: int = pydantic.Field(25, ge=1, le=10_000)
-    """Passes over the training ROIs."""
+    initialisation: Initialisation = "imagenet"
+    cycles: Annotated[Cycles, pydantic.Field(ge=1)] = 25
     warmup_cycles: int = pydantic.Field(2, ge=0, le=10_000)
-    """First cycles with a frozen encoder; not used with random weights."""
-    batch_size: int = pydantic.Field(16, ge=1, le=1024)
-    """ROIs of one step. Several GPUs share them, so each needs at least one."""
-    learning_rate: float = pydantic.Field(1e-3, gt=0, le=1)
-    schedule: Literal["constant", "cosine"] = "constant"
-    """Learning rate over the cycles: the paper's constant, or falling to 0 along a cosine."""
-    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    """The encoder is frozen in the first cycles; 0 with random weights."""
+    batch_size: BatchSize = 16
+    learning_rate: LearningRate = 1e-3
+    optimiser: Optimiser = "adam"
     loss: Literal["mse", "mae", "binary_crossentropy"] = "mse"
     """The paper's "mse" hardly sees errors in the low values along a nucleus's outline; cross-entropy does."""
-    random_seed: int = pydantic.Field(0, ge=0, lt=2**31)
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _fill_in_preset(cls, values: Any) -> Any:
-        return filled_from_preset(values, PRESETS)
+    def _fill_in(cls, values: Any) -> Any:
+        return filled_in(values, METHOD, "imagenet")
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -142,55 +114,35 @@ class FpnTraining:
         return self.network.encoder_layers()
 
 
-def run(params: Params, workspace: Workspace) -> Outcome:
-    from tasks.methods.shared import devices
+def build(params: Params, precision: Precision, zoom: float) -> Fpn:
+    """Build the network, its encoder with weights from ImageNet if these are asked for."""
+    from tasks.methods.fpn2_ws import network
 
-    devices.make_repeatable()
-    from tasks.methods.shared.training import Stage, TrainingSettings
-
-    rois = RoiBatches(workspace.input(params.rois), lambda reader, rows: reader.batch(rows, params.targets))
-    settings = TrainingSettings(
-        cycles=params.cycles,
-        stages=(Stage(params.warmup_cycles / params.cycles, is_frozen=True), Stage(1.0)),
-        batch_size=params.batch_size,
-        learning_rate=params.learning_rate,
-        optimiser=params.optimiser,
-        schedule=params.schedule,
-        random_seed=params.random_seed,
-    )
-    return train(
-        lambda: FpnTraining(build_network(params, rois.zoom, workspace), params.loss),
-        rois,
-        settings,
-        params.target,
-        workspace,
-    )
+    architecture = network.Architecture(params.encoder, params.targets, params.decoder_filters, precision, zoom)
+    if params.initialisation != "imagenet":
+        return network.Fpn(architecture)
+    return network.Fpn(architecture, network.imagenet_weights(params.encoder, weights_folder()))
 
 
-def build_network(params: Params, zoom: float, workspace: Workspace) -> Fpn:
-    """Build the network and give it its first weights."""
-    import tf_keras as keras
+def stages(params: Params) -> tuple[Stage, ...]:
+    """The decoder learns alone first, then all layers."""
+    from tasks.methods.shared.training import Stage
 
-    from tasks.methods.fpn2_ws import network as fpn
-
-    keras.utils.set_random_seed(params.random_seed)
-    precision = chosen_precision(params.precision, workspace.checkpoint_dir)
-    architecture = fpn.Architecture(params.encoder, params.targets, params.decoder_filters, precision, zoom)
-    if params.initialisation == "imagenet":
-        folder = os.environ.get("NUCLEUS_WEIGHTS")
-        weights = fpn.imagenet_weights(params.encoder, Path(folder) if folder else None)
-        return fpn.Fpn(architecture, weights)
-    network = fpn.Fpn(architecture)
-    if params.initialisation != "random":
-        network.load_weights(earlier_weights(params.initialisation, '"imagenet", "random"', "train_fpn", workspace))
-    return network
+    return (Stage(params.warmup_cycles / params.cycles, is_frozen=True), Stage(1.0))
 
 
-def publish(params: Params, result: Result, store: Path) -> None:
-    publish_training(params.model_dump(exclude={"target"}), "train_fpn", params.target, result, store)
-
-
-TASK = Task(name="train_fpn", version=2, params_type=Params, run=run, publish=publish)
+TASK = training_task(
+    METHOD,
+    version=2,
+    params_type=Params,
+    differences=Differences(
+        build=build,
+        trainable=lambda params, network: FpnTraining(network, params.loss),
+        batch=lambda params: lambda reader, rows: reader.batch(rows, params.targets),
+        stages=stages,
+        part=lambda params: params.target,
+    ),
+)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

@@ -1,6 +1,6 @@
 """Jacobkie: a network that says of each pixel where in its nucleus it lies. Second of the 2018 Data Science Bowl.
 
-The paper takes it as the model that is used as it was published, without training. What is known of it is from its
+The paper uses it as the pretrained model, without training. What is known of it is from its
 author's description (github.com/jacobkie/2018DSB) and from the names of its weights; how nuclei are made of what it
 says is our own.
 

@@ -1,4 +1,4 @@
-"""The network, in the published layer names; its loss for the training loop, and the maps that it predicts."""
+"""The network, with the layer names of the pretrained weights, its loss, and the maps that it predicts."""
 
 from __future__ import annotations
 
@@ -35,24 +35,26 @@ OUTPUT_LAYERS = (
 
 @dataclass(frozen=True)
 class Architecture:
-    """What it takes to build a network again before its weights are loaded. The defaults are the published ones."""
+    """What it takes to build a network again before its weights are loaded. The defaults are those of the author."""
 
     depth: Depth = 101
     filters: int = 256
     """Channels of the pyramid and of both branches."""
     magnification: Literal[1, 2, 4] = 4
-    """Of the image, before the network sees it. With 4, its maps have the resolution of the image; with less they
-    are magnified afterwards."""
+    """How much the image is magnified before the network sees it. With 4, its maps have the resolution of the
+    image; with less they are magnified afterwards."""
     precision: Precision = "float32"
     zoom: float = 1.0
     """How much fields are magnified for this network, in training as in use."""
     zooms: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
-    """In use, a field is looked at in each of these besides."""
+    """A field is segmented in each of these zooms besides."""
     method: Literal["jacobkie"] = "jacobkie"
 
 
 class Jacobkie(KeptNetwork):
     """A network from grey images to nine maps. Sides of the images must be multiples of 32 px."""
+
+    output_layers = OUTPUT_LAYERS
 
     def __init__(self, architecture: Architecture) -> None:
         self.architecture = architecture

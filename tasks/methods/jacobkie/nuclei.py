@@ -9,17 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from tasks.methods.jacobkie.method import Settings
 from tasks.methods.jacobkie.positions import DIRECTIONS, STEPS, position_maps
-from tasks.nuclei.segmentation import SegmentationSettings, flooded
+from tasks.nuclei.segmentation import flooded
 
 SMOOTHING_PX = 1.0
 LEAST_FALL = 0.1
-"""Of a smoothed position over two pixels, for a seam: it rises within a nucleus, and falls by 2 to the next one."""
+"""Least fall of a smoothed position over two pixels at a seam. It rises within a nucleus and falls by 2 at its end."""
 LEAST_FREE = 0.5
 """Share of a nucleus that no better one has, for it to stay."""
 
 
-def nuclei_from_maps(maps: NDArray[np.float32], settings: SegmentationSettings) -> NDArray[np.int32]:
+def nuclei_from_maps(maps: NDArray[np.float32], settings: Settings) -> NDArray[np.int32]:
     """Label image (y, x), with gaps, from maps (y, x, 9)."""
     in_nucleus, within_nucleus, within_run = maps[..., 0], maps[..., 1:5], maps[..., 5:]
     foreground = in_nucleus > settings.mask_threshold

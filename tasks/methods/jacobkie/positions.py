@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 DIRECTIONS = ("y", "x", "dr", "dl")
-"""Down, to the right, down to the right, down to the left; in the names of the published weights."""
+"""Down, to the right, down to the right, down to the left; in the names of the pretrained weights."""
 STEPS = ((1, 0), (0, 1), (1, 1), (1, -1))
 """From a pixel to the next in each direction, (y, x)."""
 POSITIONS = 2 * len(DIRECTIONS)
@@ -54,10 +56,10 @@ def _within_run(label_image: NDArray[np.integer], step: tuple[int, int]) -> NDAr
     first = np.maximum.accumulate(np.where(begins, rows, 0), axis=0)
     last = np.minimum.accumulate(np.where(ends, rows, height)[::-1], axis=0)[::-1]
     positions = np.where(moved > 0, _scaled(rows, first, last), 0).astype(np.float32)
-    return positions[rows, columns]
+    return np.asarray(positions[rows, columns])
 
 
-def _scaled(values: NDArray, first: NDArray, last: NDArray) -> NDArray:
+def _scaled(values: NDArray[Any], first: NDArray[Any], last: NDArray[Any]) -> NDArray[Any]:
     """From -1 at the first to 1 at the last; 0 where both are one."""
     span = last - first
     return np.where(span > 0, 2 * (values - first) / np.maximum(span, 1) - 1, 0)

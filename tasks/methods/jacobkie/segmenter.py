@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.methods.jacobkie.network import MAPS, Jacobkie, load_jacobkie
+from tasks.methods.jacobkie.method import Settings
+from tasks.methods.jacobkie.network import MAPS, Jacobkie
 from tasks.methods.jacobkie.nuclei import agreement, best_of_zooms, nuclei_from_maps
 from tasks.methods.segmenter import Segmenter
-from tasks.nuclei.errors import InputError
 from tasks.nuclei.measure import largest_pieces
 from tasks.nuclei.plates import to_uint8
-from tasks.nuclei.segmentation import SegmentationSettings, magnified, predict_tiled, within_size_limits
+from tasks.nuclei.segmentation import magnified, predict_tiled, within_size_limits
 
 MOST_TILE_PX = 512
 """The network sees a tile magnified; larger ones take gigabytes."""
@@ -35,32 +33,23 @@ class SeenZooms:
 class JacobkieSegmenter(Segmenter):
     """A network that says where in its nucleus a pixel lies, and what makes label images of that."""
 
-    # The first decides which nuclei there are, the second moves their outlines.
-    searched = (
-        ("core_depth", (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)),
-        ("mask_threshold", (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)),
-    )
+    settings: Settings
 
-    def __init__(self, network: Jacobkie, settings: SegmentationSettings) -> None:
+    def __init__(self, network: Jacobkie, settings: Settings) -> None:
         super().__init__(settings)
         self._network = network
 
     def look_at(self, image: NDArray[np.integer]) -> SeenZooms:
         grey = to_uint8(image)
         architecture = self._network.architecture
-        # Positions don't stay the same when an image is turned.
-        tiling = self.settings.model_copy(
-            update={
-                "test_time_augmentation": False,
-                "max_tile_px": max(min(self.settings.max_tile_px, MOST_TILE_PX), 4 * self.settings.halo_px),
-            }
-        )
+        side_px = max(min(self.settings.max_tile_px, MOST_TILE_PX), 4 * self.settings.halo_px)
+        tiling = self.settings.model_copy(update={"max_tile_px": side_px})
         zooms = [architecture.zoom * zoom for zoom in architecture.zooms]
         maps = [predict_tiled(magnified(grey, zoom), self._network.predict, tiling, MAPS) for zoom in zooms]
         return SeenZooms([np.rint(STEPS_OF_ONE * of_zoom).astype(np.int8) for of_zoom in maps], image.shape)
 
     @staticmethod
-    def nuclei_in(seen: SeenZooms, settings: SegmentationSettings) -> NDArray[np.int32]:
+    def nuclei_in(seen: SeenZooms, settings: Settings) -> NDArray[np.int32]:
         label_images, scores = [], []
         for kept in seen.maps:
             maps = np.divide(kept, STEPS_OF_ONE, dtype=np.float32)
@@ -70,14 +59,7 @@ class JacobkieSegmenter(Segmenter):
         return within_size_limits(largest_pieces(best_of_zooms(label_images, scores)), settings)
 
 
-def load_jacobkie_segmenter(network_dirs: Sequence[Path], settings: SegmentationSettings) -> JacobkieSegmenter:
-    """Load the one network."""
-    if len(network_dirs) != 1:
-        raise InputError(f"Jacobkie is one network; {len(network_dirs)} were given.")
-    return JacobkieSegmenter(load_jacobkie(network_dirs[0]), settings)
-
-
 def _resized(label_image: NDArray[np.int32], shape: tuple[int, int]) -> NDArray[np.int32]:
     if label_image.shape == shape:
         return label_image
-    return cv2.resize(label_image, shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.asarray(cv2.resize(label_image, shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 STRIDES_PX = (4, 8, 16, 32, 64)
-"""Of the levels P2 to P6 of the pyramid."""
+"""Strides of the levels P2 to P6 of the pyramid."""
 SIZES_PX = (8, 16, 32, 64, 128)
 """The paper's, one a level: side of a square anchor."""
 RATIOS = (0.5, 1.0, 2.0)
@@ -16,7 +16,7 @@ RATIOS = (0.5, 1.0, 2.0)
 def anchors_of(side_px: int) -> NDArray[np.float32]:
     """Anchors (n, 4) of a square image as `boxes` has them: level after level, rows, columns, ratios.
 
-    Their centers are at multiples of the stride, as in the published weights.
+    Their centers are at multiples of the stride, as for the pretrained weights.
     """
     return np.concatenate([_level(side_px, stride, size) for stride, size in zip(STRIDES_PX, SIZES_PX, strict=True)])
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-# What differences of boxes are divided by before they are learnt, as in the published weights.
+# What differences of boxes are divided by before they are learnt, as for the pretrained weights.
 DELTA_SCALE = (0.1, 0.1, 0.2, 0.2)
 MAX_LOG_SIZE = 4.0
 """Factor of size that a difference may stand for, as a logarithm: a wild guess must not overflow."""

@@ -1,7 +1,7 @@
 """The heads: what is proposed on the pyramid, and class, box and mask of each proposal. Matterport's layer names.
 
 Heads of proposals get these in one batch (n, y, x, filters), whatever image they are of: so no layer has to be told
-of a further axis, and the weights have the shapes of the published ones all the same.
+of a further axis, and the weights have the shapes of the pretrained ones all the same.
 """
 
 from __future__ import annotations

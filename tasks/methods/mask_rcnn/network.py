@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tasks.methods.mask_rcnn import boxes as box_geometry
 from tasks.methods.mask_rcnn import losses
 from tasks.methods.mask_rcnn.anchors import RATIOS, anchors_of
-from tasks.methods.mask_rcnn.heads import BOX_POOL, MASK_POOL, MASK_SIDE, box_model, mask_model, rpn_model
+from tasks.methods.mask_rcnn.heads import BOX_POOL, MASK_POOL, MASK_SIDE, OUTPUTS, box_model, mask_model, rpn_model
 from tasks.methods.mask_rcnn.proposals import propose
 from tasks.methods.mask_rcnn.roi_align import align
 from tasks.methods.mask_rcnn.targets import AnchorTargets, ProposalTargets, anchor_targets, proposal_targets
@@ -24,9 +24,9 @@ from tasks.methods.shared.devices import Precision
 from tasks.methods.shared.kept_network import KeptNetwork, follow_batches_closely
 
 SIDE_PX = 256
-"""Of every image."""
+"""Side of every image."""
 MEAN_RGB = (123.7, 116.8, 103.9)
-"""Of the images that the published weights were trained on; it is taken away first."""
+"""Mean of the images that the pretrained weights were trained on; it is subtracted first."""
 TRAINING_PROPOSALS, DETECTION_PROPOSALS = 2000, 1000
 NUCLEUS = 1
 MAX_DETECTION_IOU = 0.3
@@ -64,6 +64,12 @@ class Detections(NamedTuple):
 class MaskRcnn(KeptNetwork):
     """A network from grey images of 256 x 256 px to boxes and masks of nuclei."""
 
+    output_layers = OUTPUTS
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        return (self._features, self._rpn, self._box_head, self._mask_head)
+
     def __init__(self, architecture: Architecture) -> None:
         self.architecture = architecture
         policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[architecture.precision]
@@ -74,7 +80,6 @@ class MaskRcnn(KeptNetwork):
         self._box_head = box_model(architecture.head_units, pyramid_filters)
         self._mask_head = mask_model(pyramid_filters, architecture.mask_filters)
         self._anchors = tf.constant(anchors_of(SIDE_PX))
-        self.parts = (self._features, self._rpn, self._box_head, self._mask_head)
         # Never called as a whole: it holds all layers for whoever saves, freezes or counts them.
         self.model = keras.Model(
             [part.input for part in self.parts], [part(part.input) for part in self.parts], name="mask_rcnn"

@@ -24,7 +24,7 @@ def align(pyramid: Sequence[Any], boxes: Any, images: Any, side_px: int, pool: i
     """Features (n, pool, pool, c) float32 of boxes (n, 4), each of the image with the number in `images` (n,) int32.
 
     `pyramid` is P2 to P5, each (b, y, x, c). Features are read at pool x pool points from edge to edge of the box,
-    between pixels by linear interpolation, as in the published weights.
+    between pixels by linear interpolation, as for the pretrained weights.
     """
     # Ends are exclusive: the last pixel of a box lies one before.
     corners = tf.stop_gradient(tf.subtract(boxes, [0.0, 0.0, 1.0, 1.0]) / (side_px - 1))

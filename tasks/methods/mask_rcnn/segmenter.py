@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.methods.mask_rcnn.detections import label_image_of
-from tasks.methods.mask_rcnn.network import SIDE_PX, Detections, MaskRcnn, load_mask_rcnn
+from tasks.methods.mask_rcnn.method import LEAST_SCORE, Settings
+from tasks.methods.mask_rcnn.network import SIDE_PX, Detections, MaskRcnn
 from tasks.methods.mask_rcnn.tiles import Tile, merge_tiles, tiles_of, without_cut_pieces
 from tasks.methods.segmenter import Segmenter
-from tasks.nuclei.errors import InputError
 from tasks.nuclei.measure import largest_pieces
 from tasks.nuclei.plates import to_uint8
-from tasks.nuclei.segmentation import LEAST_SCORE, SegmentationSettings, magnified, within_size_limits
+from tasks.nuclei.segmentation import magnified, within_size_limits
 
 OVERLAP_PX = 50
-"""Of neighbouring tiles; the paper's."""
+"""Overlap of neighbouring tiles; the paper's."""
 MOST_DETECTIONS = 256
 """In a tile: Matterport's 100 are too few for small crowded nuclei."""
 BATCH = 8
@@ -33,16 +31,14 @@ class SeenTiles:
     tiles: list[Tile]
     detections: list[Detections]
     shape: tuple[int, int]
-    """Of the magnified field (y, x)."""
+    """Shape of the magnified field (y, x)."""
     field_shape: tuple[int, int]
 
 
 class MaskRcnnSegmenter(Segmenter):
     """A network that detects nuclei, and what puts them together to label images."""
 
-    searched = (("min_score", (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)),)
-
-    def __init__(self, network: MaskRcnn, settings: SegmentationSettings) -> None:
+    def __init__(self, network: MaskRcnn, settings: Settings) -> None:
         super().__init__(settings)
         self._network = network
 
@@ -60,19 +56,12 @@ class MaskRcnnSegmenter(Segmenter):
         return SeenTiles(tiles, detections, (height, width), image.shape)
 
     @staticmethod
-    def nuclei_in(seen: SeenTiles, settings: SegmentationSettings) -> NDArray[np.int32]:
+    def nuclei_in(seen: SeenTiles, settings: Settings) -> NDArray[np.int32]:
         label_images = [_label_image(found, settings.min_score) for found in seen.detections]
         merged = merge_tiles(without_cut_pieces(label_images, seen.tiles), seen.tiles, seen.shape)
         if seen.shape != seen.field_shape:
             merged = cv2.resize(merged, seen.field_shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
         return within_size_limits(largest_pieces(merged), settings)
-
-
-def load_mask_rcnn_segmenter(network_dirs: Sequence[Path], settings: SegmentationSettings) -> MaskRcnnSegmenter:
-    """Load the one network."""
-    if len(network_dirs) != 1:
-        raise InputError(f"Mask R-CNN is one network; {len(network_dirs)} were given.")
-    return MaskRcnnSegmenter(load_mask_rcnn(network_dirs[0]), settings)
 
 
 def _label_image(found: Detections, min_score: float) -> NDArray[np.int32]:

@@ -1,6 +1,6 @@
 """What the network should say: of each anchor, and of each box that it proposes itself.
 
-Which of many anchors and boxes count is drawn from a seed that the caller gives, so that a training that goes on after
+Which of many anchors and boxes count is drawn from a seed that the caller gives, so that a training that resumes after
 a stop draws the same again.
 """
 
@@ -20,7 +20,7 @@ NUCLEUS_IOU, BACKGROUND_IOU = 0.7, 0.3
 FOUND_IOU = 0.5
 """A proposal has found a nucleus from here."""
 NUCLEI_SHARE = 1 / 3
-"""Of the proposals of an image that are trained on."""
+"""Share of nuclei among the proposals of an image that are trained on."""
 
 
 class AnchorTargets(NamedTuple):
@@ -33,7 +33,7 @@ class AnchorTargets(NamedTuple):
 
 
 class ProposalTargets(NamedTuple):
-    """Of one image. The first rows are those on nuclei; `found` says how many of them there are."""
+    """Targets of one image. The first rows are those on nuclei; `found` says how many of them there are."""
 
     boxes: Any
     """(t, 4)"""
@@ -107,7 +107,7 @@ def masks_of(label_image: Any, boxes: Any, labels: Any) -> Any:
 
 def seeds_of(seed: Any) -> list[Any]:
     """Two further seeds (2,) of one."""
-    return tf.unstack(tf.random.split(seed, 2))
+    return list(tf.unstack(tf.random.split(seed, 2)))
 
 
 def _some_of(candidates: Any, most: Any, seed: Any) -> Any:

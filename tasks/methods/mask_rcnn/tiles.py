@@ -116,9 +116,8 @@ def _merged_numbers(
         pairs.append(enough + np.array([firsts[one], firsts[other]]))
     edges = np.concatenate(pairs)
     graph = sparse.coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), shape=(amount, amount))
-    numbers = connected_components(graph, directed=False)[1]
     # The background is a component of its own, the first.
-    return numbers.astype(np.int32)
+    return np.asarray(connected_components(graph, directed=False)[1], np.int32)
 
 
 def _overlapping(tiles: Sequence[Tile]) -> Iterator[tuple[tuple[int, Tile], tuple[int, Tile]]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,108 +11,65 @@ import pydantic
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from tasks.contract import Outcome, Result, Task, TaskParams, Workspace
-from tasks.methods.shared.training_task import (
-    COCO_FILE,
-    RoiBatches,
-    chosen_precision,
-    earlier_weights,
-    filled_from_preset,
-    kept_untrained,
-    publish_training,
-    published_file,
+from tasks.methods.mask_rcnn.method import METHOD
+from tasks.methods.shared.training_params import (
+    BatchNormLearns,
+    BatchSize,
+    Cycles,
+    Initialisation,
+    LearningRate,
+    NetworkTrainingParams,
+    Optimiser,
+    filled_in,
     refuse_what_cannot_learn,
-    train,
 )
+from tasks.methods.shared.training_task import Differences, training_task
 from tasks.nuclei.roi_file import RoiReader
 
 if TYPE_CHECKING:
     from tasks.methods.mask_rcnn.network import MaskRcnn
+    from tasks.methods.shared.devices import Precision
     from tasks.methods.shared.training import Batch, Stage
 
-NAME = "mask_rcnn"
-WEIGHTS_FILES = {
-    "coco": COCO_FILE,
-    "published": ("mask_rcnn_nuclei.h5", "the paper, renamed"),
-}
-"""Weights that were trained elsewhere, with their origin, by the word for them in `initialisation`."""
-CLIP_NORM = 5.0
 MOST_NUCLEI = 512
-"""Of one ROI; the smallest of more are taken for background."""
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {},
-    "laptop": {
-        "depth": 50,
-        "pyramid_filters": 64,
-        "rpn_filters": 64,
-        "head_units": 256,
-        "mask_filters": 64,
-        "initialisation": "random",
-        "precision": "bfloat16",
-        "cycles": 4,
-        "batch_size": 4,
-        "proposals": 48,
-        "learning_rate": 1e-3,
-        "schedule": "cosine",
-        "stages": "all",
-        "optimiser": "adam",
-        "batch_norm_learns": True,
-    },
-}
+"""The smallest nuclei of a ROI that has more are taken for background."""
 
 # The paper's 200 rounds: from the heads to all layers, each at falling rates.
 PAPER_STAGES = ((75, True, 1.0), (100, True, 0.1), (125, True, 0.01), (150, False, 0.1), (175, False, 0.01))
 PAPER_ROUNDS, LAST_RATE = 200, 0.001
 
 
-class Params(TaskParams):
-    rois: str
-    """ROI file: output of `augment`."""
-    preset: Literal["paper", "laptop"] = "paper"
-    """Values of the fields that aren't given: the paper's, or those for a CPU."""
+class Params(NetworkTrainingParams):
     depth: Literal[50, 101] = 101
     """Layers of the residual network."""
     pyramid_filters: int = pydantic.Field(256, ge=8, le=1024)
     """Channels of the pyramid."""
     rpn_filters: int = pydantic.Field(512, ge=8, le=1024)
+    """Channels of the layers that propose boxes."""
     head_units: int = pydantic.Field(1024, ge=8, le=4096)
+    """Units of the layers that classify and refine boxes."""
     mask_filters: int = pydantic.Field(256, ge=8, le=1024)
-    initialisation: str = "coco"
-    """"coco" (mask_rcnn_coco.h5 in NUCLEUS_WEIGHTS, for all but the outputs), "published" (mask_rcnn_nuclei.h5 there:
-    the paper's weights, renamed, or others of a whole network for nuclei in Matterport's naming), "random", or an
-    earlier network: an output of this task."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """As in `train_fpn`."""
-    cycles: int = pydantic.Field(25, ge=0, le=10_000)
-    """Passes over the training ROIs. 0, which is usual for "published": no training, these weights are kept."""
+    """Channels of the layers that predict masks."""
+    initialisation: Initialisation = "coco"
+    cycles: Cycles = 25
     stages: Literal["heads_first", "all"] = "heads_first"
     """The paper's: heads alone for 5/8 of the cycles, then all layers, both at falling rates. "all", all layers
     throughout, is the paper's for random weights, and what is filled in for them."""
-    batch_size: int = pydantic.Field(8, ge=1, le=1024)
-    """ROIs of one step."""
+    batch_size: BatchSize = 8
     proposals: int = pydantic.Field(200, ge=6, le=1000)
     """Boxes of a ROI that the heads are trained on."""
-    learning_rate: float = pydantic.Field(1e-4, gt=0, le=1)
-    schedule: Literal["constant", "cosine"] = "constant"
-    """Learning rate within a stage, or falling to 0 along a cosine over all of them."""
-    optimiser: Literal["adam", "adamw", "momentum"] = "momentum"
-    batch_norm_learns: bool = False
-    """Whether batch normalisation takes the statistics of the batch. With COCO's weights it doesn't, as in the paper;
-    from random ones it must."""
-    random_seed: int = pydantic.Field(0, ge=0, lt=2**31)
+    learning_rate: LearningRate = 1e-4
+    optimiser: Optimiser = "momentum"
+    batch_norm_learns: BatchNormLearns = False
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _fill_in_preset(cls, values: Any) -> Any:
-        # They are of the published network, whatever the preset.
-        if isinstance(values, dict) and values.get("initialisation") == "published":
-            return {"cycles": 0, **values}
-        return filled_from_preset(values, PRESETS, {"stages": "all", "batch_norm_learns": True})
+    def _fill_in(cls, values: Any) -> Any:
+        return filled_in(values, METHOD, "coco")
 
     @pydantic.model_validator(mode="after")
     def _can_learn(self) -> Params:
-        refuse_what_cannot_learn(self.initialisation, self.cycles, self.batch_norm_learns)
+        refuse_what_cannot_learn(METHOD, self.initialisation, self.cycles, self.batch_norm_learns)
         return self
 
 
@@ -161,30 +117,6 @@ def numbered_with_boxes(label_image: NDArray[np.integer]) -> tuple[NDArray[np.ui
     return numbered, boxes
 
 
-def run(params: Params, workspace: Workspace) -> Outcome:
-    from tasks.methods.shared import devices
-
-    devices.make_repeatable()
-    from tasks.methods.shared.training import TrainingSettings
-
-    rois = RoiBatches(workspace.input(params.rois), boxed_batch)
-    if params.cycles == 0:
-        return kept_untrained(build_network(params, rois.zoom, workspace), workspace)
-    settings = TrainingSettings(
-        cycles=params.cycles,
-        stages=stages(params),
-        batch_size=params.batch_size,
-        learning_rate=params.learning_rate,
-        optimiser=params.optimiser,
-        schedule=params.schedule,
-        random_seed=params.random_seed,
-        clip_norm=CLIP_NORM,
-    )
-    return train(
-        lambda: MaskRcnnTraining(build_network(params, rois.zoom, workspace), params), rois, settings, NAME, workspace
-    )
-
-
 def stages(params: Params) -> tuple[Stage, ...]:
     """The paper's rounds as shares of the training, whatever its length."""
     from tasks.methods.shared.training import Stage
@@ -195,36 +127,27 @@ def stages(params: Params) -> tuple[Stage, ...]:
     return (*of_paper, Stage(1.0, rate=LAST_RATE))
 
 
-def build_network(params: Params, zoom: float, workspace: Workspace) -> MaskRcnn:
-    """Build the network and give it its first weights."""
-    import tf_keras as keras
-
-    from tasks.methods.mask_rcnn.heads import OUTPUTS
+def build(params: Params, precision: Precision, zoom: float) -> MaskRcnn:
+    """Build the network."""
     from tasks.methods.mask_rcnn.network import Architecture, MaskRcnn
-    from tasks.methods.shared.pretrained_weights import load_published
 
-    keras.utils.set_random_seed(params.random_seed)
-    precision = chosen_precision(params.precision, workspace.checkpoint_dir)
     widths = (params.pyramid_filters, params.rpn_filters, params.head_units, params.mask_filters)
-    network = MaskRcnn(Architecture(params.depth, *widths, precision, zoom))
-    if (published := published_weights(params)) is not None:
-        load_published(network.parts, published, own=OUTPUTS if params.initialisation == "coco" else ())
-    elif params.initialisation != "random":
-        words = '"coco", "published", "random"'
-        network.load_weights(earlier_weights(params.initialisation, words, "train_mask_rcnn", workspace))
-    return network
+    return MaskRcnn(Architecture(params.depth, *widths, precision, zoom))
 
 
-def published_weights(params: Params) -> Path | None:
-    """Give the file of first weights that were trained elsewhere, if these are asked for."""
-    return published_file(params.initialisation, WEIGHTS_FILES)
-
-
-def publish(params: Params, result: Result, store: Path) -> None:
-    publish_training(params.model_dump(), "train_mask_rcnn", NAME, result, store)
-
-
-TASK = Task(name="train_mask_rcnn", version=3, params_type=Params, run=run, publish=publish, outside=published_weights)
+TASK = training_task(
+    METHOD,
+    version=3,
+    params_type=Params,
+    differences=Differences(
+        build=build,
+        trainable=lambda params, network: MaskRcnnTraining(network, params),
+        batch=lambda _: boxed_batch,
+        stages=stages,
+        part=lambda _: METHOD.name,
+        clip_norm=5.0,
+    ),
+)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

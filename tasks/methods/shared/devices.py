@@ -8,7 +8,7 @@ from typing import Any, Literal
 import tensorflow as tf
 
 Precision = Literal["float32", "bfloat16"]
-"""Of the layers of a network."""
+"""Precision of the layers of a network."""
 
 FIRST_WITH_BFLOAT16 = (8, 0)
 """Compute capability of NVIDIA's Ampere."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,13 @@ class KeptNetwork:
     architecture: Any
     """A dataclass."""
     model: Any
+    output_layers: Collection[str] = ()
+    """Names of layers that pretrained weights of another task may lack."""
+
+    @property
+    def parts(self) -> Sequence[Any]:
+        """The Keras models that the network is made of."""
+        return (self.model,)
 
     def save(self, folder: Path) -> None:
         """Write `network.json` and `weights.h5`."""
@@ -41,3 +49,10 @@ class KeptNetwork:
             self.model.load_weights(path)
         except (OSError, ValueError) as error:
             raise InputError(f"{path} doesn't fit {self.architecture}: {str(error).splitlines()[0]}") from None
+
+
+def the_one_network(network_dirs: Sequence[Path], method: str) -> Path:
+    """Give the only one of some networks. Raises InputError for several."""
+    if len(network_dirs) != 1:
+        raise InputError(f"{method} is one network; {len(network_dirs)} were given.")
+    return network_dirs[0]

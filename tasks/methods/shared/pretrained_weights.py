@@ -1,4 +1,4 @@
-"""Weights that were trained elsewhere, for networks whose layers have the published names."""
+"""Pretrained weights, for networks whose layers have the names of the file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHOWN = 5
 log = logging.getLogger("nucleus")
 
 
-def load_published(parts: Sequence[Any], path: Path, own: Collection[str] = (), part_of_more: bool = False) -> None:
+def load_pretrained(parts: Sequence[Any], path: Path, own: Collection[str] = (), part_of_more: bool = False) -> None:
     """Give the layers of some Keras models the weights of a file, by name.
 
     Layers named in `own` keep theirs where the file has none of the same shape. `part_of_more` says that the file
@@ -44,7 +44,11 @@ def load_published(parts: Sequence[Any], path: Path, own: Collection[str] = (), 
     for name in set(wanted) - kept:
         wanted[name].assign(stored[name])
     if kept:
-        log.info("%s has no such layers, or of other shapes; they begin anew: %s", path, ", ".join(sorted(kept)))
+        log.info(
+            "%s has no such layers, or of other shapes; they begin from random weights: %s",
+            path,
+            ", ".join(sorted(kept)),
+        )
 
 
 def _differs(stored: NDArray[np.float32] | None, weight: Any) -> bool:

@@ -1,7 +1,7 @@
 """The training loop of every network: cycles, checkpoints, best weights, resuming.
 
 A cycle is one pass over the training ROIs. After every cycle the whole state is saved, and a cycle's
-order of ROIs depends on the seed and the cycle alone. So a training that was stopped anywhere goes on
+order of ROIs depends on the seed and the cycle alone. So a training that was stopped anywhere resumes
 at its last whole cycle, and sees the same ROIs as one that was never stopped. Its weights are the same as far
 as `devices.make_repeatable` goes; on GPUs only nearly, because gradients are summed there in no fixed order.
 
@@ -131,7 +131,7 @@ class Training:
         self.history = self._restore(checkpoint)
 
     def run(self, on_cycle: Callable[[Cycle], None]) -> list[Cycle]:
-        """Train to the last cycle; `on_cycle` is told of every cycle, also of those of an earlier attempt."""
+        """Train to the last cycle; `on_cycle` gets every cycle, also those of an earlier attempt."""
         for done in self.history:
             on_cycle(done)
         while len(self.history) < self._settings.cycles:
@@ -143,14 +143,14 @@ class Training:
             return []
         checkpoint.restore(self._checkpoints.latest_checkpoint).assert_consumed()
         done = int(self._checkpoints.latest_checkpoint.rsplit("-", 1)[1])
-        log.info("going on after cycle %d of an earlier attempt", done)
+        log.info("resuming after cycle %d of an earlier attempt", done)
         return [Cycle(**fields) for fields in json.loads(self._history_file.read_text())[:done]]
 
     def _run_cycle(self, number: int) -> Cycle:
         started, cpu_started = time.monotonic(), time.process_time()
         keras.utils.set_random_seed(_seed_of_cycle(self._settings.random_seed, number))
         if _has_dropout(self._network.model):
-            # It keeps a random state inside its trace: a resumed training would go on with other random numbers.
+            # It keeps a random state inside its trace: a resumed training would continue with other random numbers.
             self._steps.clear()
         loss = self._train(number)
         self._unite_replicas()
@@ -215,7 +215,10 @@ class Training:
             self._optimiser.apply_gradients(zip(gradients, variables, strict=True))
             return loss
 
-        return tf.function(lambda batch: self._sum_over_replicas(lambda: learn(batch)), reduce_retracing=True)
+        step: Callable[[Any], Any] = tf.function(
+            lambda batch: self._sum_over_replicas(lambda: learn(batch)), reduce_retracing=True
+        )
+        return step
 
     def _loss_of_part(self, batch: Any, training: bool) -> Any:
         """What this replica's ROIs add to the mean loss of the batch; a scalar tensor."""

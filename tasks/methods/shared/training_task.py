@@ -1,29 +1,27 @@
-"""What the tasks that train networks have in common: the devices, progress in MLflow, the result."""
+"""The task that trains a network of a method: all that does not differ between them."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from tasks import tracking
-from tasks.contract import Outcome, Result, Workspace, read_result
+from tasks.contract import TRAINING, Outcome, Resources, Result, Task, Workspace
 from tasks.files import written_whole
-from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates import Fov, open_plate
-from tasks.nuclei.roi_file import RoiReader
+from tasks.methods.method import Method
+from tasks.methods.shared.initial_weights import earlier_network, file_of
+from tasks.methods.shared.roi_batches import ReadBatch, RoiBatches
+from tasks.methods.shared.training_params import NetworkTrainingParams
 
 if TYPE_CHECKING:
     from tasks.methods.shared.devices import Precision
-    from tasks.methods.shared.training import Batch, Cycle, Rois, Trainable, TrainingSettings
+    from tasks.methods.shared.kept_network import KeptNetwork
+    from tasks.methods.shared.training import Cycle, Rois, Stage, Trainable, TrainingSettings
 
     class NetworkTraining(Trainable, Protocol):
         """What is trained, with the network that is kept."""
@@ -31,91 +29,100 @@ if TYPE_CHECKING:
         network: Any
 
 
-COCO_FILE = "mask_rcnn_coco.h5", "the project Mask_RCNN by Matterport"
+GPU_TRAINING = Resources(TRAINING, "gpu", cpu=4, memory_gib=16, gpu=1)
+P = TypeVar("P", bound=NetworkTrainingParams)
 
 log = logging.getLogger("nucleus")
 
 
-class RoiBatches:
-    """ROIs of a file for the training loop; `read` gives a batch of rows."""
+@dataclass(frozen=True)
+class Differences(Generic[P]):
+    """What a method's training doesn't share with the others."""
 
-    def __init__(self, path: Path, read: Callable[[RoiReader, list[int]], Batch]) -> None:
-        self._reader, self._read = RoiReader(path), read
-        self.zoom = self._reader.zoom
-        self.training_rows: NDArray[np.integer] = self._reader.training_rows
-        self.validation_rows: NDArray[np.integer] = self._reader.validation_rows
-
-    def batch(self, rows: list[int]) -> Batch:
-        return self._read(self._reader, rows)
-
-
-def fovs_of(rois: str, workspace: Workspace) -> dict[tuple[str, str], Fov]:
-    """Give the fields that a ROI file was cut from, by the names of plate and field."""
-    plates = [open_plate(workspace.input(path)) for path in read_result(workspace.input(rois).parent).params["plates"]]
-    return {(plate.info.name, fov.name): fov for plate in plates for fov in plate.fovs}
+    build: Callable[[P, Precision, float], KeptNetwork]
+    """Build the network for a precision and a zoom. Its weights are random, or from a place that the method knows."""
+    trainable: Callable[[P, Any], NetworkTraining]
+    """Give what the training loop needs of the network."""
+    batch: Callable[[P], ReadBatch]
+    """Give what reads a batch of ROIs for the loss."""
+    stages: Callable[[P], tuple[Stage, ...]]
+    part: Callable[[P], str]
+    """Beginning of the names of metrics in MLflow: which network of the model it is."""
+    clip_norm: float | None = None
 
 
-def filled_from_preset(values: Any, presets: dict[str, dict[str, Any]], of_random: dict[str, Any] | None = None) -> Any:
-    """Fill in what isn't given with the preset's; then, where the first weights are random, with what these need.
-
-    What isn't even a known preset is left to the validation.
-    """
-    if not isinstance(values, dict) or values.get("preset", "paper") not in presets:
-        return values
-    filled = {**presets[values.get("preset", "paper")], **values}
-    return {**(of_random or {}), **filled} if filled.get("initialisation") == "random" else filled
-
-
-def refuse_what_cannot_learn(initialisation: str, cycles: int, batch_norm_learns: bool) -> None:
-    """Raise ValueError for settings that give a network that finds no nuclei."""
-    if cycles == 0 and initialisation != "published":
-        raise ValueError(
-            f'cycles=0 keeps the first weights as they are, which is for "published" alone, not for "{initialisation}"'
-        )
-    if initialisation == "random" and not batch_norm_learns:
-        raise ValueError('batch_norm_learns=false is for weights that have learnt elsewhere; with "random" it is true')
+def training_task(method: Method, version: int, params_type: type[P], differences: Differences[P]) -> Task[P]:
+    """Give the task that trains a network of a method."""
+    return Task(
+        name=method.task,
+        version=version,
+        params_type=params_type,
+        run=partial(_run, method, differences),
+        log=partial(_log_training, method, differences),
+        depends_on=partial(_pretrained_file, method),
+        resources=GPU_TRAINING,
+    )
 
 
-def kept_untrained(network: Any, workspace: Workspace) -> Outcome:
-    """Write a network with its first weights."""
+def _pretrained_file(method: Method, params: NetworkTrainingParams, store: Path) -> list[Path | str]:
+    """The content of pretrained weights is part of the key."""
+    file = file_of(method.weights_named(params.initialisation))
+    return [file] if file else []
+
+
+def _run(method: Method, differences: Differences[P], params: P, workspace: Workspace) -> Outcome:
+    from tasks.methods.shared import devices
+
+    devices.make_repeatable()
+    from tasks.methods.shared.training import TrainingSettings
+
+    rois = RoiBatches(workspace.input(params.rois), differences.batch(params))
+    build = partial(_with_initial_weights, method, differences, params, rois.zoom, workspace)
+    if params.cycles == 0:
+        return _kept_untrained(build(), workspace)
+    settings = TrainingSettings(
+        cycles=params.cycles,
+        stages=differences.stages(params),
+        batch_size=params.batch_size,
+        learning_rate=params.learning_rate,
+        optimiser=params.optimiser,
+        schedule=params.schedule,
+        random_seed=params.random_seed,
+        clip_norm=differences.clip_norm,
+    )
+    return _train(lambda: differences.trainable(params, build()), rois, settings, differences.part(params), workspace)
+
+
+def _with_initial_weights(
+    method: Method, differences: Differences[P], params: P, zoom: float, workspace: Workspace
+) -> KeptNetwork:
+    """Build the network and give it its initial weights."""
+    import tf_keras as keras
+
+    from tasks.methods.shared.pretrained_weights import load_pretrained
+
+    keras.utils.set_random_seed(params.random_seed)
+    network = differences.build(params, chosen_precision(params, workspace.checkpoint_dir), zoom)
+    kind = method.weights_named(params.initialisation)
+    if kind is None:
+        network.load_weights(earlier_network(params.initialisation, method, workspace) / "weights.h5")
+    elif (file := file_of(kind)) is not None:
+        own = () if kind.is_whole else network.output_layers
+        load_pretrained(network.parts, file, own=own, part_of_more=kind.is_part_of_more)
+    return network
+
+
+def _kept_untrained(network: KeptNetwork, workspace: Workspace) -> Outcome:
+    """Write a network with its initial weights."""
     network.save(workspace.output_dir)
     (workspace.output_dir / "history.json").write_text("[]")
     return Outcome({"network": "."}, {}, {"weights": network.model.count_params()})
 
 
-def published_file(initialisation: str, files: Mapping[str, tuple[str, str]]) -> Path | None:
-    """Give the path, in NUCLEUS_WEIGHTS, of the first weights that were trained elsewhere; None if these are others.
-
-    `files` has name and origin of a file by the word that asks for it. Raises InputError if it isn't there.
-    """
-    if initialisation not in files:
-        return None
-    name, origin = files[initialisation]
-    if not (folder := os.environ.get("NUCLEUS_WEIGHTS")):
-        raise InputError(
-            f'initialisation "{initialisation}" needs the file {name} of {origin}; put it into '
-            'a folder, name that in NUCLEUS_WEIGHTS, or choose initialisation "random".'
-        )
-    path = Path(folder) / name
-    if not path.exists():
-        raise InputError(f"{path} does not exist; put the file {name} of {origin} there.")
-    return path
-
-
-def earlier_weights(initialisation: str, words: str, task: str, workspace: Workspace) -> Path:
-    """Give the weights of an earlier network of the store; `words` are what else there is."""
-    weights = workspace.store / initialisation / "weights.h5"
-    if not initialisation.startswith(f"{task}/") or not weights.exists():
-        raise InputError(
-            f"initialisation: {initialisation!r} is no network of the store; give {words} or an output of {task}."
-        )
-    return weights
-
-
-def train(
-    build: Callable[[], NetworkTraining], rois: Rois, settings: TrainingSettings, name: str, workspace: Workspace
+def _train(
+    build: Callable[[], NetworkTraining], rois: Rois, settings: TrainingSettings, part: str, workspace: Workspace
 ) -> Outcome:
-    """Train what `build` makes, on all GPUs, and write its best weights; metrics in MLflow begin with `name`."""
+    """Train what `build` makes, on all GPUs, and write its best weights; metrics in MLflow begin with `part`."""
     from tasks.methods.shared import devices, training
 
     strategy = devices.training_strategy()
@@ -130,8 +137,8 @@ def train(
     }
     log.info("GPUs: %s; precision: %s", machine["gpus"], machine["precision"])
     tracked = tracking.Run()
-    with tracked.system_metrics(name):
-        history = loop.run(partial(_log_cycle, name, tracked))
+    with tracked.system_metrics(part):
+        history = loop.run(partial(_log_cycle, part, tracked))
     network.load_weights(loop.best_weights)
     network.save(workspace.output_dir)
     (workspace.output_dir / "history.json").write_text(json.dumps([asdict(cycle) for cycle in history], indent=1))
@@ -145,12 +152,12 @@ def train(
     return Outcome({"network": "."}, metrics, counts, machine)
 
 
-def chosen_precision(asked_for: Literal["auto", "float32", "bfloat16"], checkpoint_dir: Path) -> Precision:
+def chosen_precision(params: NetworkTrainingParams, checkpoint_dir: Path) -> Precision:
     """Give the precision asked for; of "auto", that of the first attempt, whose machine may have had another GPU."""
     from tasks.methods.shared import devices
 
-    if asked_for != "auto":
-        return asked_for
+    if params.precision != "auto":
+        return params.precision
     chosen = checkpoint_dir / "precision.json"
     if not chosen.exists():
         with written_whole(chosen) as beside:
@@ -159,21 +166,21 @@ def chosen_precision(asked_for: Literal["auto", "float32", "bfloat16"], checkpoi
     return precision
 
 
-def publish_training(params: dict[str, Any], task: str, name: str, result: Result, store: Path) -> None:
+def _log_training(method: Method, differences: Differences[P], params: P, result: Result, store: Path) -> None:
     """Show the params and all cycles of a stored training in MLflow."""
-    run = tracking.Run()
-    run.log_params(params | result.machine, f"{task}.{name}")
+    run, part = tracking.Run(), differences.part(params)
+    run.log_params(params.model_dump() | result.machine, f"{method.task}.{part}")
     history = json.loads((store / result.outputs["network"] / "history.json").read_text())
-    run.log_points([point for cycle in history for point in _points(name, cycle)])
+    run.log_points([point for cycle in history for point in _points(part, cycle)])
 
 
-def _log_cycle(name: str, run: tracking.Run, cycle: Cycle) -> None:
-    """Show a cycle in MLflow while the training runs. A server that is away doesn't stop it: see `publish_training`."""
+def _log_cycle(part: str, run: tracking.Run, cycle: Cycle) -> None:
+    """Show a cycle in MLflow while the training runs. A server that is away doesn't stop it: see `_log_training`."""
     try:
-        run.log_points(_points(name, asdict(cycle)))
+        run.log_points(_points(part, asdict(cycle)))
     except tracking.TrackingError as error:
         log.warning("cycle %d is logged at the end of the training: %s", cycle.cycle, error)
 
 
-def _points(name: str, cycle: dict[str, Any]) -> list[tracking.Point]:
-    return [tracking.Point(f"{name}/{key}", value, cycle["cycle"]) for key, value in cycle.items() if key != "cycle"]
+def _points(part: str, cycle: dict[str, Any]) -> list[tracking.Point]:
+    return [tracking.Point(f"{part}/{key}", value, cycle["cycle"]) for key, value in cycle.items() if key != "cycle"]

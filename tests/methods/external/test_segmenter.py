@@ -1,20 +1,24 @@
-"""Programs of others as a method, with small programs that do what they should, and others that don't."""
+"""Third-party tools as a method: small ones that do what they should, and others that don't."""
 
+import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 from numpy.testing import assert_array_equal
 
-from tasks.methods.external.segmenter import ExternalSegmenter, Program, run_command
-from tasks.methods.segmenter import load_saved_segmenter, load_segmenter, save_segmenter
+from tasks.methods.external.catalogue import Tool
+from tasks.methods.external.command import run_command
+from tasks.methods.external.method import METHOD
+from tasks.methods.external.segmenter import ExternalSegmenter
+from tasks.methods.registry import load_segmenter
+from tasks.methods.saved_model import load_model, save_model
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.segmentation import SegmentationSettings
-from tests.programs import make_program
+from tests.third_party_tools import make_tool, write_catalogue
 
 SETTINGS = SegmentationSettings(min_area_px=5)
 HEAD = "import sys, numpy as np, tifffile; from pathlib import Path; images, output = map(Path, sys.argv[1:3]); "
@@ -26,21 +30,30 @@ def square(side_px: int = 40, at_px: int = 10) -> np.ndarray:
     return image
 
 
-def make_network(folder: Path) -> Path:
-    """The program of the tests, as `train_external` keeps it."""
+@pytest.fixture(autouse=True)
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A laboratory with the tool of the tests."""
+    folder = tmp_path / "tools"
+    write_catalogue(folder, {"threshold": make_tool(folder)})
+    monkeypatch.setenv("NUCLEUS_TOOLS", str(folder))
+    return folder
+
+
+def make_network(folder: Path, **content: object) -> Path:
+    """The tool of the tests, as `train_external` keeps it."""
     (folder / "model").mkdir(parents=True)
     (folder / "model" / "threshold.txt").write_text("500")
-    Program("threshold", tuple(make_program(folder)["segment"])).save(folder)
+    (folder / "network.json").write_text(json.dumps(content or {"tool": "threshold", "method": "external"}))
     return folder
 
 
 def segmenter_of(lines: str, tmp_path: Path) -> ExternalSegmenter:
     command = (sys.executable, "-c", HEAD + lines, "{images}", "{output}")
-    return ExternalSegmenter(Program("bad", command), tmp_path, SETTINGS)
+    return ExternalSegmenter(Tool("bad", command), tmp_path, SETTINGS)
 
 
 def test_label_images_come_in_the_order_of_the_images(tmp_path: Path) -> None:
-    model = load_segmenter([make_network(tmp_path / "network")], SETTINGS)
+    model = load_segmenter(METHOD, [make_network(tmp_path / "network")], SETTINGS)
     images = [square(at_px=at_px) for at_px in (2, 8, 20)]
     for image, seen in zip(images, model.look_at_all(iter(images)), strict=True):
         assert_array_equal(model.nuclei_in(seen, SETTINGS), image > 500)
@@ -65,9 +78,26 @@ def test_a_label_image_without_background_keeps_its_first_label(tmp_path: Path) 
 
 def test_a_saved_one_segments_as_before_with_its_own_copy_of_the_model(tmp_path: Path) -> None:
     network = make_network(tmp_path / "network")
-    save_segmenter([network], SETTINGS, tmp_path / "saved")
+    for name in ("history.json", "model/history.json"):
+        (network / name).touch()
+    save_model(METHOD, [network], SETTINGS, tmp_path / "saved")
+    assert not (tmp_path / "saved/network_0/history.json").exists()
+    assert (tmp_path / "saved/network_0/model/history.json").exists(), "it is the tool's"
     (network / "model" / "threshold.txt").write_text("5000")
-    assert_array_equal(load_saved_segmenter(tmp_path / "saved").segment(square()), square() > 500)
+    assert_array_equal(load_model(tmp_path / "saved").segment(square()), square() > 500)
+
+
+def test_a_network_from_when_tools_were_called_programs_segments_with_the_command_of_today(tmp_path: Path) -> None:
+    network = make_network(tmp_path / "old", program="threshold", segment=["gone"], method="external")
+    assert_array_equal(load_segmenter(METHOD, [network], SETTINGS).segment(square()), square() > 500)
+
+
+def test_a_registered_model_on_a_machine_without_its_tool_says_what_it_needs(tmp_path: Path, tools: Path) -> None:
+    save_model(METHOD, [make_network(tmp_path / "network")], SETTINGS, tmp_path / "saved")
+    (tools / "tools.yaml").unlink()
+    message = r"no third-party tool threshold .* This model needs the third-party tool threshold, installed where its"
+    with pytest.raises(InputError, match=message):
+        load_model(tmp_path / "saved")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +105,7 @@ def test_a_saved_one_segments_as_before_with_its_own_copy_of_the_model(tmp_path:
     [
         (
             "print('reading', flush=True); sys.exit('no licence')",
-            r"bad ended with status 1; it said last: reading / no licence",
+            r"bad ended with status 1; its last lines: reading / no licence",
         ),
         ("pass", "bad wrote 0 label images of 2; the first that is missing is 000001.tif"),
         (
@@ -97,21 +127,23 @@ def test_a_saved_one_segments_as_before_with_its_own_copy_of_the_model(tmp_path:
         ("[(output / p.name).write_bytes(b'II*') for p in images.iterdir()]", "bad wrote wrong label images"),
     ],
 )
-def test_a_program_that_does_not_do_what_it_should_is_named_and_nothing_is_given(
+def test_a_tool_that_does_not_do_what_it_should_is_named_and_nothing_is_given(
     lines: str, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=message):
         next(segmenter_of(lines, tmp_path).look_at_all([square(), square()]))
 
 
-def test_a_program_that_is_not_there_and_a_word_that_is_unknown_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="gone can't be started: /no/such/program: No such file or directory; install"):
-        run_command(["/no/such/program"], {}, "gone")
-    with pytest.raises(InputError, match=r"The command of odd has \{image\}; there are \{images\}, \{output\}\."):
-        run_command(["program", "{image}"], {"images": 1, "output": 2}, "odd")
+def test_a_tool_that_is_not_there_and_a_word_that_is_unknown_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="gone can't be started: /no/such/tool: No such file or directory; install"):
+        run_command(["/no/such/tool"], {}, "gone")
+    with pytest.raises(
+        InputError, match=r"The command of odd has \{image\}; there are \{images\}, \{output\}, \{tools\}\."
+    ):
+        run_command(["tool", "{image}"], {"images": 1, "output": 2}, "odd")
 
 
-def test_a_program_gets_no_setting_of_ours_and_no_way_into_mlflow(
+def test_a_tool_gets_no_setting_of_ours_and_no_way_into_mlflow(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
@@ -124,10 +156,10 @@ def test_a_program_gets_no_setting_of_ours_and_no_way_into_mlflow(
     assert "TF_" not in caplog.messages[-1]
 
 
-def test_two_programs_at_once_are_refused(tmp_path: Path) -> None:
-    one: Any = make_network(tmp_path / "one")
-    with pytest.raises(InputError, match="A program is used alone; 2 were given"):
-        load_segmenter([one, one], SETTINGS)
+def test_two_tools_at_once_are_refused(tmp_path: Path) -> None:
+    one = make_network(tmp_path / "one")
+    with pytest.raises(InputError, match="A third-party tool is one network; 2 were given"):
+        load_segmenter(METHOD, [one, one], SETTINGS)
 
 
 def test_images_are_handed_over_as_they_are(tmp_path: Path) -> None:

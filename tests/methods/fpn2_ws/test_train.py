@@ -1,5 +1,6 @@
 """Training: params, resuming, and what it refuses."""
 
+import importlib
 import json
 import os
 import signal
@@ -12,12 +13,14 @@ from typing import Any, get_args
 import h5py
 import numpy as np
 import pytest
+import tf_keras as keras
 from mlflow import MlflowClient
 
 from tasks import tracking
-from tasks.contract import BAD_INPUT, DONE, FAILED, Result, Workspace, parse_params
-from tasks.methods.fpn2_ws.train import Encoder, Params, build_network, publish
+from tasks.contract import BAD_INPUT, DONE, FAILED, Result, parse_params
+from tasks.methods.fpn2_ws.train import TASK, Encoder, Params, build
 from tasks.methods.shared import devices
+from tasks.methods.shared.training_task import chosen_precision
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.roi_file import RoiReader
 from tests.disks import resize
@@ -74,7 +77,7 @@ def finish(store: Path, params: dict) -> tuple[int, str]:
 
 
 def weights_of(store: Path) -> list[np.ndarray]:
-    (path,) = store.glob("train_fpn/*/weights.h5")
+    (path,) = store.glob("train_fpn2_ws/*/weights.h5")
     arrays: list[np.ndarray] = []
     with h5py.File(path) as file:
         file.visititems(lambda _, item: arrays.append(item[()]) if isinstance(item, h5py.Dataset) else None)
@@ -96,7 +99,7 @@ def test_mlflow_shows_the_gpus_and_the_precision_that_auto_has_chosen(tmp_path, 
     params = Params(rois="rois.h5", target="both")
     (tmp_path / "history.json").write_text("[]")
     result = Result(
-        task="train_fpn",
+        task="train_fpn2_ws",
         key="key",
         version=1,
         params=params.model_dump(mode="json"),
@@ -107,21 +110,19 @@ def test_mlflow_shows_the_gpus_and_the_precision_that_auto_has_chosen(tmp_path, 
         machine={"gpus": "NVIDIA H100, NVIDIA H100", "replicas": "2", "precision": "bfloat16"},
         seconds=1,
     )
-    publish(params, result, tmp_path)
+    assert TASK.log is not None
+    TASK.log(params, result, tmp_path)
     shown = MlflowClient().get_run(run_id).data.params
-    assert shown["train_fpn.both.gpus"] == "NVIDIA H100, NVIDIA H100"
-    assert (shown["train_fpn.both.replicas"], shown["train_fpn.both.precision"]) == ("2", "bfloat16")
+    assert shown["train_fpn2_ws.both.gpus"] == "NVIDIA H100, NVIDIA H100"
+    assert (shown["train_fpn2_ws.both.replicas"], shown["train_fpn2_ws.both.precision"]) == ("2", "bfloat16")
 
 
 def test_a_retry_keeps_the_precision_that_auto_chose_though_its_gpu_would_have_another(store, monkeypatch):
-    checkpoint_dir = store / "checkpoint"
-    checkpoint_dir.mkdir()
-    workspace = Workspace(store, "key", store / "output", checkpoint_dir)
     monkeypatch.setattr(devices, "fastest_precision", lambda: "bfloat16")
-    assert build_network(Params(**TINY), 1.0, workspace).architecture.precision == "bfloat16"
+    assert chosen_precision(Params(**TINY), store) == "bfloat16"
     monkeypatch.setattr(devices, "fastest_precision", lambda: "float32")
-    assert build_network(Params(**TINY), 1.0, workspace).architecture.precision == "bfloat16"
-    assert build_network(Params(**TINY, precision="float32"), 1.0, workspace).architecture.precision == "float32"
+    assert chosen_precision(Params(**TINY), store) == "bfloat16"
+    assert chosen_precision(Params(**TINY, precision="float32"), store) == "float32"
 
 
 def test_a_preset_fills_in_what_is_not_given():
@@ -135,8 +136,8 @@ def test_a_preset_fills_in_what_is_not_given():
     [
         ({"cycles": 0}, "cycles: Input should be greater than or equal to 1, got 0"),
         ({"loss": "dice"}, "loss: Input should be 'mse', 'mae' or 'binary_crossentropy', got 'dice'"),
-        ({"epochs": 3}, "epochs: unknown param; allowed are rois, target"),
-        ({"preset": "desktop"}, "preset: Input should be 'paper' or 'laptop', got 'desktop'"),
+        ({"epochs": 3}, "epochs: unknown param; allowed are rois, preset"),
+        ({"preset": "desktop"}, "preset: Input should be 'laptop' or 'paper', got 'desktop'"),
         ({"encoder": "resnet1"}, "encoder: .*'mobilenetv2'.* got 'resnet1'"),
     ],
 )
@@ -146,15 +147,16 @@ def test_a_wrong_param_is_named_with_what_is_allowed(change, message):
 
 
 def test_no_encoder_is_offered_that_the_package_lacks_and_none_is_left_out():
-    from tasks.methods.fpn2_ws import network  # chooses the framework before the package is imported
+    import tasks.methods  # noqa: F401  It chooses the framework before the package is imported.
 
-    assert sorted(get_args(Encoder)) == sorted(network.segmentation_models.get_available_backbone_names())
+    segmentation_models = importlib.import_module("segmentation_models")
+    assert sorted(get_args(Encoder)) == sorted(segmentation_models.get_available_backbone_names())
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(list(Path("/dev").glob("nvidia[0-9]*"))), reason="this machine has a GPU")
 def test_the_result_says_what_the_network_was_trained_on(never_stopped):
-    (path,) = never_stopped.glob("train_fpn/*/result.json")
+    (path,) = never_stopped.glob("train_fpn2_ws/*/result.json")
     result = json.loads(path.read_text())
     assert result["machine"] == {"gpus": "none", "replicas": "1", "precision": "float32"}
     assert result["params"]["precision"] == "auto"
@@ -163,7 +165,7 @@ def test_the_result_says_what_the_network_was_trained_on(never_stopped):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop_signal", [signal.SIGKILL, signal.SIGTERM])
-def test_a_training_stopped_in_mid_cycle_goes_on_and_ends_with_the_same_weights(never_stopped, store, stop_signal):
+def test_a_training_stopped_in_mid_cycle_resumes_and_ends_with_the_same_weights(never_stopped, store, stop_signal):
     process = start(store, TINY)
     assert process.stdout is not None
     for line in process.stdout:
@@ -172,10 +174,10 @@ def test_a_training_stopped_in_mid_cycle_goes_on_and_ends_with_the_same_weights(
     time.sleep(0.1)
     process.send_signal(stop_signal)
     assert process.wait(60) == -stop_signal
-    assert not list(store.glob("train_fpn/*/result.json"))
+    assert not list(store.glob("train_fpn2_ws/*/result.json"))
     status, output = finish(store, TINY)
     assert status == DONE
-    assert "going on after cycle" in output
+    assert "resuming after cycle" in output
     assert "cycle 1 of 3: loss" not in output
     for expected, got in zip(weights_of(never_stopped), weights_of(store), strict=True):
         np.testing.assert_array_equal(expected, got)
@@ -192,7 +194,7 @@ def test_two_trainings_in_bfloat16_with_the_same_seed_end_with_the_same_weights(
 
 
 @pytest.mark.slow
-def test_a_full_disk_ends_a_training_with_a_line_on_space_and_it_goes_on_when_there_is_some(small_disk):
+def test_a_full_disk_ends_a_training_with_a_line_on_space_and_it_resumes_when_there_is_some(small_disk):
     """The ROIs and the best weights find place, the checkpoint of the first cycle doesn't."""
     resize(small_disk, megabytes=25)
     make_roi_file(small_disk / "rois.h5")
@@ -207,7 +209,7 @@ def test_a_full_disk_ends_a_training_with_a_line_on_space_and_it_goes_on_when_th
 def test_training_learns_and_keeps_the_weights_of_the_best_validation_loss(store):
     status, _ = finish(store, {**TINY, "cycles": 6, "learning_rate": 3e-3})
     assert status == DONE
-    (result,) = store.glob("train_fpn/*/result.json")
+    (result,) = store.glob("train_fpn2_ws/*/result.json")
     history = json.loads((result.parent / "history.json").read_text())
     assert history[-1]["loss"] < history[0]["loss"] / 2
     best = min(history, key=lambda cycle: cycle["validation_loss"])
@@ -227,8 +229,9 @@ def test_the_encoder_does_not_learn_during_the_warm_up(store):
     assert status == DONE
     from tasks.methods.fpn2_ws.network import load_fpn
 
-    first = build_network(Params(**TINY), 1.0, Workspace(store, "", store, store))
-    (result,) = store.glob("train_fpn/*/result.json")
+    keras.utils.set_random_seed(0)
+    first = build(Params(**TINY), "float32", 1.0)
+    (result,) = store.glob("train_fpn2_ws/*/result.json")
     trained = load_fpn(result.parent)
     encoder = {layer.name for layer in first.encoder_layers()}
     for before, after in zip(first.model.layers, trained.model.layers, strict=True):
@@ -241,23 +244,23 @@ def test_the_encoder_does_not_learn_during_the_warm_up(store):
 
 @pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_the_training_with_advice(store):
-    network = build_network(Params(**TINY), 1.0, Workspace(store, "", store, store))
+    network = build(Params(**TINY), "float32", 1.0)
     network.model.set_weights([np.full_like(weights, np.nan) for weights in network.model.get_weights()])
-    (store / "train_fpn" / "spoiled").mkdir(parents=True)
-    network.save(store / "train_fpn" / "spoiled")
-    status, output = finish(store, {**TINY, "initialisation": "train_fpn/spoiled"})
+    (store / "train_fpn2_ws" / "spoiled").mkdir(parents=True)
+    network.save(store / "train_fpn2_ws" / "spoiled")
+    status, output = finish(store, {**TINY, "initialisation": "train_fpn2_ws/spoiled"})
     assert status == BAD_INPUT
     assert "The loss became nan in cycle 1; lower learning_rate" in output
 
 
 @pytest.mark.slow
-def test_an_earlier_network_can_be_gone_on_from(store):
+def test_a_training_resumes_from_an_earlier_network(store):
     assert finish(store, {**TINY, "cycles": 1})[0] == DONE
-    (earlier,) = (path.parent for path in store.glob("train_fpn/*/result.json"))
-    again = {**TINY, "cycles": 1, "learning_rate": 1e-12, "initialisation": f"train_fpn/{earlier.name}"}
+    (earlier,) = (path.parent for path in store.glob("train_fpn2_ws/*/result.json"))
+    again = {**TINY, "cycles": 1, "learning_rate": 1e-12, "initialisation": f"train_fpn2_ws/{earlier.name}"}
     status, output = finish(store, again)
     assert status == DONE, output
-    histories = {path.parent.name: json.loads(path.read_text()) for path in store.glob("train_fpn/*/history.json")}
+    histories = {path.parent.name: json.loads(path.read_text()) for path in store.glob("train_fpn2_ws/*/history.json")}
     first = histories.pop(earlier.name)[0]
     (second,) = histories.values()
     assert second[0]["loss"] < first["loss"]

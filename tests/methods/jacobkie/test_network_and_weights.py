@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from tasks.methods.jacobkie.network import OUTPUT_LAYERS, Architecture, Jacobkie, falls, load_jacobkie
 from tasks.methods.jacobkie.positions import position_maps
-from tasks.methods.shared.pretrained_weights import load_published
+from tasks.methods.shared.pretrained_weights import load_pretrained
 from tasks.nuclei.errors import InputError
 
 SMALL = Architecture(depth=50, filters=16, magnification=2, zooms=(1.0,))
@@ -48,7 +48,7 @@ def write_weights(path: Path, network: Jacobkie) -> dict[str, Any]:
     return written
 
 
-def test_the_published_network_has_the_layers_of_its_description() -> None:
+def test_the_network_of_the_paper_has_the_layers_of_its_description() -> None:
     network = Jacobkie(Architecture())
     names = {layer.name for layer in network.model.layers if layer.weights}
     assert set(OUTPUT_LAYERS) <= names
@@ -110,10 +110,10 @@ def test_a_saved_network_predicts_the_same(network: Jacobkie, tmp_path: Path) ->
     assert_array_equal(loaded.predict(images), network.predict(images))
 
 
-def test_every_weight_of_a_published_file_is_loaded(tmp_path: Path) -> None:
+def test_every_weight_of_a_pretrained_file_is_loaded(tmp_path: Path) -> None:
     network = Jacobkie(SMALL)
-    written = write_weights(tmp_path / "published.h5", network)
-    load_published([network.model], tmp_path / "published.h5")
+    written = write_weights(tmp_path / "pretrained.h5", network)
+    load_pretrained([network.model], tmp_path / "pretrained.h5")
     for layer in network.model.layers:
         for weight in layer.weights:
             name = f"{layer.name}/{weight.name.rpartition('/')[2]}"
@@ -129,12 +129,12 @@ def test_of_mask_rcnns_file_the_extractor_is_loaded(tmp_path: Path) -> None:
         for name in OUTPUT_LAYERS:
             del file[name]
         file["mrcnn_mask/mrcnn_mask/kernel:0"] = np.zeros(3, np.float32)
-    load_published([network.model], tmp_path / "coco.h5", own=OUTPUT_LAYERS, part_of_more=True)
+    load_pretrained([network.model], tmp_path / "coco.h5", own=OUTPUT_LAYERS, part_of_more=True)
     assert_array_equal(network.model.get_layer("fpn_p2").get_weights()[0], written["fpn_p2/kernel:0"])
     assert_array_equal(network.model.get_layer("output_mask").get_weights()[0], outputs_before[0])
 
 
-def test_a_published_file_of_another_depth_is_refused(tmp_path: Path) -> None:
+def test_a_pretrained_file_of_another_depth_is_refused(tmp_path: Path) -> None:
     write_weights(tmp_path / "weights.h5", Jacobkie(SMALL))
     with pytest.raises(InputError, match=r"isn't of this network: it lacks bn4g_branch2a/beta, .* and \d+ more"):
-        load_published([Jacobkie(Architecture(101, 16)).model], tmp_path / "weights.h5")
+        load_pretrained([Jacobkie(Architecture(101, 16)).model], tmp_path / "weights.h5")

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from tasks.methods.jacobkie.method import Settings
 from tasks.methods.jacobkie.nuclei import agreement, best_of_zooms, nuclei_from_maps, seams
 from tasks.methods.jacobkie.positions import position_maps
 from tasks.nuclei.scoring import score_instances
-from tasks.nuclei.segmentation import SegmentationSettings
 from tasks.nuclei.synthesis import KINDS, synthesize_fov
 
 
@@ -18,7 +18,7 @@ def perfect_maps(label_image: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("kind", "least"), [("MCF10A", 0.97), ("U2OS", 0.97), ("HCT116", 0.9), ("Eosinophils", 0.8)])
 def test_perfect_maps_give_the_true_nuclei_back(kind: str, least: float) -> None:
     true = synthesize_fov(KINDS[kind], (400, 500), np.random.default_rng(3)).label_image
-    predicted = nuclei_from_maps(perfect_maps(true), SegmentationSettings())
+    predicted = nuclei_from_maps(perfect_maps(true), Settings())
     scores = score_instances(true, predicted)
     large = np.bincount(true.ravel())[scores.true_ids] > 60
     assert (scores.true_iou[large] > 0.8).mean() >= least
@@ -29,7 +29,7 @@ def test_two_squares_that_touch_are_parted_where_positions_fall() -> None:
     label_image[10:30, 10:30], label_image[10:30, 30:50] = 1, 2
     maps = perfect_maps(label_image)
     assert_array_equal(np.flatnonzero(seams(maps[..., 1:5])[20, 15:45]), [13, 14, 15, 16])
-    found = nuclei_from_maps(maps, SegmentationSettings())
+    found = nuclei_from_maps(maps, Settings())
     assert len(np.unique(found[12:28, 12:28])) == len(np.unique(found[12:28, 32:48])) == 1
     assert found[20, 20] != found[20, 40]
 
@@ -37,7 +37,7 @@ def test_two_squares_that_touch_are_parted_where_positions_fall() -> None:
 def test_two_lobes_of_one_nucleus_stay_together() -> None:
     label_image = np.zeros((40, 60), int)
     label_image[10:30, 8:26], label_image[10:30, 34:52], label_image[16:24, 26:34] = 1, 1, 1
-    found = nuclei_from_maps(perfect_maps(label_image), SegmentationSettings())
+    found = nuclei_from_maps(perfect_maps(label_image), Settings())
     assert len(np.unique(found[label_image == 1])) == 1
 
 

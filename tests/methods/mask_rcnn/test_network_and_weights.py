@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 
 from tasks.methods.mask_rcnn.heads import OUTPUTS
 from tasks.methods.mask_rcnn.network import Architecture, MaskRcnn, load_mask_rcnn
-from tasks.methods.shared.pretrained_weights import load_published
+from tasks.methods.shared.pretrained_weights import load_pretrained
 from tasks.nuclei.errors import InputError
 
 SMALL = Architecture(depth=50, pyramid_filters=16, rpn_filters=16, head_units=16, mask_filters=16)
@@ -105,7 +105,7 @@ def test_a_saved_network_detects_the_same(network: MaskRcnn, tmp_path: Path) -> 
 def test_every_weight_of_a_file_in_matterports_naming_is_loaded(tmp_path: Path) -> None:
     network = MaskRcnn(SMALL)
     written = write_matterport(tmp_path / "weights.h5", network)
-    load_published(network.parts, tmp_path / "weights.h5")
+    load_pretrained(network.parts, tmp_path / "weights.h5")
     loaded = {
         f"{layer.name}/{weight.name.rpartition('/')[2]}": weight.numpy()
         for part in network.parts
@@ -121,7 +121,7 @@ def test_of_a_file_for_other_classes_all_but_the_outputs_is_loaded(tmp_path: Pat
     network = MaskRcnn(SMALL)
     before = {layer.name: layer.get_weights() for part in network.parts for layer in part.layers if layer.weights}
     written = write_matterport(tmp_path / "coco.h5", network, classes=81)
-    load_published(network.parts, tmp_path / "coco.h5", own=OUTPUTS)
+    load_pretrained(network.parts, tmp_path / "coco.h5", own=OUTPUTS)
     for part in network.parts:
         for layer in part.layers:
             for weight, old in zip(layer.weights, before.get(layer.name, []), strict=True):
@@ -139,7 +139,7 @@ def test_a_file_of_another_network_is_refused_with_the_names_that_do_not_match(t
     with pytest.raises(
         InputError, match=r"lacks conv1/kernel; it has another shape of fpn_p2/bias; it has besides other/kernel\."
     ):
-        load_published(network.parts, tmp_path / "weights.h5")
+        load_pretrained(network.parts, tmp_path / "weights.h5")
 
 
 def test_a_file_with_values_that_are_not_numbers_is_refused(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_file_with_values_that_are_not_numbers_is_refused(tmp_path: Path) -> N
     with h5py.File(tmp_path / "weights.h5", "a") as file:
         file["conv1/conv1/bias:0"][3] = np.nan
     with pytest.raises(InputError, match=r"has values that aren't numbers in conv1/bias\."):
-        load_published(network.parts, tmp_path / "weights.h5")
+        load_pretrained(network.parts, tmp_path / "weights.h5")
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -157,12 +157,12 @@ def test_a_file_that_was_copied_in_part_is_refused(share: float, tmp_path: Path)
     content = (tmp_path / "weights.h5").read_bytes()
     (tmp_path / "weights.h5").write_bytes(content[: int(share * len(content))].ljust(len(content), b"\0"))
     with pytest.raises(InputError, match=r"weights\.h5"):
-        load_published(MaskRcnn(SMALL).parts, tmp_path / "weights.h5")
+        load_pretrained(MaskRcnn(SMALL).parts, tmp_path / "weights.h5")
 
 
 def test_a_damaged_file_and_none_are_refused(tmp_path: Path) -> None:
     (tmp_path / "damaged.h5").write_bytes(b"no weights")
     with pytest.raises(InputError, match="can't be read as a file of weights"):
-        load_published([], tmp_path / "damaged.h5")
+        load_pretrained([], tmp_path / "damaged.h5")
     with pytest.raises(InputError, match="does not exist"):
-        load_published([], tmp_path / "none.h5")
+        load_pretrained([], tmp_path / "none.h5")

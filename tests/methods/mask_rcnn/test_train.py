@@ -95,15 +95,15 @@ def test_with_random_weights_all_layers_learn_throughout_whatever_the_preset() -
     assert not Params(rois="rois.h5", preset="paper").batch_norm_learns
 
 
-def test_published_weights_are_of_the_published_network_whatever_the_preset() -> None:
-    params = Params(rois="rois.h5", preset="laptop", initialisation="published")
+def test_pretrained_weights_are_of_the_paper_s_network_whatever_the_preset() -> None:
+    params = Params(rois="rois.h5", preset="laptop", initialisation="pretrained")
     assert (params.depth, params.pyramid_filters, params.cycles) == (101, 256, 0)
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"initialisation": "coco", "cycles": 0}, "cycles=0 keeps the first weights"),
+        ({"initialisation": "coco", "cycles": 0}, "cycles=0 keeps the initial weights"),
         ({"initialisation": "random", "batch_norm_learns": False}, 'with "random" it is true'),
     ],
 )
@@ -113,17 +113,17 @@ def test_params_that_can_give_no_nuclei_are_refused(given: dict[str, Any], messa
 
 
 @pytest.mark.slow
-def test_published_weights_are_kept_as_they_are_without_a_training(store: Path, tmp_path: Path) -> None:
+def test_pretrained_weights_are_kept_as_they_are_without_a_training(store: Path, tmp_path: Path) -> None:
     architecture = Architecture(50, 8, 8, 8, 8)
     MaskRcnn(architecture).model.save_weights(tmp_path / "mask_rcnn_nuclei.h5")
-    params = TINY | {"depth": 50, "initialisation": "published", "cycles": 0}
+    params = TINY | {"depth": 50, "initialisation": "pretrained", "cycles": 0}
     status, lines = train(store, params, NUCLEUS_WEIGHTS=str(tmp_path))
     assert status == DONE, lines
     (result,) = store.glob("train_mask_rcnn/*/result.json")
     assert load_mask_rcnn(result.parent).architecture == architecture
-    kept, published = (read_weights(path) for path in (result.parent / "weights.h5", tmp_path / "mask_rcnn_nuclei.h5"))
-    assert "mrcnn_mask/kernel" in published
-    for name, values in published.items():
+    kept, pretrained = (read_weights(path) for path in (result.parent / "weights.h5", tmp_path / "mask_rcnn_nuclei.h5"))
+    assert "mrcnn_mask/kernel" in pretrained
+    for name, values in pretrained.items():
         assert_array_equal(kept[name], values)
 
 

@@ -18,11 +18,10 @@ import tensorflow as tf
 import tf_keras as keras
 from numpy.typing import NDArray
 
-from tasks.contract import Workspace
 from tasks.methods.fpn2_ws.network import load_fpn
-from tasks.methods.fpn2_ws.train import FpnTraining, Params, build_network
+from tasks.methods.fpn2_ws.train import FpnTraining, Params, build
+from tasks.methods.shared.roi_batches import RoiBatches
 from tasks.methods.shared.training import Batch, Cycle, Stage, Training, TrainingSettings
-from tasks.methods.shared.training_task import RoiBatches
 from tasks.nuclei.errors import InputError
 from tests.methods.fpn2_ws.test_train import TINY
 from tests.rois import make_roi_file
@@ -95,7 +94,7 @@ def train(
     settings: TrainingSettings = UNEVEN_BATCHES,
     stop_after: int | None = None,
 ) -> Trained:
-    """Train a small network, or go on with the training of this folder."""
+    """Train a small network, or resume the training of this folder."""
 
     def on_cycle(cycle: Cycle) -> None:
         if cycle.cycle == stop_after:
@@ -120,8 +119,8 @@ def validation_loss_of_the_best_weights(folder: Path, *layers: str) -> float:
 def train_fpn_on_two(folder: Path) -> list[Cycle]:
     """Train a network for nuclei in bfloat16 and save it."""
     with strategy_of(2).scope():
-        params, workspace = Params(**TINY, precision="bfloat16"), Workspace(folder, "", folder, folder)
-        network = build_network(params, 1.0, workspace)
+        keras.utils.set_random_seed(0)
+        network = build(Params(**TINY), "bfloat16", 1.0)
         rois = RoiBatches(
             make_roi_file(folder / "rois.h5"), lambda reader, rows: reader.batch(rows, network.architecture.targets)
         )
@@ -169,7 +168,7 @@ def test_a_training_on_two_replicas_that_was_stopped_ends_with_the_same_weights(
         np.testing.assert_array_equal(got, expected)
 
 
-def test_a_training_can_be_gone_on_with_on_another_number_of_replicas(on_two_cpus, tmp_path):
+def test_a_training_can_be_resumed_on_another_number_of_replicas(on_two_cpus, tmp_path):
     never_stopped = on_two_cpus(train, tmp_path / "never_stopped", 1)
     on_two_cpus(train, tmp_path / "stopped", 2, stop_after=1)
     resumed = on_two_cpus(train, tmp_path / "stopped", 1)

@@ -1,6 +1,6 @@
 """Train Cellpose 3 (Stringer et al. 2021, 2025) on folders of fields, or segment a folder with it.
 
-Runs in an environment of its own, `make program PROGRAM=cellpose`; nothing of this project is imported.
+Runs in an environment of its own, `make tool TOOL=cellpose`; nothing of this project is imported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ WEIGHTS = "weights"
 GREY = [0, 0]
 """Cellpose's channels for images with nuclei only."""
 USUAL_DIAMETER_PX = 17.0
-"""Of Cellpose's models for nuclei: images are resized so that nuclei have it."""
+"""Images are resized so that nuclei have this diameter, that of Cellpose's models for nuclei."""
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     training.add_argument("--train", type=Path, required=True, help="folder with images/ and labels/")
     training.add_argument("--validation", type=Path, required=True, help="the same; may be empty")
     training.add_argument("--model", type=Path, required=True, help="folder to write")
-    training.add_argument("--initial", default="", help="folder of a model to go on from")
+    training.add_argument("--initial", default="", help="folder of a model to resume from")
     training.add_argument("--random-seed", type=int, default=0)
     training.add_argument("--epochs", type=int, default=200)
     segmenting = works.add_parser("segment")

@@ -1,4 +1,4 @@
-"""Adapters for programs of others, as far as they go without the programs."""
+"""Adapters for third-party tools, as far as they go without the tools."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 from tests.repository import REPOSITORY
 
-ADAPTERS = REPOSITORY / "tasks/methods/external/tools"
+ADAPTERS = REPOSITORY / "tasks/methods/external/adapters"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Train StarDist (Schmidt et al. 2018) on folders of fields, or segment a folder with it.
 
-Runs in an environment of its own, `make program PROGRAM=stardist`; nothing of this project is imported.
+Runs in an environment of its own, `make tool TOOL=stardist`; nothing of this project is imported.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WEIGHTS = "weights_best.h5"
 NEEDED = ("config.json", WEIGHTS, "thresholds.json")
 """Files in the folder of a model."""
 PERCENTILES = (1, 99.8)
-"""Of the grey values, between which images are scaled; StarDist's own."""
+"""Percentiles of the grey values between which images are scaled; StarDist's own."""
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def parse_args() -> argparse.Namespace:
     training.add_argument("--train", type=Path, required=True, help="folder with images/ and labels/")
     training.add_argument("--validation", type=Path, required=True, help="the same; may be empty")
     training.add_argument("--model", type=Path, required=True, help="folder to write")
-    training.add_argument("--initial", default="", help="folder of a model to go on from")
+    training.add_argument("--initial", default="", help="folder of a model to resume from")
     training.add_argument("--random-seed", type=int, default=0)
     training.add_argument("--epochs", type=int, default=40)
     training.add_argument("--steps-per-epoch", type=int, default=100)
@@ -90,7 +90,7 @@ def changed(image: Any, labels: Any) -> tuple[Any, Any]:
 
 
 def require_model(folder: Path) -> None:
-    """End where files are missing. StarDist itself would go on with random weights and thresholds of its own."""
+    """End where files are missing. StarDist itself would continue with random weights and thresholds of its own."""
     if missing := [name for name in NEEDED if not (folder / name).is_file()]:
         sys.exit(f"{folder} has no {' and no '.join(missing)}; put all files of a StarDist model there.")
 

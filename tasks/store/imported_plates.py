@@ -1,6 +1,6 @@
 """The plates that `ingest` froze, side by side in one folder.
 
-    <plate>@<digest>/                     a frozen plate
+    <plate>@<digest>/                     an imported plate
     .<plate>@<digest>.partial/output/     one on its way
 
 An image is for training or for tests, never for both. Images are told by their pixels, so that another file name,
@@ -31,7 +31,7 @@ def pixels_sha256(image: NDArray[Any]) -> str:
 
 
 def problems_of_roles(info: PlateInfo, fovs: list[dict[str, Any]], frozen: Path) -> list[str]:
-    """Say what of a plate contradicts the frozen ones; `fovs` are its rows of report.json.
+    """Say what of a plate contradicts the imported ones; `fovs` are its rows of report.json.
 
     A plate keeps its role and its images through all its versions, and an image its role in all plates.
     """

@@ -1,0 +1,133 @@
+"""Write down what tasks and methods say of themselves: `dags/nucleus_dags/manifest.json`.
+
+    python -m tasks.manifest                    write it; after every change of a task or a method
+    python -m tasks.manifest --check            only say whether it is current
+    python -m tasks.manifest --output <file>    write another file, with the methods of installed packages too
+
+DAGs import no task; what they know of them stands there: modules, resources, the JSON schema of the params, methods
+with their settings, networks, initial weights and presets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import pkgutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from tasks import steps
+from tasks.contract import BAD_INPUT, DONE, FAILED, NOTHING_TO_DO, Task
+from tasks.files import written_whole
+from tasks.methods.method import PRESETS, Method
+from tasks.methods.registry import default_method, found_methods, place_of
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.scoring import SHOWN_IOU_THRESHOLDS
+from tasks.store.registered_model import REGISTERED_MODEL
+
+MANIFEST = Path(__file__).parents[1] / "dags/nucleus_dags/manifest.json"
+
+
+def manifest(methods: Mapping[str, Method]) -> dict[str, Any]:
+    """Give the content of the manifest."""
+    tasks = [*_tasks_of_steps(), *(importlib.import_module(method.training).TASK for method in methods.values())]
+    content = {
+        "exit_statuses": {"done": DONE, "failed": FAILED, "bad_input": BAD_INPUT, "nothing_to_do": NOTHING_TO_DO},
+        "registered_model": REGISTERED_MODEL,
+        "shown_iou_thresholds": SHOWN_IOU_THRESHOLDS,
+        "presets": PRESETS,
+        "presets_of_augment": importlib.import_module("tasks.steps.augment").PRESETS,
+        "default_method": default_method().name,
+        "tasks": {task.name: _described_task(task) for task in tasks},
+        "methods": {name: _described_method(method) for name, method in methods.items()},
+    }
+    read_back: dict[str, Any] = json.loads(json.dumps(content))
+    return read_back
+
+
+def _methods_for(file: Path) -> Mapping[str, Method]:
+    """Give all methods that are found; for the file of the repository, without those of installed packages."""
+    found = found_methods()
+    if file.resolve() != MANIFEST.resolve():
+        return found
+    return {name: method for name, method in found.items() if place_of(method).startswith("tasks.methods.")}
+
+
+def _tasks_of_steps() -> Iterator[Task[Any]]:
+    for module in sorted(module.name for module in pkgutil.iter_modules(steps.__path__)):
+        step = importlib.import_module(f"{steps.__name__}.{module}")
+        if hasattr(step, "TASK"):
+            yield step.TASK
+
+
+def _described_task(task: Task[Any]) -> dict[str, Any]:
+    return {"module": task.module, "resources": asdict(task.resources), "params": _schema(task.params_type)}
+
+
+def _described_method(method: Method) -> dict[str, Any]:
+    return {
+        "title": method.title,
+        "task": method.task,
+        "earlier_tasks": method.earlier_tasks,
+        "settings": _schema(method.settings),
+        "search": list(method.search),
+        "networks": {
+            networks.name: {"title": networks.title, "trainings": networks.trainings} for networks in method.networks
+        },
+        "initial_weights": {
+            weights.name: {
+                "title": weights.title,
+                "file": weights.file,
+                "is_whole": weights.is_whole,
+                "params": weights.params,
+            }
+            for weights in method.initial_weights
+        },
+        "presets": {name: asdict(preset) for name, preset in method.presets.items()},
+        "candidates": asdict(method.candidates) if method.candidates else None,
+    }
+
+
+def _schema(model: type[pydantic.BaseModel]) -> dict[str, Any]:
+    """Give the JSON schema of params, its texts in one line each."""
+    schema = model.model_json_schema()
+    for field, value in schema["properties"].items():
+        if model.model_fields[field].title is None:
+            # Pydantic makes a title of the name; here, a title says that the field is for people.
+            value.pop("title", None)
+        if "description" in value:
+            value["description"] = " ".join(value["description"].split())
+    return {name: schema[name] for name in ("properties", "required", "$defs") if name in schema}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tasks.manifest", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", type=Path, default=MANIFEST, help="file to write; default: in dags/")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if the file isn't current")
+    args = parser.parse_args(argv)
+    try:
+        content = manifest(_methods_for(args.output))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return BAD_INPUT
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    if args.check:
+        is_current = args.output.exists() and args.output.read_text() == text
+        print(f"{args.output} is {'current' if is_current else 'not current; run python -m tasks.manifest'}.")
+        return DONE if is_current else FAILED
+    with written_whole(args.output) as beside:
+        beside.write_text(text)
+    print(f"{args.output}: {len(content['tasks'])} tasks, methods {', '.join(content['methods'])}")
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""FPN2-WS, the paper's method: networks for distance map and blurred border, then a seeded watershed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pydantic
+
+from tasks.methods.method import RANDOM, InitialWeights, Method, Networks, Preset
+from tasks.nuclei.segmentation import TiledSettings
+
+if TYPE_CHECKING:
+    from tasks.methods.fpn2_ws.segmenter import Fpn2Ws
+
+
+class Settings(TiledSettings):
+    """Thresholds of the watershed, and how the networks see a field."""
+
+    marker_threshold: float = pydantic.Field(0.6, gt=0, lt=1, title="Marker threshold")
+    """Pixels whose distance map is above this are markers, where the watershed starts. A lower threshold finds more
+    nuclei, a higher one separates clumps better. The paper's is 0.6."""
+    foreground_threshold: float = pydantic.Field(0.09, gt=0, lt=1, title="Foreground threshold")
+    """Pixels whose distance map and a quarter of the blurred border add up to more than this belong to a nucleus. A
+    lower threshold makes nuclei larger."""
+    test_time_augmentation: bool = pydantic.Field(False, title="Test-time augmentation")
+    """The networks see every field in six turned and mirrored forms. Outlines get better, segmenting takes six times
+    as long."""
+
+
+def load(network_dirs: Sequence[Path], settings: Settings) -> Fpn2Ws:
+    """Load one network for both targets, or one for each."""
+    from tasks.methods.fpn2_ws.network import load_fpn
+    from tasks.methods.fpn2_ws.segmenter import Fpn2Ws
+
+    return Fpn2Ws([load_fpn(folder) for folder in network_dirs], settings)
+
+
+METHOD = Method(
+    name="fpn2_ws",
+    title="FPN2-WS: networks and a watershed, the paper's best",
+    training="tasks.methods.fpn2_ws.train",
+    settings=Settings,
+    # The first decides which nuclei there are, the second moves their outlines.
+    search={
+        "marker_threshold": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+        "foreground_threshold": (0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.10, 0.12, 0.14, 0.17, 0.20),
+    },
+    segmentation_version=2,
+    load=load,
+    networks=(
+        Networks("shared", "one network with two heads: half the time", ({"target": "both"},)),
+        Networks(
+            "two",
+            "two networks, one for each target: the paper's",
+            ({"target": "distance_map"}, {"target": "blurred_border"}),
+        ),
+    ),
+    initial_weights=(
+        InitialWeights("imagenet", "the encoder's, from a file in NUCLEUS_WEIGHTS or from the internet"),
+        InitialWeights(RANDOM, "a training from scratch", params={"warmup_cycles": 0}),
+    ),
+    presets={
+        # What reached the highest F1 for CPU minutes on two cores; see "Measured" in README.md.
+        "laptop": Preset(
+            {
+                "encoder": "mobilenetv2",
+                "decoder_filters": 64,
+                "initialisation": RANDOM,
+                "precision": "bfloat16",
+                "cycles": 4,
+                "warmup_cycles": 0,
+                "batch_size": 8,
+                "learning_rate": 2e-3,
+                "schedule": "cosine",
+                "loss": "binary_crossentropy",
+            },
+            networks="shared",
+        ),
+        "paper": Preset(networks="two"),
+    },
+    earlier_tasks=("train_fpn",),
+    is_default=True,
+)

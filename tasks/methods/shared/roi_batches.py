@@ -1,0 +1,30 @@
+"""ROIs of a file, for the training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.nuclei.roi_file import RoiReader
+
+if TYPE_CHECKING:
+    from tasks.methods.shared.training import Batch
+
+ReadBatch = Callable[[RoiReader, list[int]], "Batch"]
+
+
+class RoiBatches:
+    """ROIs of a file; `read` gives a batch of rows."""
+
+    def __init__(self, path: Path, read: ReadBatch) -> None:
+        self._reader, self._read = RoiReader(path), read
+        self.zoom = self._reader.zoom
+        self.training_rows: NDArray[np.integer[Any]] = self._reader.training_rows
+        self.validation_rows: NDArray[np.integer[Any]] = self._reader.validation_rows
+
+    def batch(self, rows: list[int]) -> Batch:
+        return self._read(self._reader, rows)

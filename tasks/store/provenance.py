@@ -1,0 +1,182 @@
+"""Where a result comes from: from scores to segmentations, from a model to its networks, their ROIs and plates.
+
+A stored result holds the params that it was made with, and these name other results. All questions that follow these
+names are answered here, also for results of earlier versions of the pipeline. Paths are relative to the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pydantic
+
+from tasks.contract import Result, describe, inputs_of, read_result
+from tasks.methods.method import Method
+from tasks.methods.registry import method_named, method_of_networks
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.plates import Fov, Plate, open_plate
+from tasks.nuclei.segmentation import SegmentationSettings
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a plate is segmented with."""
+
+    method: Method
+    networks: list[str]
+    """Outputs of the method's training task."""
+    settings: SegmentationSettings
+
+
+class Generation(NamedTuple):
+    """Networks that were trained together, and the plates that they were trained on."""
+
+    networks: list[str]
+    plates: list[str]
+
+
+def result_of(path: str, store: Path, *made_by: str) -> Result:
+    """Read the result that a path lies in, made by one of these tasks if any are given.
+
+    Raises InputError for one that the store lacks, or that another task made.
+    """
+    folder = Path(*Path(path).parts[:2])
+    if not (store / folder / "result.json").exists():
+        raise InputError(f"{path} is not in the store {store}; run the task that makes it first.")
+    result = read_result(store / folder)
+    if made_by and result.task not in made_by:
+        raise InputError(f"{path} is an output of {result.task}; give one of {' or '.join(made_by)}.")
+    return result
+
+
+def model_at(path: str, store: Path) -> Model:
+    """Give the model that `register_model` stored."""
+    return model_of(result_of(path, store, "register_model").params, store)
+
+
+def model_of(params: dict[str, Any], store: Path) -> Model:
+    """Give the model in the params of `segment` or `register_model`."""
+    networks = list(params["networks"])
+    if "method" in params:
+        method = method_named(params["method"])
+        return Model(method, networks, _settings(method, params["settings"]))
+    # The settings of all methods stood among the params once, in other bounds.
+    for network in networks:
+        result_of(network, store)
+    method = method_of_networks([store / network for network in networks])
+    return Model(method, networks, method.settings.model_construct(**params))
+
+
+def _settings(method: Method, given: dict[str, Any]) -> SegmentationSettings:
+    try:
+        return method.settings(**given)
+    except pydantic.ValidationError as error:
+        problems = "; ".join(describe(problem, method.settings) for problem in error.errors())
+        raise InputError(f"The settings are of another version of {method.name}: {problems}.") from None
+
+
+def networks_of_model(path: str, store: Path) -> list[str]:
+    """Give the networks of a registered model, also of one whose method isn't installed."""
+    return list(result_of(path, store, "register_model").params["networks"])
+
+
+def holds_model(path: str, store: Path) -> bool:
+    """Whether the store has all that a registered model segments with."""
+    try:
+        networks = networks_of_model(path, store)
+    except InputError:
+        return False
+    return all((store / network / "network.json").exists() for network in networks)
+
+
+def trainings_of_networks(networks: Iterable[str], store: Path) -> list[dict[str, Any]]:
+    """Give the params that networks were trained with, in today's words."""
+    return [_in_todays_words(_training(network, store)) for network in networks]
+
+
+def _training(network: str, store: Path) -> dict[str, Any]:
+    """Give the params that a network was trained with."""
+    result = result_of(network, store)
+    if not result.task.startswith("train_"):
+        raise InputError(f"{network} is an output of {result.task}; give one of a training.")
+    return result.params
+
+
+def _in_todays_words(training: dict[str, Any]) -> dict[str, Any]:
+    params = dict(training)
+    if params.get("initialisation") == "published":
+        params["initialisation"] = "pretrained"
+    if "program" in params:
+        params["tool"] = params.pop("program")
+        # Its commands stood among the params.
+        params = {name: value for name, value in params.items() if name not in ("segment", "train")}
+    return params
+
+
+def rois_of_networks(networks: Iterable[str], store: Path) -> str:
+    """Give the ROI file that networks were trained on; InputError if it isn't the same for all."""
+    paths = sorted({_training(network, store)["rois"] for network in networks})
+    if len(paths) > 1:
+        raise InputError(f"The networks were trained on different ROIs: {', '.join(paths)}; train all on one.")
+    return str(paths[0])
+
+
+def augmentation_of_rois(rois: str, store: Path) -> dict[str, Any]:
+    """Give the params of `augment` that made a ROI file, its plates among them."""
+    return result_of(rois, store, "augment").params
+
+
+def fovs_of_rois(rois: str, store: Path) -> dict[tuple[str, str], Fov]:
+    """Give the fields that a ROI file was cut from, by the names of plate and field."""
+    plates = [plate_at(path, store) for path in augmentation_of_rois(rois, store)["plates"]]
+    return {(plate.info.name, fov.name): fov for plate in plates for fov in plate.fovs}
+
+
+def plates_of_networks(networks: Iterable[str], store: Path) -> list[str]:
+    """Give the plates that networks were trained on."""
+    rois = {_training(network, store)["rois"] for network in networks}
+    return sorted({plate for path in rois for plate in augmentation_of_rois(path, store)["plates"]})
+
+
+def generations(networks: Iterable[str], store: Path) -> Iterator[Generation]:
+    """Give networks with their plates, then those that these began from, back to the first."""
+    networks = list(networks)
+    while networks:
+        yield Generation(networks, plates_of_networks(networks, store))
+        begun_from = [_training(network, store).get("initialisation") for network in networks]
+        networks = [path for path in begun_from if path and (store / path / "result.json").exists()]
+
+
+def segmentations_of_scores(scores: str, store: Path) -> list[str]:
+    """Give the segmentations that were scored."""
+    return list(result_of(scores, store, "score").params["segmentations"])
+
+
+def plate_of_segmentation(segmentation: str, store: Path, *made_by: Literal["segment", "assemble_plate"]) -> str:
+    """Give the plate that was segmented."""
+    result = result_of(segmentation, store, *(made_by or ("segment", "assemble_plate")))
+    if result.task == "assemble_plate":
+        return plate_of_segmentation(result.params["segmentations"][0], store)
+    return str(result.params["plate"])
+
+
+def plate_at(path: str, store: Path) -> Plate:
+    """Open an imported plate."""
+    if not (store / path).exists():
+        raise InputError(f"{path} is not in the store {store}; run the task that makes it first.")
+    return open_plate(store / path)
+
+
+def history_of(paths: Iterable[str], store: Path) -> list[Result]:
+    """Give these results and all that they were made from, each once, the latest first."""
+    found: dict[str, Result] = {}
+    waiting = list(paths)
+    while waiting:
+        folder = Path(*Path(waiting.pop(0)).parts[:2]).as_posix()
+        if folder not in found and (store / folder / "result.json").exists():
+            found[folder] = read_result(store / folder)
+            waiting += inputs_of(found[folder])
+    return list(found.values())

@@ -1,0 +1,21 @@
+"""How a model is named in what it makes."""
+
+from __future__ import annotations
+
+import pydantic
+
+REGISTERED_MODEL = "nucleus-segmenter"
+
+
+class ModelName(pydantic.BaseModel):
+    """A version of the registered model."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    version: int = pydantic.Field(ge=1)
+    """Number of the version in MLflow."""
+    key: str = pydantic.Field(pattern=r"^[0-9a-f]{16}$")
+    """Key of the output of `register_model`, which stands for the whole history of the model."""
+
+    def __str__(self) -> str:
+        return f"{REGISTERED_MODEL} version {self.version}, {self.key}"
