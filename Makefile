@@ -14,7 +14,7 @@ IMAGES = cpu gpu airflow mlflow
 TAG = dev
 IS_SUPPORTED = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
 
-.PHONY: help demo up down status check-store clean-store lineage program test test-long test-cluster lint bench \
+.PHONY: help demo up down status check-store clean-store lineage manifest tool test test-long test-cluster lint bench \
 	bench-dsb2018 images install lock
 
 help: ## list the commands
@@ -44,11 +44,14 @@ test: install ## all tests but the benchmarks, the longest and those that need a
 lineage: install ## where a model comes from and what it segmented: MODEL=champion, MODEL=3 or PLATE=<name>
 	@$(AT_HOME) tasks.store.lineage --store "$$home/store" $(if $(PLATE),--plate '$(PLATE)',--model '$(or $(MODEL),champion)')
 
-program: install ## install a program of others for the method "external": PROGRAM=stardist or PROGRAM=cellpose
-	@[ -f 'tasks/methods/external/tools/$(PROGRAM).txt' ] || { echo "PROGRAM=$(PROGRAM): give stardist or cellpose." >&2; exit 1; }
-	@folder="$${NUCLEUS_HOME:-.nucleus}/programs/$(PROGRAM)"; echo "Installing $(PROGRAM) into $$folder ..."; \
+manifest: install ## write down what tasks and methods say of themselves, for the DAGs
+	.venv/bin/python -m tasks.manifest
+
+tool: install ## install a third-party tool for the method "external": TOOL=stardist or TOOL=cellpose
+	@[ -f 'tasks/methods/external/adapters/$(TOOL).txt' ] || { echo "TOOL=$(TOOL): give stardist or cellpose." >&2; exit 1; }
+	@folder="$${NUCLEUS_HOME:-.nucleus}/tools/$(TOOL)"; echo "Installing $(TOOL) into $$folder ..."; \
 	.venv/bin/python -m venv "$$folder" && \
-	"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check -r 'tasks/methods/external/tools/$(PROGRAM).txt'
+	"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check -r 'tasks/methods/external/adapters/$(TOOL).txt'
 
 test-long: install ## a laboratory's month in small, several methods in one run, killed servers; about an hour
 	.venv/bin/python -m pytest tests/end_to_end -m long

@@ -9,16 +9,19 @@ from typing import Any
 from airflow.sdk import DAG, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from nucleus_dags import comparison
 from nucleus_dags.assets import ANNOTATED_PLATES, REGISTERED_MODELS
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
-from nucleus_dags.summary import FAILURE, show_lines
-from nucleus_dags.task_operator import mlflow_run_url
+from nucleus_dags.launchers.task_operator import Result, mlflow_run_url
+from nucleus_dags.manifest import manifest
+from nucleus_dags.notes import FAILURE, show_lines
+from nucleus_dags.planning import compare_models
+from nucleus_dags.planning.runs import run_to_open, runs_to_close
+from nucleus_dags.planning.types import ListedVersion, RunsToClose, StoredPlatePath
 
 DOC = """
 Shows whether new models still do well on what old ones could: the *forgetting matrix*.
 
-**Starts** when annotated plates were frozen, when a version was registered or promoted, or by the button *Trigger*.
+**Starts** when annotated plates were imported, when a version was registered or promoted, or by the button *Trigger*.
 Without a model or a test plate it skips itself and says so.
 
 **What happens:** every version of `nucleus-segmenter` segments the newest version of every test plate and is scored on
@@ -35,46 +38,36 @@ def _store() -> Path:
 
 
 @task
-def plan(listed: dict[str, Any]) -> dict[str, Any]:
+def plan(listed: dict[str, list[ListedVersion]]) -> list[StoredPlatePath]:
+    """Choose the test plates; give them, and the params of `open_run` under its name."""
+    context = get_current_context()
     try:
-        return comparison.plan(_store(), listed, get_current_context()["dag_run"].run_id)
-    except comparison.NothingToCompare as reason:
+        plates = compare_models.plan(_store(), listed["versions"])
+    except compare_models.NothingToCompare as reason:
         show_lines([str(reason)])
         raise AirflowSkipException(str(reason)) from None
+    context["ti"].xcom_push("open_run", run_to_open("experiments", context["dag_run"].run_id))
+    return plates
 
 
 @task
-def segmentations_of(planned: dict[str, Any]) -> list[dict[str, Any]]:
-    return comparison.segmentations(_store(), planned)
-
-
-@task
-def scorings_of(planned: dict[str, Any], segmented: Any) -> list[dict[str, Any]]:
-    return comparison.scorings(planned, list(segmented))
-
-
-@task
-def matrix_of(planned: dict[str, Any], scored: Any) -> dict[str, Any]:
-    return comparison.matrix_settings(planned, list(scored))
-
-
-@task
-def summary(planned: dict[str, Any], mlflow_run_id: str, compared: dict[str, Any] | None) -> dict[str, Any]:
-    """Show the matrix; fails when a task before it did. Gives the settings of `close_run`."""
-    for_close_run = {"mlflow_run_ids": [mlflow_run_id], "succeeded": compared is not None}
+def summary(listed: dict[str, list[ListedVersion]], mlflow_run_id: str, compared: Result | None) -> RunsToClose:
+    """Show the matrix; fails when a task before it did. Gives the params of `close_run`."""
+    for_close_run = runs_to_close(mlflow_run_id, None, compared is not None)
     page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
     if compared is None:
         show_lines([FAILURE, "", page])
         get_current_context()["ti"].xcom_push("return_value", for_close_run)
         raise AirflowFailException(FAILURE)
-    matrix = comparison.read_matrix(_store() / compared["outputs"]["matrix"])
+    matrix = compare_models.read_matrix(_store() / compared["outputs"]["matrix"])
     counts = compared["counts"]
     in_short = (
         f"{counts['versions']} versions on {counts['plates']} test plates: {counts['forgotten']} scores are below "
         f"those of an earlier version, {counts['missing']} are unknown"
     )
-    lines = [in_short, "", page, "", *comparison.forgotten_lines(matrix), ""]
-    show_lines([*lines, "F1 at 0.7 / 0.9:", "", *comparison.matrix_table(matrix, planned["versions"])])
+    lines = [in_short, "", page, "", *compare_models.forgotten_lines(matrix), ""]
+    title = f"F1 at {' / '.join(map(str, manifest()['shown_iou_thresholds']))}:"
+    show_lines([*lines, title, "", *compare_models.matrix_table(matrix, listed["versions"])])
     return for_close_run
 
 
@@ -86,26 +79,32 @@ with DAG(
     catchup=False,
     # What comes meanwhile is taken by the next one.
     max_active_runs=1,
-    # A person switches it on, since it segments.
+    # A person unpauses it, since it segments.
     is_paused_upon_creation=True,
     default_args=DEFAULT_ARGS,
     tags=["nuclei"],
 ):
-    listed = launch("list_models", settings={"dag_run_id": "{{ run_id }}"})
-    planned: Any = plan(listed.output)
-    open_run = launch("open_run", settings=planned["open_run"])
+    listed = launch("list_models", settings={"dag_run_id": "{{ run_id }}"}, hand_on=compare_models.usable_models)
+    test_plates: Any = plan(listed.output["values"])
+    open_run = launch("open_run", settings=test_plates["open_run"])
     mlflow_run_id = open_run.output["mlflow_run_id"]
-    # Those of many models: in one MLflow run their params and curves would hide one another.
+    # Many models are compared: in one MLflow run their params and curves would hide one another.
     segment = launch(
         "segment",
-        each=segmentations_of(planned),
-        map_index_template="{{ task.each['plate'].rsplit('/', 1)[-1] }}, {{ task.each['networks'][0] }}",
+        each=listed.output,
+        across=test_plates,
+        map_index_template="{{ task.across['plate'].rsplit('/', 1)[-1] }}, {{ task.each['networks'][0] }}",
     )
-    score = launch("score", each=scorings_of(planned, segment.output))
-    forgetting = launch("forgetting", settings=matrix_of(planned, score.output), mlflow_run_id=mlflow_run_id)
+    score = launch("score", each=listed.output, known={"segmented": segment.output}, prepare=compare_models.scoring_of)
+    forgetting = launch(
+        "forgetting",
+        known={"versions": listed.output["values"], "scored": score.output},
+        prepare=compare_models.matrix_of,
+        mlflow_run_id=mlflow_run_id,
+    )
 
     # Teardowns run after a failure too; the summary counts for the state of the DAG run.
-    ended: Any = summary(planned, mlflow_run_id, forgetting.output)
+    ended: Any = summary(listed.output["values"], mlflow_run_id, forgetting.output)
     close_run = launch("close_run", settings=ended, mlflow_run_id=mlflow_run_id)
     ended.as_teardown(setups=open_run, on_failure_fail_dagrun=True)
     close_run.as_teardown(setups=open_run)

@@ -1,4 +1,4 @@
-"""Freeze the plates that have arrived in the inbox, tell of those with labels, and have those to screen segmented.
+"""Import the plates that have arrived in the inbox, announce those with labels, and have screening plates segmented.
 
 New plates are also compared with the training plates of their cell line.
 """
@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from nucleus_dags import inbox, plate_drift
 from nucleus_dags.assets import ANNOTATED_PLATES, PLATE_ARRIVALS
-from nucleus_dags.inbox import Arrival
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
-from nucleus_dags.plate_store import read_plate, superseding_plate
-from nucleus_dags.summary import show_lines
+from nucleus_dags.launchers.task_operator import Result
+from nucleus_dags.notes import show_lines
+from nucleus_dags.planning import drift
+from nucleus_dags.planning.types import PlateToImport, RunsToClose, RunToOpen
+from nucleus_dags.plates import inbox
+from nucleus_dags.plates.inbox import Arrival
+from nucleus_dags.plates.stored import read_plate, superseding_plate
 
 DOC = """
 Takes in plates. Copy or move a plate's folder into the inbox; that is all.
@@ -26,15 +29,15 @@ Takes in plates. Copy or move a plate's folder into the inbox; that is all.
 **Starts** when a plate has arrived whole: `plate.json` is there and either a file `DONE`, or no file has changed for a
 minute. Looks by itself once an hour too.
 
-**Good plates** are frozen into the store. Those with labels start `retrain_champion`, those of role `screen` are
-segmented by `segment_plate`. The same plate again is nothing to do; a plate with corrected labels is a new version of
-it, and the newest counts. The folder may be removed from the inbox then.
+**Good plates** are imported into the store, which keeps an immutable copy. Those with labels start `retrain_champion`,
+those of role `screen` are segmented by `segment_plate`. The same plate again is nothing to do; a plate with corrected
+labels is a new version of it, and the newest counts. The folder may be removed from the inbox then.
 
 **Drift:** every new plate is compared with the training plates of its cell line. Where its intensity, background, focus
-or nuclei are far out, the note of the run says so; the plots are in MLflow's experiment `plates`.
+or nuclei are outliers, the note of the run says so; the plots are in MLflow's experiment `plates`.
 
-**Bad plates** are moved to `rejected/` in the inbox, with a text beside them that says what to mend. One that may not
-be moved, since it belongs to somebody else, stays, and only the text is there.
+**Faulty plates** are moved to `rejected/` in the inbox, with a text beside them that says what to correct. One
+that may not be moved, since it belongs to somebody else, stays, and only the text is there.
 """
 
 
@@ -42,22 +45,45 @@ def _store() -> Path:
     return Path(os.environ["NUCLEUS_STORE"])
 
 
+class FoundArrival(TypedDict):
+    """A plate that has arrived."""
+
+    folder: str
+    fingerprint: str
+
+
+class NewPlate(FoundArrival):
+    """A plate that was imported."""
+
+    plate: str
+    fovs: int
+    nuclei: int
+
+
+class NewPlates(TypedDict):
+    """What became of the arrivals."""
+
+    annotated: list[NewPlate]
+    to_screen: list[NewPlate]
+    unchecked: list[str]
+    shown: list[str]
+
+
+def folder_of(arrival: FoundArrival) -> PlateToImport:
+    return {"folder": arrival["folder"]}
+
+
 @task
-def find_arrivals() -> list[dict[str, Any]]:
+def find_arrivals() -> list[FoundArrival]:
     """Give folder and fingerprint of every plate that has arrived whole and wasn't handled."""
     found = inbox.new_arrivals(Path(os.environ["NUCLEUS_INBOX"]), _store(), inbox.quiet_s())
     return [{"folder": str(arrival.folder), "fingerprint": arrival.fingerprint} for arrival in found]
 
 
-@task
-def ingest_settings(arrivals: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{"folder": arrival["folder"]} for arrival in arrivals]
-
-
 # What became of one plate must not keep the others from being told of.
 @task(trigger_rule="all_done")
-def sort_out(arrivals: list[dict[str, Any]] | None) -> dict[str, Any]:
-    """Set bad plates aside; give the plates that are new, those with labels and those to screen, and what was shown."""
+def sort_out(arrivals: list[FoundArrival] | None) -> NewPlates:
+    """Set faulty plates aside; give the new plates, those with labels and screening plates, and what was shown."""
     if arrivals is None:
         raise AirflowFailException("The inbox couldn't be looked at; the log of find_arrivals says why.")
     if not arrivals:
@@ -65,7 +91,7 @@ def sort_out(arrivals: list[dict[str, Any]] | None) -> dict[str, Any]:
     # Of a part that failed there is None.
     results = get_current_context()["ti"].xcom_pull(task_ids="ingest", map_indexes=list(range(len(arrivals))))
     lines: list[str] = []
-    new: dict[str, Any] = {"annotated": [], "to_screen": [], "unchecked": []}
+    new: NewPlates = {"annotated": [], "to_screen": [], "unchecked": [], "shown": []}
     for found, result in zip(arrivals, results, strict=True):
         arrival = Arrival(Path(found["folder"]), found["fingerprint"])
         if result is None:
@@ -74,7 +100,7 @@ def sort_out(arrivals: list[dict[str, Any]] | None) -> dict[str, Any]:
             continue
         refused = result.get("refused") or superseding_plate(_store(), result["outputs"]["plate"])
         if refused and not inbox.is_as_found(arrival):
-            lines.append(f"- **{arrival.name}** has changed meanwhile; it is looked at again when it is quiet.")
+            lines.append(f"- **{arrival.name}** has changed meanwhile; it is checked again when it is quiet.")
             continue
         if refused:
             report = inbox.set_aside(arrival, _store(), refused)
@@ -86,15 +112,20 @@ def sort_out(arrivals: list[dict[str, Any]] | None) -> dict[str, Any]:
             inbox.record(arrival, _store(), plate=path)
         else:
             is_to_screen = read_plate(_store(), path).role == "screen"
-            new["to_screen" if is_to_screen else "annotated"].append(found | {"plate": path} | result["counts"])
-    count = sum(map(len, new.values()))
-    shown = [f"{count} new plates of {len(lines)} that arrived", "", *lines]
-    show_lines(shown)
-    return new | {"shown": shown}
+            new["to_screen" if is_to_screen else "annotated"].append(_new_plate(found, path, result))
+    count = len(new["annotated"]) + len(new["to_screen"]) + len(new["unchecked"])
+    new["shown"] = [f"{count} new plates of {len(lines)} that arrived", "", *lines]
+    show_lines(new["shown"])
+    return new
+
+
+def _new_plate(found: FoundArrival, path: str, ingested: Result) -> NewPlate:
+    counts = ingested["counts"]
+    return {**found, "plate": path, "fovs": counts["fovs"], "nuclei": counts["nuclei"]}
 
 
 @task(outlets=[ANNOTATED_PLATES], map_index_template="{{ plate_name }}")
-def announce(found: dict[str, Any]) -> None:
+def announce(found: NewPlate) -> None:
     """Tell of one plate."""
     context = get_current_context()
     plate = read_plate(_store(), found["plate"])
@@ -110,21 +141,21 @@ def announce(found: dict[str, Any]) -> None:
 
 
 @task
-def items(plates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def items(plates: list[NewPlate]) -> list[NewPlate]:
     """Hand on a list: Airflow maps only over what a task returns as a whole."""
     return plates
 
 
 @task
-def segmentations_of(plates: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give the DAG run of `segment_plate` for each plate to screen."""
+def segmentations_of(plates: list[NewPlate]) -> list[dict[str, Any]]:
+    """Give the DAG run of `segment_plate` for each screening plate."""
     keys = [Path(found["plate"]).name for found in plates]
     # Airflow takes no @ in the id of a run.
     return [{"conf": {"plate": key}, "trigger_run_id": f"arrived__{key.replace('@', '__')}"} for key in keys]
 
 
 @task(trigger_rule="none_failed")
-def keep_record(plates: list[dict[str, Any]] | None) -> None:
+def keep_record(plates: list[NewPlate] | None) -> None:
     """Only now these plates count as handled: broken off before, they are told of again."""
     for found in plates or []:
         inbox.record(Arrival(Path(found["folder"]), found["fingerprint"]), _store(), plate=found["plate"])
@@ -138,42 +169,36 @@ def fail_for_unchecked(plates: list[str]) -> None:
 
 
 @task
-def plan_drift(new: dict[str, list[Any]]) -> dict[str, Any]:
-    """Choose what each new plate is compared with."""
+def plan_drift(new: NewPlates) -> RunToOpen:
+    """Choose what each new plate is compared with; give the params of `open_run`."""
+    context = get_current_context()
     plates = [found["plate"] for found in new["annotated"] + new["to_screen"]]
-    comparisons = plate_drift.comparisons(_store(), plates)
+    comparisons = drift.comparisons(_store(), plates)
     if not comparisons:
         raise AirflowSkipException("No new plate has another training plate of its cell line to be compared with.")
-    return {"open_run": plate_drift.open_run(get_current_context()["dag_run"].run_id), "comparisons": comparisons}
+    context["ti"].xcom_push("comparisons", comparisons)
+    return drift.run_of_arrivals(comparisons, context["dag_run"].run_id)
 
 
 @task
-def open_runs_of(planned: dict[str, Any], mlflow_run_id: str) -> list[dict[str, Any]]:
-    return plate_drift.child_runs(planned, mlflow_run_id)
-
-
-@task
-def comparisons_of(planned: dict[str, Any], children: Any) -> list[dict[str, Any]]:
-    return plate_drift.in_runs(planned, list(children))
-
-
-@task
-def show_drift(shown: list[str], mlflow_run_id: str, children: Any, drifted: Any) -> list[dict[str, Any]]:
-    """Add to the note what is far out. Gives the settings of `close_run`."""
-    runs, results = list(children or []), list(drifted or [])
-    show_lines(plate_drift.note(_store(), shown, results, failed=len(runs) - len(results)))
-    return plate_drift.endings(mlflow_run_id, runs, results)
+def show_drift(
+    shown: list[str], mlflow_run_id: str, opened: list[drift.OpenedComparison] | None, drifted: Any
+) -> list[RunsToClose]:
+    """Add outliers to the note. Gives the params of `close_run`."""
+    runs, results = list(opened or []), list(drifted or [])
+    show_lines(drift.note(_store(), shown, results, failed=len(runs) - len(results)))
+    return drift.endings(mlflow_run_id, runs, results)
 
 
 with DAG(
     dag_id="ingest_plates",
-    description="Freeze the plates that have arrived",
+    description="Import the plates that have arrived",
     doc_md=DOC,
     schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("17 * * * *", timezone="UTC"), assets=[PLATE_ARRIVALS]),
     catchup=False,
     # Two at a time would find the same plates.
     max_active_runs=1,
-    # A person switches it on, since it sets plates aside and starts trainings.
+    # A person unpauses it, since it sets plates aside and starts trainings.
     is_paused_upon_creation=True,
     default_args=DEFAULT_ARGS,
     tags=["nuclei"],
@@ -181,7 +206,7 @@ with DAG(
     arrivals: Any = find_arrivals()
     ingest = launch(
         "ingest",
-        each=ingest_settings(arrivals),
+        each=arrivals.map(folder_of),
         hand_on_refusals=True,
         map_index_template="{{ task.each['folder'].rsplit('/', 1)[-1] }}",
     )
@@ -202,21 +227,13 @@ with DAG(
 
     # Beside the rest, so that a comparison that fails keeps no plate from being told of.
     planned: Any = plan_drift(new)
-    open_run = launch("open_run", settings=planned["open_run"])
+    open_run = launch(
+        "open_run", settings=planned, known={"comparisons": planned["comparisons"]}, hand_on=drift.in_runs
+    )
     mlflow_run_id = open_run.output["mlflow_run_id"]
-    children = launch(
-        "open_run",
-        task_id="open_runs_of_plates",
-        each=open_runs_of(planned, mlflow_run_id),
-        map_index_template="{{ task.each['run_name'] }}",
-    )
-    drift = launch(
-        "drift",
-        each=comparisons_of(planned, children.output),
-        map_index_template="{{ task.each['plate'].rsplit('/', 1)[-1] }}",
-    )
+    compare = launch("drift", each=open_run.output, map_index_template="{{ task.each['plate'].rsplit('/', 1)[-1] }}")
     # Teardowns run after a failure too.
-    shown: Any = show_drift(new["shown"], mlflow_run_id, children.output, drift.output)
+    shown: Any = show_drift(new["shown"], mlflow_run_id, open_run.output, compare.output)
     close_run = launch("close_run", each=shown)
     shown.as_teardown(setups=open_run)
     close_run.as_teardown(setups=open_run)

@@ -8,10 +8,13 @@ from airflow.sdk import DAG, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from nucleus_dags.assets import REGISTERED_MODELS
-from nucleus_dags.form import promote_model_form
+from nucleus_dags.errors import FormError
+from nucleus_dags.forms.promote_model import promote_model_form
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
-from nucleus_dags.plan import FormError, refuse_unknown_fields
-from nucleus_dags.summary import show_lines
+from nucleus_dags.launchers.task_operator import Result
+from nucleus_dags.notes import show_lines
+from nucleus_dags.planning.train_models import refuse_unknown_fields
+from nucleus_dags.planning.types import Params
 
 DOC = """
 Makes the version of `nucleus-segmenter` that you choose the champion: with it, plates are segmented from then on, and
@@ -22,7 +25,7 @@ The version keeps the reason, and what was champion before, as a tag in MLflow.
 
 
 @task
-def check_form() -> dict[str, Any]:
+def check_form() -> Params:
     context = get_current_context()
     dag_run = context["dag_run"]
     try:
@@ -33,7 +36,7 @@ def check_form() -> dict[str, Any]:
 
 
 @task(outlets=[REGISTERED_MODELS])
-def summary(settings: dict[str, Any], promoted: dict[str, Any]) -> None:
+def summary(settings: Params, promoted: Result) -> None:
     before = promoted["counts"]["version_before"]
     text = f"in place of version {before}" if before else "the first one"
     show_lines([f"Version {promoted['counts']['version']} is champion, {text}: {settings['reason']}"])

@@ -8,24 +8,35 @@ from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, get_current_context, task
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, TaskGroup, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from nucleus_dags import candidates, retraining
 from nucleus_dags.assets import ANNOTATED_PLATES, REGISTERED_MODELS
-from nucleus_dags.form import PRESETS, retrain_champion_form
+from nucleus_dags.errors import FormError
+from nucleus_dags.forms.retrain_champion import retrain_champion_form
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
-from nucleus_dags.plan import FormError, refuse_unknown_fields
-from nucleus_dags.summary import FAILURE, show_lines
-from nucleus_dags.task_operator import mlflow_run_url
-from nucleus_dags.training import train_networks
+from nucleus_dags.launchers.kinds import TRAIN
+from nucleus_dags.launchers.task_operator import Result, mlflow_run_url
+from nucleus_dags.notes import FAILURE, show_lines
+from nucleus_dags.planning import retrain_champion
+from nucleus_dags.planning.candidates import (
+    calibrated_model,
+    calibration_of,
+    opened_candidates,
+    scoring_of,
+    trainings_on,
+)
+from nucleus_dags.planning.retrain_champion import challenger_of, champions_of, judgement_of, promotion_of, report_of
+from nucleus_dags.planning.runs import runs_to_close
+from nucleus_dags.planning.train_models import refuse_unknown_fields
+from nucleus_dags.planning.types import Decision, FoundModel, OpenedCandidate, Params, RunsToClose, StoredPlatePath
 
 APPROVAL_TIME = timedelta(days=3)
 
 DOC = """
 Keeps the model in force, the *champion*, up to date with the plates that arrive.
 
-**Starts** when `ingest_plates` has frozen annotated plates, and every Sunday; or by the button *Trigger*. Plates that
+**Starts** when `ingest_plates` has imported annotated plates, and every Sunday; or by the button *Trigger*. Plates that
 arrive meanwhile are taken by the next run. Without anything new it skips itself and says so.
 
 **What happens:** a *challenger* is trained on all training plates from the champion's weights. Both segment every test
@@ -46,118 +57,78 @@ def _store() -> Path:
 
 
 @task
-def plan(champion: dict[str, Any]) -> dict[str, Any]:
-    """Choose plates and candidates, and give each task its settings."""
+def plan(found: dict[str, FoundModel | None]) -> list[StoredPlatePath]:
+    """Choose plates and candidates; give the test plates, and under their names what else there is to do."""
     context = get_current_context()
-    dag_run = context["dag_run"]
+    dag_run, ti = context["dag_run"], context["ti"]
     try:
         refuse_unknown_fields(dag_run.conf or {}, retrain_champion_form())
-        return retraining.plan(context["params"], retraining.read_gate(), PRESETS, _store(), champion, dag_run.run_id)
-    except retraining.NothingNew as reason:
+        gate = retrain_champion.read_gate()
+        planned = retrain_champion.plan(context["params"], gate, _store(), found["model"], dag_run.run_id)
+    except retrain_champion.NothingNew as reason:
         show_lines([str(reason)])
         raise AirflowSkipException(str(reason)) from None
     except FormError as error:
         raise AirflowFailException(str(error)) from None
+    for name, value in planned.items():
+        ti.xcom_push(name, value)
+    return planned["test_plates"]
 
 
-@task
-def open_runs_of(planned: dict[str, Any], mlflow_run_id: str) -> list[dict[str, Any]]:
-    return candidates.child_runs(planned, mlflow_run_id)
+def judgement_or_skip(candidate: Params, known: Params) -> Params:
+    """Give the params of `judge`; without a champion there is nothing to judge against."""
+    params = judgement_of(candidate, known)
+    if params is None:
+        raise AirflowSkipException("There is no champion to judge against.")
+    return params
 
 
-@task
-def models_of(planned: dict[str, Any], networks: Any, calibrated: Any) -> list[dict[str, Any]]:
-    return candidates.models(planned, list(networks), list(calibrated))
-
-
-@task
-def segmentations_of(planned: dict[str, Any], models: Any, mlflow_run_id: str) -> list[dict[str, Any]]:
-    judged = retraining.models_to_judge(planned, models, mlflow_run_id)
-    return candidates.segmentations(judged, planned["test_plates"])
-
-
-@task
-def scorings_of(settings: Any, segmented: Any) -> list[dict[str, Any]]:
-    return candidates.scorings(settings, list(segmented))
-
-
-@task
-def reports_of(planned: dict[str, Any], scored: Any) -> list[dict[str, Any]]:
-    return retraining.reports(planned, list(scored))
-
-
-@task
-def judgements_of(planned: dict[str, Any], scored: Any) -> list[dict[str, Any]]:
-    return retraining.judgements(planned, list(scored))
-
-
-@task(trigger_rule="none_failed")
-def decide(planned: dict[str, Any] | None, children: Any, scored: Any, judged: Any) -> dict[str, Any]:
+# The first model is judged against none; a run without anything new has nothing to decide.
+@task(trigger_rule="none_failed_min_one_success")
+def decide(champion_version: int, reported: Any, scored: Any, judged: Any) -> Decision:
     """Say what came out, and which candidate may become champion, if any."""
-    if planned is None:
-        raise AirflowSkipException("There was nothing new.")
-    results = list(judged or [])
-    run_ids = [child["mlflow_run_id"] for child in children]
-    chosen = retraining.choose_challenger(_store(), planned, results, list(scored))
-    lines = retraining.verdict(_store(), planned, results, list(map(mlflow_run_url, run_ids)))
-    return {"challenger_run": None if chosen is None else run_ids[chosen], "lines": lines}
+    results: list[Result] = [result for result in judged or [] if result]
+    return retrain_champion.decide(_store(), champion_version, list(reported), list(scored), results, mlflow_run_url)
 
 
-@task
-def challenger_of(decided: dict[str, Any]) -> dict[str, Any]:
-    """Give the settings of `find_model` for the challenger."""
-    if decided["challenger_run"] is None:
+def challenger_or_skip(given: Params, known: Params) -> Params:
+    """Give the params of `find_model` for the challenger."""
+    if known["decided"]["challenger_run"] is None:
         raise AirflowSkipException("No candidate passed the gate; the champion stays.")
-    return {"model": f"run/{decided['challenger_run']}", "dag_run_id": get_current_context()["dag_run"].run_id}
-
-
-@task
-def promotions_of(planned: dict[str, Any], challenger: dict[str, Any]) -> dict[str, Any]:
-    """Give the settings of `promote_model` for both aliases."""
-    champion = planned["champion"]["version"]
-    reason = f"passed the gate against version {champion}" if champion else "the first model"
-    settings = {
-        "version": challenger["counts"]["version"],
-        "reason": reason,
-        "dag_run_id": get_current_context()["dag_run"].run_id,
-    }
-    return {
-        "challenger": settings | {"alias": "challenger"},
-        "champion": settings | {"alias": "champion", "judged_against": champion},
-    }
+    return {**given, "model": f"run/{known['decided']['challenger_run']}"}
 
 
 @task.branch
-def who_approves(planned: dict[str, Any]) -> str:
-    return "approve" if planned["approval"] == "by_person" else "promote"
+def who_approves(approval: str) -> str:
+    return "approve" if approval == "by_person" else "promote"
 
 
 # Told of only here, when the aliases are settled.
 @task(outlets=[REGISTERED_MODELS])
 def summary(
     mlflow_run_id: str,
-    planned: dict[str, Any],
-    decided: dict[str, Any] | None,
-    promoted: dict[str, Any] | None,
-    children: Any,
-) -> dict[str, Any]:
-    """Show the outcome; fails when a task before it did. Gives the settings of `close_run`."""
-    ti = get_current_context()["ti"]
+    digest: str,
+    decided: Decision | None,
+    promoted: Result | None,
+    candidates: list[OpenedCandidate] | None,
+) -> RunsToClose:
+    """Show the outcome; fails when a task before it did. Gives the params of `close_run`."""
+    context = get_current_context()
+    ti = context["ti"]
     # A rejected approval leaves what it skips under this key, and nothing else.
     rejected = ti.xcom_pull(task_ids="approve", key="skipmixin_key") is not None
     outcome = _outcome(decided, promoted, rejected)
     page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
     show_lines([outcome or FAILURE, "", page, "", *(decided["lines"] if decided else [])])
-    run_ids = [mlflow_run_id, *(child["mlflow_run_id"] for child in children or [])]
-    for_close_run = {"mlflow_run_ids": run_ids, "succeeded": outcome is not None}
+    for_close_run = runs_to_close(mlflow_run_id, candidates, outcome is not None)
     if outcome is None:
         ti.xcom_push("return_value", for_close_run)
         raise AirflowFailException(FAILURE)
-    retraining.record(_store(), planned["digest"], get_current_context()["dag_run"].run_id, outcome)
+    retrain_champion.record(_store(), digest, context["dag_run"].run_id, outcome)
     return for_close_run
 
 
-def _outcome(decided: dict[str, Any] | None, promoted: dict[str, Any] | None, rejected: bool) -> str | None:
+def _outcome(decided: Decision | None, promoted: Result | None, rejected: bool) -> str | None:
     """Say what came out; None if a task failed before anything did."""
     if decided is None:
         return None
@@ -180,7 +151,7 @@ with DAG(
     catchup=False,
     # One at a time: each is judged against the champion that the one before may have made.
     max_active_runs=1,
-    # A person switches it on, since it trains.
+    # A person unpauses it, since it trains.
     is_paused_upon_creation=True,
     params=retrain_champion_form(),
     default_args=DEFAULT_ARGS,
@@ -190,54 +161,113 @@ with DAG(
         "find_model",
         task_id="find_champion",
         settings={"model": "champion", "may_lack": True, "dag_run_id": "{{ run_id }}"},
+        hand_on=champions_of,
     )
-    planned: Any = plan(champion.output)
-    open_run = launch("open_run", settings=planned["open_run"])
-    mlflow_run_id = open_run.output["mlflow_run_id"]
-    children = launch(
+    test_plates: Any = plan(champion.output["values"])
+    open_run = launch(
         "open_run",
-        task_id="open_runs_of_candidates",
-        each=open_runs_of(planned, mlflow_run_id),
-        map_index_template="{{ task.each['run_name'] }}",
+        settings=test_plates["open_run"],
+        known={"candidates": test_plates["candidates"]},
+        hand_on=opened_candidates,
     )
-    augment = launch("augment", settings=planned["augment"], mlflow_run_id=mlflow_run_id)
-    networks = train_networks(planned, children.output, augment.output["rois"])
-    calibrate = launch("calibrate", settings=planned["segmentation"], each=networks)
-    models = models_of(planned, networks, calibrate.output)
-    register_model = launch("register_model", each=models)
-    segmentations = segmentations_of(planned, models, mlflow_run_id)
-    segment = launch("segment", each=segmentations, map_index_template="{{ task.each['plate'].rsplit('/', 1)[-1] }}")
-    score = launch("score", each=scorings_of(segmentations, segment.output))
-    report = launch("report", each=reports_of(planned, score.output))
-    judge = launch("judge", each=judgements_of(planned, score.output))
+    mlflow_run_id = open_run.output["mlflow_run_id"]
+    of_run: dict[str, Any] = {"mlflow_run_id": mlflow_run_id}
+
+    augment = launch(
+        "augment",
+        settings=test_plates["augment"],
+        known={"candidates": open_run.output},
+        hand_on=trainings_on,
+        **of_run,
+    )
+    training_name = "{{ task.each['task'] }}, from {{ task.each.get('initialisation', 'the preset') }}"
+    train = launch(TRAIN, each=augment.output, map_index_template=training_name)
+    candidate_name: dict[str, Any] = {"map_index_template": "{{ task.each['name'] }}"}
+    calibrate = launch(
+        "calibrate",
+        each=open_run.output,
+        known={"trained": train.output, "settings": test_plates["settings"]},
+        prepare=calibration_of,
+        hand_on=calibrated_model,
+        **candidate_name,
+    )
+    register_model = launch("register_model", each=calibrate.output)
+
+    # The champion too is segmented and scored again, in the MLflow run of the DAG run.
+    judged_models = champion.output.concat(calibrate.output)
+    segment = launch(
+        "segment",
+        each=judged_models,
+        across=test_plates,
+        map_index_template="{{ task.across['plate'].rsplit('/', 1)[-1] }}",
+        **of_run,
+    )
+    score = launch(
+        "score",
+        each=judged_models,
+        known={"segmented": segment.output, "mlflow_run_id": mlflow_run_id},
+        prepare=scoring_of,
+    )
     # Scores and outcome are written on the registered version, which must be there.
     register_model >> score
+    report = launch("report", each=open_run.output, known={"scored": score.output}, prepare=report_of, **candidate_name)
+    judge = launch(
+        "judge",
+        each=open_run.output,
+        known={
+            "scored": score.output,
+            "gate": test_plates["gate"],
+            "champion_version": test_plates["champion_version"],
+            "mlflow_run_id": mlflow_run_id,
+        },
+        prepare=judgement_or_skip,
+        **candidate_name,
+    )
 
-    decided: Any = decide(planned, children.output, score.output, judge.output)
-    challenger = launch("find_model", task_id="find_challenger", settings=challenger_of(decided))
-    promotions: Any = promotions_of(planned, challenger.output)
-    name_challenger = launch("promote_model", task_id="name_challenger", settings=promotions["challenger"])
-    approval = who_approves(planned)
-    approve: Any = ApprovalOperator(
-        task_id="approve",
-        subject="Shall version {{ ti.xcom_pull('find_challenger')['counts']['version'] }} become champion?",
-        body="{{ ti.xcom_pull('decide')['lines'] | join('\n') }}",
-        defaults="Reject",
-        response_timeout=APPROVAL_TIME,
-    )
-    promote = launch(
-        "promote_model",
-        task_id="promote",
-        settings=promotions["champion"],
-        trigger_rule="none_failed_min_one_success",
-    )
-    # Who approves wants to read it.
-    report >> approval
-    name_challenger >> approval >> [approve, promote]
-    approve >> promote
+    with TaskGroup("Promote", prefix_group_id=False):
+        champion_version = test_plates["champion_version"]
+        decided: Any = decide(champion_version, report.output, score.output, judge.output)
+        challenger = launch(
+            "find_model",
+            task_id="find_challenger",
+            settings={"dag_run_id": "{{ run_id }}"},
+            known={"decided": decided, "champion_version": champion_version},
+            prepare=challenger_or_skip,
+            hand_on=challenger_of,
+        )
+        promotion: dict[str, Any] = {
+            # Nothing else: what it depends on decides whether it is skipped.
+            "known": {"challenger": challenger.output},
+            "prepare": promotion_of,
+        }
+        name_challenger = launch(
+            "promote_model",
+            task_id="name_challenger",
+            settings={"alias": "challenger", "dag_run_id": "{{ run_id }}"},
+            **promotion,
+        )
+        approval = who_approves(test_plates["approval"])
+        approve: Any = ApprovalOperator(
+            task_id="approve",
+            subject="Shall version {{ ti.xcom_pull('find_challenger')['version'] }} become champion?",
+            body="{{ ti.xcom_pull('decide')['lines'] | join('\n') }}",
+            defaults="Reject",
+            response_timeout=APPROVAL_TIME,
+        )
+        promote = launch(
+            "promote_model",
+            task_id="promote",
+            settings={"alias": "champion", "dag_run_id": "{{ run_id }}"},
+            trigger_rule="none_failed_min_one_success",
+            **promotion,
+        )
+        # Who approves wants to read it.
+        report >> approval
+        name_challenger >> approval >> [approve, promote]
+        approve >> promote
 
     # Teardowns run after a failure too; the summary counts for the state of the DAG run.
-    ended: Any = summary(mlflow_run_id, planned, decided, promote.output, children.output)
-    close_run = launch("close_run", settings=ended)
+    ended: Any = summary(mlflow_run_id, test_plates["digest"], decided, promote.output, open_run.output)
+    close_run = launch("close_run", settings=ended, **of_run)
     ended.as_teardown(setups=open_run, on_failure_fail_dagrun=True)
     close_run.as_teardown(setups=open_run)

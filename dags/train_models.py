@@ -9,14 +9,25 @@ from typing import Any
 from airflow.sdk import DAG, TaskGroup, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from nucleus_dags import candidates
 from nucleus_dags.assets import REGISTERED_MODELS
-from nucleus_dags.form import PRESETS, train_models_form
+from nucleus_dags.errors import FormError
+from nucleus_dags.forms.train_models import train_models_form
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
-from nucleus_dags.plan import FormError, names_in, refuse_unknown_fields, settings_of_tasks
-from nucleus_dags.programs import chosen_programs
-from nucleus_dags.summary import FAILURE, show_summary
-from nucleus_dags.training import train_networks
+from nucleus_dags.launchers.kinds import TRAIN
+from nucleus_dags.notes import FAILURE, show_summary
+from nucleus_dags.planning import train_models
+from nucleus_dags.planning.candidates import (
+    calibrated_model,
+    calibration_of,
+    metrics_by_name,
+    opened_candidates,
+    report_on,
+    scoring_of,
+    stored_plate,
+    trainings_on,
+)
+from nucleus_dags.planning.runs import runs_to_close
+from nucleus_dags.planning.types import OpenedCandidate, PlateToImport, RunsToClose
 
 DOC = """
 Trains a model that finds nuclei in microscope images, and says how well it does.
@@ -26,8 +37,8 @@ Trains a model that finds nuclei in microscope images, and says how well it does
 
 **Start:** the button *Trigger*, above right. Every field of the form may stay as it is.
 
-**What happens:** `ingest` checks and freezes the plates. `augment` cuts training crops and changes them.
-Each method that you choose is trained on them: `train_fpn`, `train_mask_rcnn`, `train_jacobkie`, `train_external`.
+**What happens:** `ingest` checks the plates and imports them into the store. `augment` cuts training crops and changes
+them. `train` trains each method that you choose on them.
 `calibrate` chooses the thresholds on fields kept back from training. `segment` finds the nuclei of the test plates.
 `score` compares them with the labels, `register_model` puts the models into MLflow, `report` draws the curves and the
 errors of all methods.
@@ -36,68 +47,40 @@ errors of all methods.
 *MLflow run* under *Details* of a task leads there. F1 at IoU 0.7 says how many nuclei were found, at 0.9 how exact
 their outlines are.
 
-**Again:** what didn't change isn't computed again. With another marker threshold only segmentation and scores are.
+**Again:** what did not change is not computed again. With another marker threshold nothing is trained again;
+calibration, segmentation and scores are computed anew.
 """
 
 
 @task
-def check_form() -> dict[str, Any]:
-    """Choose the plates and give each task its settings."""
+def plan() -> list[PlateToImport]:
+    """Check the form; give the training plates, and under their names what else there is to do."""
     context = get_current_context()
     dag_run = context["dag_run"]
     try:
-        refuse_unknown_fields(dag_run.conf or {}, train_models_form())
-        form, inbox = context["params"], Path(os.environ["NUCLEUS_INBOX"])
-        programs = chosen_programs(names_in(form["programs"]), Path(os.environ.get("NUCLEUS_PROGRAMS", "programs")))
-        return settings_of_tasks(form, PRESETS, inbox, dag_run.run_id, programs)
+        train_models.refuse_unknown_fields(dag_run.conf or {}, train_models_form())
+        planned = train_models.plan(context["params"], Path(os.environ["NUCLEUS_INBOX"]), dag_run.run_id)
     except FormError as error:
         raise AirflowFailException(str(error)) from None
+    for name, value in planned.items():
+        context["ti"].xcom_push(name, value)
+    return planned["train_plates"]
 
 
 @task
-def items(chosen: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Hand on a list: Airflow maps only over what a task returns as a whole."""
-    return chosen
-
-
-@task
-def open_runs_of(settings: dict[str, Any], mlflow_run_id: str) -> list[dict[str, Any]]:
-    """Give each method a run below that of the DAG run; a single one has that itself."""
-    if len(settings["candidates"]) == 1:
-        return [settings["open_run"]]
-    return candidates.child_runs(settings, mlflow_run_id)
-
-
-@task
-def models_of(settings: dict[str, Any], networks: Any, calibrated: Any) -> list[dict[str, Any]]:
-    return candidates.models(settings, list(networks), list(calibrated))
-
-
-@task
-def segmentations_of(models: Any, test_plates: Any) -> list[dict[str, Any]]:
-    return candidates.segmentations(models, [ingested["outputs"]["plate"] for ingested in test_plates])
-
-
-@task
-def scorings_of(segmentations: Any, segmented: Any) -> list[dict[str, Any]]:
-    return candidates.scorings(segmentations, list(segmented))
-
-
-@task
-def scores_by_method(settings: dict[str, Any], scored: Any) -> dict[str, str]:
-    return candidates.scores_by_name(settings, list(scored))
+def test_plates(plates: list[PlateToImport]) -> list[PlateToImport]:
+    """Hand on the test plates: Airflow maps only over what a task returns as a whole."""
+    return plates
 
 
 @task(outlets=[REGISTERED_MODELS])
 def summary(
-    settings: dict[str, Any], mlflow_run_id: str, children: Any, scored: Any, last_results: list[Any]
-) -> dict[str, Any]:
-    """Show the F1 scores; fails when a task before it did. Gives the settings of `close_run`."""
+    mlflow_run_id: str, candidates: list[OpenedCandidate] | None, scored: Any, last_results: list[Any]
+) -> RunsToClose:
+    """Show the F1 scores; fails when a task before it did. Gives the params of `close_run`."""
     succeeded = None not in last_results
-    scores = candidates.metrics_by_name(settings, list(scored or []))
-    show_summary(mlflow_run_id, scores, succeeded)
-    run_ids = {mlflow_run_id, *(child["mlflow_run_id"] for child in children or [])}
-    for_close_run = {"mlflow_run_ids": sorted(run_ids), "succeeded": succeeded}
+    show_summary(mlflow_run_id, metrics_by_name(candidates or [], scored or []), succeeded)
+    for_close_run = runs_to_close(mlflow_run_id, candidates, succeeded)
     if not succeeded:
         get_current_context()["ti"].xcom_push("return_value", for_close_run)
         raise AirflowFailException(FAILURE)
@@ -113,53 +96,63 @@ with DAG(
     default_args=DEFAULT_ARGS,
     tags=["nuclei"],
 ):
-    settings: Any = check_form()
-    open_run = launch("open_run", settings=settings["open_run"])
+    train_plates: Any = plan()
+    open_run = launch(
+        "open_run",
+        settings=train_plates["open_run"],
+        known={"candidates": train_plates["candidates"]},
+        hand_on=opened_candidates,
+    )
     mlflow_run_id = open_run.output["mlflow_run_id"]
+    of_run: dict[str, Any] = {"mlflow_run_id": mlflow_run_id}
 
-    with TaskGroup("ingest", prefix_group_id=False):
-        folder_name = "{{ task.each['folder'].rsplit('/', 1)[-1] }}"
-        train_plates = launch(
-            "ingest",
-            task_id="ingest_train",
-            each=items.override(task_id="train_plates")(settings["train_plates"]),
-            mlflow_run_id=mlflow_run_id,
-            map_index_template=folder_name,
-        )
-        test_plates = launch(
-            "ingest",
-            task_id="ingest_test",
-            each=items.override(task_id="test_plates")(settings["test_plates"]),
-            mlflow_run_id=mlflow_run_id,
-            map_index_template=folder_name,
-        )
+    with TaskGroup("Import", prefix_group_id=False):
+        plate_name: dict[str, Any] = {"map_index_template": "{{ task.each['folder'].rsplit('/', 1)[-1] }}"}
+        ingest_train = launch("ingest", task_id="ingest_train", each=train_plates, **of_run, **plate_name)
+        to_test: Any = test_plates(train_plates["test_plates"])
+        ingest_test = launch("ingest", task_id="ingest_test", each=to_test, **of_run, **plate_name)
 
     augment = launch(
         "augment",
-        settings=settings["augment"],
-        inputs={"plates": train_plates.output["plate"]},
-        mlflow_run_id=mlflow_run_id,
+        settings=train_plates["augment"],
+        inputs={"plates": ingest_train.output["plate"]},
+        known={"candidates": open_run.output},
+        hand_on=trainings_on,
+        **of_run,
     )
-    children = launch(
-        "open_run",
-        task_id="open_runs_of_methods",
-        each=open_runs_of(settings, mlflow_run_id),
-        map_index_template="{{ task.each['run_name'] }}",
+    training_name = "{{ task.each['task'] }}, {{ task.each.get('target', 'one network') }}"
+    train = launch(TRAIN, each=augment.output, map_index_template=training_name)
+    calibrate = launch(
+        "calibrate",
+        each=open_run.output,
+        known={"trained": train.output, "settings": train_plates["settings"]},
+        prepare=calibration_of,
+        hand_on=calibrated_model,
+        map_index_template="{{ task.each['name'] }}",
     )
-    networks = train_networks(settings, children.output, augment.output["rois"])
-    calibrate = launch("calibrate", settings=settings["calibrate"], each=networks)
-    models = models_of(settings, networks, calibrate.output)
-    register_model = launch("register_model", each=models)
-    segmentations = segmentations_of(models, test_plates.output)
-    segment = launch("segment", each=segmentations, map_index_template="{{ task.each['plate'].rsplit('/', 1)[-1] }}")
-    score = launch("score", settings=settings["score"], each=scorings_of(segmentations, segment.output))
+    register_model = launch("register_model", each=calibrate.output)
+
+    segment = launch(
+        "segment",
+        each=calibrate.output,
+        across=ingest_test.output.map(stored_plate),
+        map_index_template="{{ task.across['plate'].rsplit('/', 1)[-1] }}",
+    )
+    score = launch(
+        "score",
+        each=calibrate.output,
+        known={"segmented": segment.output, "score": train_plates["score"]},
+        prepare=scoring_of,
+    )
     # The scores are written on the registered versions too, which must be there.
     register_model >> score
-    report = launch("report", inputs={"scores": scores_by_method(settings, score.output)}, mlflow_run_id=mlflow_run_id)
+    report = launch(
+        "report", known={"candidates": open_run.output, "scored": score.output}, prepare=report_on, **of_run
+    )
 
     # Teardowns run after a failure too. The summary counts for the state of the DAG run: one that a person marked
     # as failed would else end as a success, because the tasks that were left out don't count.
-    ended: Any = summary(settings, mlflow_run_id, children.output, score.output, [report.output, register_model.output])
-    close_run = launch("close_run", settings=ended, mlflow_run_id=mlflow_run_id)
+    ended: Any = summary(mlflow_run_id, open_run.output, score.output, [report.output, register_model.output])
+    close_run = launch("close_run", settings=ended, **of_run)
     ended.as_teardown(setups=open_run, on_failure_fail_dagrun=True)
     close_run.as_teardown(setups=open_run)

@@ -1,1 +1,1 @@
-"""What the DAG files share: the task catalogue, the launchers, the form, the plates of the inbox."""
+"""What the DAG files share; README.md has a picture of the folders."""

@@ -4,8 +4,8 @@ import os
 
 from airflow.sdk import Asset, AssetWatcher
 
-from nucleus_dags.inbox import quiet_s
-from nucleus_dags.inbox_trigger import InboxTrigger
+from nucleus_dags.plates.inbox import quiet_s
+from nucleus_dags.plates.inbox_trigger import InboxTrigger
 
 PLATE_ARRIVALS = Asset(
     "plate-arrivals",
@@ -21,7 +21,7 @@ PLATE_ARRIVALS = Asset(
 """A plate has arrived whole in the inbox."""
 
 ANNOTATED_PLATES = Asset("annotated-plates")
-"""A plate with labels was frozen into the store. Its events hold plate, digest, cell_line, role, fovs and nuclei."""
+"""A plate with labels was imported into the store. Its events hold plate, digest, cell_line, role, fovs and nuclei."""
 
 REGISTERED_MODELS = Asset("registered-models")
 """A version of the model was registered, or an alias was given to another one."""

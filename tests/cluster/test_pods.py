@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ import psutil
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from nucleus_dags import pods
-from nucleus_dags.catalogue import CATALOGUE, PROCESSING_PRIORITY, TRAINING_PRIORITY, CatalogueEntry
-from nucleus_dags.pods import TaskPodOperator
+from nucleus_dags.launchers import pods
+from nucleus_dags.launchers.kinds import KINDS, resources_of
+from nucleus_dags.launchers.pods import TaskPodOperator
 from tests.cluster.conftest import NAMESPACE, REPOSITORY, TASK_USER, Cluster, apply, gpu_template, kubectl, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600), pytest.mark.usefixtures("connection", "paths_of_pods")]
@@ -67,8 +67,9 @@ def run(task: str, settings: dict[str, Any]) -> tuple[dict[str, Any], TaskInstan
 
 
 def runs_synthesize_with(monkeypatch: pytest.MonkeyPatch, **changed: Any) -> None:
-    """Change what the catalogue says of `synthesize`."""
-    monkeypatch.setitem(CATALOGUE, "synthesize", CatalogueEntry("tasks.steps.synthesize", **changed))
+    """Change what the manifest says of the resources of `synthesize`."""
+    for name, value in changed.items():
+        monkeypatch.setitem(resources_of("synthesize"), name, value)
 
 
 def changed_template(name: str, change: Any) -> None:
@@ -165,7 +166,7 @@ def test_a_pod_deleted_while_it_runs_fails_and_the_next_try_does_the_work(cluste
     time.sleep(5)
     kubectl("delete", "pod", pod, "--wait=false")
     attempt.join(120)
-    assert "was deleted while it ran; the next try goes on" in str(attempt.failure)
+    assert "was deleted while it ran; the next try resumes" in str(attempt.failure)
     assert not isinstance(attempt.failure, AirflowFailException)
     result, _ = run("synthesize", LARGE_PLATE | {"fovs": 2})
     assert result["counts"]["fovs"] == 2
@@ -180,7 +181,7 @@ def test_a_pod_that_a_drained_node_evicts_fails_and_may_be_tried_again(cluster: 
     path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction"
     kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction | {"apiVersion": evictions()}))
     attempt.join(120)
-    assert re.search("was (deleted while it ran|lost).*; the next try goes on", str(attempt.failure))
+    assert re.search("was (deleted while it ran|lost).*; the next try resumes", str(attempt.failure))
     assert not isinstance(attempt.failure, AirflowFailException)
     assert cluster.no_task_pod_is_left()
 
@@ -205,7 +206,8 @@ def evictions() -> str:
 
 
 def test_a_pod_that_runs_too_long_is_ended(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs_synthesize_with(monkeypatch, most_hours=5 / 3600)
+    kind = resources_of("synthesize")["kind"]
+    monkeypatch.setitem(KINDS, kind, replace(KINDS[kind], most_hours=5 / 3600))
     with pytest.raises(AirflowException, match="was lost: DeadlineExceeded"):
         run("synthesize", LARGE_PLATE)
     assert cluster.no_task_pod_is_left()
@@ -248,14 +250,14 @@ def test_a_training_gives_its_gpu_up_to_a_segmentation_and_may_be_tried_again(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_gpu = {"container_image": "with-gpu", "gpu": 1}
-    runs_synthesize_with(monkeypatch, **with_gpu, priority=TRAINING_PRIORITY)
+    runs_synthesize_with(monkeypatch, **with_gpu, kind="training")
     training = Attempt(LARGE_PLATE | {"name": "training"})
     wait_for_running_pods(cluster)
-    runs_synthesize_with(monkeypatch, **with_gpu, priority=PROCESSING_PRIORITY)
+    runs_synthesize_with(monkeypatch, **with_gpu, kind="processing")
     result, _ = run("synthesize", TINY_PLATE | {"name": "segmentation"})
     assert result["counts"]["fovs"] == 1
     training.join(120)
-    assert re.search("was (deleted while it ran|lost).*; the next try goes on", str(training.failure))
+    assert re.search("was (deleted while it ran|lost).*; the next try resumes", str(training.failure))
     assert not isinstance(training.failure, AirflowFailException)
     assert cluster.no_task_pod_is_left()
 
@@ -304,7 +306,7 @@ def test_a_store_that_is_read_only_is_named(cluster: Cluster, monkeypatch: pytes
     changed_template("read-only", with_store_read_only)
     runs_synthesize_with(monkeypatch, container_image="read-only")
     with pytest.raises(
-        AirflowException, match=r"/nucleus/store/.*: user 10001 may not use it \(Read-only file system\); mend"
+        AirflowException, match=r"/nucleus/store/.*: user 10001 may not use it \(Read-only file system\); correct"
     ):
         run("synthesize", TINY_PLATE | {"name": "not-written"})
     assert cluster.no_task_pod_is_left()

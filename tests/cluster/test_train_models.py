@@ -23,6 +23,7 @@ import pytest
 from mlflow import MlflowClient
 
 from nucleus_dags.airflow_api import AirflowApi, AirflowApiError
+from nucleus_dags.launchers.command_line import arguments_of
 from tests.cluster.airflow import PORT, manifests
 from tests.cluster.conftest import REPOSITORY, Cluster, apply, gpu_template, kubectl, wait_until
 from tests.synthetic_plates import make_synthetic_plate
@@ -38,13 +39,14 @@ STEPS = (
     "ingest_train.0",
     "ingest_test.0",
     "augment",
-    "train_fpn.0",
-    "train_fpn.1",
+    "train.0",
+    "train.1",
     "calibrate.0",
     "segment.0",
     "score.0",
 )
 """Tasks with numbers, in the order of the work; behind the point the number of a mapped one."""
+TRAINING_TASK, POD_OF_TRAINING = "train_fpn2_ws", "train-fpn2-ws"
 
 
 class Forward:
@@ -118,8 +120,11 @@ class System:
         runs: list[dict[str, Any]] = self.ask(lambda api: api.call("GET", f"dags/{dag_id}/dagRuns"))["dag_runs"]
         return runs
 
-    def switch(self, dag_id: str, on: bool) -> None:
-        self.ask(lambda api: api.call("PATCH", f"dags/{dag_id}", {"is_paused": not on}))
+    def unpause(self, dag_id: str) -> None:
+        self.ask(lambda api: api.call("PATCH", f"dags/{dag_id}", {"is_paused": False}))
+
+    def pause(self, dag_id: str) -> None:
+        self.ask(lambda api: api.call("PATCH", f"dags/{dag_id}", {"is_paused": True}))
 
     def state(self, dag_run_id: str) -> str:
         state: str = self.dag_run(DAG_ID, dag_run_id)["state"]
@@ -232,7 +237,7 @@ def test_the_note_of_a_run_has_the_scores(system: System, first_run: str) -> Non
 
 def test_trainings_land_on_the_gpu_one_after_the_other(first_run_and_its_pods: tuple[str, list[Pods]]) -> None:
     trainings = [
-        {name: pod for name, pod in look.items() if pod["metadata"]["labels"]["nucleus-task"] == "train_fpn"}
+        {name: pod for name, pod in look.items() if pod["metadata"]["labels"]["nucleus-task"] == TRAINING_TASK}
         for look in first_run_and_its_pods[1]
     ]
     pods = {name: pod for look in trainings for name, pod in look.items()}
@@ -245,7 +250,7 @@ def test_trainings_land_on_the_gpu_one_after_the_other(first_run_and_its_pods: t
 
 
 def test_the_lines_of_a_task_are_in_its_log(system: System, first_run: str) -> None:
-    assert any("cycle 1 of 1: loss" in line for line in system.lines(first_run, "train_fpn"))
+    assert any("cycle 1 of 1: loss" in line for line in system.lines(first_run, "train"))
 
 
 def test_mlflow_has_the_curve_the_report_and_the_model(system: System, first_run: str) -> None:
@@ -262,9 +267,9 @@ def test_mlflow_has_the_curve_the_report_and_the_model(system: System, first_run
 def test_local_processes_give_the_same_numbers(system: System, first_run: str, tmp_path: Path) -> None:
     in_pods = system.results(first_run)
     for step in STEPS:
-        task, params = in_pods[step]["task"], json.dumps(in_pods[step]["params"])
-        arguments = ["--params", params, "--store", str(tmp_path), "--result", str(tmp_path / "receipt.json")]
-        subprocess.run([sys.executable, "-m", f"tasks.steps.{task}", *arguments], cwd=REPOSITORY, check=True)
+        task, params = in_pods[step]["task"], in_pods[step]["params"]
+        command = [sys.executable, *arguments_of(task, params, tmp_path, tmp_path / "receipt.json")]
+        subprocess.run(command, cwd=REPOSITORY, check=True)
         here = json.loads((tmp_path / "receipt.json").read_text())
         assert here["key"] == in_pods[step]["key"], step
         timeless = [name for name in here["metrics"] if "seconds" not in name]
@@ -273,8 +278,8 @@ def test_local_processes_give_the_same_numbers(system: System, first_run: str, t
         }, step
 
 
-def test_plates_that_arrive_are_frozen_by_pods_and_a_bad_one_is_told_of(system: System, first_run: str) -> None:
-    system.switch("ingest_plates", on=True)
+def test_plates_that_arrive_are_imported_by_pods_and_a_bad_one_is_told_of(system: System, first_run: str) -> None:
+    system.unpause("ingest_plates")
     wait_until(lambda: system.is_handled("tiny-train") and system.is_handled("tiny-test"), "the first are handled")
     faulty = make_synthetic_plate(system.cluster.inbox / "faulty", random_seed=3)
     next((faulty / "labels").iterdir()).write_bytes(b"no image")
@@ -291,7 +296,7 @@ def test_plates_that_arrive_are_frozen_by_pods_and_a_bad_one_is_told_of(system: 
     assert faulty.exists()
     wait_until(lambda: {run["state"] for run in system.runs("ingest_plates")} == {"success"}, "all its runs end well")
     assert "asset_triggered" in [run["run_type"] for run in system.runs("ingest_plates")]
-    system.switch("ingest_plates", on=False)
+    system.pause("ingest_plates")
     assert system.cluster.no_task_pod_is_left()
 
 
@@ -308,7 +313,7 @@ def test_a_version_is_promoted_and_segments_a_plate(system: System, first_run: s
 
 def training_pod(system: System) -> str:
     names = [pod["metadata"]["name"] for pod in system.cluster.task_pods() if pod["status"]["phase"] == "Running"]
-    [name] = [name for name in names if name.startswith("train-fpn")]
+    [name] = [name for name in names if name.startswith(POD_OF_TRAINING)]
     return name
 
 
@@ -320,19 +325,19 @@ for path in pathlib.Path("/proc").glob("[0-9]*"):
 """
 
 
-def test_a_training_goes_on_at_its_last_cycle_after_its_pod_is_deleted_and_after_its_process_is_killed(
+def test_a_training_resumes_after_its_last_cycle_after_its_pod_is_deleted_and_after_its_process_is_killed(
     system: System, first_run: str
 ) -> None:
     dag_run_id = system.start(cycles=7)
-    system.wait_for_line(dag_run_id, "train_fpn", "cycle 1 of 7: loss")
+    system.wait_for_line(dag_run_id, "train", "cycle 1 of 7: loss")
     kubectl("delete", "pod", training_pod(system), "--wait=false")
-    system.wait_for_line(dag_run_id, "train_fpn", "going on after cycle ")
+    system.wait_for_line(dag_run_id, "train", " of an earlier attempt")
     before = cycles_done(system, dag_run_id)
     wait_until(lambda: len(cycles_done(system, dag_run_id)) > len(before), "another cycle is done")
     kubectl("exec", training_pod(system), "--container=base", "--", "python", "-c", KILL_THE_TASK)
     assert system.finish(dag_run_id) == "success", system.failures(dag_run_id)
 
-    [training] = [instance for instance in system.instances(dag_run_id) if instance["task_id"] == "train_fpn"]
+    [training] = [instance for instance in system.instances(dag_run_id) if instance["task_id"] == "train"]
     assert training["try_number"] == 3
     assert cycles_done(system, dag_run_id) == Counter(range(1, 8))
     run_id = system.results(dag_run_id)["open_run"]["mlflow_run_id"]
@@ -343,26 +348,26 @@ def test_a_training_goes_on_at_its_last_cycle_after_its_pod_is_deleted_and_after
 
 def cycles_done(system: System, dag_run_id: str) -> Counter[int]:
     """How often each cycle was done. The log may have a line of a pod several times, but with the same time in it."""
-    said = (
-        re.search(r"\d+:\d+:\d+ cycle (\d+) of \d+: loss .*", line) for line in system.lines(dag_run_id, "train_fpn")
-    )
+    said = (re.search(r"\d+:\d+:\d+ cycle (\d+) of \d+: loss .*", line) for line in system.lines(dag_run_id, "train"))
     lines = {match.group(): int(match.group(1)) for match in said if match}
     return Counter(lines.values())
 
 
 def test_marking_a_run_failed_leaves_no_pod(system: System, first_run: str) -> None:
     dag_run_id = system.start(cycles=1000)
-    system.wait_for_line(dag_run_id, "train_fpn", "cycle 1 of 1000: loss")
+    system.wait_for_line(dag_run_id, "train", "cycle 1 of 1000: loss")
     path = f"dags/{DAG_ID}/dagRuns/{quote(dag_run_id, safe='')}"
     system.ask(lambda api: api.call("PATCH", path, {"state": "failed"}))
-    wait_until(lambda: not any("train-fpn" in pod["metadata"]["name"] for pod in system.cluster.task_pods()), "it ends")
+    wait_until(
+        lambda: not any(POD_OF_TRAINING in pod["metadata"]["name"] for pod in system.cluster.task_pods()), "it ends"
+    )
     assert system.finish(dag_run_id) == "failed"
     assert system.cluster.no_task_pod_is_left()
 
 
-def test_a_run_goes_on_when_airflow_dies_in_its_middle(system: System, first_run: str) -> None:
+def test_a_run_resumes_when_airflow_dies_in_its_middle(system: System, first_run: str) -> None:
     dag_run_id = system.start(cycles=5)
-    system.wait_for_line(dag_run_id, "train_fpn", "cycle 1 of 5: loss")
+    system.wait_for_line(dag_run_id, "train", "cycle 1 of 5: loss")
     # SIGKILL for the scheduler and all else of Airflow. It may lose the log of the try that it died in.
     kubectl("delete", "pod", "-l", "tier=airflow", "--grace-period=0", "--force")
     assert system.finish(dag_run_id) == "success"
@@ -379,11 +384,11 @@ def api_server() -> psutil.Process:
     return found[0]
 
 
-def test_a_run_goes_on_when_the_api_server_of_kubernetes_is_restarted_in_its_middle(
+def test_a_run_resumes_when_the_api_server_of_kubernetes_is_restarted_in_its_middle(
     system: System, first_run: str
 ) -> None:
     dag_run_id = system.start(cycles=6)
-    system.wait_for_line(dag_run_id, "train_fpn", "cycle 1 of 6: loss")
+    system.wait_for_line(dag_run_id, "train", "cycle 1 of 6: loss")
     server = api_server()
     in_its_namespaces = ["nsenter", "--target", str(server.ppid()), "--mount", "--pid", "--net", "--"]
     command = server.cmdline()

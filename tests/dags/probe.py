@@ -35,7 +35,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     if params.ending.startswith("hangs"):
         _hang(params)
     (workspace.output_dir / "file").write_text(os.environ.get("MLFLOW_RUN_ID", "no run"))
-    return Outcome(outputs={"plate": ".", "file": "file"}, metrics={"f1": 0.5}, counts={})
+    return Outcome(outputs={"plate": ".", "file": "file"}, metrics={"f1": 0.5}, counts={}, values={"threshold": 0.25})
 
 
 def _hang(params: Params) -> None:
@@ -46,12 +46,12 @@ def _hang(params: Params) -> None:
     time.sleep(600)
 
 
-def publish(params: Params, result: Result, store: Path) -> None:
+def log_result(params: Params, result: Result, store: Path) -> None:
     if params.ending == "stored elsewhere":
         shutil.rmtree(store / "probe" / result.key)
 
 
-TASK = Task(name="probe", version=1, params_type=Params, run=run, publish=publish)
+TASK = Task(name="probe", version=1, params_type=Params, run=run, log=log_result)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

@@ -1,5 +1,6 @@
 """A real Airflow and a real MLflow on this machine, as `make up` starts them, and what a person does in their pages."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from nucleus_dags.local import servers as local_servers
 from nucleus_dags.local.home import Home, Servers
 from tests.ports import free_port
 
+MODEL = "nucleus-segmenter"
 ENDED = ("success", "failed")
 MOST_WAIT_S = 900
 
@@ -31,8 +33,11 @@ class Laboratory:
     def mlflow(self) -> MlflowClient:
         return MlflowClient(self.servers.mlflow_url)
 
-    def switch(self, dag_id: str, on: bool) -> None:
-        self.api.call("PATCH", f"dags/{dag_id}", {"is_paused": not on})
+    def unpause(self, dag_id: str) -> None:
+        self.api.call("PATCH", f"dags/{dag_id}", {"is_paused": False})
+
+    def pause(self, dag_id: str) -> None:
+        self.api.call("PATCH", f"dags/{dag_id}", {"is_paused": True})
 
     def run(self, dag_id: str, **form: Any) -> str:
         """Start a DAG run, wait for its end, which must be a good one, and give its id."""
@@ -55,6 +60,21 @@ class Laboratory:
         """Give the state of each task; of a mapped one, of its first part."""
         instances = self.api.task_instances(dag_id, dag_run_id)
         return {instance["task_id"]: instance["state"] for instance in instances if instance["map_index"] <= 0}
+
+    def note(self, dag_id: str, dag_run_id: str) -> str:
+        note: str = self.api.dag_run(dag_id, dag_run_id)["note"]
+        return note
+
+    def results(self, dag_id: str, dag_run_id: str) -> dict[str, list[dict[str, Any]]]:
+        """Give what each task left for Airflow, by task; of a mapped one, part by part."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        folder = self.home.store / "dag_runs" / dag_id / dag_run_id
+        for path in sorted(folder.glob("*/*.json"), key=lambda path: int(path.stem)):
+            found.setdefault(path.parent.name, []).append(json.loads(path.read_text()))
+        return found
+
+    def champion(self) -> int:
+        return int(self.mlflow.get_model_version_by_alias(MODEL, "champion").version)
 
     def run_ids(self, dag_id: str) -> list[str]:
         return [run["dag_run_id"] for run in self.api.call("GET", f"dags/{dag_id}/dagRuns")["dag_runs"]]

@@ -17,13 +17,12 @@ import pytest
 import tifffile
 
 from nucleus_dags.local import servers as local_servers
-from nucleus_dags.plate_store import newest_plates
-from tests.end_to_end.laboratory import Laboratory, laboratory
+from nucleus_dags.plates.stored import newest_plates
+from tests.end_to_end.laboratory import MODEL, Laboratory, laboratory
 from tests.synthetic_plates import make_synthetic_plate
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3000)]
 
-MODEL = "nucleus-segmenter"
 APPROVED_BY_PERSON: dict[str, Any] = {"cycles": 3, "approval": "by_person"}
 
 
@@ -44,15 +43,12 @@ class Month(Laboratory):
     def arrive(self, plate: Path) -> None:
         plate.rename(self.home.inbox / plate.name)
 
-    def frozen(self, role: str) -> list[str]:
+    def imported(self, role: str) -> list[str]:
         return [plate.name for plate in newest_plates(self.home.store, role)]
 
     def handled(self, name: str) -> bool:
-        """Whether ingest_plates is done with a plate: it froze it and told of it."""
+        """Whether ingest_plates is done with a plate: it imported it and told of it."""
         return any(self.home.store.glob(f"arrivals/{name}/*.json"))
-
-    def note(self, dag_id: str, dag_run_id: str) -> str:
-        return self.api.dag_run(dag_id, dag_run_id)["note"]
 
     def is_asked(self, dag_run_id: str) -> bool:
         return self.states("retrain_champion", dag_run_id).get("approve") in ("deferred", "awaiting_input")
@@ -98,13 +94,10 @@ class Month(Laboratory):
     def tags(self, version: int) -> dict[str, str]:
         return dict(self.mlflow.get_model_version(MODEL, str(version)).tags)
 
-    def champion(self) -> int:
-        return int(self.mlflow.get_model_version_by_alias(MODEL, "champion").version)
-
     def segmented_by(self, dag_run_id: str) -> str:
         """Give what the label images of a segmented plate say of their model."""
-        (receipt,) = (self.home.store / "dag_runs" / "segment_plate" / dag_run_id / "assemble_plate").glob("*.json")
-        labels = self.home.store / json.loads(receipt.read_text())["outputs"]["assembled"] / "labels"
+        (assembled,) = self.results("segment_plate", dag_run_id)["assemble_plate"]
+        labels = self.home.store / assembled["outputs"]["assembled"] / "labels"
         texts = set()
         for path in labels.iterdir():
             with tifffile.TiffFile(path) as tiff:
@@ -140,7 +133,7 @@ def shift_labels(plate: Path) -> None:
 
 
 def test_a_month(lab: Month) -> None:
-    lab.switch("ingest_plates", on=True)
+    lab.unpause("ingest_plates")
     plates_arrive_and_a_faulty_one_is_set_aside(lab)
     first = a_first_model_becomes_champion(lab)
     a_screening_plate_is_segmented_when_it_arrives(lab)
@@ -169,16 +162,16 @@ def plates_arrive_and_a_faulty_one_is_set_aside(lab: Month) -> None:
     lab.wait_until(lambda: not (lab.home.inbox / "faulty").exists(), "the faulty plate is set aside")
     (report,) = (lab.home.inbox / "rejected").glob("faulty-*.txt")
     assert "as colour and several pages have" in report.read_text()
-    assert (lab.frozen("train"), lab.frozen("test")) == (["first"], ["held-out"])
+    assert (lab.imported("train"), lab.imported("test")) == (["first"], ["held-out"])
 
 
 def a_first_model_becomes_champion(lab: Month) -> str:
     """It is hardly trained and finds nothing yet. Give the DAG run's id."""
     first = lab.api.trigger("retrain_champion", {"rois": 320, "cycles": 1})
-    lab.switch("retrain_champion", on=True)
+    lab.unpause("retrain_champion")
     lab.finish_well("retrain_champion", first)
     assert lab.champion() == 1
-    lab.switch("retrain_champion", on=False)
+    lab.pause("retrain_champion")
     return first
 
 
@@ -194,7 +187,7 @@ def a_person_rejects_a_challenger_that_passed_the_gate(lab: Month, first: str) -
     """It is trained on a second plate; `first` is the id of the only earlier DAG run."""
     lab.arrive(lab.make_plate("second", "train", 2))
     lab.wait_until(lambda: lab.handled("second"), "the second plate is imported")
-    lab.switch("retrain_champion", on=True)
+    lab.unpause("retrain_champion")
     refused = lab.api.trigger("retrain_champion", APPROVED_BY_PERSON)
     lab.answer(refused, "Reject")
     lab.finish_well("retrain_champion", refused)
@@ -227,7 +220,7 @@ def a_spoiled_plate_starts_a_retraining_when_it_arrives(lab: Month) -> SpoiledPl
 
 
 def the_scheduler_is_killed_and_the_corrected_labels_arrive_meanwhile(lab: Month, spoiled: SpoiledPlate) -> None:
-    lab.wait_until(lambda: "train_fpn" in lab.running("retrain_champion", spoiled.retraining), "the training runs")
+    lab.wait_until(lambda: "train" in lab.running("retrain_champion", spoiled.retraining), "the training runs")
     lab.kill_scheduler()
     shutil.copytree(spoiled.right, lab.home.inbox / "spoiled", dirs_exist_ok=True)
     local_servers.up(lab.home)
@@ -285,14 +278,14 @@ def two_plates_that_arrive_at_once_start_one_retraining(lab: Month, runs: int) -
         lab.finish_well("retrain_champion", run_id)
     assert len(lab.run_ids("retrain_champion")) == runs + 1
     assert {"plate/twin-1", "plate/twin-2"} <= set(lab.tags(6))
-    lab.switch("retrain_champion", on=False)
+    lab.pause("retrain_champion")
 
 
 def all_versions_are_compared_on_the_test_plate(lab: Month) -> None:
-    lab.switch("compare_models", on=True)
+    lab.unpause("compare_models")
     compared = lab.run("compare_models")
     assert lab.note("compare_models", compared).startswith("6 versions on 1 test plates: ")
-    lab.switch("compare_models", on=False)
+    lab.pause("compare_models")
 
 
 def mlflow_knows_all_runs_as_ended(lab: Month) -> None:

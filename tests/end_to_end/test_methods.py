@@ -1,6 +1,5 @@
 """Several methods in one DAG run, with a real Airflow and a real MLflow."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +8,8 @@ import pytest
 import yaml
 
 from tests.end_to_end.laboratory import Laboratory, laboratory
-from tests.programs import make_program
 from tests.synthetic_plates import make_synthetic_plate
+from tests.third_party_tools import make_tool
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
@@ -22,18 +21,20 @@ def lab(tmp_path: Path) -> Iterator[Laboratory]:
     with laboratory(tmp_path / "nucleus") as started:
         for random_seed, role in enumerate(("train", "test")):
             make_synthetic_plate(started.home.inbox / f"tiny-{role}", role=role, random_seed=random_seed)
-        programs = started.home.folder / "programs"
-        programs.mkdir()
-        (programs / "programs.yaml").write_text(yaml.safe_dump({"threshold": make_program(programs)}))
-        started.switch("train_models", on=True)
+        tools = started.home.folder / "tools"
+        tools.mkdir()
+        (tools / "tools.yaml").write_text(yaml.safe_dump({"threshold": make_tool(tools)}))
         yield started
 
 
 def test_all_methods_are_trained_scored_and_compared_in_one_report(lab: Laboratory) -> None:
     methods = ["fpn2_ws", "mask_rcnn", "jacobkie", "external"]
-    run_id = lab.run("train_models", methods=methods, programs=["threshold"], rois=100, cycles=1)
+    run_id = lab.run("train_models", methods=methods, tool=["threshold"], rois=100, cycles=1)
+    assert set(lab.states("train_models", run_id).values()) == {"success"}
+    trained = lab.results("train_models", run_id)["train"]
+    assert [result["task"] for result in trained] == [f"train_{method}" for method in methods]
 
-    note = lab.api.dag_run("train_models", run_id)["note"]
+    note = lab.note("train_models", run_id)
     assert note.startswith("fpn2_ws: F1 at 0.7: ")
     for candidate in CANDIDATES:
         assert re.search(rf"^\| {candidate} +\| MCF10A ", note, re.MULTILINE)
@@ -49,6 +50,6 @@ def test_all_methods_are_trained_scored_and_compared_in_one_report(lab: Laborato
         (version,) = lab.mlflow.search_model_versions(f"run_id = '{runs[candidate].info.run_id}'")
         assert "f1_at_0.7/all" in version.tags
 
-    (receipt,) = (lab.home.store / "dag_runs" / "train_models" / run_id / "report").glob("*.json")
-    figures = lab.home.store / json.loads(receipt.read_text())["outputs"]["figures"]
+    (report,) = lab.results("train_models", run_id)["report"]
+    figures = lab.home.store / report["outputs"]["figures"]
     assert sorted(path.name for path in figures.iterdir()) == sorted(["f1.png", *CANDIDATES])

@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from nucleus_dags.airflow_api import AirflowApi, AirflowApiError
-from nucleus_dags.catalogue import CATALOGUE
+from nucleus_dags.errors import FormError
+from nucleus_dags.launchers.command_line import arguments_of
+from nucleus_dags.launchers.kinds import TRAIN
 from nucleus_dags.local import servers as local_servers
 from nucleus_dags.local.home import REPOSITORY, Home, home_of_environment
 from nucleus_dags.local.processes import ServersError
+from nucleus_dags.plates.plate_json import PlateFolder, read_plate_folder
 
 DAG_ID = "train_models"
 PLATE_FOLDERS = ("images", "labels")
@@ -38,7 +41,7 @@ SHOWN_STATES = {
     "up_for_retry": "failed, will be tried again",
 }
 STEP_OPERATORS = ("LocalProcessOperator", "TaskPodOperator")
-"""They run tasks of the catalogue. What other operators run only prepares the steps."""
+"""They run tasks of the manifest. What other operators run only prepares the steps."""
 FAILURE_LINES = 15
 TIME_OF_LINE = re.compile(r"^\d\d:\d\d:\d\d ")
 # An option such as --epoch 40 isn't progress. Some tools print the number of the epoch alone, before its loss.
@@ -49,23 +52,23 @@ class DemoError(RuntimeError):
     """The demo can't continue; the message says what to do."""
 
 
-def synthesize_plates(home: Home) -> list[dict[str, Any]]:
-    """Put small synthetic plates into the inbox; gives name and role of each."""
-    infos = []
+def synthesize_plates(home: Home) -> list[PlateFolder]:
+    """Put small synthetic plates into the inbox; gives them."""
+    plates = []
     store = home.folder / "demo"
     for settings in SYNTHETIC_PLATES:
         receipt = store / f"{settings['name']}.json"
-        arguments = CATALOGUE["synthesize"].command(settings | SYNTHETIC_FIELDS, store, receipt)
+        arguments = arguments_of("synthesize", settings | SYNTHETIC_FIELDS, store, receipt)
         ended = subprocess.run([sys.executable, *arguments], cwd=REPOSITORY, capture_output=True, text=True)
         if ended.returncode != 0:
             raise DemoError(f"The synthetic plate {settings['name']} could not be made:\n{ended.stdout}{ended.stderr}")
         plate = store / json.loads(receipt.read_text())["outputs"]["plate"]
-        infos.append(copy_plate(plate, home.inbox / str(settings["name"])))
-    return infos
+        plates.append(copy_plate(plate, home.inbox / str(settings["name"])))
+    return plates
 
 
-def link_plates(folder: Path, home: Home) -> list[dict[str, Any]]:
-    """Link all plates of a folder into the inbox; gives name and role of each."""
+def link_plates(folder: Path, home: Home) -> list[PlateFolder]:
+    """Link all plates of a folder into the inbox; gives them."""
     plates = sorted(path.parent for path in folder.glob("*/plate.json"))
     if not plates:
         raise DemoError(f"{folder} has no plate: a folder with plate.json, images/ and labels/.")
@@ -78,32 +81,31 @@ def link_plates(folder: Path, home: Home) -> list[dict[str, Any]]:
         if link.exists():
             raise DemoError(f"{link} is there already and is another plate; rename one of the two.")
         link.symlink_to(plate.resolve(), target_is_directory=True)
-    return [_read_info(plate) for plate in plates]
+    return [read_plate_folder(plate) for plate in plates]
 
 
-def copy_plate(source: Path, target: Path) -> dict[str, Any]:
-    """Copy a plate, and nothing else of its folder; gives its name and role."""
+def copy_plate(source: Path, target: Path) -> PlateFolder:
+    """Copy a plate, and nothing else of its folder; gives the copy."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for name in PLATE_FOLDERS:
         shutil.copytree(source / name, target / name)
     shutil.copy(source / "plate.json", target)
-    return _read_info(target)
+    return read_plate_folder(target)
 
 
-def form_for(infos: list[dict[str, Any]]) -> dict[str, Any]:
+def form_for(plates: list[PlateFolder]) -> dict[str, Any]:
     """Choose these plates, each for its role."""
-    return {f"{role}_plates": [info["name"] for info in infos if info["role"] == role] for role in ("train", "test")}
+    return {f"{role}_plates": [plate.name for plate in plates if plate.role == role] for role in ("train", "test")}
 
 
 def is_step(instance: dict[str, Any]) -> bool:
-    """Say whether a task instance runs a task of the catalogue."""
+    """Say whether a task instance runs a task of the manifest."""
     return instance["operator"] in STEP_OPERATORS
 
 
 def is_training(instance: dict[str, Any]) -> bool:
-    task_id: str = instance["task_id"]
-    return is_step(instance) and (task_id == "train" or task_id.startswith("train_"))
+    return is_step(instance) and instance["task_id"] == TRAIN
 
 
 def is_shown(instance: dict[str, Any]) -> bool:
@@ -173,16 +175,6 @@ def _name(instance: dict[str, Any]) -> str:
     return instance["task_id"] if part in (None, str(instance["map_index"])) else f"{instance['task_id']} [{part}]"
 
 
-def _read_info(plate: Path) -> dict[str, Any]:
-    try:
-        info = json.loads((plate / "plate.json").read_text())
-        return {"name": info["name"], "role": info["role"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DemoError(
-            f"{plate}/plate.json must be a JSON object with name and role ({error}); correct it."
-        ) from error
-
-
 def run(home: Home, plates: Path | None, airflow_port: int, mlflow_port: int) -> bool:
     """Do the demo; gives True if its DAG run succeeded."""
     home.make_folders()
@@ -214,7 +206,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         return 0 if run(home_of_environment(), args.plates, args.airflow_port, args.mlflow_port) else 1
-    except (DemoError, ServersError, AirflowApiError) as error:
+    except (DemoError, FormError, ServersError, AirflowApiError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -69,7 +69,8 @@ def _of_tasks(home: Home, servers: Servers) -> dict[str, str]:
         "NUCLEUS_AIRFLOW": servers.airflow_url,
         "NUCLEUS_COMMIT": _commit(),
         "NUCLEUS_INBOX": str(home.inbox),
-        "NUCLEUS_PROGRAMS": str(home.folder / "programs"),
+        "NUCLEUS_MANIFEST": str(home.manifest),
+        "NUCLEUS_TOOLS": str(home.folder / "tools"),
         "NUCLEUS_STORE": str(home.store),
         # The triggerer loads the watcher of the inbox by its name.
         "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY / "dags"), os.environ.get("PYTHONPATH")])),

@@ -39,6 +39,11 @@ class Home:
     def store(self) -> Path:
         return self.folder / "store"
 
+    @property
+    def manifest(self) -> Path:
+        """What tasks and methods say of themselves, those of installed packages too."""
+        return self.folder / "manifest.json"
+
     def log(self, server: str) -> Path:
         return self.folder / "logs" / f"{server}.log"
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from nucleus_dags.airflow_api import AirflowApi, AirflowApiError, without_proxy
-from nucleus_dags.catalogue import GPU_POOL, PROCESSING_POOL
+from nucleus_dags.launchers.kinds import GPU_POOL, PROCESSING_POOL
 from nucleus_dags.local.environment import HOST, cores, environment, port_of
 from nucleus_dags.local.home import REPOSITORY, Home, Servers, home_of_environment
 from nucleus_dags.local.processes import ServersError, runs, started_server, stop_orphans, stop_server
@@ -101,6 +101,7 @@ def _start(home: Home, servers: Servers, names: list[str]) -> None:
 
     api = AirflowApi(servers.airflow_url)
     start_all_of("mlflow")
+    _write_manifest(home, env)
     print("Preparing Airflow's database ...", flush=True)
     _migrate(home, env)
     start_all_of("api-server", "dag-processor")
@@ -140,6 +141,14 @@ def _arguments(name: str, home: Home, servers: Servers) -> list[str]:
         f"--port={port_of(servers.mlflow_url)}",
         "--workers=1",
     ]
+
+
+def _write_manifest(home: Home, env: dict[str, str]) -> None:
+    """Let the DAGs know all methods, also those of packages that were installed since."""
+    command = [sys.executable, "-m", "tasks.manifest", "--output", str(home.manifest)]
+    ended = subprocess.run(command, env=env, cwd=REPOSITORY, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if ended.returncode != 0:
+        raise ServersError(f"What the tasks say of themselves can't be written down:\n{ended.stdout}{ended.stderr}")
 
 
 def _migrate(home: Home, env: dict[str, str]) -> None:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from nucleus_dags.launchers.local_process import LocalProcessOperator
+from nucleus_dags.launchers.pods import TaskPodOperator
 from nucleus_dags.local import demo
 from nucleus_dags.local.home import Home
-from nucleus_dags.local_process import LocalProcessOperator
-from nucleus_dags.pods import TaskPodOperator
 
 PYTHON_TASK = "_PythonDecoratedOperator"
 
@@ -73,7 +73,7 @@ def test_a_step_that_waits_or_was_left_out_is_not_shown(state: str | None) -> No
     ("state", "is_shown"), [("running", False), ("success", False), ("up_for_retry", False), ("failed", True)]
 )
 def test_what_only_prepares_the_steps_is_shown_if_it_fails(state: str, is_shown: bool) -> None:
-    assert demo.is_shown(task_instance("check_form", state, PYTHON_TASK)) is is_shown
+    assert demo.is_shown(task_instance("plan", state, PYTHON_TASK)) is is_shown
 
 
 @pytest.mark.parametrize(
@@ -81,13 +81,12 @@ def test_what_only_prepares_the_steps_is_shown_if_it_fails(state: str, is_shown:
     [
         ("train", "LocalProcessOperator", True),
         ("train", "TaskPodOperator", True),
-        ("train_mask_rcnn", "LocalProcessOperator", True),
-        ("train_plates", PYTHON_TASK, False),
+        ("train", PYTHON_TASK, False),
         ("ingest_train", "LocalProcessOperator", False),
-        ("trained", "LocalProcessOperator", False),
+        ("augment", "LocalProcessOperator", False),
     ],
 )
-def test_a_training_is_a_step_that_is_named_so(task_id: str, operator: str, is_training: bool) -> None:
+def test_the_step_that_trains_is_a_training_whatever_the_method(task_id: str, operator: str, is_training: bool) -> None:
     assert demo.is_training(task_instance(task_id, "running", operator)) is is_training
 
 
@@ -111,7 +110,7 @@ def test_a_line_that_counts_cycles_or_epochs_is_progress(line: str) -> None:
     "line",
     [
         "GPUs: 0; precision: float32",
-        "train_fpn: done in 12.3 s: 0123abcd",
+        "train_fpn2_ws: done in 12.3 s: 0123abcd",
         "stardist: python run_stardist.py train --epochs 40",
         "own-tool: python train.py --epoch 40 --save last_epoch_3.pt",
         "stardist: 100/100 - 12s - loss: 0.9876",
@@ -124,9 +123,9 @@ def test_other_lines_of_a_training_are_no_progress(line: str) -> None:
 
 def test_the_summary_is_among_the_failures_only_if_nothing_else_failed() -> None:
     summary = task_instance("summary", "failed", PYTHON_TASK)
-    check_form = task_instance("check_form", "failed", PYTHON_TASK)
+    plan = task_instance("plan", "failed", PYTHON_TASK)
     done = task_instance("ingest", "success")
-    assert demo.failures_among([done, check_form, summary]) == [check_form]
+    assert demo.failures_among([done, plan, summary]) == [plan]
     assert demo.failures_among([done, summary]) == [summary]
 
 
@@ -143,7 +142,7 @@ class RecordedApi:
     def task_instances(self, dag_id: str, dag_run_id: str) -> list[dict[str, Any]]:
         changes, self.log = self.coming.pop(0)
         training = task_instance("train", None, map_index=0, rendered_map_index="border") | changes
-        return [task_instance("check_form", "success", PYTHON_TASK), training]
+        return [task_instance("plan", "success", PYTHON_TASK), training]
 
     def log_lines(self, instance: dict[str, Any]) -> list[str]:
         return self.log

@@ -1,0 +1,29 @@
+"""The form of `promote_model`."""
+
+from airflow.sdk import Param
+
+from nucleus_dags.forms.fields import MAIN
+from nucleus_dags.manifest import manifest
+
+
+def promote_model_form() -> dict[str, Param]:
+    return {
+        "version": Param(
+            None,
+            type="integer",
+            minimum=1,
+            title="Version",
+            description=f"Version of {manifest()['registered_model']} in MLflow that becomes the champion, such as an "
+            "earlier one.",
+            section=MAIN,
+        ),
+        "reason": Param(
+            None,
+            type="string",
+            minLength=5,
+            maxLength=2000,
+            title="Reason",
+            description="Why the version is promoted; the reason stays with it in MLflow.",
+            section=MAIN,
+        ),
+    }

@@ -1,0 +1,104 @@
+"""The form of `retrain_champion`."""
+
+from airflow.sdk import Param
+
+from nucleus_dags.forms.fields import (
+    MAIN,
+    TRAINING,
+    between,
+    initialisation_field,
+    kinds_of_initial_weights,
+    param_field,
+    preset_field,
+    training_field,
+)
+from nucleus_dags.forms.train_models import random_seed_field
+from nucleus_dags.manifest import manifest
+from nucleus_dags.planning.retrain_champion import CYCLES
+
+FIRST_MODEL = "It counts only while there is no champion; later models are like the champion."
+
+
+def retrain_champion_form() -> dict[str, Param]:
+    return {**_of_every_retraining(), **_of_the_first_model(), **_of_the_training()}
+
+
+def _of_every_retraining() -> dict[str, Param]:
+    weights = ["champion", *kinds_of_initial_weights()]
+    return {
+        "initial_weights": Param(
+            ["champion"],
+            type="array",
+            items={"type": "string", "enum": weights},
+            examples=weights,
+            minItems=1,
+            uniqueItems=True,
+            title="Initial weights",
+            description="Each gives a candidate, and the best one is judged in the end. champion: the training resumes "
+            "from the model in force. The others: the same network from its beginning; those are allowed that the "
+            "method of the champion knows.",
+            section=MAIN,
+        ),
+        "approval": Param(
+            "as in gate.yaml",
+            type="string",
+            enum=["as in gate.yaml", "automatic", "by_person"],
+            title="Approval",
+            description="automatic: a challenger that passes the gate becomes champion by itself. by_person: somebody "
+            "approves it in this page first, within three days.",
+            section=MAIN,
+        ),
+        "also_without_news": Param(
+            False,
+            type="boolean",
+            title="Also without news",
+            description="Train also if no plate has come since the last retraining.",
+            section=MAIN,
+        ),
+    }
+
+
+def _of_the_first_model() -> dict[str, Param]:
+    methods = manifest()["methods"]
+    return {
+        "method": Param(
+            None,
+            type=["null", "string"],
+            enum=[None, *methods],
+            values_display={"null": manifest()["default_method"], **{name: name for name in methods}},
+            title="Method of the first model",
+            description=FIRST_MODEL,
+            section=TRAINING,
+        ),
+        "preset": preset_field("Preset of the first model", f"As in train_models. {FIRST_MODEL}", TRAINING),
+        "initialisation": initialisation_field(
+            "Initial weights of the first model", f"{FIRST_MODEL} Empty: as the preset.", earlier=False
+        ),
+    }
+
+
+def _of_the_training() -> dict[str, Param]:
+    as_champion = "Empty: as the champion's."
+    return {
+        "replicates": Param(
+            1,
+            type="integer",
+            **between(1, 20),
+            title="Replicates",
+            description="How often each candidate is trained, with another random seed every time, 1 to 20. It shows "
+            "how much is chance.",
+            section=TRAINING,
+        ),
+        "new_share": Param(
+            0.5,
+            type="number",
+            **between(0.05, 0.95),
+            title="Share of new plates",
+            description="Share of the ROIs that come from plates that the champion wasn't trained on, 0.05 to 0.95. "
+            "The rest comes from all others, so that nothing is forgotten.",
+            section=TRAINING,
+        ),
+        "rois": param_field("augment", "rois", TRAINING, as_champion),
+        CYCLES: training_field(CYCLES, as_champion),
+        "random_seed": random_seed_field(),
+    }

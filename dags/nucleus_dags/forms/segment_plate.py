@@ -1,0 +1,46 @@
+"""The form of `segment_plate`."""
+
+from airflow.sdk import Param
+
+from nucleus_dags.forms.fields import MAIN, SEGMENTATION, between
+from nucleus_dags.manifest import manifest
+
+
+def segment_plate_form() -> dict[str, Param]:
+    return {
+        "plate": Param(
+            None,
+            type="string",
+            minLength=1,
+            title="Plate",
+            description="Name of a plate in the inbox or in the store, or name@digest of one version in the store. It "
+            "needs no labels; its role may be screen.",
+            section=MAIN,
+        ),
+        "model": Param(
+            "champion",
+            type="string",
+            pattern="^(champion|challenger|[1-9][0-9]*)$",
+            examples=["champion", "challenger"],
+            title="Model",
+            description=f"champion, challenger, or the number of a version of {manifest()['registered_model']} in "
+            "MLflow.",
+            section=MAIN,
+        ),
+        "ome_zarr": Param(
+            False,
+            type="boolean",
+            title="OME-Zarr",
+            description="Also write images and label images as an OME-Zarr plate, for napari and Fractal.",
+            section=MAIN,
+        ),
+        "fovs_per_part": Param(
+            100,
+            type="integer",
+            **between(1, 10_000),
+            title="Fields per part",
+            description="The plate is segmented in parts of so many fields, side by side; what fails is tried again by "
+            "parts. 1 to 10000.",
+            section=SEGMENTATION,
+        ),
+    }

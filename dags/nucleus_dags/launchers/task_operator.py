@@ -1,0 +1,214 @@
+"""What an operator of a task does wherever the task runs: params in, the result read back and handed on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
+
+from airflow.sdk import BaseOperator, BaseOperatorLink
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from nucleus_dags.launchers.command_line import arguments_of
+from nucleus_dags.manifest import manifest
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.sdk.types import TaskInstanceKey
+
+TIME_AND_TASK = re.compile(r"^(\d\d:\d\d:\d\d )?\w+: ")
+"""What a task's line begins with; a message that it leaves for the kubelet has no time."""
+SMALL_RESULT = ("task", "key", "params", "outputs", "metrics", "counts", "values", "reused", "mlflow_run_id")
+
+Prepare = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
+"""From what is given, and what is known besides, to the params of a task and perhaps its `mlflow_run_id`."""
+HandOn = Callable[["Result", dict[str, Any]], Any]
+"""From the result, and what is known besides, to what the next tasks get."""
+
+
+class Result(TypedDict):
+    """Content of a result.json; see `Result` in `tasks/contract.py`."""
+
+    task: str
+    key: str
+    params: dict[str, Any]
+    outputs: dict[str, str]
+    metrics: dict[str, float]
+    counts: dict[str, int]
+    values: dict[str, Any]
+    reused: bool
+    mlflow_run_id: str
+
+
+class BadInput(AirflowFailException):
+    """A task refuses its params or its input; trying again would change nothing."""
+
+
+class MlflowRunLink(BaseOperatorLink):
+    """Button on the page of a task instance."""
+
+    name = "MLflow run"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        part = getattr(operator, "each", None) or {}
+        return mlflow_run_url(part.get("mlflow_run_id") or getattr(operator, "mlflow_run_id", None))
+
+
+def mlflow_run_url(mlflow_run_id: str | None) -> str:
+    """Give the address of a run's page in MLflow, or of MLflow when there is no run.
+
+    In a cluster, browsers find MLflow at another address than tasks do.
+    """
+    address = os.environ.get("NUCLEUS_MLFLOW_PAGE") or os.environ.get("MLFLOW_TRACKING_URI", "")
+    return f"{address}/#/runs/{mlflow_run_id}" if mlflow_run_id else address
+
+
+class TaskOperator(BaseOperator):
+    """Run a task of the manifest. Subclasses say where.
+
+    The params are `settings`, `inputs`, `across` and `each` taken together, or what `prepare` makes of them. Exit
+    status 2 (bad params or input) fails at once, or is handed on as a result with `hand_on_refusals`; 99 skips,
+    anything but 0 fails and may be retried. A task is done when its result can be read back and is of this task and
+    these params, not when its process or pod says so.
+    """
+
+    receipt_is_seen_within_s: ClassVar[float] = 0
+    """How long a file that another machine wrote may take to be seen here."""
+    template_fields: Sequence[str] = ("settings", "inputs", "each", "across", "known", "mlflow_run_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"settings": "json", "inputs": "json", "each": "json"}
+    operator_extra_links = (MlflowRunLink(),)
+    ui_color = "#e4f0ec"
+
+    def __init__(
+        self,
+        *,
+        task: str,
+        settings: dict[str, Any] | None = None,
+        inputs: dict[str, Any] | None = None,
+        each: dict[str, Any] | None = None,
+        across: dict[str, Any] | None = None,
+        known: dict[str, Any] | None = None,
+        prepare: Prepare | None = None,
+        hand_on: HandOn | None = None,
+        mlflow_run_id: str | None = None,
+        hand_on_refusals: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.task = task
+        self.settings = settings or {}
+        self.inputs = inputs or {}
+        self.each = each or {}
+        """May hold the `task` and the `mlflow_run_id` of this part of a mapped task."""
+        self.across = across or {}
+        self.known = known or {}
+        self.prepare = prepare
+        self.hand_on = hand_on
+        self.mlflow_run_id = mlflow_run_id
+        self.hand_on_refusals = hand_on_refusals
+
+    @abstractmethod
+    def run_command(self, params: dict[str, Any], arguments: list[str], context: Context) -> None:
+        """Run `python` with `arguments` to its end; raises unless it is done, as `raise_unless_done` does.
+
+        The arguments hold the params already.
+        """
+
+    def execute(self, context: Context) -> Any:
+        store = Path(os.environ["NUCLEUS_STORE"])
+        params = self._params()
+        receipt_path = _receipt_path(store, context)
+        receipt_path.unlink(missing_ok=True)
+        if self.mlflow_run_id:
+            self.log.info("MLflow run: %s", mlflow_run_url(self.mlflow_run_id))
+        try:
+            self.run_command(params, arguments_of(self.task, params, store, receipt_path), context)
+        except BadInput as refusal:
+            if not self.hand_on_refusals:
+                raise
+            return {"refused": TIME_AND_TASK.sub("", str(refusal))}
+        result = self._result_of(receipt_path, params, store)
+        self._push(result, context)
+        if self.hand_on:
+            return self.hand_on(result, _plain(self.known))
+        return {name: value for name, value in result.items() if name in SMALL_RESULT}
+
+    def _params(self) -> dict[str, Any]:
+        """Give the params of this part, and remember its task and MLflow run."""
+        params: dict[str, Any] = _plain({**self.settings, **self.inputs, **self.across, **self.each})
+        if self.prepare:
+            params = self.prepare(params, _plain(self.known))
+        self.task = params.pop("task", self.task)
+        self.mlflow_run_id = params.pop("mlflow_run_id", self.mlflow_run_id)
+        return params
+
+    def _result_of(self, receipt_path: Path, params: dict[str, Any], store: Path) -> Result:
+        """Read the result back, from the receipt; the store must hold it."""
+        _wait_for(receipt_path, self.receipt_is_seen_within_s)
+        receipt = read_receipt(receipt_path, self.task, params)
+        stored = store / self.task / receipt["key"] / "result.json"
+        _wait_for(stored, self.receipt_is_seen_within_s)
+        if not stored.exists():
+            raise AirflowException(f"The receipt of {self.task} names a result that the store doesn't hold: {stored}")
+        return receipt
+
+    def _push(self, receipt: Result, context: Context) -> None:
+        for name, path in receipt["outputs"].items():
+            context["ti"].xcom_push(name, path)
+        context["ti"].xcom_push("values", receipt["values"])
+        if receipt["mlflow_run_id"]:
+            context["ti"].xcom_push("mlflow_run_id", receipt["mlflow_run_id"])
+
+
+def _wait_for(path: Path, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(1)
+
+
+def _plain(value: Any) -> Any:
+    """Give JSON: a list of the outputs of a mapped task arrives as a lazy sequence."""
+    return json.loads(json.dumps(value, default=list))
+
+
+def read_receipt(path: Path, task: str, params: dict[str, Any]) -> Result:
+    """Read the result that a task wrote; it must be of this task and of these params."""
+    try:
+        receipt: Result = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise AirflowException(f"{task} ended as done but left no readable result at {path} ({error}).") from error
+    if receipt.get("task") != task:
+        raise AirflowException(f"The result at {path} is of the task {receipt.get('task')!r}, not of {task!r}.")
+    for name, sent in params.items():
+        found = receipt.get("params", {}).get(name)
+        if not _agrees(found, sent):
+            raise AirflowException(f"The result at {path} is of other params: {name} is {found!r}, sent was {sent!r}.")
+    return receipt
+
+
+def _agrees(found: Any, sent: Any) -> bool:
+    """Whether params are those that were sent. A task fills in what wasn't sent, also within a dict."""
+    if isinstance(sent, dict) and isinstance(found, dict):
+        return all(_agrees(found.get(name), value) for name, value in sent.items())
+    return bool(found == sent)
+
+
+def raise_unless_done(task: str, exit_status: int, last_line: str) -> None:
+    """Turn a task's exit status into Airflow's exceptions."""
+    known = manifest()["exit_statuses"]
+    if exit_status == known["bad_input"]:
+        raise BadInput(last_line)
+    if exit_status == known["nothing_to_do"]:
+        raise AirflowSkipException(last_line)
+    if exit_status != known["done"]:
+        raise AirflowException(f"{task} ended with status {exit_status}; its last line: {last_line}")
+
+
+def _receipt_path(store: Path, context: Context) -> Path:
+    ti = context["ti"]
+    return store / "dag_runs" / ti.dag_id / ti.run_id / ti.task_id / f"{ti.map_index}.json"

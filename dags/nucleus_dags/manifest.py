@@ -1,0 +1,133 @@
+"""What tasks and methods say of themselves: `manifest.json`, which `python -m tasks.manifest` writes.
+
+`NUCLEUS_MANIFEST` names another file, where methods are installed that aren't of this repository.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any, TypedDict
+
+HERE = Path(__file__).with_name("manifest.json")
+
+Schema = dict[str, Any]
+"""JSON schema."""
+
+
+class Resources(TypedDict):
+    """What a task needs of a machine; see `Resources` in `tasks/contract.py`."""
+
+    kind: str
+    container_image: str
+    cpu: int
+    memory_gib: float
+    gpu: int
+
+
+class TaskEntry(TypedDict):
+    """One task."""
+
+    module: str
+    resources: Resources
+    params: Schema
+
+
+class Networks(TypedDict):
+    """Which networks a model of a method has."""
+
+    title: str
+    trainings: list[dict[str, Any]]
+
+
+class InitialWeights(TypedDict):
+    """A kind of weights that a training may begin from."""
+
+    title: str
+    file: str | None
+    is_whole: bool
+    params: dict[str, Any]
+
+
+class Preset(TypedDict):
+    """Values of what isn't given in a form."""
+
+    params: dict[str, Any]
+    networks: str
+
+
+class Candidates(TypedDict):
+    """A param of the training of which a form takes several values, each for a candidate of its own."""
+
+    param: str
+    known: list[str]
+    folder_variable: str
+    file: str
+
+
+class MethodEntry(TypedDict):
+    """One method."""
+
+    title: str
+    task: str
+    earlier_tasks: list[str]
+    settings: Schema
+    search: list[str]
+    networks: dict[str, Networks]
+    initial_weights: dict[str, InitialWeights]
+    presets: dict[str, Preset]
+    candidates: Candidates | None
+
+
+class Manifest(TypedDict):
+    """Content of the file."""
+
+    exit_statuses: dict[str, int]
+    registered_model: str
+    shown_iou_thresholds: list[float]
+    presets: dict[str, str]
+    presets_of_augment: dict[str, dict[str, Any]]
+    default_method: str
+    tasks: dict[str, TaskEntry]
+    methods: dict[str, MethodEntry]
+
+
+@cache
+def manifest() -> Manifest:
+    """Give the content of the manifest."""
+    content: Manifest = json.loads(Path(os.environ.get("NUCLEUS_MANIFEST", HERE)).read_text())
+    return content
+
+
+def method_entry(name: str) -> MethodEntry:
+    """Give a method; KeyError for one that isn't there."""
+    return manifest()["methods"][name]
+
+
+def task_entry(name: str) -> TaskEntry:
+    """Give a task; KeyError for one that isn't there."""
+    return manifest()["tasks"][name]
+
+
+def tasks_of_networks(method: str) -> list[str]:
+    """Give the tasks that networks of a method are outputs of."""
+    return [method_entry(method)["task"], *method_entry(method)["earlier_tasks"]]
+
+
+def short_title(method: str) -> str:
+    """Give the name of a method as people write it."""
+    return method_entry(method)["title"].partition(":")[0]
+
+
+def training_params(method: str) -> Schema:
+    """Give the schemas of the params of a method's training."""
+    params: Schema = task_entry(method_entry(method)["task"])["params"]["properties"]
+    return params
+
+
+def settings_params(method: str) -> Schema:
+    """Give the schemas of the settings of a method's segmentation."""
+    params: Schema = method_entry(method)["settings"]["properties"]
+    return params

@@ -1,0 +1,92 @@
+"""The end of a DAG run: a table of F1 in the log and in the note of the run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from airflow.sdk import get_current_context
+
+from nucleus_dags.airflow_api import AirflowApi, AirflowApiError
+from nucleus_dags.launchers.task_operator import mlflow_run_url
+from nucleus_dags.manifest import manifest
+
+NOTE_CHARACTERS = 1000
+"""Airflow refuses a longer note."""
+
+FAILURE = "A task failed or was stopped; its log says why. Clear it to resume: what is done isn't done again."
+
+log = logging.getLogger(__name__)
+
+
+def show_summary(mlflow_run_id: str, scores: Mapping[str, Mapping[str, float]], succeeded: bool) -> None:
+    """Show the metrics of `score`, by the names of the methods, in the log and in the note."""
+    # The page of a run shows the first line of its note alone.
+    lines = [in_short(scores), "", *f1_table(scores)] if scores else ["No scores."]
+    if not succeeded:
+        lines = [FAILURE, "", *lines]
+    show_lines([*lines, "", f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"])
+
+
+def show_lines(lines: Sequence[str]) -> None:
+    """Show lines of Markdown in the log and in the note of the run."""
+    for line in lines:
+        log.info("%s", line)
+    _set_note(fitting_note(lines))
+
+
+def fitting_note(lines: Sequence[str]) -> str:
+    """Give as many lines as a note may hold; if that isn't all, the last one says where the others are."""
+    note = "\n".join(lines)
+    if len(note) <= NOTE_CHARACTERS:
+        return note
+    rest = "\n\nMore is in the log of this task."
+    return note[: NOTE_CHARACTERS - len(rest)].rpartition("\n")[0] + rest
+
+
+def in_short(scores: Mapping[str, Mapping[str, float]]) -> str:
+    """Give F1 of all cell lines in one line, method by method if there are several."""
+    shown = {
+        name: ", ".join(f"F1 at {t}: {metrics[f'f1_at_{t}/all']:.3f}" for t in _shown_thresholds())
+        for name, metrics in scores.items()
+    }
+    return "; ".join(shown.values() if len(shown) == 1 else (f"{name}: {text}" for name, text in shown.items()))
+
+
+def f1_table(scores: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Give the lines of a Markdown table of F1 per method and cell line from metrics such as `f1_at_0.7/MCF10A`."""
+    first = f"f1_at_{_shown_thresholds()[0]}/"
+    rows = [["method", "cell line", *(f"F1 at {t}" for t in _shown_thresholds())]]
+    for method, metrics in scores.items():
+        for cell_line in (name.removeprefix(first) for name in metrics if name.startswith(first)):
+            values = [f"{metrics[f'f1_at_{t}/{cell_line}']:.3f}" for t in _shown_thresholds()]
+            rows.append([method, cell_line, *values])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    header, *lines = (
+        f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |" for row in rows
+    )
+    return [header, f"|{'|'.join('-' * (width + 2) for width in widths)}|", *lines]
+
+
+def _shown_thresholds() -> list[float]:
+    return manifest()["shown_iou_thresholds"]
+
+
+def _set_note(note: str) -> None:
+    """Set the note of this DAG run; where Airflow's page can't be called, only the log has it."""
+    if not (address := os.environ.get("NUCLEUS_AIRFLOW")):
+        return
+    dag_run = get_current_context()["dag_run"]
+    try:
+        AirflowApi(address, _login()).set_note(dag_run.dag_id, dag_run.run_id, note)
+    except AirflowApiError as error:
+        log.info("The note of the DAG run stays empty: %s", error)
+
+
+def _login() -> tuple[str, str] | None:
+    """Give name and password from the file that `NUCLEUS_AIRFLOW_LOGIN` names, where Airflow asks for them."""
+    path = os.environ.get("NUCLEUS_AIRFLOW_LOGIN")
+    return next(iter(json.loads(Path(path).read_text()).items())) if path else None

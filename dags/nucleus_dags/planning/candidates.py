@@ -1,0 +1,95 @@
+"""What a DAG run trains and compares: candidates, from their trainings to their scores.
+
+The functions with two arguments are hooks of `launch`: what is given for a part (or the result of a task) and what is
+known besides go in; params, or what the next tasks get, come out. Results are told apart by their MLflow run: each
+candidate has its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from nucleus_dags.launchers.task_operator import Result
+from nucleus_dags.manifest import method_entry
+from nucleus_dags.planning.types import Candidate, Model, OpenedCandidate, Params, StoredPlatePath, Training
+
+
+def opened_candidates(opened: Result, known: Mapping[str, Any]) -> list[OpenedCandidate]:
+    """Hand on, of `open_run`, each candidate with its MLflow run; a single one has that of the DAG run itself."""
+    candidates: Sequence[Candidate] = known["candidates"]
+    run_ids: Sequence[str] = opened["values"]["children"] or [opened["mlflow_run_id"]]
+    return [{**candidate, "mlflow_run_id": run_id} for candidate, run_id in zip(candidates, run_ids, strict=True)]
+
+
+def trainings_on(augmented: Result, known: Mapping[str, Any]) -> list[Training]:
+    """Hand on, of `augment`, what is trained on its ROIs: every network of every candidate."""
+    candidates: Sequence[OpenedCandidate] = known["candidates"]
+    return [
+        {
+            **training,  # type: ignore[typeddict-item]
+            "task": method_entry(candidate["method"])["task"],
+            "rois": augmented["outputs"]["rois"],
+            "mlflow_run_id": candidate["mlflow_run_id"],
+        }
+        for candidate in candidates
+        for training in candidate["trainings"]
+    ]
+
+
+def calibration_of(candidate: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
+    """Give the params of `calibrate` for a candidate, from the results of all trainings."""
+    trained = _of_run(known["trained"], candidate["mlflow_run_id"])
+    return {
+        "method": candidate["method"],
+        "networks": [result["outputs"]["network"] for result in trained],
+        "settings": known["settings"].get(candidate["method"], {}),
+        "mlflow_run_id": candidate["mlflow_run_id"],
+    }
+
+
+def calibrated_model(calibrated: Result, known: Mapping[str, Any]) -> Model:
+    """Hand on, of `calibrate`, what its networks segment with."""
+    return {
+        "method": calibrated["params"]["method"],
+        "networks": calibrated["params"]["networks"],
+        "settings": calibrated["values"]["settings"],
+        "mlflow_run_id": calibrated["mlflow_run_id"],
+    }
+
+
+def stored_plate(ingested: Mapping[str, Any]) -> StoredPlatePath:
+    """Give the plate that `ingest` stored."""
+    return {"plate": ingested["outputs"]["plate"]}
+
+
+def scoring_of(model: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
+    """Give the params of `score` for a model, from the results of all segmentations."""
+    run_id = model.get("mlflow_run_id", known.get("mlflow_run_id"))
+    segmented = _of_run(known["segmented"], run_id)
+    return {
+        **known.get("score", {}),
+        "segmentations": [result["outputs"]["segmentation"] for result in segmented],
+        "mlflow_run_id": run_id,
+    }
+
+
+def scores_by_name(candidates: Iterable[OpenedCandidate], scored: Iterable[Result]) -> dict[str, str]:
+    """Give the scores of those candidates that have some, by name."""
+    names = {candidate["mlflow_run_id"]: candidate["name"] for candidate in candidates}
+    return {names[r["mlflow_run_id"]]: r["outputs"]["scores"] for r in scored if r["mlflow_run_id"] in names}
+
+
+def report_on(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
+    """Give the params of `report` on all candidates."""
+    return {"scores": scores_by_name(known["candidates"], known["scored"])}
+
+
+def metrics_by_name(candidates: Iterable[OpenedCandidate], scored: Iterable[Result]) -> dict[str, dict[str, float]]:
+    """Give the metrics of the scores, of those candidates that got so far."""
+    names = {candidate["mlflow_run_id"]: candidate["name"] for candidate in candidates}
+    return {names[result["mlflow_run_id"]]: result["metrics"] for result in scored}
+
+
+def _of_run(results: Iterable[Result], mlflow_run_id: str | None) -> list[Result]:
+    return [result for result in results if result["mlflow_run_id"] == mlflow_run_id]

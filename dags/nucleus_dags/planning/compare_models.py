@@ -1,0 +1,108 @@
+"""What `compare_models` does, task by task: from the registered versions and the store to the params of each."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nucleus_dags.launchers.task_operator import Result
+from nucleus_dags.manifest import manifest
+from nucleus_dags.planning.types import ListedVersion, Model, Params, StoredPlatePath
+from nucleus_dags.plates.stored import newest_plates
+
+NOTICEABLE_DROP = 0.01
+MOST_DROPS_SHOWN = 5
+
+
+class NothingToCompare(Exception):
+    """There is no model or no test plate; says what to do."""
+
+
+def plan(store: Path, versions: Sequence[ListedVersion]) -> list[StoredPlatePath]:
+    """Give the newest version of each test plate. Raises NothingToCompare without a usable version or a plate."""
+    if not any(version["model"] for version in versions):
+        raise NothingToCompare("There is no registered model that the store holds; train one.")
+    plates = [plate.path for plate in newest_plates(store, "test")]
+    if not plates:
+        raise NothingToCompare("No test plate is in the store; put one into the inbox whose plate.json has role test.")
+    return [{"plate": path} for path in plates]
+
+
+def usable_models(listed: Result, known: Mapping[str, Any]) -> list[Model]:
+    """Hand on, of `list_models`, what each version segments with, but for those that the store lacks.
+
+    The params are the same as for a retraining, so that what was segmented there isn't segmented again.
+    """
+    versions: Sequence[ListedVersion] = listed["values"]["versions"]
+    return [version["model"] for version in versions if version["model"]]
+
+
+def scoring_of(model: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
+    """Give the params of `score` for a version, from the results of all segmentations."""
+    of_plates = {
+        result["params"]["plate"]: result["outputs"]["segmentation"]
+        for result in known["segmented"]
+        if all(result["params"][name] == model[name] for name in ("method", "networks", "settings"))
+    }
+    return {"segmentations": list(of_plates.values())}
+
+
+def matrix_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
+    """Give the params of `forgetting`: every version, with scores where it could be used."""
+    versions: Sequence[ListedVersion] = known["versions"]["versions"]
+    scores = iter(result["outputs"]["scores"] for result in known["scored"])
+    return {
+        "versions": [
+            {
+                "version": version["version"],
+                "aliases": version["aliases"],
+                "scores": next(scores) if version["model"] else None,
+            }
+            for version in versions
+        ]
+    }
+
+
+def read_matrix(path: Path) -> list[dict[str, str]]:
+    """Read the matrix.csv of `forgetting`; a field is empty where nothing is known."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def forgotten_lines(matrix: Sequence[Mapping[str, str]]) -> list[str]:
+    """Give a line for each of the largest drops of F1 at the object level."""
+    at = manifest()["shown_iou_thresholds"][0]
+    drops = [row for row in matrix if float(row[f"forgotten_at_{at}"] or 0) >= NOTICEABLE_DROP]
+    drops.sort(key=lambda row: -float(row[f"forgotten_at_{at}"]))
+    return [
+        f"- version {row['version']} on {row['plate']}: F1 at {at} {float(row[f'f1_at_{at}']):.3f}, "
+        f"{float(row[f'forgotten_at_{at}']):.3f} below the best earlier version"
+        for row in drops[:MOST_DROPS_SHOWN]
+    ]
+
+
+def matrix_table(matrix: Sequence[Mapping[str, str]], versions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Give the lines of a Markdown table of F1 of every version on every plate, the newest version first.
+
+    A note has little room, and its end is cut off.
+    """
+    plates = list(dict.fromkeys((row["plate"], row["cell_line"]) for row in matrix))
+    cells = {(row["version"], row["plate"]): _cell(row) for row in matrix}
+    columns = [f"{plate}, {cell_line}" for plate, cell_line in plates]
+    lines = [f"| version | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for version in reversed(versions):
+        values = [cells[str(version["version"]), plate] for plate, _ in plates]
+        lines.append(f"| {_title(version)} | {' | '.join(values)} |")
+    return lines
+
+
+def _cell(row: Mapping[str, str]) -> str:
+    columns = [f"f1_at_{at}" for at in manifest()["shown_iou_thresholds"]]
+    return " / ".join(f"{float(row[name]):.3f}" if row[name] else "?" for name in columns)
+
+
+def _title(version: Mapping[str, Any]) -> str:
+    names = ", ".join(version["aliases"])
+    return f"{version['version']} ({names})" if names else str(version["version"])

@@ -1,0 +1,326 @@
+"""What `retrain_champion` does, task by task: from the store, the champion and the form to the params of each.
+
+A candidate is one set of initial weights (the champion's, or a kind that its method knows) and one replicate, which has
+a random seed of its own. Each is trained, scored and judged, and the best that passes the gate is the challenger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nucleus_dags.errors import FormError
+from nucleus_dags.launchers.task_operator import Result
+from nucleus_dags.manifest import manifest, method_entry, short_title, training_params
+from nucleus_dags.planning.methods import INITIALISATION, checked, takes_weights, trainings_of
+from nucleus_dags.planning.runs import run_to_open
+from nucleus_dags.planning.types import (
+    Candidate,
+    Challenger,
+    Decision,
+    FoundModel,
+    Model,
+    Params,
+    RetrainingPlan,
+)
+from nucleus_dags.plates.stored import newest_plates
+
+GATE = Path(__file__).parents[1] / "gate.yaml"
+APPROVALS = ("automatic", "by_person")
+FROM_CHAMPION = "champion"
+NEW_EACH_TIME = ("rois", INITIALISATION, "random_seed")
+"""Params of a training that a candidate doesn't take over from the champion."""
+CYCLES = "cycles"
+
+
+class NothingNew(Exception):
+    """There is nothing to train on that wasn't judged already; says what there is."""
+
+
+def read_gate() -> dict[str, Any]:
+    """Give the content of gate.yaml: the params `gate` of the task `judge`, and how a challenger is approved."""
+    gate = yaml.safe_load(GATE.read_text())
+    approval = gate.pop("approval", None)
+    if approval not in APPROVALS:
+        raise FormError(f"{GATE.name}: approval is {approval!r}; it may be {' or '.join(APPROVALS)}.")
+    return {"gate": gate, "approval": approval}
+
+
+def plan(
+    form: Mapping[str, Any],
+    gate: Mapping[str, Any],
+    store: Path,
+    champion: FoundModel | None,
+    dag_run_id: str,
+) -> RetrainingPlan:
+    """Give the params of every task.
+
+    Raises NothingNew if all plates were trained on and judged already, FormError if there is no plate of a role.
+    """
+    train, test = (_paths(store, role) for role in ("train", "test"))
+    preset = manifest()["presets_of_augment"][form["preset"]]
+    augment = _augmentation_of(champion) if champion else preset
+    seen = augment.get("plates", ())
+    new = [path for path in train if path not in seen]
+    augment = augment | {"plates": train, "new_plates": new if champion else [], "new_share": form["new_share"]}
+    augment |= {"random_seed": form["random_seed"]} | _filled(form, "rois")
+    candidates = _candidates(form, champion)
+    decisive = {
+        "augment": augment,
+        "candidates": candidates,
+        "test_plates": [{"plate": path} for path in test],
+        "champion_version": champion["version"] if champion else 0,
+        "settings": {champion["method"]: _kept_settings(champion)} if champion else {},
+        "gate": gate["gate"],
+    }
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+    _refuse_old_work(store, digest, new, form["also_without_news"])
+    names = [candidate["name"] for candidate in candidates]
+    return {
+        **decisive,  # type: ignore[typeddict-item]
+        "digest": digest,
+        "approval": gate["approval"] if form["approval"] == "as in gate.yaml" else form["approval"],
+        "open_run": run_to_open("retraining", dag_run_id, children=names),
+    }
+
+
+def _augmentation_of(champion: FoundModel) -> Params:
+    """Give the params of `augment` that made the champion's ROIs."""
+    if champion["augmentation"] is None:
+        raise FormError(
+            f"The store has no longer the ROIs of the champion, version {champion['version']}, so no more can be "
+            "made like these; train a model with train_models, and promote it with promote_model."
+        )
+    return champion["augmentation"]
+
+
+def _kept_settings(champion: FoundModel) -> Params:
+    """Give the champion's settings but for those that are chosen anew for every network."""
+    searched = method_entry(champion["method"])["search"]
+    return {name: value for name, value in champion["settings"].items() if name not in searched}
+
+
+def champions_of(found: Result, known: Mapping[str, Any]) -> list[Model]:
+    """Hand on, of `find_model`, the champion as a model to be judged against; none without one."""
+    champion: FoundModel | None = found["values"]["model"]
+    if champion is None:
+        return []
+    return [{"method": champion["method"], "networks": champion["networks"], "settings": champion["settings"]}]
+
+
+def record(store: Path, digest: str, dag_run_id: str, outcome: str) -> None:
+    """Remember what came of a plan, so that the same isn't done every week."""
+    path = _record(store, digest)
+    path.parent.mkdir(exist_ok=True)
+    beside = path.with_suffix(".partial")
+    beside.write_text(json.dumps({"dag_run_id": dag_run_id, "outcome": outcome}))
+    beside.replace(path)
+
+
+def judgement_of(candidate: Mapping[str, Any], known: Mapping[str, Any]) -> Params | None:
+    """Give the params of `judge` for a candidate; None without a champion."""
+    if not known["champion_version"]:
+        return None
+    of_run = {result["mlflow_run_id"]: result["outputs"]["scores"] for result in known["scored"]}
+    return {
+        # The champion is scored in the MLflow run of the DAG run.
+        "champion": of_run[known["mlflow_run_id"]],
+        "challenger": of_run[candidate["mlflow_run_id"]],
+        "gate": known["gate"],
+        "mlflow_run_id": candidate["mlflow_run_id"],
+    }
+
+
+def report_of(candidate: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
+    """Give the params of `report` for a candidate."""
+    of_run = {result["mlflow_run_id"]: result["outputs"]["scores"] for result in known["scored"]}
+    run_id = candidate["mlflow_run_id"]
+    return {"scores": {candidate["name"]: of_run[run_id]}, "mlflow_run_id": run_id}
+
+
+def decide(
+    store: Path,
+    champion_version: int,
+    reported: Sequence[Result],
+    scored: Sequence[Result],
+    judged: Sequence[Result],
+    page_of: Callable[[str], str],
+) -> Decision:
+    """Say what came out, and which candidate may become champion, if any.
+
+    There is a report on every candidate. `page_of` gives the address of an MLflow run.
+    """
+    run_ids = [report["mlflow_run_id"] for report in reported]
+    if not champion_version:
+        areas = {result["mlflow_run_id"]: result["metrics"]["f1_area/all"] for result in scored}
+        lines = ["The first model: there was no champion to be judged against."]
+        return {"challenger_run": max(run_ids, key=lambda run_id: areas[run_id]), "lines": lines}
+    judgements = {result["mlflow_run_id"]: result for result in judged}
+    if set(judgements) != set(run_ids):
+        raise ValueError(f"There are {len(run_ids)} candidates, but {len(judgements)} were judged.")
+    gains, lines = {}, []
+    for report in reported:
+        run_id = report["mlflow_run_id"]
+        content = json.loads((store / judgements[run_id]["outputs"]["judgement"]).read_text())
+        if content["passed"]:
+            gains[run_id] = content["mean_gain"]
+        counts = judgements[run_id]["counts"]
+        lines += _verdict(next(iter(report["params"]["scores"])), content, counts, page_of(run_id), champion_version)
+    return {"challenger_run": max(gains, key=lambda run_id: gains[run_id], default=None), "lines": lines}
+
+
+def challenger_of(found: Result, known: Mapping[str, Any]) -> Challenger:
+    """Hand on, of `find_model`, the challenger with what its promotion says and needs."""
+    champion: int = known["champion_version"]
+    reason = f"passed the gate against version {champion}" if champion else "the first model"
+    return {"version": found["counts"]["version"], "reason": reason, "judged_against": champion}
+
+
+def promotion_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
+    """Give the params of `promote_model` for the challenger and one of the aliases."""
+    challenger: Params = dict(known["challenger"])
+    if given["alias"] != FROM_CHAMPION:
+        del challenger["judged_against"]
+    return {**given, **challenger}
+
+
+def _verdict(
+    name: str, content: Mapping[str, Any], counts: Mapping[str, int], page: str, champion_version: int
+) -> list[str]:
+    """Give lines of Markdown: a candidate's outcome and page and, where it failed, every rule that doesn't hold."""
+    outcome = "passed the gate" if content["passed"] else "failed at the gate"
+    return [
+        f"**{name}** {outcome}: {counts['gained']} nuclei gained, {counts['lost']} lost against version "
+        f"{champion_version}: [report and panels]({page}), under Artifacts.",
+        "",
+        *(f"- {failure}" for failure in content["failures"]),
+        "",
+        *rule_table(content["rules"]),
+        "",
+    ]
+
+
+def rule_table(rules: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Give the lines of a Markdown table of the gate's rules."""
+    columns = ("rule", "cell line", "metric", "champion", "challenger", "95 % CI of the difference", "")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for rule in rules:
+        interval = "" if rule["low"] == rule["high"] else f"{rule['low']:+.3f} to {rule['high']:+.3f}"
+        values = f"{rule['champion']:.3f} | {rule['challenger']:.3f} | {interval}"
+        outcome = "holds" if rule["passed"] else f"**broken**: {rule['allowed']}"
+        lines.append(f"| {rule['rule']} | {rule['cell_line']} | {rule['metric']} | {values} | {outcome} |")
+    return lines
+
+
+def _paths(store: Path, role: str) -> list[str]:
+    plates = newest_plates(store, role)
+    if not plates:
+        raise FormError(
+            f"No {role} plate is in the store; put one into the inbox whose plate.json has role {role}, "
+            "and wait for ingest_plates."
+        )
+    return [plate.path for plate in plates]
+
+
+def _candidates(form: Mapping[str, Any], champion: FoundModel | None) -> list[Candidate]:
+    """Give the candidates, replicates of the same after one another."""
+    if champion is None:
+        bases = [_first_model(form)]
+    else:
+        bases = [_like_champion(champion, weights) for weights in form["initial_weights"]]
+    count = form["replicates"]
+    for base in bases:
+        _choose_cycles(base, form[CYCLES])
+    return [
+        {
+            "name": base["name"] if count == 1 else f"{base['name']}, {number + 1} of {count}",
+            "method": base["method"],
+            "trainings": [training | {"random_seed": form["random_seed"] + number} for training in base["trainings"]],
+        }
+        for base in bases
+        for number in range(count)
+    ]
+
+
+def _choose_cycles(base: Candidate, cycles: int | None) -> None:
+    """Train a candidate for as long as a person chose, if its method is trained in cycles."""
+    if CYCLES not in training_params(base["method"]):
+        if cycles is not None:
+            raise FormError(
+                f"Epochs: the method {short_title(base['method'])} isn't trained in epochs; leave it empty."
+            )
+        return
+    if cycles is not None:
+        checked(base["method"], {CYCLES: cycles}, training_params(base["method"]))
+    for training in base["trainings"]:
+        if cycles is not None:
+            training[CYCLES] = cycles
+        elif training.get(CYCLES) == 0:
+            raise FormError(
+                "The champion has pretrained weights and wasn't trained here; give the epochs to train it for."
+            )
+
+
+def _first_model(form: Mapping[str, Any]) -> Candidate:
+    method, preset = form["method"] or manifest()["default_method"], form["preset"]
+    params = {"preset": preset} | _filled(form, INITIALISATION)
+    if method_entry(method)["candidates"]:
+        raise FormError(f"The first model can't be one of {short_title(method)}; train it with train_models.")
+    if params.get(INITIALISATION) and not takes_weights(method, params[INITIALISATION]):
+        kinds = ", ".join(method_entry(method)["initial_weights"])
+        raise FormError(f"Initial weights {params[INITIALISATION]} aren't of {short_title(method)}; it has {kinds}.")
+    params = {name: value for name, value in params.items() if name in training_params(method)}
+    return {
+        "name": f"first model, preset {preset}",
+        "method": method,
+        "trainings": trainings_of(method, None, preset, params),
+    }
+
+
+def _like_champion(champion: FoundModel, weights: str) -> Candidate:
+    """Give a candidate with the champion's own settings, from its weights or from others."""
+    if weights != FROM_CHAMPION and not takes_weights(champion["method"], weights):
+        kinds = ", ".join((FROM_CHAMPION, *method_entry(champion["method"])["initial_weights"]))
+        raise FormError(f"Initial weights: the champion is of {short_title(champion['method'])}; choose of {kinds}.")
+    pairs = zip(champion["networks"], champion["trainings"], strict=True)
+    return {
+        "name": f"from the {weights}" if weights == FROM_CHAMPION else f"from {weights} weights",
+        "method": champion["method"],
+        "trainings": [_training(champion["method"], network, params, weights) for network, params in pairs],
+    }
+
+
+def _training(method: str, network: str, params: Params, weights: str) -> Params:
+    kinds = method_entry(method)["initial_weights"].values()
+    # What the champion's initial weights needed isn't what others need.
+    of_weights = {name for kind in kinds if not kind["is_whole"] for name in kind["params"]}
+    left = set(NEW_EACH_TIME) | (set() if weights == FROM_CHAMPION else of_weights)
+    known = training_params(method)
+    settings = {name: value for name, value in params.items() if name not in left and name in known}
+    return settings | {INITIALISATION: network if weights == FROM_CHAMPION else weights}
+
+
+def _refuse_old_work(store: Path, digest: str, new: Sequence[str], also_without_news: bool) -> None:
+    path = _record(store, digest)
+    if also_without_news:
+        return
+    if not new:
+        raise NothingNew("The champion was trained on every training plate of the store; nothing new has come.")
+    if path.exists():
+        before = json.loads(path.read_text())
+        raise NothingNew(
+            f"Nothing has come since the DAG run {before['dag_run_id']}, which did the same: {before['outcome']}"
+        )
+
+
+def _record(store: Path, digest: str) -> Path:
+    return store / "retrainings" / f"{digest}.json"
+
+
+def _filled(form: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: form[name] for name in names if form[name] is not None}

@@ -1,0 +1,61 @@
+"""What `segment_plate` does, task by task: which plate, by which model, in which parts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nucleus_dags.errors import FormError
+from nucleus_dags.planning.types import FoundModel, Params
+from nucleus_dags.plates.plate_json import plates_in
+from nucleus_dags.plates.stored import newest_plates
+
+ROLES = ("screen", "test", "train")
+
+
+def find_plate(name: str, inbox: Path, store: Path) -> dict[str, str]:
+    """Give the `folder` of a plate in the inbox or, if it isn't there, the newest imported `plate` of the store.
+
+    `<name>@<digest>` is this version of the store, whatever lies in the inbox.
+    """
+    if "@" in name and (store / "ingest" / name).is_dir():
+        return {"plate": f"ingest/{name}"}
+    try:
+        arrived = {plate.name: plate.folder for plate in plates_in(inbox)}
+    except FormError as error:  # Of other plates, perhaps.
+        arrived, problem = {}, f" {error}"
+    else:
+        problem = ""
+    if name in arrived:
+        return {"folder": str(arrived[name])}
+    stored = {plate.name: plate.path for role in ROLES for plate in newest_plates(store, role)}
+    if name in stored:
+        return {"plate": stored[name]}
+    known = ", ".join(sorted({*arrived, *stored})) or "none"
+    raise FormError(
+        f"There is no plate named {name}, neither in {inbox} nor in the store; there are: {known}.{problem}"
+    )
+
+
+def parts(store: Path, plate: str, model: FoundModel, fovs_per_part: int) -> list[Params]:
+    """Give the params of `segment` for each part of a plate.
+
+    Fields follow one another by well and site, so that a part is a patch of the plate.
+    """
+    params: Params = {
+        "method": model["method"],
+        "networks": model["networks"],
+        "settings": model["settings"],
+        "plate": plate,
+        "made_by": {"version": model["version"], "key": model["key"]},
+    }
+    rows = json.loads((store / plate / "report.json").read_text())["fovs"]
+    names = [row["fov"] for row in sorted(rows, key=lambda row: (row["well"], row["site"] or 0, row["fov"]))]
+    return [params | {"fovs": names[first : first + fovs_per_part]} for first in range(0, len(names), fovs_per_part)]
+
+
+def assembly_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
+    """Give the params of `assemble_plate` for all parts."""
+    return {**given, "model": known["parts"][0]["made_by"]}

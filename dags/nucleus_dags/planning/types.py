@@ -1,0 +1,134 @@
+"""What the tasks of DAGs hand on to one another; JSON underneath."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+
+Params = dict[str, Any]
+"""Params of a task; the manifest has their schema."""
+
+
+class PlateToImport(TypedDict):
+    """Params of `ingest`."""
+
+    folder: str
+    role: NotRequired[str]
+
+
+class StoredPlatePath(TypedDict):
+    """A plate that `ingest` stored: part of the params of `segment`."""
+
+    plate: str
+
+
+class RunToOpen(TypedDict):
+    """Params of `open_run`."""
+
+    experiment: str
+    dag_run_id: str
+    run_name: str
+    children: list[str]
+
+
+class RunsToClose(TypedDict):
+    """Params of `close_run`."""
+
+    mlflow_run_ids: list[str]
+    succeeded: bool
+
+
+class Candidate(TypedDict):
+    """What a DAG run trains and compares with others: a method, or one tool, set of weights or replicate of it."""
+
+    name: str
+    method: str
+    trainings: list[Params]
+    """One for each of its networks: the params of the method's training, but for the ROIs."""
+
+
+class OpenedCandidate(Candidate):
+    """A candidate with its MLflow run."""
+
+    mlflow_run_id: str
+
+
+class Training(TypedDict):
+    """A part of the mapped task that trains; further keys are params."""
+
+    task: str
+    mlflow_run_id: str
+    rois: str
+
+
+class Model(TypedDict):
+    """What a plate is segmented with: params of `register_model`."""
+
+    method: str
+    networks: list[str]
+    settings: Params
+    mlflow_run_id: NotRequired[str]
+
+
+class FoundModel(TypedDict):
+    """What `find_model` says of a registered version."""
+
+    version: int
+    key: str
+    method: str
+    networks: list[str]
+    settings: Params
+    trainings: list[Params]
+    augmentation: Params | None
+    """Params of `augment` that made its ROIs; None where the store has them no more."""
+
+
+class ListedVersion(TypedDict):
+    """What `list_models` says of a registered version."""
+
+    version: int
+    aliases: list[str]
+    model: Model | None
+
+
+class TrainModelsPlan(TypedDict):
+    """What `train_models` does."""
+
+    train_plates: list[PlateToImport]
+    test_plates: list[PlateToImport]
+    open_run: RunToOpen
+    augment: Params
+    candidates: list[Candidate]
+    settings: dict[str, Params]
+    """What a person chose for the segmentation, by method."""
+    score: Params
+
+
+class RetrainingPlan(TypedDict):
+    """What `retrain_champion` does."""
+
+    open_run: RunToOpen
+    augment: Params
+    candidates: list[Candidate]
+    settings: dict[str, Params]
+    test_plates: list[StoredPlatePath]
+    champion_version: int
+    """0 without a champion."""
+    gate: Params
+    approval: str
+    digest: str
+    """Stands for all that decides what comes out."""
+
+
+class Challenger(TypedDict):
+    """The version that may become champion: params of `promote_model`."""
+
+    version: int
+    reason: str
+    judged_against: int
+
+
+class Decision(TypedDict):
+    """What `retrain_champion` decided."""
+
+    challenger_run: str | None
+    lines: list[str]

@@ -1,0 +1,69 @@
+"""Tells Airflow of plates that have arrived in the inbox; runs in the triggerer.
+
+On network file systems, where changes made elsewhere aren't told, WATCHFILES_FORCE_POLLING=true in the environment of
+the triggerer makes the library look by itself, every WATCHFILES_POLL_DELAY_MS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+from nucleus_dags.plates.inbox import Arrival, folders, look_at
+
+LOOK_AGAIN_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class InboxTrigger(BaseEventTrigger):
+    """An event for every plate that has arrived whole and of which nothing has become yet."""
+
+    def __init__(self, inbox: str, store: str, quiet_for_s: float) -> None:
+        super().__init__()
+        self.inbox, self.store, self.quiet_for_s = inbox, store, quiet_for_s
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        settings = {"inbox": self.inbox, "store": self.store, "quiet_for_s": self.quiet_for_s}
+        return "nucleus_dags.plates.inbox_trigger.InboxTrigger", settings
+
+    async def run(self) -> AsyncGenerator[TriggerEvent]:
+        inbox = Path(self.inbox)
+        inbox.mkdir(parents=True, exist_ok=True)
+        pending = set(folders(inbox))
+        async for changed in self._changes(inbox):
+            pending |= changed
+            arrivals = await asyncio.to_thread(self._look_at, pending)
+            pending -= {arrival.folder for arrival in arrivals}
+            pending = {folder for folder in pending if folder.is_dir()}
+            for arrival in arrivals:
+                if not arrival.record(Path(self.store)).exists():
+                    yield TriggerEvent({"folder": arrival.name, "fingerprint": arrival.fingerprint})
+
+    async def _changes(self, inbox: Path) -> AsyncGenerator[set[Path]]:
+        """Give the folders in which something has changed, again and again, and none after a while without a change.
+
+        The library ends at a folder that may not be read, and at more folders than the system watches. Then all
+        folders are given.
+        """
+        from watchfiles import awatch
+
+        look_again_s = min(LOOK_AGAIN_S, max(self.quiet_for_s, 0.2))
+        options = {"watch_filter": None, "rust_timeout": int(1000 * look_again_s), "yield_on_timeout": True}
+        while True:
+            try:
+                async for changes in awatch(inbox, **options):  # type: ignore[arg-type]
+                    yield {inbox / Path(path).relative_to(inbox).parts[0] for _, path in changes if Path(path) != inbox}
+            except (OSError, RuntimeError, ExceptionGroup) as error:
+                log.warning("The inbox can't be watched, so it is looked at every %g s: %r", look_again_s, error)
+            yield set(folders(inbox))
+            await asyncio.sleep(look_again_s)
+
+    def _look_at(self, pending: set[Path]) -> list[Arrival]:
+        of_interest = [folder for folder in folders(Path(self.inbox)) if folder in pending]
+        return [arrival for folder in of_interest if (arrival := look_at(folder, self.quiet_for_s))]

@@ -1,0 +1,55 @@
+"""The plates that `ingest` put into the store."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from nucleus_dags.plates.plate_json import read_plate_folder
+
+
+@dataclass(frozen=True)
+class StoredPlate:
+    """A plate in the store, in the version of it that was imported last."""
+
+    name: str
+    role: str
+    cell_line: str
+    path: str
+    """`ingest/<name>@<digest>`"""
+    frozen_at: str
+    """UTC, ISO 8601."""
+
+
+def newest_plates(store: Path, role: str) -> list[StoredPlate]:
+    """Give the plates of a role by name, each in its newest version."""
+    newest: dict[str, StoredPlate] = {}
+    for plate in sorted(_all_plates(store), key=lambda plate: plate.frozen_at):
+        newest[plate.name] = plate
+    return [newest[name] for name in sorted(newest) if newest[name].role == role]
+
+
+def superseding_plate(store: Path, path: str) -> str | None:
+    """Say which newer version of a stored plate counts; None for the newest one."""
+    plate = read_plate(store, path)
+    newest = max((p for p in _all_plates(store) if p.name == plate.name), key=lambda p: p.frozen_at)
+    if newest.path == path:
+        return None
+    return (
+        f"This is the version {path}, imported at {plate.frozen_at[:19]}; {newest.path}, imported at "
+        f"{newest.frozen_at[:19]}, counts since. To go back, change a word of objective in plate.json."
+    )
+
+
+def read_plate(store: Path, path: str) -> StoredPlate:
+    """Read a stored plate's plate.json and report."""
+    folder = store / path
+    info = read_plate_folder(folder)
+    report = json.loads((folder / "report.json").read_text())
+    return StoredPlate(info.name, info.role, info.cell_line, path, report["frozen_at"])
+
+
+def _all_plates(store: Path) -> list[StoredPlate]:
+    folders = [path.parent for path in store.glob("ingest/[!.]*/report.json")]
+    return [read_plate(store, folder.relative_to(store).as_posix()) for folder in folders]

@@ -1,0 +1,187 @@
+"""Pods of tasks: what is asked of Kubernetes, and what the end of a pod means. No cluster is needed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from kubernetes.client import ApiClient, V1Pod, V1PodCondition
+
+from nucleus_dags.launchers import launch
+from nucleus_dags.launchers.kinds import KINDS, TRAIN, resources_of
+from nucleus_dags.launchers.pods import TaskPodOperator, raise_for_end
+from nucleus_dags.manifest import manifest
+from tests import manifests
+from tests.dags.launchers.test_task_operator import TaskInstance
+
+
+def pod_template(name: str) -> V1Pod:
+    """The pod of a template of k8s/base."""
+    pod: V1Pod = PodGenerator.deserialize_model_dict(manifests.pod_template(name)["template"])
+    return pod
+
+
+def requested_pod(task: str, part: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Give the pod that is asked for when a task runs, for one part of it if it is a mapped one."""
+    operator = TaskPodOperator(task_id=task, task=task, each=part)
+    params = operator._params()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(operator, "_template", lambda: pod_template(resources_of(operator.task)["container_image"]))
+        patch.setattr(operator, "_execute_when_the_quota_has_room", lambda context: None)
+        operator.run_command(params, ["-m", "module"], {})
+    pod = operator.build_pod_request_obj(dry_run=True)
+    content: dict[str, Any] = ApiClient().sanitize_for_serialization(pod)
+    return content
+
+
+@pytest.mark.parametrize("task", manifest()["tasks"])
+def test_a_pod_asks_for_what_the_manifest_says_and_no_more(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUCLEUS_GPUS", "4")
+    spec = requested_pod(task)["spec"]
+    [container] = spec["containers"]
+    needed = resources_of(task)
+    bounded = {"memory": f"{needed['memory_gib']:g}Gi"} | ({"nvidia.com/gpu": "1"} if needed["gpu"] else {})
+    assert container["resources"]["requests"] == bounded | {"cpu": str(needed["cpu"]), "ephemeral-storage": "1Gi"}
+    assert container["resources"]["limits"] == bounded | {"ephemeral-storage": "12Gi"}
+    assert container["image"].startswith(f"nucleus-{needed['container_image']}:")
+    assert spec["priorityClassName"] == ("nucleus-training" if task.startswith("train_") else "nucleus-processing")
+    assert spec["activeDeadlineSeconds"] == KINDS[needed["kind"]].most_hours * 3600
+
+
+def test_a_part_of_a_mapped_task_gets_the_pod_of_the_task_that_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUCLEUS_GPUS", "4")
+    monkeypatch.setitem(resources_of("train_jacobkie"), "memory_gib", 12)
+    pod = requested_pod(TRAIN, {"task": "train_jacobkie", "mlflow_run_id": "0123abcd", "cycles": 3})
+    [container] = pod["spec"]["containers"]
+    assert container["resources"]["limits"]["memory"] == "12Gi"
+    assert {"name": "MLFLOW_RUN_ID", "value": "0123abcd"} in container["env"]
+    assert pod["metadata"]["labels"]["nucleus-task"] == "train_jacobkie"
+    assert pod["metadata"]["name"].startswith("train-jacobkie")
+
+
+def test_a_cluster_without_gpus_is_not_asked_for_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUCLEUS_GPUS", "0")
+    [container] = requested_pod("train_fpn2_ws")["spec"]["containers"]
+    assert "nvidia.com/gpu" not in container["resources"]["requests"] | container["resources"]["limits"]
+
+
+def test_no_pod_asks_for_more_cores_than_a_node_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUCLEUS_MOST_CPUS", "2.5")
+    assert requested_pod("augment")["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "2.5"
+    assert requested_pod("ingest")["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "1"
+
+
+@pytest.mark.parametrize("task", ["ingest", "train_fpn2_ws"])
+def test_a_pod_has_no_more_rights_than_it_needs(task: str) -> None:
+    spec = requested_pod(task)["spec"]
+    assert spec["securityContext"]["runAsNonRoot"]
+    assert not spec["automountServiceAccountToken"]
+    [container] = spec["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    mounts = {mount["mountPath"]: mount.get("readOnly", False) for mount in container["volumeMounts"]}
+    assert mounts["/nucleus/inbox"]
+    assert not mounts["/nucleus/store"]
+
+
+def test_a_pod_has_time_to_end_and_shows_its_last_words() -> None:
+    spec = requested_pod("train_fpn2_ws")["spec"]
+    assert spec["terminationGracePeriodSeconds"] >= 30
+    assert spec["containers"][0]["terminationMessagePolicy"] == "FallbackToLogsOnError"
+    assert spec["restartPolicy"] == "Never"
+
+
+def ended(exit_code: int, reason: str = "Error", message: str = "") -> V1Pod:
+    """A pod as the API server gives it."""
+    state = {"terminated": {"exitCode": exit_code, "reason": reason, "message": message}}
+    statuses = [{"name": "base", "image": "", "imageID": "", "ready": False, "restartCount": 0, "state": state}]
+    content = {"metadata": {}, "status": {"phase": "Failed", "containerStatuses": statuses}}
+
+    class Answer:
+        data = json.dumps(content)
+
+    pod: V1Pod = ApiClient().deserialize(Answer, V1Pod)
+    return pod
+
+
+def test_bad_input_fails_without_a_retry_and_with_the_tasks_own_line() -> None:
+    pod = ended(2, message="12:00:00 ingest: reading\n12:00:01 ingest: plate.json: role is missing; add it.\n")
+    with pytest.raises(AirflowFailException, match=r"plate\.json: role is missing; add it\."):
+        raise_for_end("ingest", pod)
+
+
+def test_nothing_to_do_is_a_skipped_task() -> None:
+    with pytest.raises(AirflowSkipException):
+        raise_for_end("ingest", ended(99))
+
+
+def test_a_fault_may_be_retried() -> None:
+    with pytest.raises(AirflowException, match=r"score ended with status 1; its last line: a fault") as raised:
+        raise_for_end("score", ended(1, message="a fault"))
+    assert not isinstance(raised.value, AirflowFailException | AirflowSkipException)
+
+
+def test_out_of_memory_names_the_limit_and_what_raises_it() -> None:
+    with pytest.raises(AirflowException, match=r"limit of 16 GiB; raise memory_gib of its TASK's .*tasks\.manifest"):
+        raise_for_end("train_fpn2_ws", ended(137, "OOMKilled"))
+
+
+def test_an_eviction_is_named_as_such() -> None:
+    pod = ended(143)
+    pod.status.reason, pod.status.message = "Evicted", "The node was low on resource: memory."
+    with pytest.raises(AirflowException, match=r"was lost: Evicted: The node was low on resource"):
+        raise_for_end("train_fpn2_ws", pod)
+
+
+def test_a_pod_that_waits_for_a_node_says_what_the_scheduler_says() -> None:
+    pod = ended(0)
+    pod.status.phase, pod.status.container_statuses = "Pending", None
+    pod.status.conditions = [
+        V1PodCondition(
+            type="PodScheduled", status="False", message="0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+        )
+    ]
+    with pytest.raises(AirflowFailException, match=r"could not start: 0/1 nodes .*Insufficient nvidia\.com/gpu"):
+        raise_for_end("train_fpn2_ws", pod)
+
+
+def test_a_pod_that_made_room_for_another_says_so_and_is_tried_again() -> None:
+    pod = ended(143)
+    pod.metadata.deletion_timestamp = "2026-01-02T03:04:05Z"
+    because = {"reason": "PreemptionByScheduler", "message": "preempting to accommodate a higher priority pod"}
+    pod.status.conditions = [V1PodCondition(type="DisruptionTarget", status="True", **because)]
+    with pytest.raises(AirflowException, match="was lost: PreemptionByScheduler: preempting to accommodate") as raised:
+        raise_for_end("train_fpn2_ws", pod)
+    assert not isinstance(raised.value, AirflowFailException)
+
+
+def test_a_task_that_asks_for_more_gpus_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUCLEUS_GPUS", "2")
+    monkeypatch.setitem(resources_of("train_fpn2_ws"), "gpu", 4)
+    with pytest.raises(ValueError, match="train asks for 4 GPUs, but NUCLEUS_GPUS says there are 2"):
+        launch(TRAIN)
+
+
+def test_a_pod_that_is_gone_was_deleted() -> None:
+    with pytest.raises(AirflowException, match="train_fpn2_ws was deleted while it ran; the next try resumes"):
+        raise_for_end("train_fpn2_ws", None)
+
+
+def test_airflow_pushes_the_result_of_a_pod_itself_so_that_tasks_are_mapped_over_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUCLEUS_STORE", str(tmp_path))
+    operator = TaskPodOperator(task_id="list_models", task="list_models", hand_on=lambda result, known: [1, 2])
+    pushed_by_the_provider = []
+    monkeypatch.setattr(operator, "run_command", lambda *_: pushed_by_the_provider.append(operator.do_xcom_push))
+    monkeypatch.setattr(operator, "_result_of", lambda *_: {"outputs": {}, "values": {}, "mlflow_run_id": None})
+    instance = TaskInstance()
+    assert operator.execute({"ti": instance}) == [1, 2]  # type: ignore[typeddict-item]
+    assert pushed_by_the_provider == [False]
+    assert operator.do_xcom_push
+    assert "return_value" not in instance.xcoms

@@ -1,0 +1,150 @@
+"""From the registered versions and the plates of a store to the settings of a comparison's tasks."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+
+from nucleus_dags.assets import ANNOTATED_PLATES, REGISTERED_MODELS
+from nucleus_dags.planning import compare_models
+from nucleus_dags.planning.compare_models import NothingToCompare
+from nucleus_dags.planning.types import ListedVersion
+from tasks.steps import forgetting
+from tasks.steps.score import Params as ScoreParams
+from tasks.steps.segment import Params as SegmentParams
+from tests.dags.stored_plates import add_plate
+from tests.repository import REPOSITORY
+
+DAGS = REPOSITORY / "dags"
+
+
+def listed(version: int, in_store: bool = True, *aliases: str) -> ListedVersion:
+    """Give what `list_models` says of a version; of the third, that it segments with other settings."""
+    model: Any = {
+        "method": "fpn2_ws",
+        "networks": ["train_fpn2_ws/1"],
+        "settings": {"marker_threshold": version / 10},
+    }
+    return {"version": version, "aliases": list(aliases), "model": model if in_store else None}
+
+
+VERSIONS = [listed(1), listed(2, False), listed(3, True, "champion")]
+RESULT: Any = {"values": {"versions": VERSIONS}}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Two test plates and one for training."""
+    for name, role in (("a", "test"), ("b", "test"), ("other", "train")):
+        add_plate(tmp_path, name, role)
+    return tmp_path
+
+
+def test_every_version_that_the_store_holds_segments_every_test_plate_as_it_was_registered(store: Path) -> None:
+    models: list[Any] = [*compare_models.usable_models(RESULT, {})]
+    plates = compare_models.plan(store, VERSIONS)
+    params = [SegmentParams(**model, **plate) for model in models for plate in plates]
+    assert [(of_one.settings.model_dump()["marker_threshold"], of_one.plate) for of_one in params] == [
+        (0.1, "ingest/a@000000000000"),
+        (0.1, "ingest/b@000000000000"),
+        (0.3, "ingest/a@000000000000"),
+        (0.3, "ingest/b@000000000000"),
+    ]
+    assert {(of_one.fovs, of_one.made_by) for of_one in params} == {(None, None)}
+
+
+def test_of_a_test_plate_the_newest_version_counts(store: Path) -> None:
+    corrected = add_plate(store, "a", "test", "1" * 12, day=2)
+    assert compare_models.plan(store, VERSIONS) == [{"plate": corrected}, {"plate": "ingest/b@000000000000"}]
+
+
+def segmented(plate: str, number: int, marker_threshold: float) -> Any:
+    settings = {"marker_threshold": marker_threshold}
+    params = {"method": "fpn2_ws", "networks": ["train_fpn2_ws/1"], "settings": settings, "plate": plate}
+    return {"params": params, "outputs": {"segmentation": f"segment/{number}"}}
+
+
+def test_versions_with_the_same_networks_are_told_apart_by_their_settings() -> None:
+    results = [segmented(plate, n, t) for n, (t, plate) in enumerate(((0.1, "a"), (0.1, "b"), (0.3, "a"), (0.3, "b")))]
+    scorings = [
+        compare_models.scoring_of(model, {"segmented": results}) for model in compare_models.usable_models(RESULT, {})
+    ]
+    assert [ScoreParams(**scoring).segmentations for scoring in scorings] == [
+        ["segment/0", "segment/1"],
+        ["segment/2", "segment/3"],
+    ]
+
+
+def test_a_model_that_was_registered_twice_is_scored_once_on_each_plate() -> None:
+    results = [segmented(plate, number, 0.1) for number, plate in enumerate("abab")]
+    (model, _) = compare_models.usable_models(RESULT, {})
+    assert compare_models.scoring_of(model, {"segmented": results}) == {"segmentations": ["segment/2", "segment/3"]}
+
+
+def test_scores_come_back_to_their_versions_and_a_version_without_a_model_has_none() -> None:
+    scored = [{"outputs": {"scores": f"score/{number}"}} for number in range(2)]
+    params = compare_models.matrix_of({}, {"versions": {"versions": VERSIONS}, "scored": scored})
+    assert [(of_one.version, of_one.aliases, of_one.scores) for of_one in forgetting.Params(**params).versions] == [
+        (1, [], "score/0"),
+        (2, [], None),
+        (3, ["champion"], "score/1"),
+    ]
+
+
+def test_without_a_test_plate_or_a_model_there_is_nothing_to_do(store: Path) -> None:
+    with pytest.raises(NothingToCompare, match="no registered model that the store holds"):
+        compare_models.plan(store, [listed(2, False)])
+    for name in "ab":
+        (store / "ingest" / f"{name}@000000000000").rename(store / name)
+    with pytest.raises(NothingToCompare, match="No test plate is in the store; put one into the inbox"):
+        compare_models.plan(store, [listed(1)])
+
+
+MATRIX = """version,plate,cell_line,f1_at_0.7,f1_at_0.9,forgotten_at_0.7,forgotten_at_0.9
+1,a,U2OS,0.9,0.5,,
+1,b,HeLa,0.8,0.4,,
+2,a,U2OS,,,,
+2,b,HeLa,,,,
+3,a,U2OS,0.75,0.5,0.15,0.0
+3,b,HeLa,0.81,0.4,0.0,0.0
+"""
+
+
+@pytest.fixture
+def matrix(tmp_path: Path) -> list[dict[str, str]]:
+    (tmp_path / "matrix.csv").write_text(MATRIX)
+    return compare_models.read_matrix(tmp_path / "matrix.csv")
+
+
+def test_the_table_has_the_newest_version_on_top_and_says_what_is_unknown(matrix: list[dict[str, str]]) -> None:
+    assert compare_models.matrix_table(matrix, [listed(1), listed(2, False), listed(3, True, "champion")]) == [
+        "| version | a, U2OS | b, HeLa |",
+        "|---|---|---|",
+        "| 3 (champion) | 0.750 / 0.500 | 0.810 / 0.400 |",
+        "| 2 | ? / ? | ? / ? |",
+        "| 1 | 0.900 / 0.500 | 0.800 / 0.400 |",
+    ]
+
+
+def test_what_was_forgotten_is_named_and_a_gain_is_not(matrix: list[dict[str, str]]) -> None:
+    assert compare_models.forgotten_lines(matrix) == [
+        "- version 3 on a: F1 at 0.7 0.750, 0.150 below the best earlier version"
+    ]
+
+
+def test_the_dags_and_the_task_mean_the_same_by_forgotten() -> None:
+    assert compare_models.NOTICEABLE_DROP == forgetting.NOTICEABLE_DROP
+
+
+def test_a_comparison_starts_when_plates_have_come_or_versions_have_changed() -> None:
+    dags = DagBag(str(DAGS)).dags
+    assert dags["compare_models"].schedule == ANNOTATED_PLATES | REGISTERED_MODELS
+    announcing = {dag_id for dag_id, dag in dags.items() for task in dag.tasks if REGISTERED_MODELS in task.outlets}
+    assert announcing == {"train_models", "retrain_champion", "promote_model"}
+
+
+def test_the_end_of_a_comparison_runs_after_a_failure_and_does_not_hide_it() -> None:
+    dag = DagBag(str(DAGS / "compare_models.py")).dags["compare_models"]
+    assert {task.task_id for task in dag.teardowns} == {"summary", "close_run"}
+    assert dag.get_task("summary").on_failure_fail_dagrun

@@ -1,0 +1,343 @@
+"""From the plates of a store, the champion and a filled form to what `retrain_champion` does."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nucleus_dags.errors import FormError
+from nucleus_dags.forms.retrain_champion import retrain_champion_form
+from nucleus_dags.planning import retrain_champion
+from nucleus_dags.planning.candidates import calibration_of, opened_candidates, scoring_of, trainings_on
+from nucleus_dags.planning.retrain_champion import NothingNew
+from nucleus_dags.planning.types import FoundModel, RetrainingPlan
+from nucleus_dags.plates.stored import newest_plates
+from tasks.contract import TaskParams
+from tasks.methods.external.train import Params as TrainExternalParams
+from tasks.methods.fpn2_ws.train import Params as TrainFpnParams
+from tasks.methods.jacobkie.train import Params as TrainJacobkieParams
+from tasks.methods.mask_rcnn.train import Params as TrainMaskRcnnParams
+from tasks.nuclei.judgement import Gate
+from tasks.steps.augment import Params as AugmentParams
+from tasks.steps.calibrate import Params as CalibrateParams
+from tasks.steps.judge import Params as JudgeParams
+from tasks.steps.promote_model import Params as PromoteModelParams
+from tests.dags.forms.filled import filled
+from tests.dags.stored_plates import add_plate
+
+ROIS = "augment/3333333333333333/rois.h5"
+NETWORK = "train_fpn2_ws/2222222222222222"
+
+
+def champion_of(method: str, *trainings: TaskParams, **settings: Any) -> FoundModel:
+    """Give what `find_model` says of a champion; its networks are numbered."""
+    return {
+        "version": 4,
+        "key": "1111111111111111",
+        "method": method,
+        "networks": [f"train_{method}/{'2' * 15}{number + 2}" for number in range(len(trainings))],
+        "settings": settings,
+        "trainings": [training.model_dump(mode="json") for training in trainings],
+        "augmentation": AugmentParams(plates=["ingest/a@000000000000"], rois=500, zoom=2).model_dump(mode="json"),
+    }
+
+
+def fpn_champion() -> FoundModel:
+    training = TrainFpnParams(rois=ROIS, target="both", preset="laptop", batch_size=4)
+    thresholds = {"marker_threshold": 0.5, "foreground_threshold": 0.1}
+    return champion_of("fpn2_ws", training, **thresholds, test_time_augmentation=True, min_area_px=50)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Two training plates and a test plate; the champion was trained on the first."""
+    for name, role in (("a", "train"), ("b", "train"), ("t", "test")):
+        add_plate(tmp_path, name, role)
+    return tmp_path
+
+
+def plan_with(store: Path, champion: FoundModel | None, **changes: Any) -> RetrainingPlan:
+    form = filled(retrain_champion_form(), **changes)
+    gate = retrain_champion.read_gate()
+    return retrain_champion.plan(form, gate, store, champion, "manual__2026-11-23T04:18:05")
+
+
+def plan(store: Path, **changes: Any) -> RetrainingPlan:
+    return plan_with(store, fpn_champion(), **changes)
+
+
+def test_the_challenger_is_trained_as_the_champion_was_from_its_weights_on_all_plates(store: Path) -> None:
+    planned = plan(store)
+    (candidate,) = planned["candidates"]
+    (training,) = candidate["trainings"]
+    assert candidate["method"] == "fpn2_ws"
+    params = TrainFpnParams(rois=ROIS, **training)
+    assert (params.initialisation, params.batch_size, params.encoder) == (NETWORK, 4, "mobilenetv2")
+    augment = AugmentParams(**planned["augment"])
+    assert augment.plates == ["ingest/a@000000000000", "ingest/b@000000000000"]
+    assert (augment.new_plates, augment.rois, augment.zoom) == (["ingest/b@000000000000"], 500, 2)
+    assert planned["test_plates"] == [{"plate": "ingest/t@000000000000"}]
+    assert planned["champion_version"] == 4
+
+
+def test_a_champion_whose_rois_the_store_has_no_more_is_refused(store: Path) -> None:
+    with pytest.raises(FormError, match="no longer the ROIs of the champion, version 4"):
+        plan_with(store, {**fpn_champion(), "augmentation": None})
+
+
+def test_the_champions_settings_are_kept_but_for_those_that_are_calibrated_for_every_network(store: Path) -> None:
+    assert plan(store)["settings"] == {"fpn2_ws": {"test_time_augmentation": True, "min_area_px": 50}}
+
+
+def test_every_network_of_the_champion_is_trained_on_from_its_own_weights(store: Path) -> None:
+    targets = ("distance_map", "blurred_border")
+    champion = champion_of("fpn2_ws", *(TrainFpnParams(rois=ROIS, target=target) for target in targets))
+    (candidate,) = plan_with(store, champion)["candidates"]
+    trainings = [TrainFpnParams(rois=ROIS, **training) for training in candidate["trainings"]]
+    assert [training.target for training in trainings] == list(targets)
+    assert [training.initialisation for training in trainings] == champion["networks"]
+
+
+def test_a_champion_that_began_from_coco_is_retrained_from_random_weights_as_these_need_it(store: Path) -> None:
+    champion = champion_of("mask_rcnn", TrainMaskRcnnParams(rois=ROIS, mask_filters=32))
+    planned = plan_with(store, champion, initial_weights=["champion", "random"])["candidates"]
+    again, anew = (TrainMaskRcnnParams(rois=ROIS, **candidate["trainings"][0]) for candidate in planned)
+    assert (again.stages, again.batch_norm_learns, again.mask_filters) == ("heads_first", False, 32)
+    assert (anew.stages, anew.batch_norm_learns, anew.mask_filters) == ("all", True, 32)
+
+
+def test_all_parts_of_a_champion_are_retrained_from_random_weights_without_what_its_own_needed(store: Path) -> None:
+    parts = [TrainFpnParams(rois=ROIS, target=target, warmup_cycles=5) for target in ("distance_map", "blurred_border")]
+    champion = champion_of("fpn2_ws", *parts)
+    again, anew = plan_with(store, champion, initial_weights=["champion", "random"])["candidates"]
+    for training in again["trainings"]:
+        assert TrainFpnParams(rois=ROIS, **training).warmup_cycles == 5
+    for training in anew["trainings"]:
+        assert "warmup_cycles" not in training
+        assert TrainFpnParams(rois=ROIS, **training).warmup_cycles == 0
+
+
+def test_other_initial_weights_give_further_candidates(store: Path) -> None:
+    planned = plan(store, initial_weights=["champion", "random"])["candidates"]
+    assert [candidate["name"] for candidate in planned] == ["from the champion", "from random weights"]
+    assert [candidate["trainings"][0]["initialisation"] for candidate in planned] == [NETWORK, "random"]
+
+
+def test_a_champion_of_another_method_is_trained_on_with_its_own_params(store: Path) -> None:
+    champion = champion_of("mask_rcnn", TrainMaskRcnnParams(rois=ROIS, preset="laptop", proposals=32))
+    (candidate,) = plan_with(store, champion)["candidates"]
+    (training,) = candidate["trainings"]
+    assert (candidate["method"], training["proposals"]) == ("mask_rcnn", 32)
+    assert TrainMaskRcnnParams(rois=ROIS, **training).initialisation == "train_mask_rcnn/2222222222222222"
+    with pytest.raises(FormError, match="the champion is of Mask R-CNN; choose of champion, coco, pretrained, random"):
+        plan_with(store, champion, initial_weights=["imagenet"])
+
+
+def test_a_champion_that_was_never_trained_here_needs_the_epochs_to_train_it_for(store: Path) -> None:
+    champion = champion_of("jacobkie", TrainJacobkieParams(rois=ROIS))
+    with pytest.raises(FormError, match="pretrained weights and wasn't trained here; give the epochs"):
+        plan_with(store, champion)
+    (training,) = plan_with(store, champion, cycles=3)["candidates"][0]["trainings"]
+    params = TrainJacobkieParams(rois=ROIS, **training)
+    assert (params.cycles, params.depth, params.initialisation) == (3, 101, "train_jacobkie/2222222222222222")
+
+
+def test_epochs_that_the_method_of_the_champion_does_not_allow_are_refused_by_its_name(store: Path) -> None:
+    with pytest.raises(FormError, match="FPN2-WS: Epochs: 0 is less than the minimum of 1"):
+        plan(store, cycles=0)
+    with pytest.raises(FormError, match="FPN2-WS: Epochs: 0 is less than the minimum of 1"):
+        plan_with(store, None, cycles=0)
+
+
+def test_a_third_party_tool_resumes_from_its_model_and_is_not_asked_to_train_for_epochs(store: Path) -> None:
+    champion = champion_of("external", TrainExternalParams(rois=ROIS, tool="stardist"))
+    (training,) = plan_with(store, champion)["candidates"][0]["trainings"]
+    assert TrainExternalParams(rois=ROIS, **training).initialisation == "train_external/2222222222222222"
+    with pytest.raises(FormError, match="Epochs: the method Third-party tools isn't trained in epochs; leave it empty"):
+        plan_with(store, champion, cycles=3)
+
+
+def test_replicates_are_candidates_that_differ_in_their_random_seed_only(store: Path) -> None:
+    planned = plan(store, initial_weights=["champion", "random"], replicates=2, random_seed=7)["candidates"]
+    assert [candidate["name"] for candidate in planned] == [
+        "from the champion, 1 of 2",
+        "from the champion, 2 of 2",
+        "from random weights, 1 of 2",
+        "from random weights, 2 of 2",
+    ]
+    first, second = (candidate["trainings"][0] for candidate in planned[:2])
+    assert (first["random_seed"], second["random_seed"]) == (7, 8)
+    assert first | {"random_seed": 8} == second
+
+
+def test_without_a_champion_the_first_model_is_trained_by_a_preset(store: Path) -> None:
+    planned = plan_with(store, None, cycles=2)
+    (candidate,) = planned["candidates"]
+    assert candidate["method"] == "fpn2_ws"
+    assert candidate["trainings"] == [{"target": "both", "preset": "laptop", "cycles": 2, "random_seed": 0}]
+    assert (planned["augment"]["rois"], planned["augment"]["new_plates"]) == (5000, [])
+    assert (planned["champion_version"], planned["settings"]) == (0, {})
+
+
+def test_a_first_model_is_of_the_method_and_from_the_weights_that_a_person_chose(store: Path) -> None:
+    (candidate,) = plan_with(store, None, method="jacobkie", initialisation="coco", cycles=2)["candidates"]
+    assert candidate["method"] == "jacobkie"
+    assert TrainJacobkieParams(rois=ROIS, **candidate["trainings"][0]).initialisation == "coco"
+    with pytest.raises(FormError, match="Initial weights imagenet aren't of Mask R-CNN; it has coco, pretrained, rand"):
+        plan_with(store, None, method="mask_rcnn", initialisation="imagenet")
+    with pytest.raises(FormError, match="can't be one of Third-party tools; train it with train_models"):
+        plan_with(store, None, method="external")
+
+
+def test_corrected_labels_are_new_and_take_the_place_of_the_old_ones(store: Path) -> None:
+    corrected = add_plate(store, "a", "train", "1" * 12, day=2)
+    planned = plan(store)
+    assert planned["augment"]["plates"] == [corrected, "ingest/b@000000000000"]
+    assert planned["augment"]["new_plates"] == [corrected, "ingest/b@000000000000"]
+
+
+def test_without_a_new_plate_there_is_nothing_to_do_unless_asked_for(store: Path) -> None:
+    (store / "ingest" / "b@000000000000").rename(store / "elsewhere")
+    assert [plate.name for plate in newest_plates(store, "train")] == ["a"]
+    with pytest.raises(NothingNew, match="trained on every training plate"):
+        plan(store)
+    assert plan(store, also_without_news=True)["augment"]["new_plates"] == []
+
+
+def test_what_was_judged_already_is_not_done_again_until_something_comes(store: Path) -> None:
+    retrain_champion.record(store, plan(store)["digest"], "scheduled__1", "No candidate passed the gate.")
+    with pytest.raises(NothingNew, match=r"DAG run scheduled__1, which did the same: No candidate passed"):
+        plan(store)
+    add_plate(store, "another test", "test")
+    assert len(plan(store)["test_plates"]) == 2
+
+
+def test_a_store_without_a_plate_of_a_role_is_refused_with_what_to_do(store: Path) -> None:
+    (store / "ingest" / "t@000000000000").rename(store / "elsewhere")
+    with pytest.raises(FormError, match=r"No test plate is in the store; put one into the inbox"):
+        plan(store)
+
+
+def in_run(run: str, **outputs: str) -> Any:
+    return {"mlflow_run_id": run, "outputs": outputs, "metrics": {}}
+
+
+def test_settings_and_results_of_two_candidates_stay_together(store: Path) -> None:
+    planned = plan(store, initial_weights=["champion", "random"])
+    opening: Any = {"values": {"children": ["run 1", "run 2"]}, "mlflow_run_id": "above"}
+    opened = opened_candidates(opening, {"candidates": planned["candidates"]})
+    assert planned["open_run"]["children"] == [candidate["name"] for candidate in opened]
+    trainings = trainings_on(in_run("above", rois=ROIS), {"candidates": opened})
+    assert [(t["task"], t["mlflow_run_id"]) for t in trainings] == [("train_fpn2_ws", f"run {n}") for n in (1, 2)]
+
+    known: dict[str, Any] = {
+        "trained": [in_run("run 2", network="n2"), in_run("run 1", network="n1")],
+        "settings": planned["settings"],
+    }
+    calibrations = [calibration_of(candidate, known) for candidate in opened]
+    assert [(c["networks"], c.pop("mlflow_run_id")) for c in calibrations] == [(["n1"], "run 1"), (["n2"], "run 2")]
+    assert CalibrateParams(**calibrations[0]).search == ["marker_threshold", "foreground_threshold"]
+
+    runs = ("run 2", "above", "run 1")
+    segmented = {"segmented": [in_run(run, segmentation=f"s {run}") for run in runs], "mlflow_run_id": "above"}
+    (champion,) = retrain_champion.champions_of(found(fpn_champion()), {})
+    models: list[Any] = [champion, *opened]
+    assert [scoring_of(model, segmented)["segmentations"] for model in models] == [
+        ["s above"],
+        ["s run 1"],
+        ["s run 2"],
+    ]
+
+    scored = {"scored": [in_run(run, scores=f"score {run}") for run in runs]}
+    reports = [retrain_champion.report_of(candidate, scored) for candidate in opened]
+    assert [(report["scores"], report["mlflow_run_id"]) for report in reports] == [
+        ({"from the champion": "score run 1"}, "run 1"),
+        ({"from random weights": "score run 2"}, "run 2"),
+    ]
+    known = scored | {"gate": planned["gate"], "champion_version": 4, "mlflow_run_id": "above"}
+    judgements = [retrain_champion.judgement_of(candidate, known) for candidate in opened]
+    pairs = [(judgement["champion"], judgement["challenger"]) for judgement in judgements if judgement]
+    assert pairs == [("score above", "score run 1"), ("score above", "score run 2")]
+    JudgeParams(**{name: value for name, value in (judgements[0] or {}).items() if name != "mlflow_run_id"})
+
+
+def test_without_a_champion_there_is_none_to_be_judged_against() -> None:
+    assert retrain_champion.champions_of(found(None), {}) == []
+    assert retrain_champion.judgement_of({"mlflow_run_id": "run 1"}, {"champion_version": 0}) is None
+
+
+def found(champion: FoundModel | None) -> Any:
+    return {"values": {"model": champion}}
+
+
+def reported(run: str, name: str = "from the champion") -> Any:
+    return {"mlflow_run_id": run, "params": {"scores": {name: f"score/{run}"}}}
+
+
+def judged(store: Path, run: str, passed: bool, mean_gain: float) -> Any:
+    path = f"judgement {run}.json"
+    (store / path).write_text(
+        json.dumps({"passed": passed, "mean_gain": mean_gain, "failures": ["too bad"], "rules": []})
+    )
+    return {"mlflow_run_id": run, "outputs": {"judgement": path}, "counts": {"gained": 5, "lost": 3}}
+
+
+def decide(store: Path, runs: str, judgements: list[Any], version: int = 4, scored: list[Any] | None = None) -> Any:
+    reports = [reported(run) for run in runs]
+    return retrain_champion.decide(store, version, reports, scored or [], judgements, lambda run: f"http://page/{run}")
+
+
+def test_the_challenger_is_the_one_that_gains_most_of_those_that_passed(store: Path) -> None:
+    results = [judged(store, "1", False, 0.5), judged(store, "2", True, 0.1), judged(store, "3", True, 0.2)]
+    assert decide(store, "123", results)["challenger_run"] == "3"
+    assert decide(store, "1", results[:1])["challenger_run"] is None
+
+
+def test_without_its_judgement_no_candidate_becomes_champion(store: Path) -> None:
+    with pytest.raises(ValueError, match="There are 2 candidates, but 1 were judged"):
+        decide(store, "12", [judged(store, "1", True, 0.5)])
+
+
+def test_of_several_first_models_the_one_with_the_highest_f1_is_taken(store: Path) -> None:
+    scored = [{"mlflow_run_id": run, "metrics": {"f1_area/all": area}} for run, area in (("1", 0.4), ("2", 0.6))]
+    decided = decide(store, "12", [], version=0, scored=scored)
+    assert decided["challenger_run"] == "2"
+    assert decided["lines"] == ["The first model: there was no champion to be judged against."]
+
+
+def test_the_verdict_names_what_failed(store: Path) -> None:
+    lines = decide(store, "1", [judged(store, "1", False, 0.5)])["lines"]
+    assert lines[0] == (
+        "**from the champion** failed at the gate: 5 nuclei gained, 3 lost against version 4: "
+        "[report and panels](http://page/1), under Artifacts."
+    )
+    assert "- too bad" in lines
+
+
+def test_a_challenger_is_promoted_with_the_version_that_it_was_judged_against() -> None:
+    found: Any = {"counts": {"version": 5}}
+    known = {"challenger": retrain_champion.challenger_of(found, {"champion_version": 4})}
+    given = {"alias": "champion", "dag_run_id": "manual__1"}
+    params = PromoteModelParams(**retrain_champion.promotion_of(given, known))
+    assert (params.version, params.alias, params.judged_against) == (5, "champion", 4)
+    assert params.reason == "passed the gate against version 4"
+    named = PromoteModelParams(**retrain_champion.promotion_of(given | {"alias": "challenger"}, known))
+    assert (named.alias, named.judged_against) == ("challenger", None)
+    known = {"challenger": retrain_champion.challenger_of(found, {"champion_version": 0})}
+    first = PromoteModelParams(**retrain_champion.promotion_of(given, known))
+    assert (first.judged_against, first.reason) == (0, "the first model")
+
+
+def test_the_gate_of_the_yaml_file_is_what_judge_takes() -> None:
+    read = retrain_champion.read_gate()
+    assert Gate(**read["gate"]) == Gate()
+    assert read["approval"] == "automatic"
+
+
+def test_a_gate_with_an_unknown_approval_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = tmp_path / "gate.yaml"
+    gate.write_text("approval: perhaps\n")
+    monkeypatch.setattr(retrain_champion, "GATE", gate)
+    with pytest.raises(FormError, match=r"gate\.yaml: approval is 'perhaps'; it may be automatic or by_person"):
+        retrain_champion.read_gate()

@@ -1,0 +1,95 @@
+"""Which plate is segmented, and in which parts."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nucleus_dags.errors import FormError
+from nucleus_dags.planning import segment_plate
+from nucleus_dags.planning.types import FoundModel
+from tasks.steps.assemble_plate import Params as AssemblePlateParams
+from tasks.steps.segment import Params as SegmentParams
+from tests.dags.stored_plates import add_plate
+from tests.plates import make_plate
+
+CHAMPION: FoundModel = {
+    "version": 4,
+    "key": "1111111111111111",
+    "method": "fpn2_ws",
+    "networks": ["train_fpn2_ws/2"],
+    "settings": {"marker_threshold": 0.4},
+    "trainings": [],
+    "augmentation": {},
+}
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    (tmp_path / "inbox").mkdir()
+    return tmp_path / "inbox"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def test_a_plate_of_the_inbox_goes_before_one_of_the_store(inbox: Path, store: Path) -> None:
+    add_plate(store, "a", "screen")
+    assert segment_plate.find_plate("a", inbox, store) == {"plate": "ingest/a@000000000000"}
+    folder = make_plate(inbox / "a", {}, {})
+    assert segment_plate.find_plate("a", inbox, store) == {"folder": str(folder)}
+
+
+def test_of_the_store_the_newest_version_counts_unless_one_is_named(inbox: Path, store: Path) -> None:
+    add_plate(store, "a", "screen")
+    add_plate(store, "a", "screen", "1" * 12, day=2)
+    assert segment_plate.find_plate("a", inbox, store) == {"plate": "ingest/a@111111111111"}
+    make_plate(inbox / "a", {}, {})
+    older = segment_plate.find_plate("a@000000000000", inbox, store)
+    assert older == {"plate": "ingest/a@000000000000"}
+
+
+@pytest.mark.parametrize("role", ["train", "test", "screen"])
+def test_plates_of_every_role_can_be_segmented(role: str, inbox: Path, store: Path) -> None:
+    plate = add_plate(store, "a", role)
+    assert segment_plate.find_plate("a", inbox, store) == {"plate": plate}
+
+
+def test_an_unknown_plate_is_refused_with_the_names_that_there_are(inbox: Path, store: Path) -> None:
+    make_plate(inbox / "b", {}, {})
+    add_plate(store, "a", "screen")
+    with pytest.raises(FormError, match=r"There is no plate named c, .* there are: a, b"):
+        segment_plate.find_plate("c", inbox, store)
+
+
+def test_a_faulty_neighbour_in_the_inbox_keeps_no_plate_of_the_store_from_being_found(inbox: Path, store: Path) -> None:
+    add_plate(store, "a", "screen")
+    (make_plate(inbox / "b", {}, {}) / "plate.json").write_text("{")
+    assert segment_plate.find_plate("a", inbox, store) == {"plate": "ingest/a@000000000000"}
+    with pytest.raises(FormError, match=r"There is no plate named c.*plate\.json"):
+        segment_plate.find_plate("c", inbox, store)
+
+
+def test_parts_follow_wells_and_sites_and_hold_every_field_once(store: Path) -> None:
+    plate = add_plate(store, "a", "screen")
+    places = [("B07", 10), ("B07", 2), ("A01", 1), ("", None), ("B07", 1)]
+    rows: list[dict[str, Any]] = [{"fov": f"{well}-{site}", "well": well, "site": site} for well, site in places]
+    (store / plate / "report.json").write_text(json.dumps({"fovs": rows}))
+    parts = segment_plate.parts(store, plate, CHAMPION, fovs_per_part=2)
+    found = [SegmentParams(**part) for part in parts]
+    assert [part.fovs for part in found] == [["-None", "A01-1"], ["B07-1", "B07-2"], ["B07-10"]]
+    assert {str(part.made_by) for part in found} == {"nucleus-segmenter version 4, 1111111111111111"}
+    assert {part.settings.model_dump()["marker_threshold"] for part in found} == {0.4}
+    assert [part.networks for part in found] == [["train_fpn2_ws/2"]] * 3
+
+
+def test_the_parts_are_put_together_as_the_work_of_their_model(store: Path) -> None:
+    plate = add_plate(store, "a", "screen")
+    (store / plate / "report.json").write_text(json.dumps({"fovs": [{"fov": "1", "well": "A01", "site": 1}]}))
+    given = {"ome_zarr": True, "segmentations": ["segment/0123456789abcdef"]}
+    params = segment_plate.assembly_of(given, {"parts": segment_plate.parts(store, plate, CHAMPION, 10)})
+    assert AssemblePlateParams(**params).model.version == 4
+    assert params["segmentations"] == ["segment/0123456789abcdef"]

@@ -1,0 +1,128 @@
+"""From a filled form and the plates of an inbox to what `train_models` does."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nucleus_dags.errors import FormError
+from nucleus_dags.forms.train_models import train_models_form
+from nucleus_dags.planning import train_models
+from nucleus_dags.planning.types import TrainModelsPlan
+from tasks.steps.augment import Params as AugmentParams
+from tasks.steps.open_run import Params as OpenRunParams
+from tests.dags.forms.filled import filled
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    for name, role in (("b-train", "train"), ("a-train", "train"), ("a-test", "test")):
+        add_plate(tmp_path, name, role)
+    (tmp_path / "no plate").mkdir()
+    return tmp_path
+
+
+def add_plate(inbox: Path, name: str, role: str, folder: str | None = None) -> None:
+    (inbox / (folder or name)).mkdir()
+    (inbox / (folder or name) / "plate.json").write_text(json.dumps({"name": name, "role": role}))
+
+
+def plan(inbox: Path, dag_run_id: str = "manual__1", **form: Any) -> TrainModelsPlan:
+    return train_models.plan(filled(train_models_form(), **form), inbox, dag_run_id)
+
+
+def test_without_names_every_plate_is_taken_for_its_role(inbox: Path) -> None:
+    planned = plan(inbox)
+    assert planned["train_plates"] == [
+        {"folder": str(inbox / "a-train"), "role": "train"},
+        {"folder": str(inbox / "b-train"), "role": "train"},
+    ]
+    assert planned["test_plates"] == [{"folder": str(inbox / "a-test"), "role": "test"}]
+
+
+def test_named_plates_are_taken_in_the_order_given(inbox: Path) -> None:
+    planned = plan(inbox, train_plates=["b-train", "a-train"])
+    assert [plate["folder"] for plate in planned["train_plates"]] == [str(inbox / "b-train"), str(inbox / "a-train")]
+
+
+def test_a_plate_is_known_by_the_name_in_plate_json(inbox: Path) -> None:
+    add_plate(inbox, "c-train", "train", folder="copied yesterday")
+    planned = plan(inbox, train_plates=["c-train"])
+    assert planned["train_plates"] == [{"folder": str(inbox / "copied yesterday"), "role": "train"}]
+
+
+def test_empty_lines_and_blanks_of_the_form_do_not_count(inbox: Path) -> None:
+    assert plan(inbox, train_plates=["b-train ", "", " a-train"]) == plan(inbox, train_plates=["b-train", "a-train"])
+    assert plan(inbox, train_plates=[""]) == plan(inbox)
+
+
+def test_an_unknown_plate_is_refused_with_the_known_ones(inbox: Path) -> None:
+    with pytest.raises(FormError, match=r"No test plate named x: .* has a-test \(test\), a-train \(train\), b-train"):
+        plan(inbox, test_plates=["a-test", "x"])
+
+
+def test_a_plate_of_the_other_role_is_refused(inbox: Path) -> None:
+    with pytest.raises(FormError, match="No test plate named a-train"):
+        plan(inbox, test_plates=["a-train"])
+
+
+@pytest.mark.parametrize("role", ["train", "test"])
+def test_an_inbox_without_a_plate_for_a_role_is_refused(tmp_path: Path, role: str) -> None:
+    add_plate(tmp_path, "only", "test" if role == "train" else "train")
+    with pytest.raises(FormError, match=f"No {role} plate: .* has only"):
+        plan(tmp_path)
+
+
+def test_an_empty_inbox_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FormError, match=r"No train plate: .* has no plate"):
+        plan(tmp_path)
+
+
+def test_a_faulty_plate_json_is_refused_with_its_path(inbox: Path) -> None:
+    (inbox / "a-test" / "plate.json").write_text("[]")
+    with pytest.raises(FormError, match=r"a-test/plate\.json"):
+        plan(inbox)
+
+
+def test_the_mlflow_run_is_called_by_the_date_and_time_of_the_dag_run(inbox: Path) -> None:
+    opened = plan(inbox, "manual__2026-11-23T04:18:05.123456+00:00", experiment="mine")["open_run"]
+    assert OpenRunParams(**opened).run_name == "2026-11-23 04:18:05"
+    assert opened["experiment"] == "mine"
+
+
+def test_several_candidates_have_an_mlflow_run_each_and_a_single_one_has_that_of_the_dag_run(inbox: Path) -> None:
+    assert plan(inbox)["open_run"]["children"] == []
+    planned = plan(inbox, methods=["mask_rcnn", "external"], tool=["stardist", "cellpose"])
+    assert planned["open_run"]["children"] == ["mask_rcnn", "stardist", "cellpose"]
+    assert [candidate["name"] for candidate in planned["candidates"]] == planned["open_run"]["children"]
+
+
+def test_the_preset_sets_the_rois_and_a_filled_field_goes_before_it(inbox: Path) -> None:
+    def augment(**form: Any) -> AugmentParams:
+        return AugmentParams(plates=["ingest/a@000000000000"], **plan(inbox, **form)["augment"])
+
+    laptop, paper = augment(), augment(preset="paper")
+    assert (laptop.rois, laptop.augmentation, laptop.zoom) == (5000, "Gentle", 1)
+    assert (paper.rois, paper.augmentation, paper.zoom) == (35_000, "Full", 1)
+    changed = augment(rois=100, zoom=2, augmentation="None", random_seed=7)
+    assert (changed.rois, changed.augmentation, changed.zoom, changed.random_seed) == (100, "None", 2, 7)
+
+
+def test_the_random_seed_is_that_of_augmentation_training_and_scores(inbox: Path) -> None:
+    planned = plan(inbox, random_seed=7)
+    assert planned["augment"]["random_seed"] == planned["score"]["random_seed"] == 7
+    assert planned["candidates"][0]["trainings"][0]["random_seed"] == 7
+
+
+def test_what_a_person_chose_for_the_segmentation_is_kept_by_method(inbox: Path) -> None:
+    planned = plan(inbox, methods=["fpn2_ws", "mask_rcnn"], marker_threshold=0.5, min_area_px=50, min_score=0.6)
+    assert planned["settings"] == {
+        "fpn2_ws": {"marker_threshold": 0.5, "min_area_px": 50},
+        "mask_rcnn": {"min_score": 0.6, "min_area_px": 50},
+    }
+
+
+def test_a_field_that_the_form_does_not_have_is_refused() -> None:
+    with pytest.raises(FormError, match="no field ciclces; it has cycles, rois"):
+        train_models.refuse_unknown_fields({"ciclces": 3, "rois": 100}, ["cycles", "rois"])

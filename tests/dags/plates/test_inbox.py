@@ -1,0 +1,206 @@
+"""Plates that arrive in the inbox, as files on a real disk."""
+
+import asyncio
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from nucleus_dags.plates import inbox
+from nucleus_dags.plates.inbox import Arrival, look_at, new_arrivals
+from nucleus_dags.plates.inbox_trigger import InboxTrigger
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    for name in ("inbox", "store"):
+        (tmp_path / name).mkdir()
+    return tmp_path / "inbox", tmp_path / "store"
+
+
+def make_plate(folder: Path, done: bool = False) -> Path:
+    (folder / "images").mkdir(parents=True)
+    (folder / "images" / "a.tif").write_bytes(b"pixels")
+    (folder / "plate.json").write_text("{}")
+    if done:
+        (folder / "DONE").touch()
+    return folder
+
+
+def the_arrival(folder: Path) -> Arrival:
+    arrival = look_at(folder, 0)
+    assert arrival is not None
+    return arrival
+
+
+def test_a_plate_has_arrived_when_nothing_of_it_changed_for_a_while(tmp_path: Path) -> None:
+    plate = make_plate(tmp_path / "plate")
+    assert look_at(plate, 60) is None
+    time.sleep(0.3)
+    assert look_at(plate, 0.2) is not None
+    (plate / "images" / "b.tif").write_bytes(b"more")
+    assert look_at(plate, 0.2) is None
+
+
+def test_a_copy_that_keeps_old_times_is_not_taken_for_complete(tmp_path: Path) -> None:
+    plate = make_plate(tmp_path / "plate")
+    for path in (plate / "plate.json", plate / "images" / "a.tif"):
+        os.utime(path, (0, 0))
+    assert look_at(plate, 60) is None
+
+
+def test_a_file_done_says_that_all_is_there(tmp_path: Path) -> None:
+    assert look_at(make_plate(tmp_path / "plate", done=True), 60) is not None
+
+
+def test_a_file_done_that_is_older_than_another_file_is_of_an_earlier_copy(tmp_path: Path) -> None:
+    plate = make_plate(tmp_path / "plate", done=True)
+    time.sleep(0.05)
+    (plate / "images" / "a.tif").write_bytes(b"corrected")
+    assert look_at(plate, 60) is None
+    (plate / "DONE").touch()
+    assert look_at(plate, 60) is not None
+
+
+def test_files_of_a_clock_that_is_ahead_arrive_too(tmp_path: Path) -> None:
+    plate = make_plate(tmp_path / "plate")
+    os.utime(plate / "images" / "a.tif", (4e9, 4e9))
+    time.sleep(0.3)
+    assert look_at(plate, 0.2) is not None
+
+
+def test_a_plate_that_changes_or_goes_is_not_as_it_was_found(tmp_path: Path) -> None:
+    arrival = the_arrival(make_plate(tmp_path / "plate"))
+    assert inbox.is_as_found(arrival)
+    (arrival.folder / "images" / "b.tif").write_bytes(b"more")
+    assert not inbox.is_as_found(arrival)
+    shutil.rmtree(arrival.folder)
+    assert not inbox.is_as_found(arrival)
+
+
+def test_without_plate_json_nothing_has_arrived(tmp_path: Path) -> None:
+    plate = make_plate(tmp_path / "plate", done=True)
+    (plate / "plate.json").unlink()
+    assert look_at(plate, 0) is None
+
+
+def test_a_handled_plate_is_not_new_and_a_changed_one_is(folders: tuple[Path, Path]) -> None:
+    box, store = folders
+    plate = make_plate(box / "plate", done=True)
+    (arrival,) = new_arrivals(box, store, 60)
+    inbox.record(arrival, store, plate="ingest/plate@0")
+    assert new_arrivals(box, store, 60) == []
+    (plate / "images" / "a.tif").write_bytes(b"corrected")
+    assert [found.folder for found in new_arrivals(box, store, 0)] == [plate]
+
+
+def test_a_plate_that_was_told_of_is_known_whatever_folder_it_comes_in(folders: tuple[Path, Path]) -> None:
+    box, store = folders
+    inbox.record(the_arrival(make_plate(box / "plate")), store, plate="ingest/plate@0")
+    assert inbox.was_announced("ingest/plate@0", store)
+    assert not inbox.was_announced("ingest/plate@1", store)
+
+
+def test_a_bad_plate_is_set_aside_with_the_reason_and_not_found_again(folders: tuple[Path, Path]) -> None:
+    box, store = folders
+    plate = make_plate(box / "plate", done=True)
+    report = inbox.set_aside(the_arrival(plate), store, "images/a.tif: is damaged.")
+    assert "images/a.tif: is damaged." in report.read_text()
+    assert "move it back into the inbox, as plate/" in report.read_text()
+    assert (report.with_suffix("") / "images" / "a.tif").read_bytes() == b"pixels"
+    assert not plate.exists()
+    assert new_arrivals(box, store, 0) == []
+
+
+def test_a_bad_plate_that_may_not_be_moved_stays_until_it_changes(folder_of_a_user: Path) -> None:
+    box, store = folder_of_a_user / "inbox", folder_of_a_user / "store"
+    plate = make_plate(box / "plate", done=True)
+    plate.chmod(0o555)
+    report = inbox.set_aside(the_arrival(plate), store, "images/a.tif: is damaged.")
+    assert "images/a.tif: is damaged." in report.read_text()
+    assert "still in the inbox" in report.read_text()
+    assert plate.exists()
+    assert new_arrivals(box, store, 0) == []
+    (plate / "images" / "a.tif").write_bytes(b"corrected")
+    assert [arrival.folder for arrival in new_arrivals(box, store, 0)] == [plate]
+
+
+def test_a_plate_that_may_not_be_read_is_found_so_that_its_check_can_say_it(folder_of_a_user: Path) -> None:
+    plate = make_plate(folder_of_a_user / "plate")
+    plate.chmod(0)
+    before = the_arrival(plate)
+    plate.chmod(0o755)
+    assert the_arrival(plate).fingerprint != before.fingerprint
+
+
+async def first_event(box: Path, store: Path, change) -> dict:
+    """Start the trigger, make a change, and give what it tells first."""
+    trigger = InboxTrigger(str(box), str(store), 0.5)
+    events = trigger.run()
+    waiting = asyncio.ensure_future(anext(events))
+    await asyncio.sleep(0.5)
+    change()
+    event = await asyncio.wait_for(waiting, 30)
+    await events.aclose()
+    return event.payload
+
+
+def test_the_trigger_tells_of_a_plate_that_was_there_already(folders: tuple[Path, Path]) -> None:
+    make_plate(folders[0] / "plate")
+    assert asyncio.run(first_event(*folders, lambda: None))["folder"] == "plate"
+
+
+@pytest.mark.parametrize("polling", ["true", "false"])
+def test_the_trigger_tells_of_a_plate_that_is_moved_in(
+    folders: tuple[Path, Path], tmp_path: Path, polling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHFILES_FORCE_POLLING", polling)
+    make_plate(tmp_path / "elsewhere")
+    told = asyncio.run(first_event(*folders, lambda: (tmp_path / "elsewhere").rename(folders[0] / "moved")))
+    assert told == {"folder": "moved", "fingerprint": the_arrival(folders[0] / "moved").fingerprint}
+
+
+@pytest.mark.parametrize("polling", ["true", "false"])
+def test_the_trigger_tells_of_plates_beside_a_folder_that_may_not_be_read(
+    folder_of_a_user: Path, polling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHFILES_FORCE_POLLING", polling)
+    box, store = folder_of_a_user / "inbox", folder_of_a_user / "store"
+    make_plate(box / "private").chmod(0)
+    inbox.record(the_arrival(box / "private"), store, refused="can't be read")
+    told = asyncio.run(first_event(box, store, lambda: make_plate(box / "readable", done=True)))
+    assert told["folder"] == "readable"
+
+
+def test_the_trigger_waits_for_a_plate_that_is_being_copied(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    async def copied_slowly() -> dict:
+        async def copy() -> None:
+            for number in range(8):
+                await asyncio.sleep(0.25)
+                (folders[0] / "plate" / "images" / f"{number}.tif").write_bytes(b"pixels")
+
+        make_plate(folders[0] / "plate")
+        copying = asyncio.ensure_future(copy())
+        told = await first_event(*folders, lambda: None)
+        assert copying.done()
+        return told
+
+    assert asyncio.run(copied_slowly())["fingerprint"] == the_arrival(folders[0] / "plate").fingerprint
+
+
+def test_the_trigger_is_silent_on_what_was_handled(folders: tuple[Path, Path]) -> None:
+    inbox.record(the_arrival(make_plate(folders[0] / "handled", done=True)), folders[1], plate="ingest/handled@0")
+    told = asyncio.run(first_event(*folders, lambda: make_plate(folders[0] / "new", done=True)))
+    assert told["folder"] == "new"
+
+
+def test_the_trigger_can_be_stored_and_made_again(folders: tuple[Path, Path]) -> None:
+    trigger = InboxTrigger(str(folders[0]), str(folders[1]), 60)
+    path, settings = trigger.serialize()
+    assert path == f"{InboxTrigger.__module__}.InboxTrigger"
+    assert json.loads(json.dumps(settings)) == settings
+    assert vars(InboxTrigger(**settings))["quiet_for_s"] == 60
+    shutil.rmtree(folders[0])

@@ -1,0 +1,66 @@
+"""The reader of plate.json."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nucleus_dags.errors import FormError
+from nucleus_dags.plates.plate_json import plates_in, read_plate_folder
+
+
+def add_plate(inbox: Path, folder: str, **info: Any) -> Path:
+    (inbox / folder).mkdir()
+    (inbox / folder / "plate.json").write_text(json.dumps(info))
+    return inbox / folder
+
+
+def test_a_plate_is_known_by_what_its_plate_json_says(tmp_path: Path) -> None:
+    folder = add_plate(tmp_path, "copy of a", name="a", role="screen", cell_line="U2OS", objective="20X")
+    plate = read_plate_folder(folder)
+    assert (plate.name, plate.role, plate.cell_line, plate.folder) == ("a", "screen", "U2OS", folder)
+
+
+def test_without_a_cell_line_it_is_empty(tmp_path: Path) -> None:
+    assert read_plate_folder(add_plate(tmp_path, "a", name="a", role="train")).cell_line == ""
+
+
+@pytest.mark.parametrize("content", ['{"name": ', "", "not json"])
+def test_a_file_that_is_no_json_is_refused_with_its_path(tmp_path: Path, content: str) -> None:
+    (tmp_path / "plate.json").write_text(content)
+    with pytest.raises(FormError, match=rf"{tmp_path}/plate\.json can't be read \(.*\); correct it\."):
+        read_plate_folder(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[]", '"a"', "3", "null", '{"name": "x"}', '{"role": "train"}'])
+def test_what_has_no_name_or_role_is_refused_with_its_path(tmp_path: Path, content: str) -> None:
+    (tmp_path / "plate.json").write_text(content)
+    with pytest.raises(FormError, match=rf"{tmp_path}/plate\.json must be a JSON object with name and role"):
+        read_plate_folder(tmp_path)
+
+
+def test_a_folder_without_the_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FormError, match=r"plate\.json can't be read"):
+        read_plate_folder(tmp_path)
+
+
+def test_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "plate.json").write_bytes('{"name": "Brünn"}'.encode("latin-1"))
+    with pytest.raises(FormError, match=r"plate\.json can't be read"):
+        read_plate_folder(tmp_path)
+
+
+def test_the_plates_of_a_folder_come_by_name_and_other_folders_do_not_count(tmp_path: Path) -> None:
+    for folder, name in (("1", "b"), ("2", "a")):
+        add_plate(tmp_path, folder, name=name, role="train")
+    (tmp_path / "no plate").mkdir()
+    (tmp_path / "file").touch()
+    assert [plate.name for plate in plates_in(tmp_path)] == ["a", "b"]
+
+
+def test_two_folders_with_plates_of_one_name_are_refused(tmp_path: Path) -> None:
+    for folder in ("a", "copy"):
+        add_plate(tmp_path, folder, name="a", role="train")
+    with pytest.raises(FormError, match="the folders a, copy hold plates of one name, a; rename all but one"):
+        plates_in(tmp_path)
