@@ -1,0 +1,66 @@
+"""The classifier of pixels, and how it is kept: a folder with `network.json` and `weights.npy`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from laboratory_method.method import METHOD
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.segmentation import magnified
+
+SMOOTHINGS_PX = (1, 2, 4, 8, 16)
+FEATURES = len(SMOOTHINGS_PX) + 1
+"""The smoothed images and a constant."""
+
+
+@dataclass
+class Classifier:
+    """A logistic regression on the features of a pixel."""
+
+    weights: NDArray[np.float64]
+    """(features,)"""
+    radius_px: float
+    """Of a typical nucleus, as the classifier sees it."""
+    zoom: float
+    """How much fields are magnified before the classifier sees them: as the ROIs were that it was trained on."""
+
+    def probability(self, grey: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Give for every pixel of a field (y, x) how probably it is part of a nucleus, (y, x) in [0, 1]."""
+        seen = logistic(features(magnified(grey, self.zoom)) @ self.weights).astype(np.float32)
+        if self.zoom == 1:
+            return seen
+        back: NDArray[np.float32] = cv2.resize(seen, grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        return back
+
+    def save(self, folder: Path) -> None:
+        # The pipeline reads "method"; the rest is for `load_classifier`.
+        content = {"method": METHOD.name, "radius_px": self.radius_px, "zoom": self.zoom}
+        (folder / "network.json").write_text(json.dumps(content, indent=1))
+        np.save(folder / "weights.npy", self.weights)
+
+
+def load_classifier(folder: Path) -> Classifier:
+    """Load a folder that `save` wrote."""
+    content = json.loads((folder / "network.json").read_text())
+    weights = np.load(folder / "weights.npy")
+    if weights.shape != (FEATURES,):
+        raise InputError(f"{folder} has weights of the shape {weights.shape}, not {(FEATURES,)}; train it again.")
+    return Classifier(weights, content["radius_px"], content["zoom"])
+
+
+def features(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Give the features of every pixel of an image (y, x), (y, x, features)."""
+    bright = np.sqrt(grey.astype(np.float32) / 255)
+    smoothed = [ndimage.gaussian_filter(bright, smoothing) for smoothing in SMOOTHINGS_PX]
+    return np.stack([*smoothed, np.ones_like(bright)], axis=-1)
+
+
+def logistic(x: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.asarray(1 / (1 + np.exp(-x)))
