@@ -9,7 +9,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from tasks.nuclei.plates import PlateInfo
+from tasks.nuclei.plates.info import PlateInfo
 from tests.repository import REPOSITORY
 
 SOURCE = REPOSITORY.parent / "shared/data/dsb2018"

@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from tasks.nuclei.plates import EXTENSIONS
+from tasks.nuclei.plates.image_files import EXTENSIONS
 
 INFO: dict[str, Any] = {
     "name": "plate",

@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tasks.nuclei.measure import nuclei_table
-from tasks.nuclei.plates import Plate, read_image, write_label_image
+from tasks.nuclei.plates.files import Plate
+from tasks.nuclei.plates.image_files import read_image, write_label_image
 from tests.stored_results import store_result
 
 

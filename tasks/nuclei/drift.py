@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from tasks.nuclei.plates import PlateInfo
+from tasks.nuclei.plates.info import PlateInfo
 
 # A plate at a larger distance is an outlier. Leys et al. call 3 "very conservative" and 2.5 "moderately conservative";
 # six measures per plate are six chances of a false alarm.

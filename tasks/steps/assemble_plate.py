@@ -24,11 +24,12 @@ from tasks import tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.files import link_or_copy
 from tasks.nuclei import figures
-from tasks.nuclei.errors import InputError
-from tasks.nuclei.hcs import HcsWriter
-from tasks.nuclei.plates import Fov, Plate, raise_if_any, read_image, read_label_image
+from tasks.nuclei.errors import InputError, raise_if_any
+from tasks.nuclei.plates.files import Fov, Plate
+from tasks.nuclei.plates.hcs import HcsWriter
+from tasks.nuclei.plates.image_files import read_image, read_label_image
+from tasks.nuclei.plates.wells import parse_well, smallest_grid
 from tasks.nuclei.tables import read_nuclei, wells_table, write_parquet
-from tasks.nuclei.wells import parse_well, smallest_grid
 from tasks.store.provenance import plate_at, plate_of_segmentation, result_of
 from tasks.store.registered_model import ModelName
 

@@ -32,7 +32,9 @@ from tasks.nuclei import augmentation as changes
 from tasks.nuclei.augmentation import Augmentation, AugmentationName, augmented_roi
 from tasks.nuclei.contact_sheet import write_contact_sheet
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates import Plate, open_plate, read_image, read_label_image, to_uint8
+from tasks.nuclei.intensity import to_uint8
+from tasks.nuclei.plates.files import Plate, open_plate
+from tasks.nuclei.plates.image_files import read_image, read_label_image
 from tasks.nuclei.roi_file import ROI_TABLE, RoiBlock, RoiReader, RoiSource, RoiWriter
 from tasks.nuclei.targets import blurred_border, distance_map
 

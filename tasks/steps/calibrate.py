@@ -22,7 +22,8 @@ from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, Workspa
 from tasks.methods.registry import found_methods, load_segmenter, method_named
 from tasks.methods.segmentation_params import SegmentationParams, depends_on
 from tasks.nuclei.calibration import KnownField, Trial, calibrate
-from tasks.nuclei.plates import Fov, read_image, read_label_image
+from tasks.nuclei.plates.files import Fov
+from tasks.nuclei.plates.image_files import read_image, read_label_image
 from tasks.nuclei.roi_file import RoiReader, RoiSource
 from tasks.nuclei.scoring import REPORTED_IOU_THRESHOLDS, SHOWN_IOU_THRESHOLDS
 from tasks.nuclei.segmentation import SegmentationSettings

@@ -20,8 +20,9 @@ from tasks import tracking
 from tasks.contract import NothingToDo, Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.nuclei import figures
 from tasks.nuclei.drift import LEAST_SPREAD_OF_MEDIAN, OUTLIER_DISTANCE, Drift, compare, field_table
-from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates import FROZEN_REPORT, Plate, open_plate, raise_if_any, read_image
+from tasks.nuclei.errors import InputError, raise_if_any
+from tasks.nuclei.plates.files import FROZEN_REPORT, Plate, open_plate
+from tasks.nuclei.plates.image_files import read_image
 from tasks.steps import pages
 from tasks.store.provenance import plate_of_segmentation
 

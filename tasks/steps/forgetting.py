@@ -17,7 +17,7 @@ from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskPar
 from tasks.nuclei import figures
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.figures import ScoreMatrix
-from tasks.nuclei.plates import read_plate_info
+from tasks.nuclei.plates.info import read_plate_info
 from tasks.nuclei.scoring import SHOWN_IOU_THRESHOLDS
 from tasks.store.provenance import plate_of_segmentation, segmentations_of_scores
 

@@ -27,8 +27,7 @@ from numpy.typing import NDArray
 
 from tasks import tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
-from tasks.nuclei.errors import InputError
-from tasks.nuclei.hcs_plates import HCS_FOLDER, pair_fields
+from tasks.nuclei.errors import InputError, raise_if_any
 from tasks.nuclei.measure import (
     Instances,
     focus,
@@ -37,18 +36,10 @@ from tasks.nuclei.measure import (
     intensity_histogram,
     measure_instances,
 )
-from tasks.nuclei.plates import (
-    FROZEN_REPORT,
-    Fov,
-    Plate,
-    PlateInfo,
-    Role,
-    decode_image,
-    decode_label_image,
-    open_plate,
-    pair_files,
-    raise_if_any,
-)
+from tasks.nuclei.plates.files import FROZEN_REPORT, Fov, Plate, open_plate, pair_files
+from tasks.nuclei.plates.hcs_plates import HCS_FOLDER, pair_fields
+from tasks.nuclei.plates.image_files import decode_image, decode_label_image
+from tasks.nuclei.plates.info import PlateInfo, Role
 from tasks.store.imported_plates import pixels_sha256, problems_of_roles
 
 MIN_AREA_PX = 5

@@ -20,7 +20,8 @@ from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskPar
 from tasks.nuclei import figures, judgement
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.judgement import Gate, ModelScores, RuleOutcome
-from tasks.nuclei.plates import Fov, Plate, open_plate, read_image, read_label_image
+from tasks.nuclei.plates.files import Fov, Plate, open_plate
+from tasks.nuclei.plates.image_files import read_image, read_label_image
 from tasks.store.provenance import plate_at, plate_of_segmentation, segmentations_of_scores
 
 EXAMPLES = 8

@@ -18,7 +18,9 @@ from tasks import tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.nuclei import figures
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates import Fov, Plate, PlateInfo, read_image, read_label_image
+from tasks.nuclei.plates.files import Fov, Plate
+from tasks.nuclei.plates.image_files import read_image, read_label_image
+from tasks.nuclei.plates.info import PlateInfo
 from tasks.nuclei.scoring import OBJECT_LEVEL_IOU, PIXEL_LEVEL_IOU
 from tasks.steps import pages
 from tasks.store.provenance import history_of, plate_at, plate_of_segmentation, result_of, segmentations_of_scores

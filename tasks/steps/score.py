@@ -20,7 +20,9 @@ from tasks import tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.nuclei import scoring
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates import ALL_CELL_LINES, Fov, Plate, read_label_image
+from tasks.nuclei.plates.files import Fov, Plate
+from tasks.nuclei.plates.image_files import read_label_image
+from tasks.nuclei.plates.info import ALL_CELL_LINES
 from tasks.store.provenance import plate_at, plate_of_segmentation
 
 log = logging.getLogger("nucleus")

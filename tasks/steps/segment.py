@@ -24,7 +24,8 @@ from tasks.methods.registry import load_segmenter
 from tasks.methods.segmentation_params import SegmentationParams, depends_on
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.measure import nuclei_table
-from tasks.nuclei.plates import Fov, Plate, open_plate, read_image, write_label_image
+from tasks.nuclei.plates.files import Fov, Plate, open_plate
+from tasks.nuclei.plates.image_files import read_image, write_label_image
 from tasks.store.registered_model import ModelName
 
 if TYPE_CHECKING:

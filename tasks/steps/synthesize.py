@@ -11,7 +11,8 @@ import tifffile
 from numpy.typing import NDArray
 
 from tasks.contract import PROCESSING, Outcome, Resources, Task, TaskParams, Workspace
-from tasks.nuclei.plates import PlateInfo, PlateName, write_label_image
+from tasks.nuclei.plates.image_files import write_label_image
+from tasks.nuclei.plates.info import PlateInfo, PlateName
 from tasks.nuclei.synthesis import KINDS, NucleusKind, SyntheticFov, synthesize_fov
 
 log = logging.getLogger("nucleus")

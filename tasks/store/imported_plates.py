@@ -18,7 +18,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tasks.nuclei.plates import FROZEN_REPORT, PlateInfo
+from tasks.nuclei.plates.files import FROZEN_REPORT
+from tasks.nuclei.plates.info import PlateInfo
 
 OTHER_ROLE = {"train": "test", "test": "train"}
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from tasks import tracking
 from tasks.contract import BAD_INPUT, DONE, FAILED, ServiceError
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates import FROZEN_REPORT, read_plate_info
+from tasks.nuclei.plates.files import FROZEN_REPORT
+from tasks.nuclei.plates.info import read_plate_info
 from tasks.store.provenance import Generation, generations, holds_model, networks_of_model
 from tasks.store.registered_model import REGISTERED_MODEL
 from tasks.tracking import ModelVersion

@@ -17,7 +17,7 @@ from tasks.contract import Result, describe, inputs_of, read_result
 from tasks.methods.method import Method
 from tasks.methods.registry import method_named, method_of_networks
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates import Fov, Plate, open_plate
+from tasks.nuclei.plates.files import Fov, Plate, open_plate
 from tasks.nuclei.segmentation import SegmentationSettings
 
 

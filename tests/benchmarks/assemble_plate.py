@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.nuclei.plates import open_plate
+from tasks.nuclei.plates.files import open_plate
 from tasks.nuclei.synthesis import KINDS, synthesize_fov
 from tasks.steps.assemble_plate import Params
 from tasks.store.registered_model import ModelName

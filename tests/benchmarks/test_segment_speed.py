@@ -11,7 +11,8 @@ from tasks.methods.fpn2_ws.method import Settings
 from tasks.methods.fpn2_ws.network import Architecture, Fpn
 from tasks.methods.fpn2_ws.nuclei import predict_maps
 from tasks.methods.fpn2_ws.segmenter import Fpn2Ws
-from tasks.nuclei.plates import open_plate, read_image
+from tasks.nuclei.plates.files import open_plate
+from tasks.nuclei.plates.image_files import read_image
 from tasks.nuclei.synthesis import KINDS, synthesize_fov
 from tasks.nuclei.targets import TARGETS, blurred_border, distance_map
 from tasks.steps.segment import Params, _collect, _segment_fields

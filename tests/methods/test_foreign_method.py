@@ -24,7 +24,8 @@ from tasks.manifest import manifest
 from tasks.methods.method import RANDOM
 from tasks.methods.registry import found_methods, place_of
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates import open_plate, read_image, read_label_image
+from tasks.nuclei.plates.files import open_plate
+from tasks.nuclei.plates.image_files import read_image, read_label_image
 from tasks.steps import augment, calibrate, ingest, open_run, register_model, segment, synthesize
 from tests.repository import REPOSITORY
 

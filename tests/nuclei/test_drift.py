@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from tasks.nuclei.drift import Drift, compare, field_table
-from tasks.nuclei.plates import PlateInfo
+from tasks.nuclei.plates.info import PlateInfo
 from tests.plates import INFO
 
 

@@ -17,8 +17,8 @@ from PIL import Image
 from tasks import tracking
 from tasks.contract import BAD_INPUT, Result, execute
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.hcs import hcs_fields
-from tasks.nuclei.plates import Plate, open_plate
+from tasks.nuclei.plates.files import Plate, open_plate
+from tasks.nuclei.plates.hcs import hcs_fields
 from tasks.nuclei.tables import read_nuclei
 from tasks.steps.assemble_plate import TASK, Params
 from tasks.store.registered_model import ModelName

@@ -14,7 +14,7 @@ import pytest
 from tasks.contract import FAILED, execute
 from tasks.nuclei.augmentation import PRESETS
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates import open_plate
+from tasks.nuclei.plates.files import open_plate
 from tasks.nuclei.roi_file import RoiReader
 from tasks.nuclei.targets import distance_map
 from tasks.steps.augment import ROIS_PER_BLOCK, TASK, Params, Source, _shares, make_block, plan_blocks, split_sources

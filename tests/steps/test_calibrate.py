@@ -9,7 +9,7 @@ import pytest
 from tasks.contract import Result, execute
 from tasks.methods.fpn2_ws.method import METHOD, Settings
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates import read_image
+from tasks.nuclei.plates.image_files import read_image
 from tasks.nuclei.roi_file import RoiReader
 from tasks.steps import augment, calibrate
 from tests.networks import make_network

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from tasks import tracking
 from tasks.contract import NothingToDo, Result, execute
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates import open_plate
+from tasks.nuclei.plates.files import open_plate
 from tasks.steps import assemble_plate, ingest
 from tasks.steps.drift import TASK, Params
 from tasks.store.registered_model import ModelName

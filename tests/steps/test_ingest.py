@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from tasks.nuclei.plates import PlateInfo, open_plate
+from tasks.nuclei.plates.files import open_plate
+from tasks.nuclei.plates.info import PlateInfo
 from tasks.steps.ingest import TASK, Params, plate_digest
 from tests import dsb2018
 from tests.plates import INFO, make_plate

@@ -14,7 +14,7 @@ import tifffile
 
 from tasks.contract import Workspace
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates import read_label_image
+from tasks.nuclei.plates.image_files import read_label_image
 from tasks.steps.ingest import TASK, Params, run
 from tests.disks import resize
 from tests.plates import INFO, make_plate

@@ -7,7 +7,8 @@ import pytest
 
 from tasks.contract import BAD_INPUT, DONE, Result, execute, parse_params
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates import open_plate, read_image, read_label_image
+from tasks.nuclei.plates.files import open_plate
+from tasks.nuclei.plates.image_files import read_image, read_label_image
 from tasks.nuclei.synthesis import KINDS
 from tasks.steps.synthesize import TASK, Params
 

@@ -14,7 +14,7 @@ from tasks.methods.external.catalogue import Tool
 from tasks.methods.external.command import run_command
 from tasks.methods.segmenter import Segmenter
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates import read_label_image
+from tasks.nuclei.plates.image_files import read_label_image
 from tasks.nuclei.segmentation import SegmentationSettings, within_size_limits
 
 MODEL = "model"

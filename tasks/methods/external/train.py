@@ -27,7 +27,8 @@ from tasks.methods.shared.initial_weights import earlier_network, weights_folder
 from tasks.methods.shared.training_params import Initialisation
 from tasks.methods.shared.training_task import GPU_TRAINING
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates import Fov, read_image, read_label_image, write_label_image
+from tasks.nuclei.plates.files import Fov
+from tasks.nuclei.plates.image_files import read_image, read_label_image, write_label_image
 from tasks.nuclei.roi_file import RoiReader, RoiSource
 from tasks.store.provenance import fovs_of_rois
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.methods.fpn2_ws.method import Settings
-from tasks.nuclei.plates import to_uint8
+from tasks.nuclei.intensity import to_uint8
 from tasks.nuclei.segmentation import Predict, flooded, magnified, predict_tiled, within_size_limits
 
 # Along the outline the normalised distance is low, and the lower the larger the nucleus: 0.02 for a radius of

@@ -12,8 +12,8 @@ from tasks.methods.jacobkie.method import Settings
 from tasks.methods.jacobkie.network import MAPS, Jacobkie
 from tasks.methods.jacobkie.nuclei import agreement, best_of_zooms, nuclei_from_maps
 from tasks.methods.segmenter import Segmenter
+from tasks.nuclei.intensity import to_uint8
 from tasks.nuclei.measure import largest_pieces
-from tasks.nuclei.plates import to_uint8
 from tasks.nuclei.segmentation import magnified, predict_tiled, within_size_limits
 
 MOST_TILE_PX = 512

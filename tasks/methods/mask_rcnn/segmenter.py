@@ -13,8 +13,8 @@ from tasks.methods.mask_rcnn.method import LEAST_SCORE, Settings
 from tasks.methods.mask_rcnn.network import SIDE_PX, Detections, MaskRcnn
 from tasks.methods.mask_rcnn.tiles import Tile, merge_tiles, tiles_of, without_cut_pieces
 from tasks.methods.segmenter import Segmenter
+from tasks.nuclei.intensity import to_uint8
 from tasks.nuclei.measure import largest_pieces
-from tasks.nuclei.plates import to_uint8
 from tasks.nuclei.segmentation import magnified, within_size_limits
 
 OVERLAP_PX = 50

@@ -11,7 +11,7 @@ from scipy import ndimage
 from laboratory_method.classifier import Classifier
 from laboratory_method.method import Settings
 from tasks.methods.segmenter import Segmenter
-from tasks.nuclei.plates import to_uint8
+from tasks.nuclei.intensity import to_uint8
 from tasks.nuclei.segmentation import flooded, within_size_limits
 
 MARKER_SHARE = 0.5

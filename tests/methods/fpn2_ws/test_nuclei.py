@@ -10,7 +10,7 @@ from skimage.segmentation import watershed
 
 from tasks.methods.fpn2_ws.method import Settings
 from tasks.methods.fpn2_ws.nuclei import BORDER_SHARE, instances_from_maps, predict_maps
-from tasks.nuclei.plates import to_uint8
+from tasks.nuclei.intensity import to_uint8
 from tasks.nuclei.scoring import score_instances
 from tasks.nuclei.synthesis import KINDS, synthesize_fov
 from tasks.nuclei.targets import blurred_border, distance_map

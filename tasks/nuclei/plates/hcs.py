@@ -29,7 +29,7 @@ from ome_zarr.format import FormatV04
 from ome_zarr.writer import write_multiscale, write_multiscale_labels, write_plate_metadata, write_well_metadata
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.wells import column_name, parse_well, row_name, smallest_grid
+from tasks.nuclei.plates.wells import column_name, parse_well, row_name, smallest_grid
 
 LABELS_NAME = "nuclei"
 MODEL_KEY = "segmented_with"

@@ -1,4 +1,4 @@
-"""Tests of tasks.nuclei.hcs_plates, and of ingesting such plates."""
+"""Tests of tasks.nuclei.plates.hcs_plates, and of ingesting such plates."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pytest
 
 from tasks.contract import execute
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.hcs import HcsWriter
-from tasks.nuclei.hcs_plates import HCS_FOLDER, pair_fields
-from tasks.nuclei.plates import decode_image, decode_label_image, open_plate, read_image, read_label_image
+from tasks.nuclei.plates.files import open_plate
+from tasks.nuclei.plates.hcs import HcsWriter
+from tasks.nuclei.plates.hcs_plates import HCS_FOLDER, pair_fields
+from tasks.nuclei.plates.image_files import decode_image, decode_label_image, read_image, read_label_image
 from tasks.steps.ingest import TASK, Params
-from tests.nuclei.test_hcs import make_0_5
+from tests.nuclei.plates.test_hcs import make_0_5
 from tests.plates import INFO, two_squares
 
 IMAGE, LABEL_IMAGE = two_squares()

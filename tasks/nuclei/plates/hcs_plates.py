@@ -19,9 +19,10 @@ from typing import Any
 import tifffile
 from numpy.typing import NDArray
 
-from tasks.nuclei.errors import InputError
-from tasks.nuclei.hcs import HcsField, hcs_fields
-from tasks.nuclei.plates import Fov, Plate, PlateInfo, raise_if_any, read_plate_info
+from tasks.nuclei.errors import InputError, raise_if_any
+from tasks.nuclei.plates.files import Fov, Plate
+from tasks.nuclei.plates.hcs import HcsField, hcs_fields
+from tasks.nuclei.plates.info import PlateInfo, read_plate_info
 
 HCS_FOLDER = "images.ome.zarr"
 

@@ -1,4 +1,4 @@
-"""Tests of tasks.nuclei.hcs: plates are read back with ome-zarr, and their JSON as it lies on the disk."""
+"""Tests of tasks.nuclei.plates.hcs: plates are read back with ome-zarr, and their JSON as it lies on the disk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ome_zarr.reader import Multiscales, Plate, Reader
 from ome_zarr.writer import write_image, write_labels, write_plate_metadata, write_well_metadata
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.hcs import HcsWriter, hcs_fields
+from tasks.nuclei.plates.hcs import HcsWriter, hcs_fields
 from tests.plates import two_squares
 
 IMAGE, LABEL_IMAGE = two_squares()

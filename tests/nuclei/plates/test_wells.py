@@ -1,9 +1,9 @@
-"""Tests of tasks.nuclei.wells."""
+"""Tests of tasks.nuclei.plates.wells."""
 
 import pytest
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.wells import GRIDS, Grid, Well, parse_well, smallest_grid
+from tasks.nuclei.plates.wells import GRIDS, Grid, Well, parse_well, smallest_grid
 
 
 @pytest.mark.parametrize(

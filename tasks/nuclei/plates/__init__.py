@@ -1,0 +1,10 @@
+"""Plates: a folder with plate.json, images/ and labels/, and the reading and writing of its files.
+
+    my-plate/
+      plate.json     PlateInfo
+      images/        x.tif, y.png, ...   TIFF, OME-TIFF or PNG, one channel, 8 or 16 bit
+      labels/        x.tif, y.tif, ...   label images of the same names, integer, 0 = background
+
+An image and its labels belong together when their names are equal up to the extension. In place of the
+two folders there may be one images.ome.zarr, see `hcs_plates`.
+"""
