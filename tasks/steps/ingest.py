@@ -88,7 +88,7 @@ def output_key(params: Params) -> str:
 
 def plate_digest(info: PlateInfo, sha256: dict[str, str]) -> str:
     """SHA-256 over this task's version, the content of plate.json and the (relative path, SHA-256) of all files."""
-    text = json.dumps([VERSION, info.model_dump(mode="json"), sorted(sha256.items())], sort_keys=True)
+    text = json.dumps([VERSION, info.identity, sorted(sha256.items())], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

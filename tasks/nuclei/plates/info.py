@@ -49,8 +49,26 @@ class PlateInfo(pydantic.BaseModel):
     """What the plate is used for. A screening plate is only segmented, and needs no labels."""
     replicate: Literal["biological", "technical"] | None = None
     annotation: Literal["manual", "semi-automatic"] | None = None
-    channel: Annotated[int | None, pydantic.Field(ge=1, le=99)] = None
-    """Which channel of images.ome.zarr shows the nuclei, where it has several; the first is 1."""
+    channel: Annotated[int, pydantic.Field(ge=1, le=99)] | Annotated[str, pydantic.Field(min_length=1)] | None = None
+    """Which channel shows the nuclei, where there are several: its number, the first is 1, or its name in the names of
+    the files."""
+    z: Annotated[int | None, pydantic.Field(ge=0)] = None
+    """Which plane is used, where there are several along z: its number in the names of the files."""
+    time: Annotated[int | None, pydantic.Field(ge=0)] = None
+    """Which time point is used, where there are several: its number in the names of the files."""
+    acquisition: Annotated[int | None, pydantic.Field(ge=0)] = None
+    """Which acquisition is used, where there are several: its number in the names of the files or in OME-Zarr."""
+    labels: Annotated[str | None, pydantic.Field(min_length=1)] = None
+    """Which label image of images.ome.zarr shows the nuclei, where there are several and none is called nuclei."""
+    labels_confirmed: bool = False
+    """A person has looked at the labels that `ingest` doubts, and says that they are right."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes a plate another one, for its digest. Keys that plates once didn't have count where they are set."""
+        content = self.model_dump(mode="json")
+        later = ("z", "time", "acquisition", "labels", "labels_confirmed")
+        return {name: value for name, value in content.items() if name not in later or value not in (None, False)}
 
     @pydantic.model_validator(mode="after")
     def _say_how_it_was_labelled(self) -> PlateInfo:
