@@ -41,7 +41,7 @@ def pair_fields(folder: Path) -> Plate:
 
     Raises InputError as `hcs_fields` does, if images/ or labels/ lies beside, and where plate.json doesn't choose among
     several acquisitions or images of one field. The error names fields of which it doesn't choose the channel, plane,
-    time or label image, and those with another pixel size.
+    time or label image, those without labels unless it is a screening plate, and those with another pixel size.
     """
     info = read_plate_info(folder)
     every = hcs_fields(folder / HCS_FOLDER)
@@ -91,7 +91,7 @@ def _chosen(
 ) -> Sequence[HcsField]:
     """Choose among images by one of their values; every well and site must have one that is chosen."""
     wanted = getattr(info, axis.key)
-    problem = problem_of_choice(axis, wanted, Counter(value for value in values if value is not None), "images")
+    problem = problem_of_choice(axis, wanted, Counter(value for value in values if value is not None))
     if problem is not None:
         raise InputError(f"{HCS_FOLDER}: {problem}.")
     if wanted is None:
@@ -108,10 +108,12 @@ def _chosen(
 def _problems(field: HcsField, info: PlateInfo) -> Iterator[str]:
     try:
         channels, sizes, pixel_size_um = field.channels, field.sizes, field.pixel_size_um
-        field.labels_folder(info.labels)
+        has_labels = field.labels_folder(info.labels) is not None
     except InputError as error:
         yield str(error).rstrip(".")
         return
+    if not has_labels and info.role != "screen":
+        yield f"{field.folder}: has no label image; add one, called nuclei"
     if info.channel is None and len(channels) > 1:
         yield (
             f"{field.folder}: has {len(channels)} channels ({_shown(channels)}); "
