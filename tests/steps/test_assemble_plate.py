@@ -174,6 +174,15 @@ def test_wells_that_are_only_numbered_are_in_the_tables_and_the_log_says_how_to_
         assemble(tmp_path, segmentations, ome_zarr=True)
 
 
+def test_odd_names_of_fields_are_in_tables_and_pictures_as_they_are(tmp_path: Path) -> None:
+    names = ["dose_$5_and_$10^x", 'a, "b" #3 50%', "<b>x & y", "日本語 細胞 核", " spaces ", "NA", "x" * 200]
+    _, segmentations = make(tmp_path, dict.fromkeys(names, TWO_NUCLEI))
+    folder = tmp_path / assemble(tmp_path, segmentations).outputs["assembled"]
+    assert list(read_nuclei(folder / "nuclei.csv")["fov"].unique()) == sorted(names)
+    assert (folder / "overview.png").exists()
+    assert {path.stem for path in (folder / "labels").iterdir()} == set(names)
+
+
 def test_a_plate_without_any_nucleus_is_assembled(tmp_path: Path) -> None:
     _, segmentations = make(tmp_path, {B07_1: NONE, D08_1: NONE})
     result = assemble(tmp_path, segmentations)
