@@ -258,7 +258,8 @@ def test_a_strip_plot_has_one_line_per_plate_and_one_point_per_field() -> None:
 def test_names_are_drawn_as_they_are_and_two_dollars_enclose_no_formula(tmp_path: Path, name: str) -> None:
     tile = figures.OverviewTile(name, np.zeros((32, 32, 3), np.uint8))
     overview = figures.overview_figure([tile], 0.5, "plate", "model")
-    panel = figures.error_panel(np.zeros((64, 64)), *np.zeros((2, 64, 64), int), pixel_size_um=0.5, title=name)
+    nothing = np.zeros((64, 64), int)
+    panel = figures.error_panel(nothing, nothing, nothing, 0.5, name)
     for number, figure in enumerate((overview, panel)):
         figure.savefig(tmp_path / f"{number}.png", metadata={"Title": name})
         assert not any(text.get_parse_math() for text in figure.findobj(Text))

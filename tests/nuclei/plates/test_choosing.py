@@ -60,7 +60,7 @@ def test_each_of_what_a_name_says_is_asked_for_and_chosen(
 ) -> None:
     with pytest.raises(InputError, match=rf"images/: has 2 .*; say in plate\.json .*, such as \"{key}\": "):
         pair(tmp_path / "1", names)
-    plate = pair(tmp_path / "2", names, **{key: value})
+    plate = pair(tmp_path / "2", names, (), **{key: value})
     assert len(plate.fovs) == len(names) // 2
     assert chosen is None or plate.fovs[0].name == chosen
     assert sum(plate.left_out.values()) == len(names) // 2

@@ -9,9 +9,16 @@ from tasks.nuclei.plates.field_names import CONVENTIONS, Place, read_place
 GUID = "46C9B2CD-0BB3-4B8A-9187-2805F4C90506"
 
 
-def place(well: str, site: int | None, channel: int | str | None = None, **others: int | str | None) -> Place:
-    known: dict[str, int | str | None] = {"z": None, "time": None, "acquisition": None, "series": ""} | others
-    return Place(well, site, channel, **known)  # type: ignore[arg-type]
+def place(
+    well: str,
+    site: int | None,
+    channel: int | str | None = None,
+    z: int | None = None,
+    time: int | None = None,
+    acquisition: int | None = None,
+    series: str = "",
+) -> Place:
+    return Place(well, site, channel, z, time, acquisition, series)
 
 
 EXAMPLES = [
