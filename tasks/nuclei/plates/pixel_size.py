@@ -150,9 +150,7 @@ def _of_ome(tiff: tifffile.TiffFile) -> PixelSize:
     pixels = ElementTree.fromstring(tiff.ome_metadata).find("{*}Image/{*}Pixels")
     if pixels is None:
         return NOT_STATED
-    y, x = (
-        pixel_size(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "YX"
-    )
+    y, x = (pixel_size(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "YX")
     return square(y, x)
 
 
