@@ -81,7 +81,7 @@ def problem_of_choice(axis: Axis, wanted: Value | None, values: Mapping[Value, i
         return None
     asked = f"plate.json asks for {axis.key} {wanted}"
     if not values:
-        return f"{asked}, and no file name gives one; remove {axis.key} from plate.json"
+        return f"{asked}, and no image says which one it is; remove {axis.key} from plate.json"
     return f"{asked}, and there is only {there_are}; correct plate.json, such as {example}"
 
 

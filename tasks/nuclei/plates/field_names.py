@@ -63,8 +63,8 @@ CONVENTIONS = (
         "MeasurementData.mlf: T time, F field, L timeline, A action, Z plane, C channel; names of cpg0016 source_10",
         # An action takes one or several channels: with the channel chosen, there is most often one action left.
         _pattern(
-            r"(?:^|.*_)(?P<well>A?[A-Z]\d{2})_T(?P<time>\d{4})F(?P<site>\d{3,4})L\d{2}A(?P<acquisition>\d{2})"
-            r"Z(?P<z>\d{2,3})C(?P<channel>\d{2})(?![0-9A-Za-z]).*"
+            r"(?:^|.*_)(?P<well>A?[A-Z]\d{2})_T(?P<time>\d{4,})F(?P<site>\d{3,4})L\d{2}A(?P<acquisition>\d{2,})"
+            r"Z(?P<z>\d{2,4})C(?P<channel>\d{2})(?![0-9A-Za-z]).*"
         ),
     ),
     _Convention(
