@@ -65,6 +65,15 @@ def decode_image(data: bytes, path: Path) -> NDArray[Any]:
     Besides, raises InputError for an image of which a part was never written, see `black_parts`.
     """
     image, tile = _decoded_image(data, path)
+    refuse_unwritten(image, tile, path)
+    return image
+
+
+def refuse_unwritten(image: NDArray[Any], tile: tuple[int, int] | None, path: Path) -> None:
+    """Raise InputError for a (y, x) image of which a part was never written.
+
+    `tile` is the height and width of the parts in which the file keeps it one after the other, None for rows.
+    """
     row_px = tile[1] if tile else image.shape[1]
     part = black_part(in_file_order(image, tile), longer_than_px=row_px)
     if part is not None and was_not_written(part):
@@ -72,7 +81,6 @@ def decode_image(data: bytes, path: Path) -> NDArray[Any]:
             f"{path}: {_black(part, image.shape, tile)}, as after a copy that broke off; "
             "copy it again from its source. If there is nothing to be seen in that part, crop it away."
         )
-    return image
 
 
 def image_doubts(image: NDArray[Any]) -> list[str]:
