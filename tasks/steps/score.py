@@ -21,7 +21,7 @@ from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskPar
 from tasks.nuclei import scoring
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.files import Fov, Plate
-from tasks.nuclei.plates.image_files import read_label_image, read_numbered
+from tasks.nuclei.plates.image_files import read_numbered
 from tasks.nuclei.plates.info import ALL_CELL_LINES
 from tasks.store.provenance import plate_at, plate_of_segmentation
 
@@ -181,15 +181,19 @@ def _score_fov(segmentation: Segmentation, fov: Fov) -> ScoredFov | InputError:
     info = segmentation.plate.info
     try:
         true_labels = read_numbered(fov.labels_path)
-        predicted_labels = read_label_image(segmentation.predicted_path(fov))
+        predicted_labels = read_numbered(segmentation.predicted_path(fov))
     except InputError as error:
         return error
     try:
-        scores = scoring.score_instances(true_labels.label_image, predicted_labels)
+        scores = scoring.score_instances(true_labels.label_image, predicted_labels.label_image)
     except InputError as error:
         return InputError(f"{info.name}: {fov.name}: {error}")
     # People look for a nucleus by its label in the file.
-    scores = replace(scores, true_ids=true_labels.ids[scores.true_ids - 1])
+    scores = replace(
+        scores,
+        true_ids=true_labels.ids[scores.true_ids - 1],
+        predicted_ids=predicted_labels.ids[scores.predicted_ids - 1],
+    )
     return ScoredFov(info.name, info.cell_line, fov.name, scores, scoring.count(scores))
 
 

@@ -49,9 +49,7 @@ def test_images_of_the_same_pixel_size_or_none_are_imported(plate: Path, store: 
     assert report_of(ingest(plate, store), store)["warnings"] == []
 
 
-def test_the_pixel_size_of_the_images_is_used_and_kept_where_plate_json_leaves_it_out(
-    plate: Path, store: Path
-) -> None:
+def test_the_pixel_size_of_the_images_is_used_and_kept_where_plate_json_leaves_it_out(plate: Path, store: Path) -> None:
     without_size(plate)
     state_size(plate, 0.65, "b")
     result = ingest(plate, store)

@@ -122,7 +122,8 @@ class HcsField:
         if plane.missing:
             raise InputError(
                 f"{self.folder}: {plane.missing} of the {plane.chunks} chunks of its pixels are missing; "
-                "copy the plate whole. If they hold zeros and were left out, write it again with them (write_empty_chunks=True)."
+                "copy the plate whole. If they hold zeros and were left out, write it again with them "
+                "(write_empty_chunks=True)."
             )
         refuse_unwritten(plane.pixels, plane.chunk, self.folder)
         return plane.pixels

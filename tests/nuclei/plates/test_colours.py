@@ -31,6 +31,10 @@ def tiff(array: NDArray[Any], **options: Any) -> bytes:
     return file.getvalue()
 
 
+def png(array: NDArray[Any]) -> bytes:
+    return bytes(imagecodecs.png_encode(array))
+
+
 def palette_png(indices: NDArray[np.uint8], colours: list[int], **options: Any) -> bytes:
     image = Image.frombytes("P", indices.shape[::-1], indices.tobytes())
     image.putpalette(colours)
@@ -51,18 +55,18 @@ SHOWN_IN_A_COLOUR = {
 def test_grey_that_was_saved_in_a_colour_is_read(channels: list[NDArray[np.uint8]]) -> None:
     colour = np.stack(channels, axis=-1)
     samples = {"extrasamples": ["unassalpha"]} if len(channels) == 4 else {}
-    for content in (tiff(colour, photometric="rgb", **samples), imagecodecs.png_encode(colour)):
+    for content in (tiff(colour, photometric="rgb", **samples), png(colour)):
         np.testing.assert_array_equal(decode_image(content, PATH), GREY)
 
 
 def test_grey_with_a_constant_transparency_is_read() -> None:
-    np.testing.assert_array_equal(decode_image(imagecodecs.png_encode(np.stack([GREY, BLACK + 9], -1)), PATH), GREY)
+    np.testing.assert_array_equal(decode_image(png(np.stack([GREY, BLACK + 9], -1)), PATH), GREY)
 
 
 @pytest.mark.parametrize("channels", [[GREY, BLACK, GREY // 2], [GREY, GREY, GREY, GREY], [GREY, GREY]])
 def test_colours_or_transparencies_that_differ_are_refused(channels: list[NDArray[np.uint8]]) -> None:
     with pytest.raises(InputError, match=r"has the shape \(20, 30, \d\), as colour and transparency have, and their"):
-        decode_image(imagecodecs.png_encode(np.stack(channels, axis=-1)), PATH)
+        decode_image(png(np.stack(channels, axis=-1)), PATH)
 
 
 @pytest.mark.parametrize("colours", [[RAMP, RAMP, RAMP], [0 * RAMP, 0 * RAMP, RAMP]], ids=["grey", "blue"])
@@ -99,7 +103,7 @@ def test_the_indices_of_a_tiff_with_a_palette_are_the_labels() -> None:
 
 
 def test_labels_that_were_saved_as_equal_colours_are_read() -> None:
-    content = imagecodecs.png_encode(np.stack([LABEL_IMAGE] * 3, axis=-1))
+    content = png(np.stack([LABEL_IMAGE] * 3, axis=-1))
     np.testing.assert_array_equal(decode_label_image(content, PATH), LABEL_IMAGE)
 
 

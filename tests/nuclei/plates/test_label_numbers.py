@@ -16,7 +16,7 @@ from tasks.nuclei.plates.label_numbers import number_labels
 from tests.plates import two_squares
 
 LABEL_IMAGE = two_squares()[1]
-TYPES = "u1 i1 u2 i2 u4 i4 u8 i8 f2 f4 f8".split()
+TYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"]
 
 
 @pytest.mark.parametrize("order", "<>")
@@ -61,7 +61,10 @@ NO_LABELS = {
     "fractions": (LABEL_IMAGE / 2, "labels are float64 and not whole numbers; allowed are integers"),
     "not a number": (np.where(LABEL_IMAGE > 0, LABEL_IMAGE, np.nan), "labels are float64 and not whole numbers"),
     "infinite": (np.where(LABEL_IMAGE > 1, np.inf, 0), "labels are float64 and not whole numbers"),
-    "rounded": (LABEL_IMAGE.astype(np.float32) * 2**24, "has the label 33554432 as float32, which is exact up to 16,777"),
+    "rounded": (
+        LABEL_IMAGE.astype(np.float32) * 2**24,
+        "has the label 33554432 as float32, which is exact up to 16,777",
+    ),
     "complex": (LABEL_IMAGE.astype(np.complex64), "labels are complex64; allowed are integers"),
 }
 

@@ -20,7 +20,8 @@ from tests.repository import REPOSITORY
 PATH = Path("images/a.tif")
 # As of a camera with an offset: no pixel is 0.
 IMAGE = np.random.default_rng(0).integers(90, 900, (256, 320)).astype(np.uint16)
-ROWS, TILES = {"rowsperstrip": 64}, {"tile": (64, 64)}
+ROWS: dict[str, Any] = {"rowsperstrip": 64}
+TILES: dict[str, Any] = {"tile": (64, 64)}
 OFFSETS, COUNTS = ("StripOffsets", "TileOffsets"), ("StripByteCounts", "TileByteCounts")
 
 
