@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from tasks.nuclei import figures
@@ -250,3 +251,24 @@ def test_a_strip_plot_has_one_line_per_plate_and_one_point_per_field() -> None:
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["new", "old"]
     points = [points for points in figure.axes[0].collections if isinstance(points, PathCollection)]
     assert [np.asarray(offsets.get_offsets())[:, 0].tolist() for offsets in points] == [[1, 3], [2]]
+
+
+@pytest.mark.parametrize("name", ["dose_$5_and_$10^x", "$", "$\\frac{$", "<b>x & y", "50 % #3", "日本語", "x" * 200])
+@pytest.mark.filterwarnings("ignore:Glyph .* missing from font")
+def test_names_are_drawn_as_they_are_and_two_dollars_enclose_no_formula(tmp_path: Path, name: str) -> None:
+    tile = figures.OverviewTile(name, np.zeros((32, 32, 3), np.uint8))
+    overview = figures.overview_figure([tile], 0.5, "plate", "model")
+    nothing = np.zeros((64, 64), int)
+    panel = figures.error_panel(nothing, nothing, nothing, 0.5, name)
+    for number, figure in enumerate((overview, panel)):
+        figure.savefig(tmp_path / f"{number}.png", metadata={"Title": name})
+        assert not any(text.get_parse_math() for text in figure.findobj(Text))
+    assert panel.get_suptitle() == name
+
+
+def test_of_a_long_name_an_overview_shows_both_ends() -> None:
+    tile = figures.OverviewTile("plate " + "x" * 100 + " site 12", np.zeros((32, 32, 3), np.uint8))
+    title = figures.overview_figure([tile], 0.5, "p", "m").axes[0].get_title()
+    assert title.startswith("plate xxx")
+    assert title.endswith("xxx site 12")
+    assert len(title) == 49

@@ -1,4 +1,5 @@
 import base64
+import html
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -73,6 +74,17 @@ def test_the_page_stands_alone(made: Made) -> None:
     assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
     for address in page.addresses:
         assert base64.b64decode(address.partition(",")[2]).startswith(b"\x89PNG")
+
+
+def test_odd_names_of_fields_stand_in_the_page_as_they_are(tmp_path: Path) -> None:
+    names = ["$5_and_$10^x 日本", "<a>", '<b>x & "y", #3 50%', "the median is before this one"]
+    segmentation = add_scored_plate(tmp_path, "p1", "U2OS", dict.fromkeys(names, (TRUTH, ONE_MISSED)))
+    scores = execute(score.TASK, score.Params(segmentations=[segmentation]), tmp_path).outputs["scores"]
+    result = execute(report.TASK, report.Params(scores={"fpn2_ws": scores}), tmp_path)
+    page = (tmp_path / result.outputs["report"]).read_text()
+    shown = [name for name in names if html.escape(name).replace("&quot;", "&#34;") in page]
+    assert shown == [names[0], names[2]]
+    assert "<b>" not in page
 
 
 def test_every_image_has_an_alternative_text(made: Made) -> None:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nucleus_dags.errors import FormError
 
 PLATE_JSON = "plate.json"
+
+_JSON = (
+    "Texts stand in straight double quotes, numbers have a decimal point, a comma stands between entries and not after "
+    "the last one, and comments aren't allowed"
+)
 
 
 @dataclass(frozen=True)
@@ -26,12 +32,26 @@ def read_plate_folder(folder: Path) -> PlateFolder:
     """Read the plate.json of a folder. Raises FormError if it can't be read."""
     path = folder / PLATE_JSON
     try:
-        info = json.loads(path.read_text())
+        # From bytes, JSON is read in UTF-8, and in UTF-16 or UTF-32 as Windows writes them.
+        info = json.loads(path.read_bytes(), object_pairs_hook=_without_repetition)
         return PlateFolder(info["name"], info["role"], info.get("cell_line", ""), folder)
-    except (OSError, ValueError) as error:
+    except UnicodeDecodeError:
+        raise FormError(f"{path} can't be read: it isn't text in UTF-8; save it again with this encoding.") from None
+    except OSError as error:
         raise FormError(f"{path} can't be read ({error}); correct it.") from error
+    except (ValueError, RecursionError) as error:
+        raise FormError(f"{path} can't be read ({error}. {_JSON}); correct it.") from error
     except (KeyError, TypeError, AttributeError) as error:
         raise FormError(f"{path} must be a JSON object with name and role; correct it.") from error
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"{twice} stands there more than once; keep one of them")
+    return content
 
 
 def plates_in(folder: Path) -> list[PlateFolder]:

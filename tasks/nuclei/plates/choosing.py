@@ -56,7 +56,7 @@ def choose_images(places: Mapping[str, Place | None], info: PlateInfo) -> Choice
             break
         wanted = getattr(info, axis.key)
         values = Counter(value for place in chosen.values() if (value := getattr(place, axis.key)) is not None)
-        problem = problem_of_choice(axis, wanted, values, "images")
+        problem = problem_of_choice(axis, wanted, values)
         if problem is not None:
             problems.append(f"images/: {problem}")
         elif wanted is not None:
@@ -69,9 +69,11 @@ def choose_images(places: Mapping[str, Place | None], info: PlateInfo) -> Choice
     return Choice(sorted([*chosen, *unplaced]), +left_out, problems)
 
 
-def problem_of_choice(axis: Axis, wanted: Value | None, values: Mapping[Value, int], what: str) -> str | None:
-    """Say why plate.json doesn't choose one of the values that there are, each of so many `what`."""
-    there_are = ", ".join(f"{value or repr(value)} ({values[value]} {what})" for value in sorted(values, key=_in_order))
+def problem_of_choice(axis: Axis, wanted: Value | None, values: Mapping[Value, int]) -> str | None:
+    """Say why plate.json doesn't choose one of the values that there are, each of so many images."""
+    there_are = ", ".join(
+        f"{value or repr(value)} ({_counted(values[value])})" for value in sorted(values, key=_in_order)
+    )
     example = f'"{axis.key}": {_as_json(min(values, key=_in_order, default=1))}'
     if wanted is None:
         if len(values) < 2:
@@ -95,6 +97,10 @@ def first_of(names: Iterable[str]) -> str:
     names = sorted(names)
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
     return ", ".join(names[:NAMES_SHOWN]) + more
+
+
+def _counted(images: int) -> str:
+    return "1 image" if images == 1 else f"{images} images"
 
 
 def _plain(value: Value) -> str:

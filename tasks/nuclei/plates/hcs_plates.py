@@ -39,7 +39,7 @@ def pair_fields(folder: Path) -> Plate:
 
     Raises InputError as `hcs_fields` does, if images/ or labels/ lies beside, and where plate.json doesn't choose among
     several acquisitions or images of one field. The error names fields of which it doesn't choose the channel, plane,
-    time or label image, and those whose pixels aren't square.
+    time or label image, those without labels unless it is a screening plate, and those whose pixels aren't square.
     """
     info = read_plate_info(folder, _stated_pixel_sizes(folder))
     every = hcs_fields(folder / HCS_FOLDER)
@@ -105,7 +105,7 @@ def _chosen(
 ) -> Sequence[HcsField]:
     """Choose among images by one of their values; every well and site must have one that is chosen."""
     wanted = getattr(info, axis.key)
-    problem = problem_of_choice(axis, wanted, Counter(value for value in values if value is not None), "images")
+    problem = problem_of_choice(axis, wanted, Counter(value for value in values if value is not None))
     if problem is not None:
         raise InputError(f"{HCS_FOLDER}: {problem}.")
     if wanted is None:
@@ -122,10 +122,12 @@ def _chosen(
 def _problems(field: HcsField, info: PlateInfo) -> Iterator[str]:
     try:
         channels, sizes, _ = field.channels, field.sizes, field.pixel_size
-        field.labels_folder(info.labels)
+        has_labels = field.labels_folder(info.labels) is not None
     except InputError as error:
         yield str(error).rstrip(".")
         return
+    if not has_labels and info.role != "screen":
+        yield f"{field.folder}: has no label image; add one, called nuclei"
     if info.channel is None and len(channels) > 1:
         yield (
             f"{field.folder}: has {len(channels)} channels ({_shown(channels)}); "

@@ -162,7 +162,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _describe(problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"])
-    message = problem["msg"].removeprefix("Value error, ")
+    message = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return f"{key}: unknown key; allowed are {', '.join(PlateInfo.model_fields)}"
     if problem["type"] == "missing":

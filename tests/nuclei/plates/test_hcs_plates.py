@@ -82,7 +82,7 @@ def test_the_digest_of_a_plate_is_that_of_its_pixels(plate: Path, tmp_path: Path
 def test_a_field_without_labels_is_refused_unless_it_is_a_screening_plate(tmp_path: Path) -> None:
     write_info(tmp_path / "p")
     make_0_5(tmp_path / "p" / HCS_FOLDER, IMAGE, "yx")
-    with pytest.raises(InputError, match=r"images/p_C03_T0001F000L01A01Z01C01\.tif: has no label image"):
+    with pytest.raises(InputError, match=r"images\.ome\.zarr/C/3/0: has no label image; add one, called nuclei"):
         execute(TASK, Params(folder=str(tmp_path / "p")), tmp_path / "store")
     write_info(tmp_path / "p", role="screen")
     result = execute(TASK, Params(folder=str(tmp_path / "p")), tmp_path / "store")

@@ -3,7 +3,7 @@
 import pytest
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates.wells import GRIDS, Grid, Well, parse_well, smallest_grid
+from tasks.nuclei.plates.wells import GRIDS, Grid, Well, is_well, parse_well, smallest_grid, well_of_number
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,20 @@ def test_the_grid_is_the_smallest_standard_one_that_has_all_wells(names: list[st
 def test_a_grid_names_its_rows_and_columns() -> None:
     assert Grid(2, 3).row_names == ["A", "B"]
     assert Grid(2, 3).column_names == ["01", "02", "03"]
+
+
+def test_a_name_is_one_of_a_well_or_not() -> None:
+    assert [is_well(name) for name in ("B07", "AF48", "W0025", "")] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("number", "wells", "name"),
+    [(1, 96, "A01"), (12, 96, "A12"), (13, 96, "B01"), (96, 96, "H12"), (25, 384, "B01"), (1536, 1536, "AF48")],
+)
+def test_a_number_counts_the_wells_row_by_row(number: int, wells: int, name: str) -> None:
+    assert well_of_number(number, wells) == name
+
+
+@pytest.mark.parametrize(("number", "wells"), [(0, 96), (97, 96), (385, 384)])
+def test_a_number_beyond_the_plate_is_no_well(number: int, wells: int) -> None:
+    assert well_of_number(number, wells) is None
