@@ -53,6 +53,9 @@ class Raster:
 
 def refuse_too_large(shape: tuple[int, ...]) -> None:
     """Raise InputError for an image of more than `MAX_PIXELS`, before memory is taken for it."""
+    # Where a damaged tag holds many numbers in place of one, their product would fill the memory.
+    if not all(isinstance(length, int) for length in shape):
+        raise ValueError(f"its size is {shape!r:.60}")
     if math.prod(shape) > MAX_PIXELS:
         size = " x ".join(map(str, shape))
         raise InputError(f"is {size} px, allowed are {MAX_PIXELS:,} px in all; cut it into fields.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -196,4 +197,14 @@ def test_a_size_beyond_all_bounds_is_refused_before_memory_is_taken(tmp_path: Pa
         content[place : place + 4] = (10**6).to_bytes(4, "little")
     (tmp_path / "a.tif").write_bytes(content)
     with pytest.raises(InputError, match=r"a\.tif: is 1000000 x 1000000 px, allowed are 268,435,456 px in all"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_a_size_of_many_numbers_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    content = bytearray(_tiff(IMAGE, metadata=None))
+    with tifffile.TiffFile(io.BytesIO(content)) as tiff:
+        place = tiff.pages.first.tags["ImageWidth"].offset + 4
+    content[place : place + 8] = struct.pack("<II", 100, 8)
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.tif: is damaged or cut short \(its size is "):
         read_image(tmp_path / "a.tif")
