@@ -38,8 +38,10 @@ from tasks.nuclei.measure import (
 )
 from tasks.nuclei.plates.files import FROZEN_REPORT, Fov, Plate, open_plate, pair_files
 from tasks.nuclei.plates.hcs_plates import HCS_FOLDER, pair_fields
-from tasks.nuclei.plates.image_files import decode_image, decode_label_image
+from tasks.nuclei.plates.image_files import decode_image, decode_numbered, image_doubts
 from tasks.nuclei.plates.info import PlateInfo, Role
+from tasks.nuclei.plates.label_numbers import NumberedLabels
+from tasks.nuclei.plates.pixel_size import PixelSize, disagreement, doubt
 from tasks.store.imported_plates import pixels_sha256, problems_of_roles
 
 MIN_AREA_PX = 5
@@ -72,6 +74,8 @@ class Check:
     """The fields' entries in report.json."""
     areas_px: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2**16, np.int64))
+    pixel_sizes: dict[str, PixelSize] = field(default_factory=dict)
+    """As the images state them, by path relative to the plate."""
 
 
 VERSION = 2
@@ -161,8 +165,11 @@ def check_and_copy_plate(plate: Plate, output_dir: Path) -> Check:
         total.warnings += check.warnings
         total.rows += check.rows
         total.histogram += check.histogram
+        total.pixel_sizes |= check.pixel_sizes
         areas_px.append(check.areas_px)
     total.areas_px = np.concatenate(areas_px)
+    total.problems += disagreement(total.pixel_sizes, plate.info.pixel_size_um)
+    total.warnings += _warnings_of("images", doubt(total.pixel_sizes, plate.info.pixel_size_um))
     if not total.problems and len(total.areas_px) == 0 and plate.info.role != "screen":
         total.problems = [f"labels/: holds no nucleus in any of its {len(plate.fovs)} files; label at least one"]
     raise_if_any(total.problems, plate.folder)
@@ -174,37 +181,41 @@ def check_and_copy_fov(fov: Fov, plate: Plate, output_dir: Path) -> Check:
     data = {path.relative_to(plate.folder).as_posix(): plate.read(path) for path in _paths(fov)}
     sha256 = {name: hashlib.sha256(content).hexdigest() for name, content in data.items()}
 
+    names = list(data)
     problems = []
-    arrays = []
-    for (name, content), decode in zip(data.items(), (decode_image, decode_label_image), strict=False):
+    read: list[Any] = []
+    for (name, content), decode in zip(data.items(), (decode_image, decode_numbered), strict=False):
         try:
-            arrays.append(decode(content, Path(name)))
+            read.append(decode(content, Path(name)))
         except InputError as error:
             problems.append(str(error).rstrip("."))
     if problems:
         return Check(sha256, problems)
 
-    names = list(data)
-    image = arrays[0]
+    image, labels = read[0], read[1] if len(read) > 1 else None
     histogram = intensity_histogram(image)
     row = _fov_row(fov, names, image, histogram)
-    problems = _problems_of_arrays(arrays, names, histogram)
+    problems = _problems_of_arrays([image] if labels is None else [image, labels.label_image], names, histogram)
+    try:
+        pixel_sizes = {names[0]: plate.pixel_size(fov.image_path, data[names[0]])}
+    except InputError as error:
+        problems.append(str(error).removeprefix(f"{plate.folder}/").rstrip("."))
     if problems:
         return Check(sha256, problems)
 
     for name, content in data.items():
         (output_dir / name).write_bytes(content)
         (output_dir / name).chmod(0o444)
-    if fov.labels_path is None:
-        return Check(sha256, rows=[row], histogram=histogram)
-    instances = measure_instances(arrays[1])
-    return Check(
-        sha256,
-        warnings=_warnings(instances, names[1]),
-        rows=[row | _nuclei_of_row(instances)],
-        areas_px=instances.areas_px,
-        histogram=histogram,
-    )
+    check = Check(sha256, warnings=_warnings_of(names[0], image_doubts(image)), rows=[row], histogram=histogram)
+    check.pixel_sizes = pixel_sizes
+    if labels is None or fov.labels_path is None:
+        return check
+    instances = measure_instances(labels.label_image)
+    check.warnings += _warnings_of(names[1], plate.doubts(fov.labels_path))
+    check.warnings += _warnings_of_labels(instances, labels, names[1])
+    check.rows = [row | _nuclei_of_row(instances)]
+    check.areas_px = instances.areas_px
+    return check
 
 
 def _problems_of_arrays(arrays: list[NDArray[Any]], names: list[str], histogram: NDArray[np.int64]) -> list[str]:
@@ -221,9 +232,14 @@ def _problems_of_arrays(arrays: list[NDArray[Any]], names: list[str], histogram:
     return problems
 
 
-def _warnings(instances: Instances, labels_name: str) -> list[dict[str, Any]]:
+def _warnings_of(file: str, problems: Iterable[str]) -> list[dict[str, Any]]:
+    return [{"file": file, "problem": problem} for problem in problems]
+
+
+def _warnings_of_labels(instances: Instances, labels: NumberedLabels, labels_name: str) -> list[dict[str, Any]]:
     warnings = []
-    for number, area_px, pieces in zip(instances.numbers, instances.areas_px, instances.pieces, strict=True):
+    # People look for a label by its number in the file.
+    for number, area_px, pieces in zip(labels.ids, instances.areas_px, instances.pieces, strict=True):
         if pieces > 1:
             warnings.append({"file": labels_name, "label": int(number), "problem": f"{pieces} pieces"})
         if area_px < MIN_AREA_PX:
@@ -233,9 +249,8 @@ def _warnings(instances: Instances, labels_name: str) -> list[dict[str, Any]]:
 
 def _log_warnings(warnings: list[dict[str, Any]]) -> None:
     for warning in warnings[:MAX_LOGGED_WARNINGS]:
-        log.warning(
-            "%(file)s: label %(label)d has %(problem)s; a nucleus is one piece of 5 px or more, look at it", warning
-        )
+        what = "label %(label)d has %(problem)s; a nucleus is one piece of 5 px or more, look at it"
+        log.warning(f"%(file)s: {what if 'label' in warning else '%(problem)s'}", warning)
     if len(warnings) > MAX_LOGGED_WARNINGS:
         log.warning("and %d more warnings in report.json", len(warnings) - MAX_LOGGED_WARNINGS)
 

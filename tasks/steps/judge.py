@@ -21,7 +21,7 @@ from tasks.nuclei import figures, judgement
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.judgement import Gate, ModelScores, RuleOutcome
 from tasks.nuclei.plates.files import Fov, Plate, open_plate
-from tasks.nuclei.plates.image_files import read_image, read_label_image
+from tasks.nuclei.plates.image_files import read_image, read_label_image, read_numbered
 from tasks.store.provenance import plate_at, plate_of_segmentation, segmentations_of_scores
 
 EXAMPLES = 8
@@ -168,7 +168,7 @@ def _example(
 ) -> figures.NucleusExample:
     fov = _fov_named(plate, fov_name)
     assert fov.labels_path is not None
-    mask = read_label_image(fov.labels_path) == label
+    mask = read_numbered(fov.labels_path).mask_of(label)
     part = figures.window_around(mask)
     predicted = [
         read_label_image(model.labels[plate.info.name] / f"{fov.name}.tif")[part] for model in (champion, challenger)

@@ -6,9 +6,9 @@ true_nuclei.parquet and predicted_nuclei.parquet (one row a nucleus: best IoU, p
 
 import logging
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +21,7 @@ from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskPar
 from tasks.nuclei import scoring
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.files import Fov, Plate
-from tasks.nuclei.plates.image_files import read_label_image
+from tasks.nuclei.plates.image_files import read_numbered
 from tasks.nuclei.plates.info import ALL_CELL_LINES
 from tasks.store.provenance import plate_at, plate_of_segmentation
 
@@ -180,14 +180,20 @@ def _score_fov(segmentation: Segmentation, fov: Fov) -> ScoredFov | InputError:
     assert fov.labels_path is not None
     info = segmentation.plate.info
     try:
-        true_labels = read_label_image(fov.labels_path)
-        predicted_labels = read_label_image(segmentation.predicted_path(fov))
+        true_labels = read_numbered(fov.labels_path)
+        predicted_labels = read_numbered(segmentation.predicted_path(fov))
     except InputError as error:
         return error
     try:
-        scores = scoring.score_instances(true_labels, predicted_labels)
+        scores = scoring.score_instances(true_labels.label_image, predicted_labels.label_image)
     except InputError as error:
         return InputError(f"{info.name}: {fov.name}: {error}")
+    # People look for a nucleus by its label in the file.
+    scores = replace(
+        scores,
+        true_ids=true_labels.ids[scores.true_ids - 1],
+        predicted_ids=predicted_labels.ids[scores.predicted_ids - 1],
+    )
     return ScoredFov(info.name, info.cell_line, fov.name, scores, scoring.count(scores))
 
 
@@ -266,19 +272,22 @@ def _fov_table(fovs: Iterable[ScoredFov]) -> pd.DataFrame:
     )
 
 
-def _nuclei_table(fovs: Iterable[ScoredFov], kind: Literal["true", "predicted"]) -> pd.DataFrame:
+def _nuclei_table(fovs: Sequence[ScoredFov], kind: Literal["true", "predicted"]) -> pd.DataFrame:
+    ids = [getattr(fov.scores, f"{kind}_ids") for fov in fovs]
+    largest = max(int(of_fov.max(initial=0)) for of_fov in ids)
+    dtype = np.int64 if largest <= np.iinfo(np.int64).max else np.uint64
     tables = [
         pd.DataFrame(
             {
                 "plate": fov.plate,
                 "cell_line": fov.cell_line,
                 "fov": fov.fov,
-                "label": getattr(fov.scores, f"{kind}_ids").astype(np.int64),
+                "label": of_fov.astype(dtype),
                 "iou": getattr(fov.scores, f"{kind}_iou"),
                 "partners": getattr(fov.scores, f"{kind}_partners"),
             }
         )
-        for fov in fovs
+        for fov, of_fov in zip(fovs, ids, strict=True)
     ]
     return pd.concat(tables, ignore_index=True)
 

@@ -200,7 +200,7 @@ def test_an_ome_zarr_plate_has_every_field_in_its_well_with_its_labels(tmp_path:
     for field, label_image in zip(fields, FOUND.values(), strict=True):
         np.testing.assert_array_equal(field.read_image(1), IMAGE)
         np.testing.assert_array_equal(field.read_labels(), label_image)
-        assert field.pixel_size_um == 0.5
+        assert field.pixel_size.um == 0.5
 
 
 def test_fields_without_a_place_of_their_own_are_refused_for_ome_zarr_before_any_work(tmp_path: Path) -> None:

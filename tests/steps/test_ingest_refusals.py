@@ -54,11 +54,11 @@ def _crop_labels(plate: Path) -> None:
 
 
 def _colour_image(plate: Path) -> None:
-    tifffile.imwrite(plate / "images/b.tif", np.stack([IMAGE] * 3, axis=-1), photometric="rgb")
+    tifffile.imwrite(plate / "images/b.tif", np.stack([IMAGE, IMAGE // 2, IMAGE], axis=-1), photometric="rgb")
 
 
 def _float_labels(plate: Path) -> None:
-    tifffile.imwrite(plate / "labels/b.tif", LABEL_IMAGE.astype(np.float32))
+    tifffile.imwrite(plate / "labels/b.tif", LABEL_IMAGE.astype(np.float32) / 2)
 
 
 def _cut_png(plate: Path) -> None:
@@ -88,7 +88,7 @@ BAD_PLATES: list[tuple[Callable[[Path], None], str]] = [
     (_remove_image, "labels/b.tif: has no image; add its image"),
     (_crop_labels, "labels/b.tif: is 19 x 30 px and images/b.tif is 20 x 30 px; they must be equal"),
     (_colour_image, "images/b.tif: has the shape (20, 30, 3), as colour"),
-    (_float_labels, "labels/b.tif: labels are float32; allowed are integers"),
+    (_float_labels, "labels/b.tif: labels are float32 and not whole numbers; allowed are integers"),
     (cut_image, "images/b.tif: is damaged or cut short"),
     (_cut_png, "images/b.png: is damaged or cut short"),
     (_constant_image, "images/b.tif: every pixel is 7; it shows nothing"),

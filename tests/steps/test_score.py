@@ -3,8 +3,10 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from mlflow import MlflowClient
 
 from tasks import tracking
@@ -68,6 +70,19 @@ def test_plates_of_one_cell_line_are_pooled_and_cell_lines_kept_apart(tmp_path: 
     }
     assert result.metrics["f1_at_0.9/HCT 116"] == pytest.approx(8 / 9)
     assert result.metrics["f1_at_0.9/all"] == pytest.approx(22 / 24)
+
+
+@pytest.mark.parametrize("factor", [1, 2**40, 2**61])
+def test_the_table_of_nuclei_names_them_by_their_labels_in_the_files(tmp_path: Path, factor: int) -> None:
+    segmentation = add_scored_plate(tmp_path, "p1", "U2OS", {"a": (TRUTH, ONE_MISSED)})
+    labels = np.array([TRUTH], np.uint64) * np.uint64(factor)
+    tifffile.imwrite(tmp_path / "ingest/p1@0123456789ab/labels/a.tif", labels)
+    result, folder = score(tmp_path, segmentation)
+    assert result.counts["true_nuclei"] == 4
+    true, predicted = (pd.read_parquet(folder / f"{kind}_nuclei.parquet") for kind in ("true", "predicted"))
+    assert true["label"].tolist() == [factor, 2 * factor, 3 * factor, 4 * factor]
+    assert true["iou"].tolist() == [1, 1, 1, 0]
+    assert predicted["label"].tolist() == [5, 6, 7]
 
 
 def test_the_curve_has_a_row_for_every_threshold_from_0_05_to_0_95(tmp_path: Path) -> None:

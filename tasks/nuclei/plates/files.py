@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from tasks.nuclei.plates.field_names import Place, read_place
 from tasks.nuclei.plates.file_names import is_left_by_a_system, known_kind, printable, problem_of, without_extension
 from tasks.nuclei.plates.image_files import EXTENSIONS, read_bytes
 from tasks.nuclei.plates.info import PlateInfo, read_plate_info
+from tasks.nuclei.plates.pixel_size import PixelSize, pixel_size_of_image
 
 FROZEN_REPORT = "report.json"
 """`ingest` writes it into its copy of a plate: what it found, and the files of every field."""
@@ -49,6 +50,12 @@ class Plate:
     """Gives the content of a file of a fov."""
     left_out: Mapping[str, int] = field(default_factory=dict, compare=False)
     """How many files are no fields, by what they are, in the plural: thumbnails, images of other channels."""
+    pixel_size: Callable[[Path, bytes], PixelSize] = field(
+        default=lambda path, content: pixel_size_of_image(content, path), compare=False
+    )
+    """Gives the pixel size that an image states, from its path and its content."""
+    doubts: Callable[[Path], list[str]] = field(default=lambda path: [], compare=False)
+    """Says what a person should look at in a file of a fov and isn't seen in its content."""
 
 
 class _Listing(NamedTuple):
@@ -79,7 +86,7 @@ def pair_files(folder: Path) -> Plate:
     or acquisition is used of several; there is no image, a label image has no image, two files have one name, or two
     images one well and site; a file is of another kind. Images without labels are allowed.
     """
-    info = read_plate_info(folder)
+    info = read_plate_info(folder, _stated_pixel_sizes(folder / "images"))
     _refuse_other_spelling(folder)
     images, labels = _listing(folder / "images"), _listing(folder / "labels")
     problems = [*images.problems, *labels.problems]
@@ -97,6 +104,12 @@ def pair_files(folder: Path) -> Plate:
     without_field = Counter({"label images of images left out": len(labels.files.keys() - set(choice.names))})
     left_out = images.left_out + labels.left_out + choice.left_out + without_field
     return Plate(info, folder, tuple(fovs), left_out=left_out)
+
+
+def _stated_pixel_sizes(images: Path) -> Iterator[PixelSize]:
+    """Read the pixel sizes of the images, one after the other as they are asked for."""
+    for path in _listing(images).files.values():
+        yield pixel_size_of_image(read_bytes(path), path)
 
 
 def _refuse_other_spelling(folder: Path) -> None:

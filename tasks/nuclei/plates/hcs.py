@@ -13,6 +13,7 @@ one stays missing. Fields are numbered from 0, because napari shows the field of
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,7 +30,10 @@ from ome_zarr.format import FormatV04
 from ome_zarr.writer import write_multiscale, write_multiscale_labels, write_plate_metadata, write_well_metadata
 
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.plates.image_files import refuse_unwritten
+from tasks.nuclei.plates.pixel_size import NOT_STATED, PixelSize, pixel_size, square
 from tasks.nuclei.plates.wells import column_name, parse_well, row_name, smallest_grid
+from tasks.nuclei.plates.zarr_chunks import Plane, read_plane
 
 LABELS_NAME = "nuclei"
 MODEL_KEY = "segmented_with"
@@ -56,7 +60,7 @@ class _Image(NamedTuple):
     array: zarr.Array[Any]
     axes: list[str]
     """Such as c, z, y, x."""
-    pixel_size_um: float | None
+    pixel_size: PixelSize
 
 
 @dataclass(frozen=True)
@@ -86,10 +90,10 @@ class HcsField:
         return _sizes(self.folder)
 
     @property
-    def pixel_size_um(self) -> float | None:
-        """Height of a pixel; None where the plate doesn't give it in µm."""
+    def pixel_size(self) -> PixelSize:
+        """Side of a pixel; InputError if height and width differ."""
         with _faults_named(self.folder):
-            return _full_resolution(self.folder).pixel_size_um
+            return _full_resolution(self.folder).pixel_size
 
     def labels_folder(self, name: str | None = None) -> Path | None:
         """Folder of the label image of a name, or else of the only one or of nuclei; None if there is none.
@@ -112,15 +116,36 @@ class HcsField:
     def read_image(self, channel: int, z: int | None = None, time: int | None = None) -> NDArray[Any]:
         """Read one plane: (y, x), dtype as stored. The channel is counted from 1, z and time are from 0.
 
-        Raises InputError for one that isn't there, for several where none is named, for damaged files.
+        Raises InputError for one that isn't there, for several where none is named, for damaged or missing files.
         """
-        return _read_plane(self.folder, channel, {"z": z, "t": time})
+        plane = _read_plane(self.folder, channel, {"z": z, "t": time})
+        if plane.missing:
+            raise InputError(
+                f"{self.folder}: {plane.missing} of the {plane.chunks} chunks of its pixels are missing; "
+                "copy the plate whole. If they hold zeros and were left out, write it again with them "
+                "(write_empty_chunks=True)."
+            )
+        refuse_unwritten(plane.pixels, plane.chunk, self.folder)
+        return plane.pixels
 
     def read_labels(self, name: str | None = None, z: int | None = None, time: int | None = None) -> NDArray[Any]:
         """Read the label image, which must be there: (y, x), dtype as stored. One plane may be that of all z or times.
 
-        Raises InputError as `read_image`, and for several channels.
+        Raises InputError as `read_image`, and for several channels. Missing chunks are background.
         """
+        return self._label_plane(name, z, time).pixels
+
+    def label_doubts(self, name: str | None = None, z: int | None = None, time: int | None = None) -> list[str]:
+        """Say whether chunks of the label image are missing; reads it. Many programs leave out empty ones."""
+        plane = self._label_plane(name, z, time)
+        if not plane.missing:
+            return []
+        return [
+            f"{plane.missing} of the {plane.chunks} chunks of its pixels are missing and taken for background; "
+            "look whether it has all nuclei, or whether a copy broke off"
+        ]
+
+    def _label_plane(self, name: str | None, z: int | None, time: int | None) -> Plane:
         folder = self.labels_folder(name)
         assert folder is not None
         sizes = _sizes(folder)
@@ -280,7 +305,10 @@ def _full_resolution(folder: Path) -> _Image:
         raise InputError(f"{path}: is missing or cut short; copy the plate whole.") from None
     multiscale = dict(multiscale, axes=_axes(multiscale, array.ndim))
     axes = [axis["name"] for axis in multiscale["axes"]]
-    return _Image(array, axes, _pixel_size_um(multiscale, dataset))
+    try:
+        return _Image(array, axes, _pixel_size(multiscale, dataset))
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from None
 
 
 def _sizes(folder: Path) -> dict[str, int]:
@@ -295,16 +323,20 @@ def _axes(multiscale: Mapping[str, Any], ndim: int) -> list[Any]:
     return [{"name": axis} if isinstance(axis, str) else axis for axis in axes]
 
 
-def _pixel_size_um(multiscale: Mapping[str, Any], dataset: Mapping[str, Any]) -> float | None:
-    y = [axis["name"] for axis in multiscale["axes"]].index("y")
-    if multiscale["axes"][y].get("unit") != "micrometer":
-        return None
-    steps = [*dataset["coordinateTransformations"], *multiscale.get("coordinateTransformations", [])]
-    return float(np.prod([step["scale"][y] for step in steps if step["type"] == "scale"]))
+def _pixel_size(multiscale: Mapping[str, Any], dataset: Mapping[str, Any]) -> PixelSize:
+    """Give what the scales state; versions before 0.4 have none, and 1 without a unit stands for none."""
+    steps = [*dataset.get("coordinateTransformations", []), *multiscale.get("coordinateTransformations", [])]
+    scales = [step["scale"] for step in steps if step["type"] == "scale"]
+    names = [axis["name"] for axis in multiscale["axes"]]
+    sides = []
+    for axis in (names.index("y"), names.index("x")):
+        side, unit = math.prod(scale[axis] for scale in scales), multiscale["axes"][axis].get("unit")
+        sides.append(NOT_STATED if not scales or (side == 1 and not unit) else pixel_size(side, unit))
+    return square(*sides)
 
 
-def _read_plane(folder: Path, channel: int, planes: Mapping[str, int | None]) -> NDArray[Any]:
-    """Read a channel, counted from 1: (y, x) in the machine's byte order. `planes` are indices along other axes."""
+def _read_plane(folder: Path, channel: int, planes: Mapping[str, int | None]) -> Plane:
+    """Read a channel, counted from 1, in the machine's byte order. `planes` are indices along other axes."""
     with _faults_named(folder):
         image = _full_resolution(folder)
         sizes = dict(zip(image.axes, image.array.shape, strict=True))
@@ -321,12 +353,13 @@ def _read_plane(folder: Path, channel: int, planes: Mapping[str, int | None]) ->
         {"y": slice(None), "x": slice(None), "c": channel - 1}.get(axis, planes.get(axis) or 0) for axis in image.axes
     )
     try:
-        plane = np.asarray(image.array[place])
+        return read_plane(image.array, place)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from None
     # The decoders raise many types on damaged chunks.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{folder}: is damaged or cut short ({reason}); copy it again from its source.") from None
-    return np.ascontiguousarray(plane, dtype=plane.dtype.newbyteorder("="))
 
 
 def _pyramid(plane: NDArray[Any], halve: Callable[[NDArray[Any]], NDArray[Any]]) -> list[NDArray[Any]]:

@@ -26,11 +26,9 @@ from tasks.nuclei.plates.choosing import AXES, Axis, Value, first_of, is_wanted,
 from tasks.nuclei.plates.files import Fov, Plate
 from tasks.nuclei.plates.hcs import HcsField, hcs_fields, refuse_fields_twice
 from tasks.nuclei.plates.info import PlateInfo, read_plate_info
+from tasks.nuclei.plates.pixel_size import PixelSize
 
 HCS_FOLDER = "images.ome.zarr"
-
-PIXEL_SIZE_TOLERANCE = 0.001
-"""Share by which the pixel size in plate.json may differ from that of the images."""
 
 CHANNEL, Z, TIME, ACQUISITION = AXES
 IMAGE = Axis("image", "kinds of images, by the ends of their names", "which one to use")
@@ -41,9 +39,9 @@ def pair_fields(folder: Path) -> Plate:
 
     Raises InputError as `hcs_fields` does, if images/ or labels/ lies beside, and where plate.json doesn't choose among
     several acquisitions or images of one field. The error names fields of which it doesn't choose the channel, plane,
-    time or label image, those without labels unless it is a screening plate, and those with another pixel size.
+    time or label image, those without labels unless it is a screening plate, and those whose pixels aren't square.
     """
-    info = read_plate_info(folder)
+    info = read_plate_info(folder, _stated_pixel_sizes(folder))
     every = hcs_fields(folder / HCS_FOLDER)
     of_acquisition = _of_one_acquisition(every, info)
     fields = _chosen(of_acquisition, IMAGE, [field.ending for field in of_acquisition], info)
@@ -54,13 +52,29 @@ def pair_fields(folder: Path) -> Plate:
     raise_if_any(problems, folder)
 
     arrays: dict[Path, Callable[[], NDArray[Any]]] = {}
-    fovs = sorted((_fov(field, folder, info, arrays) for field in fields), key=lambda fov: fov.name)
+    of_field = [(field, _fov(field, folder, info, arrays)) for field in fields]
+    fovs = sorted((fov for _, fov in of_field), key=lambda fov: fov.name)
+    by_image = {fov.image_path: field for field, fov in of_field}
+    by_labels = {fov.labels_path: field for field, fov in of_field if fov.labels_path is not None}
     left_out = {
         "images of other acquisitions": len(every) - len(of_acquisition),
         "images of other kinds": len(of_acquisition) - len(fields),
     }
     left_out = {what: number for what, number in left_out.items() if number}
-    return Plate(info, folder, tuple(fovs), lambda path: _as_tiff(arrays[path]()), left_out)
+    return Plate(
+        info,
+        folder,
+        tuple(fovs),
+        read=lambda path: _as_tiff(arrays[path]()),
+        left_out=left_out,
+        pixel_size=lambda path, _: by_image[path].pixel_size,
+        doubts=lambda path: by_labels[path].label_doubts(info.labels, info.z, info.time),
+    )
+
+
+def _stated_pixel_sizes(folder: Path) -> Iterator[PixelSize]:
+    for field in hcs_fields(folder / HCS_FOLDER):
+        yield field.pixel_size
 
 
 def _fov(field: HcsField, folder: Path, info: PlateInfo, arrays: dict[Path, Callable[[], NDArray[Any]]]) -> Fov:
@@ -107,7 +121,7 @@ def _chosen(
 
 def _problems(field: HcsField, info: PlateInfo) -> Iterator[str]:
     try:
-        channels, sizes, pixel_size_um = field.channels, field.sizes, field.pixel_size_um
+        channels, sizes, _ = field.channels, field.sizes, field.pixel_size
         has_labels = field.labels_folder(info.labels) is not None
     except InputError as error:
         yield str(error).rstrip(".")
@@ -131,11 +145,6 @@ def _problems(field: HcsField, info: PlateInfo) -> Iterator[str]:
             yield f'{there_are}; say in plate.json {axis.question}, such as "{axis.key}": {size // 2}, or project them'
         if wanted is not None and wanted >= size:
             yield f"{there_are}, and plate.json asks for {axis.key} {wanted}; correct plate.json"
-    if pixel_size_um and abs(pixel_size_um / info.pixel_size_um - 1) > PIXEL_SIZE_TOLERANCE:
-        yield (
-            f"{field.folder}: has pixels of {pixel_size_um:g} µm, and plate.json says {info.pixel_size_um:g}; "
-            "correct the wrong one"
-        )
 
 
 def _channel_number(channel: int | str | None, names: Sequence[str]) -> int:

@@ -1,24 +1,28 @@
-"""Images and label images as files: TIFF, OME-TIFF and PNG of one plane and one channel."""
+"""Images and label images as files: TIFF, OME-TIFF and PNG of one plane and one channel.
+
+What is unambiguous is read: grey that was saved as colour, the indices of a palette as labels, labels of every type.
+What programs read differently, or isn't all there, is refused.
+"""
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.plates.black_parts import ZEROS_IN_DOUBT, BlackPart, black_part, was_not_written
+from tasks.nuclei.plates.label_numbers import NumberedLabels, number_labels
+from tasks.nuclei.plates.png_files import SIGNATURE, decode_png
+from tasks.nuclei.plates.raster import Raster, in_file_order, refuse_other_shapes
+from tasks.nuclei.plates.tiff_files import decode_tiff
 
 TIFF_EXTENSIONS = (".ome.tiff", ".ome.tif", ".tiff", ".tif")
 PNG_EXTENSIONS = (".png",)
 EXTENSIONS = TIFF_EXTENSIONS + PNG_EXTENSIONS
-
-# The last chunk of every PNG, with its checksum; the decoder doesn't miss it.
-PNG_END = b"IEND\xaeB`\x82"
 
 IMAGE_DTYPES = (np.uint8, np.uint16)
 
@@ -26,17 +30,23 @@ IMAGE_DTYPES = (np.uint8, np.uint16)
 def read_image(path: Path) -> NDArray[Any]:
     """Read a single-channel image: (y, x) uint8 or uint16.
 
-    Raises InputError for colour or several pages, other dtypes, a missing or cut file.
+    Raises InputError for colour or several pages, other dtypes, white as 0, a missing, cut or incomplete file.
     """
-    return decode_image(read_bytes(path), path)
+    image, _ = _decoded_image(read_bytes(path), path)
+    return image
 
 
-def read_label_image(path: Path) -> NDArray[Any]:
-    """Read a label image: (y, x), integer dtype as stored, 0 = background.
+def read_label_image(path: Path) -> NDArray[np.int32]:
+    """Read a label image: (y, x), labels 1..n in the order of those in the file, 0 = background.
 
-    Raises InputError for labels that are not integer or are negative, a missing or cut file.
+    Raises InputError for labels that are negative or not whole numbers, a missing, cut or incomplete file.
     """
-    return decode_label_image(read_bytes(path), path)
+    return read_numbered(path).label_image
+
+
+def read_numbered(path: Path) -> NumberedLabels:
+    """Do as `read_label_image`, and give the labels of the file too."""
+    return decode_numbered(read_bytes(path), path)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -50,21 +60,50 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decode_image(data: bytes, path: Path) -> NDArray[Any]:
-    """Do as `read_image`, for the content of a file that has been read already."""
-    image = _decode(data, path)
-    if image.dtype not in IMAGE_DTYPES:
-        raise InputError(f"{path}: pixels are {image.dtype}; allowed are uint8 and uint16, save it as one of them.")
+    """Do as `read_image`, for the content of a file that arrives and has been read already.
+
+    Besides, raises InputError for an image of which a part was never written, see `black_parts`.
+    """
+    image, tile = _decoded_image(data, path)
+    refuse_unwritten(image, tile, path)
     return image
 
 
-def decode_label_image(data: bytes, path: Path) -> NDArray[Any]:
+def refuse_unwritten(image: NDArray[Any], tile: tuple[int, int] | None, path: Path) -> None:
+    """Raise InputError for a (y, x) image of which a part was never written.
+
+    `tile` is the height and width of the parts in which the file keeps it one after the other, None for rows.
+    """
+    row_px = tile[1] if tile else image.shape[1]
+    part = black_part(in_file_order(image, tile), longer_than_px=row_px)
+    if part is not None and was_not_written(part):
+        raise InputError(
+            f"{path}: {_black(part, image.shape, tile)}, as after a copy that broke off; "
+            "copy it again from its source. If there is nothing to be seen in that part, crop it away."
+        )
+
+
+def image_doubts(image: NDArray[Any]) -> list[str]:
+    """Say what a person should look at in a (y, x) image that `decode_image` has not refused; empty if nothing."""
+    part = black_part(image.ravel(), longer_than_px=0)
+    if part is None or part.zeros_elsewhere >= ZEROS_IN_DOUBT:
+        return []
+    return [f"{_black(part, image.shape)}; look whether a part of the image is missing"]
+
+
+def decode_label_image(data: bytes, path: Path) -> NDArray[np.int32]:
     """Do as `read_label_image`, for the content of a file that has been read already."""
-    label_image = _decode(data, path)
-    if label_image.dtype.kind not in "ui":
-        raise InputError(f"{path}: labels are {label_image.dtype}; allowed are integers, save it as uint16.")
-    if label_image.dtype.kind == "i" and label_image.min() < 0:
-        raise InputError(f"{path}: has the negative label {label_image.min()}; allowed are 0 (background) and up.")
-    return label_image
+    return decode_numbered(data, path).label_image
+
+
+def decode_numbered(data: bytes, path: Path) -> NumberedLabels:
+    """Do as `read_numbered`, for the content of a file that has been read already."""
+    # White as 0 is no matter for labels: ImageJ shows masks so, and their numbers stay what they are.
+    label_image = _plane(_decode(data, path, indices=True), path)
+    try:
+        return number_labels(label_image)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def write_label_image(path: Path, label_image: NDArray[Any], description: str | None = None) -> None:
@@ -74,42 +113,59 @@ def write_label_image(path: Path, label_image: NDArray[Any], description: str | 
     """
     if label_image.ndim != 2 or label_image.dtype.kind not in "ui":
         raise ValueError(f"A label image is (y, x) integer, got {label_image.shape} {label_image.dtype}.")
-    dtype = np.uint16 if label_image.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
+    low, high = label_image.min(initial=0), label_image.max(initial=0)
+    if low < 0 or high > np.iinfo(np.uint32).max:
+        raise ValueError(f"Labels are 0 to {np.iinfo(np.uint32).max}, got {low} to {high}.")
+    dtype = np.uint16 if high <= np.iinfo(np.uint16).max else np.uint32
     tifffile.imwrite(path, label_image.astype(dtype, copy=False), compression="zlib", description=description)
 
 
-def _decode(data: bytes, path: Path) -> NDArray[Any]:
-    """Decode to (y, x) in the machine's byte order; axes of length 1 are dropped."""
-    decode = _decode_png if path.name.lower().endswith(PNG_EXTENSIONS) else _decode_tiff
+def _decoded_image(data: bytes, path: Path) -> tuple[NDArray[Any], tuple[int, int] | None]:
+    """Give an image and the height and width of its tiles in the file, if there are any."""
+    raster = _decode(data, path, indices=False)
+    if raster.white_is_zero:
+        raise InputError(
+            f"{path}: says that 0 is white (PhotometricInterpretation 0), which programs read differently; "
+            "save it with 0 as black. In Fiji: Image > Lookup Tables > Grays, and Edit > Invert if nuclei are dark."
+        )
+    if raster.palette is not None and (np.diff(raster.palette.astype(np.int64), axis=0) < 0).any():
+        raise InputError(
+            f"{path}: is coloured by a lookup table whose colours don't rise with intensity; "
+            "save it in grey. In Fiji: Image > Lookup Tables > Grays."
+        )
+    image = _plane(raster, path)
+    if image.dtype not in IMAGE_DTYPES:
+        raise InputError(f"{path}: pixels are {image.dtype}; allowed are uint8 and uint16, save it as one of them.")
+    return image, raster.tile
+
+
+def _decode(data: bytes, path: Path, indices: bool) -> Raster:
+    """Decode by what the content is; with `indices`, a palette's indices are given in place of its colours."""
     try:
-        image = decode(data)
+        if len(data) < len(SIGNATURE):
+            raise ValueError(f"the file has {len(data)} bytes")
+        return decode_png(data, indices) if data.startswith(SIGNATURE) else decode_tiff(data)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     # The decoders raise a dozen types on damaged files, from struct.error to ones of their own.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: is damaged or cut short ({reason}); copy it again from its source.") from None
-    shape = image.shape
-    if image.ndim > 2:
-        image = image.squeeze()
-    if image.ndim != 2 or image.size == 0:
-        raise InputError(
-            f"{path}: has the shape {shape}, as colour and several pages have; "
-            "allowed is one plane of one channel, (y, x), save it in this form."
-        )
+
+
+def _plane(raster: Raster, path: Path) -> NDArray[Any]:
+    """Give (y, x) in the machine's byte order."""
+    try:
+        image = raster.grey()
+        refuse_other_shapes(image)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     return np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
 
 
-def _decode_tiff(data: bytes) -> NDArray[Any]:
-    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        if not tiff.series:
-            raise ValueError("no image in the file")
-        if len(tiff.series) > 1:
-            raise InputError(f"holds {len(tiff.series)} images; allowed is one, save each to its own file.")
-        return tiff.series[0].asarray()
-
-
-def _decode_png(data: bytes) -> NDArray[Any]:
-    if PNG_END not in data[-64:]:
-        raise ValueError("the end of the file is missing")
-    return imagecodecs.png_decode(data)
+def _black(part: BlackPart, shape: tuple[int, ...], tile: tuple[int, int] | None = None) -> str:
+    rows = f"between rows {part.first // shape[1]} and {part.last // shape[1]} of {shape[0]}"
+    return (
+        f"{part.share:.1%} of its pixels are exactly 0 in long stretches ({'whole tiles' if tile else rows}), "
+        f"and of the others {part.zeros_elsewhere:.1%}"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +13,7 @@ import pydantic
 
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.image_files import read_bytes
+from tasks.nuclei.plates.pixel_size import PixelSize, first_stated
 
 ALL_CELL_LINES = "all"
 """It stands for all cell lines together in the scores, so no cell line may have this name."""
@@ -69,7 +71,7 @@ class PlateInfo(pydantic.BaseModel):
     binning: Literal[1, 2, 4]
     """Camera pixels in one image pixel, along one axis."""
     pixel_size_um: Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
-    """Side of one image pixel, after binning, in µm."""
+    """Side of one image pixel, after binning, in µm. plate.json may leave it out where the images state it."""
     role: Role
     """What the plate is used for. A screening plate is only segmented, and needs no labels."""
     replicate: Literal["biological", "technical"] | None = None
@@ -112,12 +114,17 @@ class PlateInfo(pydantic.BaseModel):
         return self
 
 
-def read_plate_info(folder: Path) -> PlateInfo:
-    """Read and validate plate.json; InputError names the key, what came and what is allowed."""
+def read_plate_info(folder: Path, stated: Iterable[PixelSize] | None = None) -> PlateInfo:
+    """Read and validate plate.json; InputError names the key, what came and what is allowed.
+
+    `stated` are the pixel sizes that the images state; they are read only if plate.json leaves its own out.
+    """
     path = folder / "plate.json"
     content = _read_json(path)
     if not isinstance(content, dict):
         raise InputError(f'{path}: must be one JSON object, as in {{"name": "my-plate", ...}}; correct the file.')
+    if stated is not None and content.get("pixel_size_um") is None:
+        content["pixel_size_um"] = first_stated(stated, path)
     try:
         return PlateInfo.model_validate(content)
     except pydantic.ValidationError as error:

@@ -117,8 +117,8 @@ def test_a_registered_model_on_a_machine_without_its_tool_says_what_it_needs(tmp
             r"bad wrote wrong label images: 000001.tif is \(3, 4\), its image \(40, 50\); 000002.tif",
         ),
         (
-            "[tifffile.imwrite(output / p.name, np.zeros((40, 50), np.float32)) for p in images.iterdir()]",
-            "000001.tif: labels are float32; allowed are integers",
+            "[tifffile.imwrite(output / p.name, np.full((40, 50), 0.5, np.float32)) for p in images.iterdir()]",
+            "000001.tif: labels are float32 and not whole numbers; allowed are integers",
         ),
         (
             "[tifffile.imwrite(output / n, np.zeros((40, 50), np.uint8)) for n in ('000001.tif', '000001.tiff')]",

@@ -17,6 +17,7 @@ from ome_zarr.writer import write_image, write_labels, write_plate_metadata, wri
 
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.hcs import HcsWriter, hcs_fields, refuse_fields_twice
+from tasks.nuclei.plates.pixel_size import NOT_STATED, PixelSize
 from tests.plates import two_squares
 
 IMAGE, LABEL_IMAGE = two_squares()
@@ -135,7 +136,7 @@ def test_fields_are_read_back_by_well_and_site_with_their_pixels(plate: Path) ->
     for brighter, field in enumerate(fields):
         np.testing.assert_array_equal(field.read_image(1), IMAGE + brighter)
         np.testing.assert_array_equal(field.read_labels(), LABEL_IMAGE)
-        assert (field.channels, field.pixel_size_um) == ([""], 0.5)
+        assert (field.channels, field.pixel_size) == ([""], PixelSize(0.5))
 
 
 def test_a_field_without_labels_has_no_folder_of_them(tmp_path: Path) -> None:
@@ -196,9 +197,9 @@ def test_a_label_image_of_several_channels_is_refused(plate: Path) -> None:
         hcs_fields(plate)[0].read_labels()
 
 
-def test_a_pixel_size_in_other_units_is_not_taken_for_micrometers(tmp_path: Path) -> None:
+def test_a_pixel_size_of_1_without_a_unit_states_nothing(tmp_path: Path) -> None:
     (field,) = hcs_fields(make_0_5(tmp_path / "p", IMAGE, "yx"))
-    assert field.pixel_size_um is None
+    assert field.pixel_size == NOT_STATED
 
 
 def test_a_folder_that_is_no_plate_is_refused(tmp_path: Path) -> None:
@@ -268,7 +269,7 @@ def test_axes_may_be_names_alone_and_the_version_may_be_missing(plate: Path, ver
     datasets = [{"path": "s0", "coordinateTransformations": [{"type": "scale", "scale": [1, 1]}]}]
     change(plate / "B/07/0/.zattrs", multiscales=[{**version, "axes": axes, "datasets": datasets}])
     field = hcs_fields(plate)[0]
-    assert field.pixel_size_um is None
+    assert field.pixel_size == NOT_STATED
     np.testing.assert_array_equal(field.read_image(1), IMAGE)
 
 

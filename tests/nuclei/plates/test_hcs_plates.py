@@ -13,7 +13,7 @@ import pytest
 from tasks.contract import execute
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.files import open_plate
-from tasks.nuclei.plates.hcs import HcsWriter
+from tasks.nuclei.plates.hcs import HcsWriter, hcs_fields
 from tasks.nuclei.plates.hcs_plates import HCS_FOLDER, pair_fields
 from tasks.nuclei.plates.image_files import decode_image, decode_label_image, read_image, read_label_image
 from tasks.steps.ingest import TASK, Params
@@ -102,11 +102,49 @@ def test_of_several_channels_plate_json_must_say_which(tmp_path: Path) -> None:
     np.testing.assert_array_equal(decode_image(opened.read(fov.image_path), fov.image_path), IMAGE + 1)
 
 
-def test_every_field_of_another_pixel_size_is_named(plate: Path) -> None:
+def test_another_pixel_size_is_refused_once_for_all_fields(plate: Path, tmp_path: Path) -> None:
     write_info(plate, pixel_size_um=0.65)
-    message = r"B/07/0: has pixels of 0\.5 µm, and plate\.json says 0\.65; correct the wrong one; .*D/08/0: has pixels"
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=r"B07.*and 2 more: has pixels of 0\.5 µm, and the plate's are 0\.65 µm"):
+        execute(TASK, Params(folder=str(plate)), tmp_path / "store")
+
+
+def test_the_pixel_size_of_the_images_is_used_where_plate_json_leaves_it_out(plate: Path) -> None:
+    (plate / "plate.json").write_text(json.dumps({k: v for k, v in INFO.items() if k != "pixel_size_um"}))
+    assert pair_fields(plate).info.pixel_size_um == 0.5
+
+
+@pytest.mark.parametrize(
+    ("unit", "scale", "um"),
+    [("nanometer", 500, 0.5), ("millimeter", 0.0005, 0.5), ("micrometre", 0.5, 0.5), ("angstrom", 5000, 0.5)],
+)
+def test_the_pixel_size_may_have_any_unit_of_length(plate: Path, unit: str, scale: float, um: float) -> None:
+    rescale(plate, [scale, scale], unit)
+    assert hcs_fields(plate / HCS_FOLDER)[0].pixel_size.um == pytest.approx(um)
+
+
+def test_a_size_without_a_unit_is_said_once_for_the_plate(plate: Path, tmp_path: Path) -> None:
+    rescale(plate, [0.65, 0.65], None)
+    result = execute(TASK, Params(folder=str(plate)), tmp_path / "store")
+    report = json.loads((tmp_path / "store" / result.outputs["plate"] / "report.json").read_text())
+    (warning,) = report["warnings"]
+    assert "states a pixel size of 0.65 without a unit, which is no length; 0.5 µm is used" in warning["problem"]
+
+
+def test_pixels_that_are_not_square_are_refused_with_their_field(plate: Path) -> None:
+    rescale(plate, [0.5, 0.25], "micrometer")
+    with pytest.raises(InputError, match=r"B/07/0: has pixels of 0\.5 x 0\.25 µm \(height x width\)"):
         pair_fields(plate)
+
+
+def rescale(plate: Path, scale: list[float], unit: str | None) -> None:
+    path = plate / HCS_FOLDER / "B/07/0/.zattrs"
+    attributes = json.loads(path.read_text())
+    (multiscale,) = attributes["multiscales"]
+    for axis in multiscale["axes"]:
+        axis.pop("unit")
+        axis.update({"unit": unit} if unit else {})
+    multiscale["datasets"][0]["coordinateTransformations"] = [{"type": "scale", "scale": scale}]
+    path.write_text(json.dumps(attributes))
 
 
 def test_a_channel_may_be_chosen_by_its_name(tmp_path: Path) -> None:
