@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,24 +19,25 @@ ROLES = ("screen", "test", "train")
 def find_plate(name: str, inbox: Path, store: Path) -> dict[str, str]:
     """Give the `folder` of a plate in the inbox or, if it isn't there, the newest imported `plate` of the store.
 
-    `<name>@<digest>` is this version of the store, whatever lies in the inbox.
+    `<name>@<digest>` is this version of the store, whatever lies in the inbox. Raises FormError if there is none, and
+    if plate.json of the inbox's folder of this name can't be read: it may be a newer version.
     """
     if "@" in name and (store / "ingest" / name).is_dir():
         return {"plate": f"ingest/{name}"}
-    try:
-        arrived = {plate.name: plate.folder for plate in plates_in(inbox)}
-    except FormError as error:  # Of other plates, perhaps.
-        arrived, problem = {}, f" {error}"
-    else:
-        problem = ""
+    name = unicodedata.normalize("NFC", name.strip())
+    found = plates_in(inbox)
+    found.refuse_unreadable([name])
+    arrived = {plate.name: plate for plate in found.plates}
     if name in arrived:
-        return {"folder": str(arrived[name])}
+        found.refuse_twins([arrived[name]])
+        return {"folder": str(arrived[name].folder)}
     stored = {plate.name: plate.path for role in ROLES for plate in newest_plates(store, role)}
     if name in stored:
         return {"plate": stored[name]}
     known = ", ".join(sorted({*arrived, *stored})) or "none"
+    problems = "".join(f" {problem}" for problem in found.unreadable.values())
     raise FormError(
-        f"There is no plate named {name}, neither in {inbox} nor in the store; there are: {known}.{problem}"
+        f"There is no plate named {name}, neither in {inbox} nor in the store; there are: {known}.{problems}"
     )
 
 

@@ -9,16 +9,18 @@ from typing import Any
 from nucleus_dags.errors import FormError
 from nucleus_dags.manifest import manifest
 from nucleus_dags.planning.methods import candidates_of, given_in, names_in, settings_of
+from nucleus_dags.planning.remarks import remarks_on
 from nucleus_dags.planning.runs import run_to_open
 from nucleus_dags.planning.types import PlateToImport, TrainModelsPlan
-from nucleus_dags.plates.plate_json import PlateFolder, plates_in
+from nucleus_dags.plates.plate_json import PlateFolder, PlatesOfFolder, plates_in
+from nucleus_dags.plates.stored import read_plate
 
 
 def plan(form: Mapping[str, Any], inbox: Path, dag_run_id: str) -> TrainModelsPlan:
     """Give the params of every task. Raises FormError, before anything runs."""
     plates = plates_in(inbox)
-    train = choose_plates(plates, names_in(form["train_plates"]), "train", inbox)
-    test = choose_plates(plates, names_in(form["test_plates"]), "test", inbox)
+    train = choose_plates(plates, names_in(form["train_plates"]), "train")
+    test = choose_plates(plates, names_in(form["test_plates"]), "test")
     candidates = candidates_of(form)
     names = [candidate["name"] for candidate in candidates]
     seed = {"random_seed": form["random_seed"]}
@@ -31,7 +33,17 @@ def plan(form: Mapping[str, Any], inbox: Path, dag_run_id: str) -> TrainModelsPl
         "candidates": candidates,
         "settings": settings_of(form, form["methods"]),
         "score": seed,
+        "left_out": list(plates.unreadable.values()),
     }
+
+
+def remarks(store: Path, left_out: Iterable[str], train: Iterable[str], test: Iterable[str]) -> list[str]:
+    """Give lines of Markdown on what a person should know of the plates before a training; none if all is well.
+
+    `left_out` says why plates of the inbox can't be read; `train` and `test` are paths of imported plates.
+    """
+    unread = [f"- A folder of the inbox was left out: {problem}" for problem in left_out]
+    return [*unread, *remarks_on(read_plate(store, path) for path in (*train, *test))]
 
 
 def refuse_unknown_fields(given: Iterable[str], known: Iterable[str]) -> None:
@@ -41,19 +53,23 @@ def refuse_unknown_fields(given: Iterable[str], known: Iterable[str]) -> None:
         raise FormError(f"The form has no field {', '.join(unknown)}; it has {', '.join(known)}.")
 
 
-def choose_plates(plates: list[PlateFolder], names: list[str], role: str, inbox: Path) -> list[PlateFolder]:
+def choose_plates(found: PlatesOfFolder, names: list[str], role: str) -> list[PlateFolder]:
     """Give the plates of these names, or without names all of this role; at least one."""
-    of_role = [plate for plate in plates if plate.role == role]
-    known = ", ".join(f"{plate.name} ({plate.role})" for plate in plates) or "no plate"
+    of_role = [plate for plate in found.plates if plate.role == role]
+    known = ", ".join(f"{plate.name} ({plate.role})" for plate in found.plates) or "no plate"
+    beside = "".join(f" {problem}" for problem in found.unreadable.values())
+    found.refuse_unreadable(names)
     if not names and not of_role:
-        raise FormError(f"No {role} plate: {inbox} has {known}. Put a plate there whose plate.json has role {role}.")
-    if not names:
-        return of_role
+        raise FormError(
+            f"No {role} plate: {found.folder} has {known}. Put a plate there whose plate.json has role {role}.{beside}"
+        )
     by_name = {plate.name: plate for plate in of_role}
     wrong = [name for name in names if name not in by_name]
     if wrong:
-        raise FormError(f"No {role} plate named {', '.join(wrong)}: {inbox} has {known}.")
-    return [by_name[name] for name in names]
+        raise FormError(f"No {role} plate named {', '.join(wrong)}: {found.folder} has {known}.{beside}")
+    chosen = [by_name[name] for name in names] if names else of_role
+    found.refuse_twins(chosen)
+    return chosen
 
 
 def _to_import(plate: PlateFolder) -> PlateToImport:

@@ -20,6 +20,16 @@ class StoredPlate:
     """`ingest/<name>@<digest>`"""
     frozen_at: str
     """UTC, ISO 8601."""
+    fovs: int
+    doubts: tuple[str, ...]
+    """Sentences about labels that may be wrong; none where plate.json confirms them."""
+    left_out: tuple[str, ...]
+    """Sentences about the fields that were left out, one for each."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is a training plate whose labels nobody needs to confirm first."""
+        return self.role == "train" and not self.doubts
 
 
 def newest_plates(store: Path, role: str) -> list[StoredPlate]:
@@ -47,7 +57,14 @@ def read_plate(store: Path, path: str) -> StoredPlate:
     folder = store / path
     info = read_plate_folder(folder)
     report = json.loads((folder / "report.json").read_text())
-    return StoredPlate(info.name, info.role, info.cell_line, path, report["frozen_at"])
+    # Reports that were written before these were looked for don't have them.
+    doubts = () if info.labels_confirmed else tuple(report.get("doubts", ()))
+    return StoredPlate(
+        *(info.name, info.role, info.cell_line, path, report["frozen_at"]),
+        fovs=len(report.get("fovs", ())),
+        doubts=doubts,
+        left_out=tuple(report.get("left_out", ())),
+    )
 
 
 def _all_plates(store: Path) -> list[StoredPlate]:
