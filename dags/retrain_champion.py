@@ -74,7 +74,7 @@ def plan(found: dict[str, FoundModel | None]) -> list[StoredPlatePath]:
     except FormError as error:
         fail_with(str(error))
     if planned["remarks"]:
-        show_lines(["Trained on the other plates; look at these:", "", *planned["remarks"]])
+        show_lines(["Look at these plates:", "", *planned["remarks"]])
     for name, value in planned.items():
         ti.xcom_push(name, value)
     return planned["test_plates"]

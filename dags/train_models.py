@@ -84,7 +84,7 @@ def augmentation_after_remarks(given: Params, known: Params) -> Params:
     """Give the params of `augment`; before, show what a person should know of the plates."""
     remarks = train_models.remarks(_store(), known["left_out"], given["plates"], known["test_plates"])
     if remarks:
-        show_lines(["Look at the plates before the model is used:", "", *remarks])
+        show_lines(["Look at these plates:", "", *remarks])
     get_current_context()["ti"].xcom_push("remarks", remarks)
     return given
 

@@ -227,7 +227,9 @@ def _paths(plates: Sequence[StoredPlate], role: str) -> list[str]:
     if used:
         return used
     if plates:
-        raise FormError("\n".join(["The labels of every train plate in the store are doubtful.", *remarks_on(plates)]))
+        raise FormError(
+            "\n".join(["The labels of every training plate in the store are doubtful.", *remarks_on(plates)])
+        )
     raise FormError(
         f"No {role} plate is in the store; put one into the inbox whose plate.json has role {role}, "
         "and wait for ingest_plates."

@@ -81,7 +81,7 @@ def judge(entry: Path, quiet_for_s: float) -> Arrival | NoPlate | None:
     except FileNotFoundError:  # Something is moved or written at this moment.
         return None
     except OSError as error:
-        reason = f"can't be read by user {os.getuid()} ({error.strerror}); correct its rights, or copy it anew"
+        reason = f"can't be read by user {os.geteuid()} ({error.strerror}); correct its rights, or copy it anew"
         return NoPlate(entry, _digest(reason.encode()), reason)
 
 

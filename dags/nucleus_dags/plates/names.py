@@ -34,7 +34,7 @@ def problem_of(name: str) -> str | None:
     try:
         length = len(name.encode())
     except UnicodeEncodeError:
-        return "has a name that isn't UTF-8 text, as of an older Windows or Linux; rename it"
+        return "has a name in another encoding than UTF-8; rename it"
     if any(not character.isprintable() for character in name):
         return "has a name with a line break or another character that can't be seen; rename it"
     if length > MOST_BYTES:

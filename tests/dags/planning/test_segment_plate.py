@@ -73,6 +73,30 @@ def test_a_faulty_neighbour_in_the_inbox_keeps_no_plate_of_the_store_from_being_
         segment_plate.find_plate("c", inbox, store)
 
 
+def test_a_plate_whose_plate_json_in_the_inbox_cannot_be_read_is_not_taken_from_the_store_in_silence(
+    inbox: Path, store: Path
+) -> None:
+    add_plate(store, "a", "screen")
+    (make_plate(inbox / "a", {}, {}) / "plate.json").write_text("{")
+    with pytest.raises(FormError, match=r"inbox/a/plate\.json can't be read"):
+        segment_plate.find_plate("a", inbox, store)
+    assert segment_plate.find_plate("a@000000000000", inbox, store) == {"plate": "ingest/a@000000000000"}
+
+
+def test_a_name_in_two_folders_is_refused_and_keeps_no_other_plate_from_being_found(inbox: Path, store: Path) -> None:
+    for folder in ("a", "copy"):
+        make_plate(inbox / folder, {}, {}, name="a")
+    other = make_plate(inbox / "b", {}, {})
+    assert segment_plate.find_plate("b", inbox, store) == {"folder": str(other)}
+    with pytest.raises(FormError, match="the folders a, copy hold plates of one name, a; rename all but one"):
+        segment_plate.find_plate("a", inbox, store)
+
+
+def test_a_name_with_decomposed_accents_or_blanks_is_found(inbox: Path, store: Path) -> None:
+    folder = make_plate(inbox / "Z\xfcrich", {}, {})
+    assert segment_plate.find_plate(" Zu\u0308rich ", inbox, store) == {"folder": str(folder)}
+
+
 def test_parts_follow_wells_and_sites_and_hold_every_field_once(store: Path) -> None:
     plate = add_plate(store, "a", "screen")
     places = [("B07", 10), ("B07", 2), ("A01", 1), ("", None), ("B07", 1)]
