@@ -28,7 +28,7 @@ from tasks.nuclei.errors import InputError, raise_if_any
 from tasks.nuclei.plates.files import Fov, Plate
 from tasks.nuclei.plates.hcs import HcsWriter
 from tasks.nuclei.plates.image_files import read_image, read_label_image
-from tasks.nuclei.plates.wells import parse_well, smallest_grid
+from tasks.nuclei.plates.wells import is_well, parse_well, smallest_grid
 from tasks.nuclei.tables import read_nuclei, wells_table, write_parquet
 from tasks.store.provenance import plate_at, plate_of_segmentation, result_of
 from tasks.store.registered_model import ModelName
@@ -87,11 +87,12 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 
     outputs = {"assembled": ".", "wells": "wells.csv", "overview": "overview.png"}
     _draw_overview(plate, labels, nuclei, model, workspace.output_dir / "overview.png")
-    if all(fov.well for fov in plate.fovs):
+    if all(is_well(fov.well) for fov in plate.fovs):
         _draw_heat_map(plate, wells, model, workspace.output_dir / "heat_map.png")
         outputs["heat_map"] = "heat_map.png"
     else:
-        log.info("no heat map: the names of the fields give no wells, as …_B07_T0001F002L01A01Z01C01 would")
+        numbered = plate.fovs[0].well and 'number the wells; say in plate.json how many there are, such as "wells": 384'
+        log.info("no heat map: the names of the fields %s", numbered or "give no wells, as …_B07_s1_w1 would")
     if params.ome_zarr:
         _write_ome_zarr(plate, labels, sites, model, workspace.output_dir / "plate.ome.zarr")
         outputs["ome_zarr"] = "plate.ome.zarr"
@@ -164,8 +165,8 @@ def _sites_by_well(plate: Plate) -> dict[str, list[int]]:
     sites: dict[str, list[int]] = {}
     problems = []
     for fov in plate.fovs:
-        if fov.site is None:
-            problems.append(f"{fov.name}: its name gives no well; leave ome_zarr off")
+        if fov.site is None or not is_well(fov.well):
+            problems.append(f"{fov.name}: its name gives no well by letter and number; leave ome_zarr off")
         elif fov.site in sites.setdefault(fov.well, []):
             problems.append(
                 f"{fov.name}: is not the only field of well {fov.well}, site {fov.site}; leave ome_zarr off"

@@ -118,6 +118,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     # What tifffile logs of a damaged file comes again in the error that names the file.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     plate = open_arrived_plate(params)
+    for what, number in plate.left_out.items():
+        log.info("%d %s left out", number, what)
     check = check_and_copy_plate(plate, workspace.output_dir)
     digest = plate_digest(plate.info, check.sha256)
     if _key(plate.info, digest) != workspace.key:
@@ -131,6 +133,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
         "frozen_at": datetime.now(UTC).isoformat(timespec="microseconds"),
         "table_s1": _table_s1_row(plate.info, check.rows, check.areas_px),
         "counts": counts,
+        "left_out": dict(plate.left_out),
         "metrics": metrics,
         "fovs": check.rows,
         "warnings": check.warnings,
@@ -247,6 +250,8 @@ def _fov_row(fov: Fov, names: list[str], image: NDArray[Any], histogram: NDArray
         "site": fov.site,
         "channel": fov.channel,
         "z": fov.z,
+        "time": fov.time,
+        "acquisition": fov.acquisition,
         "height_px": image.shape[0],
         "width_px": image.shape[1],
         "dtype": image.dtype.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,17 @@ def make(store: Path, found: dict[str, NDArray[Any]] = FOUND) -> tuple[Plate, li
     return plate, [add_part(store, f"part{number}", plate, part) for number, part in enumerate(parts)]
 
 
+def imported_long_ago(folder: Path) -> None:
+    """Leave the report of an import at a time when fields with and without wells, and channels, could be mixed."""
+    rows = []
+    for path in sorted((folder / "images").iterdir()):
+        place = {"well": "B07", "site": 1} if "B07" in path.stem else {"well": "", "site": None}
+        rows.append(
+            {"fov": path.stem, "image": f"images/{path.name}", "labels": None, "channel": None, "z": None} | place
+        )
+    (folder / "report.json").write_text(json.dumps({"fovs": rows}))
+
+
 def assemble(store: Path, segmentations: list[str], **params: Any) -> Result:
     return execute(TASK, Params(segmentations=segmentations, model=MODEL, **params), store)
 
@@ -76,7 +88,7 @@ def test_every_nucleus_of_all_parts_is_in_one_table_by_field_and_label(tmp_path:
 
 
 def test_parquet_has_the_rows_of_the_csv_with_types_and_names_the_model(tmp_path: Path) -> None:
-    make_plate(tmp_path / "007", {"0012": IMAGE, B07_1: IMAGE}, {})
+    imported_long_ago(make_plate(tmp_path / "007", {"0012": IMAGE, B07_1: IMAGE}, {}))
     part = add_part(tmp_path, "part", open_plate(tmp_path / "007"), {"0012": TWO_NUCLEI, B07_1: ONE_AT_THE_EDGE})
     folder = tmp_path / assemble(tmp_path, [part]).outputs["assembled"]
     arrow = pyarrow.parquet.read_table(folder / "nuclei.parquet")
@@ -147,6 +159,21 @@ def test_a_plate_without_wells_in_its_names_has_no_heat_map_and_the_log_says_so(
     assert wells[["well", "fovs", "nuclei"]].to_numpy().tolist() == [["", 2, 2]]
 
 
+def test_wells_that_are_only_numbered_are_in_the_tables_and_the_log_says_how_to_get_a_heat_map(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    names = ["W0025F0001T0001Z000C1", "W0026F0001T0001Z000C1"]
+    _, segmentations = make(tmp_path, {names[0]: TWO_NUCLEI, names[1]: NONE})
+    result = assemble(tmp_path, segmentations)
+    assert "heat_map" not in result.outputs
+    assert 'number the wells; say in plate.json how many there are, such as "wells": 384' in caplog.text
+    wells = pd.read_csv(tmp_path / result.outputs["wells"])
+    assert wells[["well", "fovs", "nuclei"]].to_numpy().tolist() == [["W0025", 1, 2], ["W0026", 1, 0]]
+    with pytest.raises(InputError, match="its name gives no well by letter and number; leave ome_zarr off"):
+        assemble(tmp_path, segmentations, ome_zarr=True)
+
+
 def test_a_plate_without_any_nucleus_is_assembled(tmp_path: Path) -> None:
     _, segmentations = make(tmp_path, {B07_1: NONE, D08_1: NONE})
     result = assemble(tmp_path, segmentations)
@@ -169,9 +196,11 @@ def test_an_ome_zarr_plate_has_every_field_in_its_well_with_its_labels(tmp_path:
 
 def test_fields_without_a_place_of_their_own_are_refused_for_ome_zarr_before_any_work(tmp_path: Path) -> None:
     second_channel = B07_1.replace("C01", "C02")
-    _, segmentations = make(tmp_path, {"a": NONE, B07_1: NONE, second_channel: NONE})
-    with pytest.raises(InputError, match="a: its name gives no well; leave ome_zarr off") as error:
-        assemble(tmp_path, segmentations, ome_zarr=True)
+    fields = {"a": NONE, B07_1: NONE, second_channel: NONE}
+    imported_long_ago(make_plate(tmp_path / "screen", dict.fromkeys(fields, IMAGE), {}))
+    part = add_part(tmp_path, "part", open_plate(tmp_path / "screen"), fields)
+    with pytest.raises(InputError, match="a: its name gives no well by letter and number; leave ome_zarr off") as error:
+        assemble(tmp_path, [part], ome_zarr=True)
     assert f"{second_channel}: is not the only field of well B07, site 1" in str(error.value)
 
 

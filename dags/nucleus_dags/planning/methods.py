@@ -6,7 +6,6 @@ Which fields a method has, their bounds and presets stand in the manifest.
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -160,11 +159,8 @@ def _names_of_its_own(file: Path) -> list[str]:
 
 
 def names_in(names: Sequence[str] | None) -> list[str]:
-    """Give the names in a field of lines, without the empty ones and the blanks that typing leaves.
-
-    Accents are composed, as those of plates are; a Mac may give them decomposed.
-    """
-    return [unicodedata.normalize("NFC", name.strip()) for name in names or [] if name.strip()]
+    """Give the names in a field of lines, without the empty ones and the blanks that typing leaves."""
+    return [name.strip() for name in names or [] if name.strip()]
 
 
 def checked(method: str, params: Params, schema: Mapping[str, Any]) -> Params:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,9 @@ def find_plate(name: str, inbox: Path, store: Path) -> dict[str, str]:
     `<name>@<digest>` is this version of the store, whatever lies in the inbox. Raises FormError if there is none, and
     if plate.json of the inbox's folder of this name can't be read: it may be a newer version.
     """
+    name = name.strip()
     if "@" in name and (store / "ingest" / name).is_dir():
         return {"plate": f"ingest/{name}"}
-    name = unicodedata.normalize("NFC", name.strip())
     found = plates_in(inbox)
     found.refuse_unreadable([name])
     arrived = {plate.name: plate for plate in found.plates}

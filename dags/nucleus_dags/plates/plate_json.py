@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from nucleus_dags.errors import FormError
 from nucleus_dags.plates.names import is_ignored, problem_of, shown
 
 PLATE_JSON = "plate.json"
+
+_JSON = (
+    "Texts stand in straight double quotes, numbers have a decimal point, a comma stands between entries and not after "
+    "the last one, and comments aren't allowed"
+)
 
 
 @dataclass(frozen=True)
@@ -58,13 +63,27 @@ def read_plate_folder(folder: Path) -> PlateFolder:
     """Read the plate.json of a folder. Raises FormError if it can't be read."""
     path = folder / PLATE_JSON
     try:
-        info = json.loads(path.read_text())
+        # From bytes, JSON is read in UTF-8, and in UTF-16 or UTF-32 as Windows writes them.
+        info = json.loads(path.read_bytes(), object_pairs_hook=_without_repetition)
         name, role, cell_line = (_text(value) for value in (info["name"], info["role"], info.get("cell_line", "")))
         return PlateFolder(name, role, cell_line, folder, bool(info.get("labels_confirmed", False)))
-    except (OSError, ValueError, RecursionError) as error:
+    except UnicodeDecodeError:
+        raise FormError(f"{path} can't be read: it isn't text in UTF-8; save it again with this encoding.") from None
+    except OSError as error:
         raise FormError(f"{path} can't be read ({error}); correct it.") from error
+    except (ValueError, RecursionError) as error:
+        raise FormError(f"{path} can't be read ({error}. {_JSON}); correct it.") from error
     except (KeyError, TypeError, AttributeError) as error:
         raise FormError(f"{path} must be a JSON object with name and role; correct it.") from error
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"{twice} stands there more than once; keep one of them")
+    return content
 
 
 def plates_in(folder: Path) -> PlatesOfFolder:
@@ -86,8 +105,8 @@ def plates_in(folder: Path) -> PlatesOfFolder:
 
 
 def _text(value: object) -> str:
-    """Give a text with composed accents, as it is typed into a form. Raises TypeError for what is none."""
+    """Give a text that can be handed on. Raises TypeError for what is none, UnicodeError for half a character."""
     if not isinstance(value, str):
         raise TypeError(value)
     value.encode()
-    return unicodedata.normalize("NFC", value)
+    return value

@@ -16,6 +16,7 @@ from tasks.nuclei.figures.style import DPI
 OUTLINE_COLOUR = np.array([255, 190, 0], np.uint8)
 _OVERVIEW_COLUMNS = 4
 _TILE_INCH = 3.4
+_TITLE_LETTERS = 48
 
 
 class OverviewTile(NamedTuple):
@@ -46,8 +47,14 @@ def overview_figure(tiles: Sequence[OverviewTile], pixel_size_um: float, title: 
     for axes in all_axes:
         axes.set_axis_off()
     for axes, tile in zip(all_axes, tiles, strict=False):
-        axes.set_title(tile.title, fontsize=8)
+        axes.set_title(_shortened(tile.title), fontsize=8)
         axes.imshow(tile.picture)
     draw_scale_bar(all_axes[len(tiles) - 1], pixel_size_um)
     figure.supxlabel(f"Segmented with {model}", fontsize=7, wrap=True)
     return figure
+
+
+def _shortened(title: str) -> str:
+    """Leave out the middle of a title that is longer than a picture is wide."""
+    half = _TITLE_LETTERS // 2
+    return title if len(title) <= _TITLE_LETTERS else f"{title[:half]}…{title[-half:]}"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from tasks.nuclei.errors import InputError, raise_if_any
-from tasks.nuclei.plates.field_names import CV7000_NAME
+from tasks.nuclei.plates.choosing import choose_images
+from tasks.nuclei.plates.field_names import Place, read_place
+from tasks.nuclei.plates.file_names import is_left_by_a_system, known_kind, printable, problem_of, without_extension
 from tasks.nuclei.plates.image_files import EXTENSIONS, read_bytes
 from tasks.nuclei.plates.info import PlateInfo, read_plate_info
 
@@ -21,14 +25,16 @@ class Fov:
     """One field of view: an image, and its label image if there is one."""
 
     name: str
-    """File name without the extension."""
+    """File name without the extension, accents composed."""
     image_path: Path
     labels_path: Path | None
     well: str
-    """Such as B07, or empty where the file name gives none."""
+    """Such as B07, W0025 where wells are only numbered, or empty where the file name gives none."""
     site: int | None
-    channel: int | None
+    channel: int | str | None
     z: int | None
+    time: int | None = None
+    acquisition: int | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,17 @@ class Plate:
     """Sorted by name; at least one."""
     read: Callable[[Path], bytes] = field(default=lambda path: read_bytes(path), compare=False)
     """Gives the content of a file of a fov."""
+    left_out: Mapping[str, int] = field(default_factory=dict, compare=False)
+    """How many files are no fields, by what they are, in the plural: thumbnails, images of other channels."""
+
+
+class _Listing(NamedTuple):
+    """The files of a folder by their names."""
+
+    files: dict[str, Path]
+    """Images by their names without extension."""
+    left_out: Counter[str]
+    problems: list[str]
 
 
 def open_plate(folder: Path) -> Plate:
@@ -51,66 +68,74 @@ def open_plate(folder: Path) -> Plate:
     report = folder / FROZEN_REPORT
     if not report.exists():
         return pair_files(folder)
-    rows = json.loads(read_bytes(report))["fovs"]
-    fovs = [_fov(row["fov"], folder / row["image"], folder / row["labels"] if row["labels"] else None) for row in rows]
+    fovs = [_fov_of_row(row, folder) for row in json.loads(read_bytes(report))["fovs"]]
     return Plate(read_plate_info(folder), folder, tuple(fovs))
 
 
 def pair_files(folder: Path) -> Plate:
-    """Read plate.json and pair the files of images/ and labels/ by name.
+    """Read plate.json, pair the files of images/ and labels/ by name, and choose the images that are fields.
 
-    Raises InputError that names what is wrong: plate.json is missing or wrong, there is no image, a label
-    image has no image, two files have one name, or a file is of another kind. Images without labels are allowed.
+    Raises InputError that names what is wrong: plate.json is missing or wrong or doesn't say which channel, z, time
+    or acquisition is used of several; there is no image, a label image has no image, two files have one name, or two
+    images one well and site; a file is of another kind. Images without labels are allowed.
     """
     info = read_plate_info(folder)
-    if not (folder / "images").is_dir():
-        raise InputError(f"{folder}: has no folder images/; put the plate's images there.")
-    images, problems = _files_by_name(folder / "images")
-    labels, label_problems = _files_by_name(folder / "labels")
-    problems += label_problems
+    _refuse_other_spelling(folder)
+    images, labels = _listing(folder / "images"), _listing(folder / "labels")
+    problems = [*images.problems, *labels.problems]
     problems += [
         f"labels/{path.name}: has no image; add its image to images/ or remove it"
-        for name, path in labels.items()
-        if name not in images
+        for name, path in labels.files.items()
+        if name not in images.files
     ]
-    if not images and not problems:
+    if not images.files and not problems:
         problems = [f"images/: holds no image; allowed are {', '.join(EXTENSIONS)}"]
-    raise_if_any(problems, folder)
-    return Plate(info, folder, tuple(_fov(name, images[name], labels.get(name)) for name in sorted(images)))
+    places = {name: read_place(name, info.wells) for name in images.files}
+    choice = choose_images(places, info)
+    raise_if_any(problems + choice.problems, folder)
+    fovs = [_fov(name, images.files[name], labels.files.get(name), places[name]) for name in choice.names]
+    without_field = Counter({"label images of images left out": len(labels.files.keys() - set(choice.names))})
+    left_out = images.left_out + labels.left_out + choice.left_out + without_field
+    return Plate(info, folder, tuple(fovs), left_out=left_out)
 
 
-def _files_by_name(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """Give the image files of a folder by their names without extension, and the problems found."""
-    files: dict[str, Path] = {}
-    problems = []
+def _refuse_other_spelling(folder: Path) -> None:
+    for name in ("images", "labels"):
+        other = next((path.name for path in folder.iterdir() if path.name.lower() == name != path.name), None)
+        if other is not None and not (folder / name).exists():
+            raise InputError(f"{folder}: has a folder {printable(other)}/; rename it to {name}/, in small letters.")
+    if not (folder / "images").is_dir():
+        raise InputError(f"{folder}: has no folder images/; put the plate's images there.")
+
+
+def _listing(folder: Path) -> _Listing:
+    """Sort the files of a folder by what they are, going by their names; a folder that isn't there is empty."""
+    listing = _Listing({}, Counter(), [])
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.name.startswith(".") or path.name.lower() == "thumbs.db":
+        if is_left_by_a_system(path.name):
             continue
-        extension = next((e for e in EXTENSIONS if path.name.lower().endswith(e)), None)
-        if extension is None:
-            problems.append(
-                f"{folder.name}/{path.name}: is not an image; allowed are {', '.join(EXTENSIONS)}, remove it"
-            )
+        if (kind := known_kind(path.name)) is not None:
+            listing.left_out[kind] += 1
             continue
-        name = path.name[: -len(extension)]
-        if name in files:
-            problems.append(
-                f"{folder.name}/{path.name}: has the same name as {files[name].name}; remove or rename one of them"
-            )
-        files.setdefault(name, path)
-    return files, problems
+        name, problem = without_extension(path.name), problem_of(path)
+        if name is not None and name in listing.files:
+            problem = f"{path.name}: has the same name as {listing.files[name].name}; remove or rename one of them"
+        if problem is not None:
+            listing.problems.append(f"{folder.name}/{problem}")
+        elif name is not None:
+            listing.files[name] = path
+    return listing
 
 
-def _fov(name: str, image_path: Path, labels_path: Path | None) -> Fov:
-    match = CV7000_NAME.search(name)
-    if match is None:
+def _fov(name: str, image_path: Path, labels_path: Path | None, place: Place | None) -> Fov:
+    if place is None:
         return Fov(name, image_path, labels_path, well="", site=None, channel=None, z=None)
-    return Fov(
-        name,
-        image_path,
-        labels_path,
-        well=match["well"],
-        site=int(match["site"]),
-        channel=int(match["channel"]),
-        z=int(match["z"]),
-    )
+    axes = (place.channel, place.z, place.time, place.acquisition)
+    return Fov(name, image_path, labels_path, place.well, place.site, *axes)
+
+
+def _fov_of_row(row: Mapping[str, Any], folder: Path) -> Fov:
+    """Give a field of an imported plate. Plates that were imported long ago have neither time nor acquisition."""
+    labels_path = folder / row["labels"] if row["labels"] else None
+    axes = (row["channel"], row["z"], row.get("time"), row.get("acquisition"))
+    return Fov(row["fov"], folder / row["image"], labels_path, row["well"], row["site"], *axes)

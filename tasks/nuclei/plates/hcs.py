@@ -5,10 +5,10 @@
         0/                 an image, (y, x), as a pyramid s0, s1, ...
           labels/nuclei/   its label image, as a pyramid of the same shapes
 
-Version 0.4 of the format is written, because most readers know it, napari and Fractal among them; 0.5
-is read too. The plate has the rows and columns of a real one (96, 384 or 1536 wells), and only wells
-with images are named: so every well lies in its place in a viewer, and a missing one stays missing.
-Fields are numbered from 0, because napari shows the field of the same name of every well.
+Version 0.4 of the format is written, because most readers know it, napari and Fractal among them; 0.1 to
+0.5 are read, and images that name no version. The plate has the rows and columns of a real one (96, 384 or
+1536 wells), and only wells with images are named: so every well lies in its place in a viewer, and a missing
+one stays missing. Fields are numbered from 0, because napari shows the field of the same name of every well.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ SITE_KEY = "site"
 """Key of the site's number in the attributes of a field. Without it, as in plates of other programs, the
 field's name is the site."""
 
-READ_VERSIONS = ("0.4", "0.5")
+MAX_SITE = 9999
+
+READ_VERSIONS = ("0.1", "0.2", "0.3", "0.4", "0.5")
 
 _FORMAT = FormatV04()
 # The number is the same for all fields: viewers show a plate as one image, with the levels of its first field.
@@ -65,16 +67,23 @@ class HcsField:
     """Such as B07."""
     site: int
     folder: Path
+    ending: str = ""
+    """How the name of the image goes on after the number, such as illum_corr for 0_illum_corr."""
+    acquisition: int | None = None
 
     @property
     def channels(self) -> list[str]:
         """Names of the channels, in order; empty where the plate gives none."""
         with _faults_named(self.folder):
-            image = _full_resolution(self.folder)
-            number = image.array.shape[image.axes.index("c")] if "c" in image.axes else 1
+            number = self.sizes.get("c", 1)
             named = _attributes(self.folder).get("omero", {}).get("channels", [])
             names = [str(channel.get("label", "")) for channel in named]
             return (names + [""] * number)[:number]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Length of each axis of the image: y and x, and c, z and t where there are such."""
+        return _sizes(self.folder)
 
     @property
     def pixel_size_um(self) -> float | None:
@@ -82,23 +91,43 @@ class HcsField:
         with _faults_named(self.folder):
             return _full_resolution(self.folder).pixel_size_um
 
-    @property
-    def labels_folder(self) -> Path | None:
-        """Folder of the label image; None if there is none, InputError if there are several."""
-        labels = self.folder / "labels"
-        names = _required("labels", labels) if labels.is_dir() else []
-        if len(names) > 1:
-            raise InputError(f"{labels}: has {len(names)} label images ({', '.join(names)}); allowed is one.")
-        return labels / names[0] if names else None
+    def labels_folder(self, name: str | None = None) -> Path | None:
+        """Folder of the label image of a name, or else of the only one or of nuclei; None if there is none.
 
-    def read_image(self, channel: int) -> NDArray[Any]:
-        """Read a channel, counted from 1: (y, x), dtype as stored; InputError for several z or times, damaged files."""
-        return _read_plane(self.folder, channel)
+        Raises InputError if there are several others, or none of the name.
+        """
+        with _faults_named(self.folder):
+            labels = self.folder / "labels"
+            names = _required("labels", labels) if labels.is_dir() else []
+            if not names:
+                return None
+            wanted = name or (names[0] if len(names) == 1 else LABELS_NAME)
+            if wanted in names:
+                return _below(labels, wanted)
+        there_are = f"{labels}: has {len(names)} label images ({', '.join(map(str, names))})"
+        if name is not None:
+            raise InputError(f"{there_are}, and plate.json asks for {name}; correct plate.json.")
+        raise InputError(f'{there_are}; say in plate.json which one shows the nuclei, such as "labels": "{names[0]}".')
 
-    def read_labels(self) -> NDArray[Any]:
-        """Read the label image, which must be there: (y, x), dtype as stored."""
-        assert self.labels_folder is not None
-        return _read_plane(self.labels_folder, channel=1)
+    def read_image(self, channel: int, z: int | None = None, time: int | None = None) -> NDArray[Any]:
+        """Read one plane: (y, x), dtype as stored. The channel is counted from 1, z and time are from 0.
+
+        Raises InputError for one that isn't there, for several where none is named, for damaged files.
+        """
+        return _read_plane(self.folder, channel, {"z": z, "t": time})
+
+    def read_labels(self, name: str | None = None, z: int | None = None, time: int | None = None) -> NDArray[Any]:
+        """Read the label image, which must be there: (y, x), dtype as stored. One plane may be that of all z or times.
+
+        Raises InputError as `read_image`, and for several channels.
+        """
+        folder = self.labels_folder(name)
+        assert folder is not None
+        sizes = _sizes(folder)
+        if sizes.get("c", 1) != 1:
+            raise InputError(f"{folder}: has {sizes['c']} channels; a label image has one, save it as such.")
+        planes = {axis: index for axis, index in (("z", z), ("t", time)) if sizes.get(axis, 1) > 1}
+        return _read_plane(folder, 1, planes)
 
 
 class HcsWriter:
@@ -158,28 +187,49 @@ class HcsWriter:
 
 
 def hcs_fields(folder: Path) -> list[HcsField]:
-    """List the fields of a plate by well and site; no pixels are read.
+    """List the images of a plate by well and site; no pixels are read. Several may be of one well and site.
 
     Raises InputError for a folder that is not a plate, for a well that is missing, for a name that is
-    not a well (B07 is column 7 or 07 in row B) or not a site (a number), and for a site that two fields have.
+    not a well (B07 is column 7 or 07 in row B) or not a site (a number, with something behind or in front of it).
     """
     with _faults_named(folder):
         wells = _required("plate", folder)["wells"]
         fields = [field for well in wells for field in _fields_of_well(folder, well["path"])]
-    fields.sort(key=lambda field: (parse_well(field.well), field.site))
+    return sorted(fields, key=lambda field: (parse_well(field.well), field.site))
+
+
+def refuse_fields_twice(fields: Sequence[HcsField]) -> None:
+    """Raise InputError for a well and site that two fields have; they are in the order of `hcs_fields`."""
     for field, following in pairwise(fields):
         if (field.well, field.site) == (following.well, following.site):
             raise InputError(f"{field.folder} and {following.folder} are both site {field.site}; remove one of them.")
-    return fields
 
 
 def _fields_of_well(folder: Path, path: str) -> Iterator[HcsField]:
     well = parse_well(path.replace("/", "")).name
-    for image in _required("well", folder / path)["images"]:
-        if re.fullmatch(r"\d{1,3}", image["path"]) is None:
-            raise InputError(f"{folder / path / image['path']}: is not the name of a field; allowed are 0 to 999.")
-        field = folder / path / image["path"]
-        yield HcsField(well, _attributes(field).get(SITE_KEY, int(image["path"])), field)
+    of_well = _below(folder, path)
+    for image in _required("well", of_well)["images"]:
+        field = _below(of_well, image["path"])
+        # 0 and 0_illum_corr, or one number anywhere, as in field_3.
+        name = re.fullmatch(r"(\d{1,4})(\D.*)?|\D*(\d{1,4})\D*", image["path"])
+        if name is None:
+            raise InputError(f"{field}: is not the name of a field; allowed is a number, such as 0 or 0_illum_corr.")
+        number, ending, acquisition = int(name[1] or name[3]), name[2] or "", image.get("acquisition")
+        site = _attributes(field).get(SITE_KEY)
+        yield HcsField(
+            well,
+            site if type(site) is int and 0 <= site <= MAX_SITE else number,
+            field,
+            ending.strip("_-"),
+            acquisition if type(acquisition) is int else None,
+        )
+
+
+def _below(folder: Path, path: str) -> Path:
+    """Give a path that attributes name; InputError for one that leads out of the folder."""
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise InputError(f"{folder}: names the path {path}, which leads out of it; convert the plate again.")
+    return folder / path
 
 
 @contextmanager
@@ -219,15 +269,30 @@ def _required(key: str, folder: Path) -> Any:
 def _full_resolution(folder: Path) -> _Image:
     multiscale = _required("multiscales", folder)[0]
     version = multiscale.get("version", _attributes(folder).get("version"))
-    if version not in READ_VERSIONS:
-        raise InputError(f"{folder}: is OME-Zarr {version}; allowed are {' and '.join(READ_VERSIONS)}, convert it.")
+    if version not in (None, *READ_VERSIONS):
+        allowed = f"{READ_VERSIONS[0]} to {READ_VERSIONS[-1]}"
+        raise InputError(f"{folder}: is OME-Zarr {version}; allowed are {allowed}, convert it.")
     dataset = multiscale["datasets"][0]
-    axes = [axis["name"] for axis in multiscale["axes"]]
+    path = _below(folder, dataset["path"])
     try:
-        array = zarr.open_array(folder / dataset["path"], mode="r")
+        array = zarr.open_array(path, mode="r")
     except (FileNotFoundError, ValueError):
-        raise InputError(f"{folder / dataset['path']}: is missing or cut short; copy the plate whole.") from None
+        raise InputError(f"{path}: is missing or cut short; copy the plate whole.") from None
+    multiscale = dict(multiscale, axes=_axes(multiscale, array.ndim))
+    axes = [axis["name"] for axis in multiscale["axes"]]
     return _Image(array, axes, _pixel_size_um(multiscale, dataset))
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    with _faults_named(folder):
+        image = _full_resolution(folder)
+        return dict(zip(image.axes, image.array.shape, strict=True))
+
+
+def _axes(multiscale: Mapping[str, Any], ndim: int) -> list[Any]:
+    """Give the axes as version 0.4 has them; 0.3 has their names alone, earlier ones always t, c, z, y, x."""
+    axes = multiscale.get("axes", list("tczyx" if ndim == 5 else "yx"))
+    return [{"name": axis} if isinstance(axis, str) else axis for axis in axes]
 
 
 def _pixel_size_um(multiscale: Mapping[str, Any], dataset: Mapping[str, Any]) -> float | None:
@@ -238,20 +303,22 @@ def _pixel_size_um(multiscale: Mapping[str, Any], dataset: Mapping[str, Any]) ->
     return float(np.prod([step["scale"][y] for step in steps if step["type"] == "scale"]))
 
 
-def _read_plane(folder: Path, channel: int) -> NDArray[Any]:
-    """Read a channel, counted from 1: (y, x) in the machine's byte order."""
+def _read_plane(folder: Path, channel: int, planes: Mapping[str, int | None]) -> NDArray[Any]:
+    """Read a channel, counted from 1: (y, x) in the machine's byte order. `planes` are indices along other axes."""
     with _faults_named(folder):
         image = _full_resolution(folder)
         sizes = dict(zip(image.axes, image.array.shape, strict=True))
     for axis, size in sizes.items():
-        if axis not in "cyx" and size != 1:
+        if axis not in "cyx" and planes.get(axis) is None and size != 1:
             raise InputError(
                 f"{folder}: has {size} planes along {axis}; allowed is 1, project them or choose one first."
             )
+        if axis not in "cyx" and not 0 <= (planes.get(axis) or 0) < size:
+            raise InputError(f"{folder}: has {size} planes along {axis}, 0 to {size - 1}, not {planes[axis]}.")
     if not 1 <= channel <= sizes.get("c", 1):
         raise InputError(f"{folder}: has {sizes.get('c', 1)} channels, and channel {channel} was asked for.")
     place: tuple[Any, ...] = tuple(
-        {"y": slice(None), "x": slice(None), "c": channel - 1}.get(axis, 0) for axis in image.axes
+        {"y": slice(None), "x": slice(None), "c": channel - 1}.get(axis, planes.get(axis) or 0) for axis in image.axes
     )
     try:
         plane = np.asarray(image.array[place])

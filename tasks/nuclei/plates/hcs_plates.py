@@ -1,8 +1,9 @@
 """Plates whose images are one OME-Zarr plate, presented as if they were files.
 
     my-plate/
-      plate.json          PlateInfo; where there are several channels, `channel` says which shows the nuclei
-      images.ome.zarr/    wells and fields, with one label image per field, or none
+      plate.json          PlateInfo; where there are several channels, planes, times, acquisitions, label images or
+                          images of a field, it says which are used
+      images.ome.zarr/    wells and fields, with one label image per field that is used, or none
 
 Site 2 of well B07 is presented as images/my-plate_B07_T0001F002L01A01Z01C01.tif, and its label image as
 the file of that name in labels/: so everything that follows handles files and names of one kind only.
@@ -11,7 +12,8 @@ the file of that name in labels/: so everything that follows handles files and n
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,9 @@ import tifffile
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError, raise_if_any
+from tasks.nuclei.plates.choosing import AXES, Axis, Value, first_of, is_wanted, problem_of_choice
 from tasks.nuclei.plates.files import Fov, Plate
-from tasks.nuclei.plates.hcs import HcsField, hcs_fields
+from tasks.nuclei.plates.hcs import HcsField, hcs_fields, refuse_fields_twice
 from tasks.nuclei.plates.info import PlateInfo, read_plate_info
 
 HCS_FOLDER = "images.ome.zarr"
@@ -29,52 +32,120 @@ HCS_FOLDER = "images.ome.zarr"
 PIXEL_SIZE_TOLERANCE = 0.001
 """Share by which the pixel size in plate.json may differ from that of the images."""
 
+CHANNEL, Z, TIME, ACQUISITION = AXES
+IMAGE = Axis("image", "kinds of images, by the ends of their names", "which one to use")
+
 
 def pair_fields(folder: Path) -> Plate:
     """Read plate.json and list the fields of images.ome.zarr; no pixels are read.
 
-    Raises InputError as `hcs_fields` does, and if images/ or labels/ lies beside. The error names fields with
-    several channels where plate.json names none, with another pixel size, or with several label images.
+    Raises InputError as `hcs_fields` does, if images/ or labels/ lies beside, and where plate.json doesn't choose among
+    several acquisitions or images of one field. The error names fields of which it doesn't choose the channel, plane,
+    time or label image, and those with another pixel size.
     """
     info = read_plate_info(folder)
-    fields = hcs_fields(folder / HCS_FOLDER)
+    every = hcs_fields(folder / HCS_FOLDER)
+    of_acquisition = _of_one_acquisition(every, info)
+    fields = _chosen(of_acquisition, IMAGE, [field.ending for field in of_acquisition], info)
+    refuse_fields_twice(fields)
     beside = [name for name in ("images", "labels") if (folder / name).exists()]
     problems = [f"{name}/: lies beside {HCS_FOLDER}; keep one of them" for name in beside]
     problems += [problem for field in fields for problem in _problems(field, info)]
     raise_if_any(problems, folder)
 
     arrays: dict[Path, Callable[[], NDArray[Any]]] = {}
-    fovs = []
-    for field in fields:
-        channel = info.channel or 1
-        name = f"{info.name}_{field.well}_T0001F{field.site:03d}L01A01Z01C{channel:02d}"
-        image_path, labels_path = (folder / part / f"{name}.tif" for part in ("images", "labels"))
-        arrays[image_path] = partial(field.read_image, channel)
-        if field.labels_folder is not None:
-            arrays[labels_path] = field.read_labels
-        given_labels = labels_path if labels_path in arrays else None
-        fovs.append(Fov(name, image_path, given_labels, field.well, field.site, channel, z=1))
-    fovs.sort(key=lambda fov: fov.name)
-    return Plate(info, folder, tuple(fovs), read=lambda path: _as_tiff(arrays[path]()))
+    fovs = sorted((_fov(field, folder, info, arrays) for field in fields), key=lambda fov: fov.name)
+    left_out = {
+        "images of other acquisitions": len(every) - len(of_acquisition),
+        "images of other kinds": len(of_acquisition) - len(fields),
+    }
+    left_out = {what: number for what, number in left_out.items() if number}
+    return Plate(info, folder, tuple(fovs), lambda path: _as_tiff(arrays[path]()), left_out)
+
+
+def _fov(field: HcsField, folder: Path, info: PlateInfo, arrays: dict[Path, Callable[[], NDArray[Any]]]) -> Fov:
+    """Present a field as files, and note in `arrays` how these are read."""
+    channel = _channel_number(info.channel, field.channels)
+    # Numbers that plate.json chooses stand in the name, as it would stand in one of the CV7000.
+    z, time, acquisition = (1 if number is None else number for number in (info.z, info.time, info.acquisition))
+    place = f"T{time:04d}F{field.site:03d}L01A{acquisition:02d}Z{z:02d}C{channel:02d}"
+    name = f"{info.name}_{field.well}_{place}"
+    image_path, labels_path = (folder / part / f"{name}.tif" for part in ("images", "labels"))
+    arrays[image_path] = partial(field.read_image, channel, info.z, info.time)
+    if field.labels_folder(info.labels) is None:
+        return Fov(name, image_path, None, field.well, field.site, channel, z, time, acquisition)
+    arrays[labels_path] = partial(field.read_labels, info.labels, info.z, info.time)
+    return Fov(name, image_path, labels_path, field.well, field.site, channel, z, time, acquisition)
+
+
+def _of_one_acquisition(fields: Sequence[HcsField], info: PlateInfo) -> Sequence[HcsField]:
+    """Choose the acquisition. Wells that were taken in different ones, each in one alone, need no choice."""
+    pairs = {(field.well, field.acquisition) for field in fields}
+    if info.acquisition is None and len(pairs) == len({field.well for field in fields}):
+        return fields
+    return _chosen(fields, ACQUISITION, [field.acquisition for field in fields], info)
+
+
+def _chosen(
+    fields: Sequence[HcsField], axis: Axis, values: Sequence[Value | None], info: PlateInfo
+) -> Sequence[HcsField]:
+    """Choose among images by one of their values; every well and site must have one that is chosen."""
+    wanted = getattr(info, axis.key)
+    problem = problem_of_choice(axis, wanted, Counter(value for value in values if value is not None), "images")
+    if problem is not None:
+        raise InputError(f"{HCS_FOLDER}: {problem}.")
+    if wanted is None:
+        return fields
+    chosen = [field for field, value in zip(fields, values, strict=True) if is_wanted(value, wanted)]
+    if lost := {field.well for field in fields} - {field.well for field in chosen}:
+        raise InputError(
+            f"{HCS_FOLDER}: plate.json asks for {axis.key} {wanted!r}, and {len(lost)} wells have no such image: "
+            f"{first_of(lost)}; correct plate.json, or remove these wells."
+        )
+    return chosen
 
 
 def _problems(field: HcsField, info: PlateInfo) -> Iterator[str]:
     try:
-        channels, pixel_size_um, _ = field.channels, field.pixel_size_um, field.labels_folder
+        channels, sizes, pixel_size_um = field.channels, field.sizes, field.pixel_size_um
+        field.labels_folder(info.labels)
     except InputError as error:
         yield str(error).rstrip(".")
         return
     if info.channel is None and len(channels) > 1:
-        names = ", ".join(f"{number} {name}".rstrip() for number, name in enumerate(channels, start=1))
         yield (
-            f"{field.folder}: has {len(channels)} channels ({names}); "
+            f"{field.folder}: has {len(channels)} channels ({_shown(channels)}); "
             'say in plate.json which one shows the nuclei, such as "channel": 1'
         )
+    if _channel_number(info.channel, channels) not in range(1, len(channels) + 1):
+        yield (
+            f"{field.folder}: has no channel {info.channel}, as plate.json asks, but {_shown(channels)}; "
+            "correct plate.json"
+        )
+    for axis, size in ((Z, sizes.get("z", 1)), (TIME, sizes.get("t", 1))):
+        wanted = getattr(info, axis.key)
+        there_are = f"{field.folder}: has {size} {axis.plural}, 0 to {size - 1}"
+        if wanted is None and size > 1:
+            yield f'{there_are}; say in plate.json {axis.question}, such as "{axis.key}": {size // 2}, or project them'
+        if wanted is not None and wanted >= size:
+            yield f"{there_are}, and plate.json asks for {axis.key} {wanted}; correct plate.json"
     if pixel_size_um and abs(pixel_size_um / info.pixel_size_um - 1) > PIXEL_SIZE_TOLERANCE:
         yield (
             f"{field.folder}: has pixels of {pixel_size_um:g} µm, and plate.json says {info.pixel_size_um:g}; "
             "correct the wrong one"
         )
+
+
+def _channel_number(channel: int | str | None, names: Sequence[str]) -> int:
+    """Give the number of a channel, counted from 1, by its number or its name; 0 if not one channel has the name."""
+    if channel is None or isinstance(channel, int):
+        return channel or 1
+    numbers = [number for number, name in enumerate(names, start=1) if is_wanted(name, channel)]
+    return numbers[0] if len(numbers) == 1 else 0
+
+
+def _shown(channels: Sequence[str]) -> str:
+    return ", ".join(f"{number} {name}".rstrip() for number, name in enumerate(channels, start=1))
 
 
 def _as_tiff(image: NDArray[Any]) -> bytes:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,14 +23,36 @@ def _not_all(cell_line: str) -> str:
     return cell_line
 
 
-PlateName = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+def _in_words(pattern: str, words: str, text: str) -> str:
+    """Refuse a text that doesn't match a pattern, in words in place of the pattern."""
+    if re.fullmatch(pattern, text) is None:
+        raise ValueError(f"allowed are letters from A to Z, digits, {words}, with a letter or digit first")
+    return text
+
+
+_PLATE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_CELL_LINE = r"[A-Za-z0-9][A-Za-z0-9._ -]*"
+
+PlateName = Annotated[
+    str,
+    pydantic.Field(max_length=100, json_schema_extra={"pattern": f"^{_PLATE_NAME}$"}),
+    pydantic.AfterValidator(partial(_in_words, _PLATE_NAME, "dot, underscore and hyphen")),
+]
 """Letters, digits, dot, underscore and hyphen: it becomes the name of a folder."""
 
 CellLine = Annotated[
-    str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$", max_length=100), pydantic.AfterValidator(_not_all)
+    str,
+    pydantic.Field(max_length=100, json_schema_extra={"pattern": f"^{_CELL_LINE}$"}),
+    pydantic.AfterValidator(partial(_in_words, _CELL_LINE, "space, dot, underscore and hyphen")),
+    pydantic.AfterValidator(_not_all),
 ]
 """As `PlateName`, and spaces: it becomes part of the name of a metric."""
 
+
+_JSON = (
+    "Texts stand in straight double quotes, numbers have a decimal point, a comma stands between entries and not after "
+    "the last one, and comments aren't allowed; correct the file."
+)
 
 Role = Literal["train", "test", "screen"]
 
@@ -53,22 +78,31 @@ class PlateInfo(pydantic.BaseModel):
     """Which channel shows the nuclei, where there are several: its number, the first is 1, or its name in the names of
     the files."""
     z: Annotated[int | None, pydantic.Field(ge=0)] = None
-    """Which plane is used, where there are several along z: its number in the names of the files."""
+    """Which plane is used, where there are several along z: its number in the names of the files, or in OME-Zarr its
+    index; the first is 0."""
     time: Annotated[int | None, pydantic.Field(ge=0)] = None
-    """Which time point is used, where there are several: its number in the names of the files."""
+    """Which time point is used, where there are several: its number in the names of the files, or in OME-Zarr its
+    index; the first is 0."""
     acquisition: Annotated[int | None, pydantic.Field(ge=0)] = None
     """Which acquisition is used, where there are several: its number in the names of the files or in OME-Zarr."""
     labels: Annotated[str | None, pydantic.Field(min_length=1)] = None
     """Which label image of images.ome.zarr shows the nuclei, where there are several and none is called nuclei."""
+    image: str | None = None
+    """Which image of images.ome.zarr is used, where a field has several, such as 0 and 0_illum_corr: how its name goes
+    on after the number of the field, here illum_corr. An empty text is the one whose name is only the number."""
+    wells: Literal[96, 384, 1536] | None = None
+    """How many wells the plate has, where file names only number them, as those of CQ1 and ScanR; without it, there is
+    no heat map of such a plate."""
     labels_confirmed: bool = False
     """A person has looked at the labels that `ingest` doubts, and says that they are right."""
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What makes a plate another one, for its digest. Keys that plates once didn't have count where they are set."""
+        """What makes a plate another one, for its digest. Keys that plates once didn't have count if they are set."""
         content = self.model_dump(mode="json")
-        later = ("z", "time", "acquisition", "labels", "labels_confirmed")
-        return {name: value for name, value in content.items() if name not in later or value not in (None, False)}
+        later = ("z", "time", "acquisition", "labels", "image", "wells", "labels_confirmed")
+        unset = [name for name in later if content[name] is None or content[name] is False]
+        return {name: value for name, value in content.items() if name not in unset}
 
     @pydantic.model_validator(mode="after")
     def _say_how_it_was_labelled(self) -> PlateInfo:
@@ -81,21 +115,53 @@ class PlateInfo(pydantic.BaseModel):
 def read_plate_info(folder: Path) -> PlateInfo:
     """Read and validate plate.json; InputError names the key, what came and what is allowed."""
     path = folder / "plate.json"
+    content = _read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(f'{path}: must be one JSON object, as in {{"name": "my-plate", ...}}; correct the file.')
     try:
-        return PlateInfo.model_validate_json(read_bytes(path))
+        return PlateInfo.model_validate(content)
     except pydantic.ValidationError as error:
-        problems = [_describe(problem) for problem in error.errors(include_url=False)]
+        problems = dict.fromkeys(_describe(problem) for problem in error.errors(include_url=False))
         raise InputError(f"{path}: {'; '.join(problems)}.") from None
+
+
+def _read_json(path: Path) -> Any:
+    """Read JSON in UTF-8, or in UTF-16 or UTF-32 as Windows writes them; a key that stands twice is refused."""
+    data = read_bytes(path)
+    try:
+        return json.loads(data, object_pairs_hook=_without_repetition)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: isn't text in UTF-8; save it again with this encoding.") from None
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{path}: isn't JSON: line {error.lineno}, column {error.colno}: {error.msg}. {_JSON}"
+        ) from None
+    except ValueError as error:
+        raise InputError(f"{path}: isn't JSON: {error}. {_JSON}") from None
+    except RecursionError:
+        raise InputError(f"{path}: has brackets in brackets without an end; correct the file.") from None
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise InputError(f"{twice} stands there more than once; keep one of them.")
+    return content
 
 
 def _describe(problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "json_invalid":
-        return f"{problem['msg']}; correct the file"
+    message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return f"{key}: unknown key; allowed are {', '.join(PlateInfo.model_fields)}"
     if problem["type"] == "missing":
         return f"{key}: required, and not given"
-    if not key and problem["type"] == "value_error":
-        return str(problem["ctx"]["error"])
-    return f"{key or 'content'}: {problem['msg']}, got {problem['input']!r:.200}"
+    if not key:
+        return message
+    if problem["loc"][0] == "channel":
+        key, message = "channel", "allowed is a number from 1 to 99, or the channel's name"
+    return f"{key}: {message}, got {problem['input']!r:.200}"

@@ -50,6 +50,21 @@ def parse_well(name: str) -> Well:
     raise InputError(f"{name!r} is not the name of a well; allowed are A01 to AF48, rename it.")
 
 
+def is_well(name: str) -> bool:
+    """Whether `parse_well` knows the name."""
+    try:
+        parse_well(name)
+    except InputError:
+        return False
+    return True
+
+
+def well_of_number(number: int, wells: int) -> str | None:
+    """Give the name of a well that is counted row by row from 1, on a plate of 96, 384 or 1536; None beyond it."""
+    columns = next(columns for rows, columns in GRIDS if rows * columns == wells)
+    return Well(*divmod(number - 1, columns)).name if 1 <= number <= wells else None
+
+
 def smallest_grid(wells: Iterable[Well]) -> Grid:
     """Give the grid of the smallest standard plate that has all these wells."""
     wells = list(wells)

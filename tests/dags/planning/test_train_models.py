@@ -106,11 +106,6 @@ def test_two_folders_of_one_name_are_refused_unless_other_plates_are_chosen(inbo
             plan(inbox, train_plates=chosen)
 
 
-def test_a_name_with_decomposed_accents_is_the_same_plate(inbox: Path) -> None:
-    add_plate(inbox, "Z\xfcrich", "train")
-    assert plan(inbox, train_plates=["Zu\u0308rich"])["train_plates"][0]["folder"] == str(inbox / "Z\xfcrich")
-
-
 def test_doubts_about_the_plates_are_told_before_the_training(tmp_path: Path) -> None:
     train = add_stored_plate(tmp_path, "a", "train")
     test = add_stored_plate(tmp_path, "t", "test", doubts=["labels/1.tif: seem to be those of 2.tif"])

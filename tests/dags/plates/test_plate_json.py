@@ -45,6 +45,25 @@ def test_a_folder_without_the_file_is_refused(tmp_path: Path) -> None:
         read_plate_folder(tmp_path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_the_encodings_of_windows_are_read(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "plate.json").write_text('{"name": "a", "role": "train", "cell_line": "Zürich"}', encoding=encoding)
+    assert read_plate_folder(tmp_path).cell_line == "Zürich"
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "plate.json").write_text('{"name": "a", "role": "train", "role": "test"}')
+    with pytest.raises(FormError, match="role stands there more than once; keep one"):
+        read_plate_folder(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"a": ' + "1" * 5000 + "}", '{"a": 1,}', '{"a": 1} // of ours'])
+def test_what_json_does_not_allow_is_said(tmp_path: Path, content: str) -> None:
+    (tmp_path / "plate.json").write_text(content)
+    with pytest.raises(FormError, match="a comma stands between entries and not after the last one, and comments"):
+        read_plate_folder(tmp_path)
+
+
 def test_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "plate.json").write_bytes('{"name": "Brünn"}'.encode("latin-1"))
     with pytest.raises(FormError, match=r"plate\.json can't be read"):
@@ -66,15 +85,6 @@ def test_two_folders_with_plates_of_one_name_are_refused_where_one_of_them_is_ch
     found = plates_in(tmp_path)
     found.refuse_twins([plate for plate in found.plates if plate.name == "b"])
     with pytest.raises(FormError, match="the folders a, copy hold plates of one name, a; rename all but one"):
-        found.refuse_twins(found.plates)
-
-
-def test_composed_and_decomposed_accents_are_one_name(tmp_path: Path) -> None:
-    for folder in ("Zu\u0308rich", "Z\xfcrich"):
-        add_plate(tmp_path, folder, name=folder, role="train")
-    found = plates_in(tmp_path)
-    assert [plate.name for plate in found.plates] == ["Z\xfcrich", "Z\xfcrich"]
-    with pytest.raises(FormError, match="hold plates of one name, Z\xfcrich"):
         found.refuse_twins(found.plates)
 
 

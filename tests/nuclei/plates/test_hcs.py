@@ -16,7 +16,7 @@ from ome_zarr.reader import Multiscales, Plate, Reader
 from ome_zarr.writer import write_image, write_labels, write_plate_metadata, write_well_metadata
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates.hcs import HcsWriter, hcs_fields
+from tasks.nuclei.plates.hcs import HcsWriter, hcs_fields, refuse_fields_twice
 from tests.plates import two_squares
 
 IMAGE, LABEL_IMAGE = two_squares()
@@ -140,7 +140,7 @@ def test_fields_are_read_back_by_well_and_site_with_their_pixels(plate: Path) ->
 
 def test_a_field_without_labels_has_no_folder_of_them(tmp_path: Path) -> None:
     (field,) = hcs_fields(make_0_5(tmp_path / "p", IMAGE, "yx"))
-    assert field.labels_folder is None
+    assert field.labels_folder() is None
 
 
 def test_a_channel_of_version_0_5_is_chosen_by_its_number_and_axes_of_length_one_are_dropped(tmp_path: Path) -> None:
@@ -161,10 +161,39 @@ def test_several_planes_are_refused_with_their_axis(tmp_path: Path) -> None:
         field.read_image(1)
 
 
-def test_several_label_images_are_refused_with_their_names(tmp_path: Path) -> None:
+def test_of_several_planes_and_times_those_of_the_indices_are_read(tmp_path: Path) -> None:
+    image = np.stack([np.stack([IMAGE + np.uint16(10 * t + z) for z in range(3)]) for t in range(2)])
+    (field,) = hcs_fields(make_0_5(tmp_path / "p", image, "tzyx", ("nuclei",)))
+    assert field.sizes == {"t": 2, "z": 3, "y": 20, "x": 30}
+    np.testing.assert_array_equal(field.read_image(1, z=2, time=1), IMAGE + 12)
+    np.testing.assert_array_equal(field.read_labels(z=2, time=1), LABEL_IMAGE)
+    with pytest.raises(InputError, match="C/3/0: has 3 planes along z, 0 to 2, not 3"):
+        field.read_image(1, z=3, time=0)
+
+
+def test_of_several_label_images_the_one_called_nuclei_is_read_or_one_that_is_named(tmp_path: Path) -> None:
     (field,) = hcs_fields(make_0_5(tmp_path / "p", IMAGE, "yx", ("cells", "nuclei")))
-    with pytest.raises(InputError, match=r"labels: has 2 label images \(cells, nuclei\); allowed is one"):
-        _ = field.labels_folder
+    assert field.labels_folder() == tmp_path / "p/C/3/0/labels/nuclei"
+    assert field.labels_folder("cells") == tmp_path / "p/C/3/0/labels/cells"
+    with pytest.raises(InputError, match=r"has 2 label images \(cells, nuclei\), and plate.json asks for nucleoli"):
+        field.labels_folder("nucleoli")
+
+
+def test_several_label_images_without_one_called_nuclei_are_refused_with_their_names(tmp_path: Path) -> None:
+    (field,) = hcs_fields(make_0_5(tmp_path / "p", IMAGE, "yx", ("cells", "dapi")))
+    message = r'labels: has 2 label images \(cells, dapi\); say in plate.json which .*, such as "labels": "cells"'
+    with pytest.raises(InputError, match=message):
+        field.labels_folder()
+
+
+def test_a_label_image_of_several_channels_is_refused(plate: Path) -> None:
+    (plate / "B/07/0/labels/nuclei").rename(plate / "old")
+    axes = [{"name": name} for name in "cyx"]
+    group = zarr.open_group(plate / "B/07/0/labels/nuclei", mode="w", zarr_format=2)
+    group.create_array("0", data=np.stack([LABEL_IMAGE, LABEL_IMAGE]))
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}]
+    with pytest.raises(InputError, match="labels/nuclei: has 2 channels; a label image has one"):
+        hcs_fields(plate)[0].read_labels()
 
 
 def test_a_pixel_size_in_other_units_is_not_taken_for_micrometers(tmp_path: Path) -> None:
@@ -195,26 +224,61 @@ def test_a_well_that_is_named_and_not_there_is_refused(plate: Path) -> None:
         hcs_fields(plate)
 
 
-def test_names_that_are_no_well_or_no_field_are_refused(plate: Path) -> None:
-    metadata = attributes(plate / "B/07")["well"]
-    change(plate / "B/07/.zattrs", well=metadata | {"images": [{"path": "0_registered"}]})
-    with pytest.raises(InputError, match="0_registered: is not the name of a field; allowed are 0 to 999"):
+@pytest.mark.parametrize(
+    ("name", "site", "ending"),
+    [("7", 7, ""), ("0_illum_corr", 0, "illum_corr"), ("12-mip2", 12, "mip2"), ("field_3", 3, ""), ("0123", 123, "")],
+)
+def test_the_number_in_the_name_of_a_field_is_its_site(plate: Path, name: str, site: int, ending: str) -> None:
+    (plate / "D/08/0").rename(plate / "D/08" / name)
+    change(plate / "D/08" / name / ".zattrs", site="not a number")
+    change(plate / "D/08/.zattrs", well={"images": [{"path": name}]})
+    field = hcs_fields(plate)[-1]
+    assert (field.site, field.ending, field.folder) == (site, ending, plate / "D/08" / name)
+
+
+@pytest.mark.parametrize("name", ["", "field", "a1_b2", "12345", "../../C/3/0", "/0"])
+def test_names_that_are_no_field_are_refused(plate: Path, name: str) -> None:
+    change(plate / "B/07/.zattrs", well={"images": [{"path": name}]})
+    with pytest.raises(InputError, match=r"is not the name of a field; allowed is a number|leads out of it"):
         hcs_fields(plate)
-    change(plate / ".zattrs", plate={"wells": [{"path": "1/6"}]})
-    with pytest.raises(InputError, match="'16' is not the name of a well"):
+
+
+@pytest.mark.parametrize("path", ["1/6", "../B/07", "/B/07", "B/49"])
+def test_names_that_are_no_well_are_refused(plate: Path, path: str) -> None:
+    change(plate / ".zattrs", plate={"wells": [{"path": path}]})
+    with pytest.raises(InputError, match=r"is not the name of a well|leads out of it"):
         hcs_fields(plate)
 
 
 def test_two_fields_of_one_site_are_refused_with_both_names(plate: Path) -> None:
     change(plate / "B/07/1/.zattrs", site=1)
     with pytest.raises(InputError, match=r"B/07/0 and .*B/07/1 are both site 1; remove one of them"):
-        hcs_fields(plate)
+        refuse_fields_twice(hcs_fields(plate))
 
 
-def test_an_older_version_is_refused_with_the_allowed_ones(plate: Path) -> None:
-    change(plate / "B/07/0/.zattrs", multiscales=[{"version": "0.3"}])
-    with pytest.raises(InputError, match=r"B/07/0: is OME-Zarr 0\.3; allowed are 0\.4 and 0\.5"):
+def test_a_version_that_is_not_known_is_refused_with_the_allowed_ones(plate: Path) -> None:
+    change(plate / "B/07/0/.zattrs", multiscales=[{"version": "0.6"}])
+    with pytest.raises(InputError, match=r"B/07/0: is OME-Zarr 0\.6; allowed are 0\.1 to 0\.5"):
         hcs_fields(plate)[0].read_image(1)
+
+
+@pytest.mark.parametrize("version", [{}, {"version": "0.4"}])
+@pytest.mark.parametrize("axes", [list("yx"), [{"name": name, "type": "space"} for name in "yx"]])
+def test_axes_may_be_names_alone_and_the_version_may_be_missing(plate: Path, version: Any, axes: Any) -> None:
+    datasets = [{"path": "s0", "coordinateTransformations": [{"type": "scale", "scale": [1, 1]}]}]
+    change(plate / "B/07/0/.zattrs", multiscales=[{**version, "axes": axes, "datasets": datasets}])
+    field = hcs_fields(plate)[0]
+    assert field.pixel_size_um is None
+    np.testing.assert_array_equal(field.read_image(1), IMAGE)
+
+
+@pytest.mark.parametrize("version", [{}, {"version": "0.1"}, {"version": "0.2"}])
+def test_without_axes_an_image_of_five_has_those_of_the_first_versions(plate: Path, version: Any) -> None:
+    image = np.stack([IMAGE, IMAGE + 1])[np.newaxis, :, np.newaxis]
+    group = zarr.open_group(plate / "B/07/0", mode="r+", zarr_format=2)
+    group.create_array("old", data=image)
+    change(plate / "B/07/0/.zattrs", multiscales=[{**version, "datasets": [{"path": "old"}]}])
+    np.testing.assert_array_equal(hcs_fields(plate)[0].read_image(2), IMAGE + 1)
 
 
 def test_a_cut_file_of_pixels_or_of_metadata_is_refused_with_its_field(plate: Path) -> None:

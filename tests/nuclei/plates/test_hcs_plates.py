@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tasks.nuclei.plates.hcs import HcsWriter
 from tasks.nuclei.plates.hcs_plates import HCS_FOLDER, pair_fields
 from tasks.nuclei.plates.image_files import decode_image, decode_label_image, read_image, read_label_image
 from tasks.steps.ingest import TASK, Params
-from tests.nuclei.plates.test_hcs import make_0_5
+from tests.nuclei.plates.test_hcs import change, make_0_5
 from tests.plates import INFO, two_squares
 
 IMAGE, LABEL_IMAGE = two_squares()
@@ -108,11 +109,111 @@ def test_every_field_of_another_pixel_size_is_named(plate: Path) -> None:
         pair_fields(plate)
 
 
-def test_several_label_images_are_refused_with_their_field(tmp_path: Path) -> None:
-    write_info(tmp_path / "p")
-    make_0_5(tmp_path / "p" / HCS_FOLDER, IMAGE, "yx", ("cells", "nuclei"))
-    with pytest.raises(InputError, match=r"C/3/0/labels: has 2 label images \(cells, nuclei\); allowed is one"):
+def test_a_channel_may_be_chosen_by_its_name(tmp_path: Path) -> None:
+    channels = [{"label": "GFP"}, {"label": "DAPI"}]
+    image = np.stack([IMAGE, IMAGE + 1])
+    write_info(tmp_path / "p", channel="dapi")
+    make_0_5(tmp_path / "p" / HCS_FOLDER, image, "cyx", ("n",), omero={"channels": channels})
+    opened = pair_fields(tmp_path / "p")
+    assert opened.fovs[0].channel == 2
+    path = opened.fovs[0].image_path
+    np.testing.assert_array_equal(decode_image(opened.read(path), path), IMAGE + 1)
+
+
+@pytest.mark.parametrize("channel", ["mCherry", 3])
+def test_a_channel_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path, channel: int | str) -> None:
+    channels = [{"label": "GFP"}, {"label": "DAPI"}]
+    write_info(tmp_path / "p", channel=channel)
+    make_0_5(tmp_path / "p" / HCS_FOLDER, np.stack([IMAGE, IMAGE]), "cyx", ("n",), omero={"channels": channels})
+    message = rf"C/3/0: has no channel {channel}, as plate.json asks, but 1 GFP, 2 DAPI"
+    with pytest.raises(InputError, match=message):
         pair_fields(tmp_path / "p")
+
+
+def test_plane_and_time_are_chosen_by_index(tmp_path: Path) -> None:
+    image = np.stack([np.stack([IMAGE + np.uint16(10 * t + z) for z in range(3)]) for t in range(2)])
+    make_0_5(tmp_path / "p" / HCS_FOLDER, image, "tzyx", ("n",))
+    write_info(tmp_path / "p")
+    with pytest.raises(InputError, match=r'3 planes along z, 0 to 2; say in plate.json .*"z": 1.*2 time points'):
+        pair_fields(tmp_path / "p")
+    write_info(tmp_path / "p", z=3, time=0)
+    with pytest.raises(InputError, match=r"3 planes along z, 0 to 2, and plate.json asks for z 3"):
+        pair_fields(tmp_path / "p")
+    write_info(tmp_path / "p", z=0, time=1)
+    opened = pair_fields(tmp_path / "p")
+    (fov,) = opened.fovs
+    assert (fov.name, fov.z, fov.time) == ("p_C03_T0001F000L01A01Z00C01", 0, 1)
+    np.testing.assert_array_equal(decode_image(opened.read(fov.image_path), fov.image_path), IMAGE + 10)
+
+
+def test_label_images_are_chosen_by_name(tmp_path: Path) -> None:
+    make_0_5(tmp_path / "p" / HCS_FOLDER, IMAGE, "yx", ("cells", "dapi"))
+    write_info(tmp_path / "p")
+    with pytest.raises(InputError, match=r"C/3/0/labels: has 2 label images \(cells, dapi\); say in plate.json"):
+        pair_fields(tmp_path / "p")
+    write_info(tmp_path / "p", labels="dapi")
+    assert pair_fields(tmp_path / "p").fovs[0].labels_path is not None
+
+
+def list_images(plate: Path, well: str, images: list[dict[str, Any]]) -> None:
+    """Name the images of a well, whose folders are copies of its image 0."""
+    for image in images:
+        folder = plate / HCS_FOLDER / well / image["path"]
+        if not folder.exists():
+            shutil.copytree(plate / HCS_FOLDER / well / "0", folder)
+            change(folder / ".zattrs", site=None)
+    change(plate / HCS_FOLDER / well / ".zattrs", well={"version": "0.4", "images": images})
+
+
+CYCLES = [{"path": "0", "acquisition": 0}, {"path": "5", "acquisition": 1}]
+
+
+def test_of_several_acquisitions_plate_json_must_say_which(plate: Path) -> None:
+    for well in ("B/07", "D/08"):
+        list_images(plate, well, CYCLES)
+    message = r'has 2 acquisitions, 0 \(2 images\), 1 \(2 images\); say in plate.json .* "acquisition": 0'
+    with pytest.raises(InputError, match=message):
+        pair_fields(plate)
+    write_info(plate, acquisition=2)
+    with pytest.raises(InputError, match="asks for acquisition 2, and there is only 0"):
+        pair_fields(plate)
+    write_info(plate, acquisition=1)
+    opened = pair_fields(plate)
+    assert [(fov.well, fov.site, fov.acquisition) for fov in opened.fovs] == [("B07", 5, 1), ("D08", 5, 1)]
+    assert opened.left_out == {"images of other acquisitions": 2}
+
+
+def test_a_well_without_the_chosen_acquisition_is_refused(plate: Path) -> None:
+    list_images(plate, "B/07", CYCLES)
+    list_images(plate, "D/08", CYCLES[:1])
+    write_info(plate, acquisition=1)
+    with pytest.raises(InputError, match="asks for acquisition 1, and 1 wells have no such image: D08"):
+        pair_fields(plate)
+
+
+def test_wells_that_were_taken_in_acquisitions_of_their_own_need_no_choice(plate: Path) -> None:
+    list_images(plate, "B/07", CYCLES[:1])
+    list_images(plate, "D/08", [{"path": "0", "acquisition": 7}])
+    assert len(pair_fields(plate).fovs) == 2
+
+
+@pytest.mark.parametrize(("image", "name"), [("illum_corr", "0_illum_corr"), ("", "0")])
+def test_of_a_raw_and_a_corrected_image_plate_json_must_say_which(plate: Path, image: str, name: str) -> None:
+    for well in ("B/07", "D/08"):
+        list_images(plate, well, [{"path": "0"}, {"path": "0_illum_corr"}])
+        change(plate / HCS_FOLDER / well / "0/.zattrs", site=None)
+    with pytest.raises(InputError, match=r"has 2 kinds of images.*'' \(2 images\), illum_corr .*\"image\": \"\""):
+        pair_fields(plate)
+    write_info(plate, image=image)
+    opened = pair_fields(plate)
+    assert [(fov.well, fov.site) for fov in opened.fovs] == [("B07", 0), ("D08", 0)]
+    assert opened.left_out == {"images of other kinds": 2}
+
+
+def test_a_plate_that_lists_only_its_corrected_images_needs_no_choice(plate: Path) -> None:
+    for well in ("B/07", "D/08"):
+        list_images(plate, well, [{"path": "0_illum_corr"}])
+    assert [fov.site for fov in pair_fields(plate).fovs] == [0, 0]
 
 
 def test_tiff_files_beside_an_ome_zarr_plate_are_refused(plate: Path) -> None:
