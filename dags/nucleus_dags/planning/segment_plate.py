@@ -36,7 +36,8 @@ def find_plate(name: str, inbox: Path, store: Path) -> dict[str, str]:
     known = ", ".join(sorted({*arrived, *stored})) or "none"
     problems = "".join(f" {problem}" for problem in found.unreadable.values())
     raise FormError(
-        f"There is no plate named {name}, neither in {inbox} nor in the store; there are: {known}.{problems}"
+        f"There is no plate named {name}, neither in {inbox} nor in the store; there are: {known}. Choose one of "
+        f"these, or put the plate's folder into the inbox.{problems}"
     )
 
 

@@ -66,7 +66,8 @@ def choose_plates(found: PlatesOfFolder, names: list[str], role: str) -> list[Pl
     by_name = {plate.name: plate for plate in of_role}
     wrong = [name for name in names if name not in by_name]
     if wrong:
-        raise FormError(f"No {role} plate named {', '.join(wrong)}: {found.folder} has {known}.{beside}")
+        named = f"No {role} plate named {', '.join(wrong)}"
+        raise FormError(f"{named}: {found.folder} has {known}. Choose of these.{beside}")
     chosen = [by_name[name] for name in names] if names else of_role
     found.refuse_twins(chosen)
     return chosen

@@ -58,12 +58,12 @@ def read_plate(store: Path, path: str) -> StoredPlate:
     info = read_plate_folder(folder)
     report = json.loads((folder / "report.json").read_text())
     # Reports that were written before these were looked for don't have them.
-    doubts = () if info.labels_confirmed else tuple(report.get("doubts", ()))
+    doubts, left_out = report.get("doubts", []), report.get("left_out", [])
     return StoredPlate(
         *(info.name, info.role, info.cell_line, path, report["frozen_at"]),
-        fovs=len(report.get("fovs", ())),
-        doubts=doubts,
-        left_out=tuple(report.get("left_out", ())),
+        fovs=len(report.get("fovs", [])),
+        doubts=() if info.labels_confirmed else tuple(doubts),
+        left_out=tuple(left_out) if isinstance(left_out, list) else (),
     )
 
 
