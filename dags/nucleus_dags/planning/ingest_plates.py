@@ -94,8 +94,7 @@ def sort_out(
     `results` are those of `ingest`; None for an arrival that it failed at.
     """
     outcomes = [_outcome(store, found, result) for found, result in zip(arrivals, results, strict=True)]
-    lines = [f"- `{entry['name']}` isn't a plate: it {entry['reason']}." for entry in no_plates]
-    lines += [line for outcome in outcomes for line in outcome.lines]
+    lines = [*_of_no_plates(no_plates), *(line for outcome in outcomes for line in outcome.lines)]
 
     def of_kind(kind: str) -> list[NewPlate]:
         return [outcome.plate for outcome in outcomes if outcome.kind == kind and outcome.plate]
@@ -112,7 +111,7 @@ def sort_out(
 def record_told(store: Path, no_plates: Iterable[FoundNoPlate], doubtful: Iterable[NewPlate]) -> None:
     """Remember what needs nothing more than to be told of, once a person could read it."""
     for entry in no_plates:
-        inbox.write_record(store / entry["record"], no_plate=entry["reason"])
+        inbox.write_record(store / entry["record"], no_plate=entry["name"], reason=entry["reason"])
     for found in doubtful:
         inbox.record(Arrival(Path(found["folder"]), found["fingerprint"]), store, plate=found["plate"])
 
@@ -163,6 +162,19 @@ def _of_plates_in(arrival: Arrival) -> list[str]:
     if not deeper:
         return []
     return [f"- **{arrival.name}** holds other plates, {listed(deeper)}; to import them, move them into the inbox."]
+
+
+def _of_no_plates(no_plates: Sequence[FoundNoPlate]) -> list[str]:
+    """Give a line for every reason: many images by themselves have one."""
+    names: dict[str, list[str]] = {}
+    for entry in no_plates:
+        names.setdefault(entry["reason"], []).append(entry["name"])
+    return [
+        f"- {listed(alike)} isn't a plate: it {reason}."
+        if len(alike) == 1
+        else f"- {listed(alike)} aren't plates: each {reason}."
+        for reason, alike in names.items()
+    ]
 
 
 def _in_short(outcomes: Sequence[Outcome], no_plates: Sequence[FoundNoPlate]) -> str:

@@ -6,7 +6,7 @@ their own. What isn't a plate and doesn't change is told of once in each state; 
 
     inbox/<plate>/              as people or microscopes put it
     inbox/rejected/<plate>…/    set aside by `ingest_plates`, with a report in <plate>….txt
-    store/arrivals/<plate>/     what became of each arrival
+    store/arrivals/<plate>/     what became of each arrival; in .no_plates/, what was told of
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from nucleus_dags.plates.no_plate import is_a_plates_file, why_no_plate
 
 REJECTED = "rejected"
 DONE = "DONE"
+NO_PLATES = ".no_plates"
 PATIENCE = 10
 """What isn't a plate must not change for so many times as long as a plate: plate.json may come last."""
 
@@ -43,8 +44,7 @@ class Entry:
 
     def record(self, store: Path) -> Path:
         """File that says what became of it; its being there means that there is nothing more to do."""
-        name = f"unusable-{_digest(os.fsencode(self.name))}" if problem_of(self.name) else self.name
-        return store / "arrivals" / name / f"{self.fingerprint}.json"
+        return store / "arrivals" / self.name / f"{self.fingerprint}.json"
 
 
 class Arrival(Entry):
@@ -57,6 +57,10 @@ class NoPlate(Entry):
 
     reason: str
     """Goes on after the name, and says what to do."""
+
+    def record(self, store: Path) -> Path:
+        """As that of a plate, in one folder for all: not every name can be one of the store too."""
+        return store / "arrivals" / NO_PLATES / f"{self.fingerprint}.json"
 
 
 def quiet_s() -> float:
@@ -74,15 +78,15 @@ def judge(entry: Path, quiet_for_s: float) -> Arrival | NoPlate | None:
     """Say of an entry whether it is a plate that has arrived whole or isn't a plate; None while it may become one."""
     try:
         if entry.name == REJECTED:
-            return NoPlate(entry, _digest(b""), "is where faulty plates are set aside, and must be a folder; rename it")
+            return _for_reason(entry, "is where faulty plates are set aside, and must be a folder; rename it")
         if problem_of(entry.name) or not _may_be_plate(entry):
             return _no_plate(entry, PATIENCE * quiet_for_s)
         return look_at(entry, quiet_for_s)
     except FileNotFoundError:  # Something is moved or written at this moment.
         return None
     except OSError as error:
-        reason = f"can't be read by user {os.geteuid()} ({error.strerror}); correct its rights, or copy it anew"
-        return NoPlate(entry, _digest(reason.encode()), reason)
+        who = f"user {os.geteuid()}"
+        return _for_reason(entry, f"can't be read by {who} ({error.strerror}); correct its rights, or copy it anew")
 
 
 def look_at(folder: Path, quiet_for_s: float) -> Arrival | None:
@@ -104,7 +108,7 @@ def look_at(folder: Path, quiet_for_s: float) -> Arrival | None:
     is_done = changed_at.get(DONE) == last_change
     if not is_done and time.time() - last_change < quiet_for_s:
         return None
-    return Arrival(folder, _digest(json.dumps([file[:3] for file in files]).encode()))
+    return Arrival(folder, _digest([file[:3] for file in files]))
 
 
 def new_entries(inbox: Path, store: Path, quiet_for_s: float) -> list[Arrival | NoPlate]:
@@ -126,7 +130,7 @@ def write_record(path: Path, **outcome: Any) -> None:
 
 def was_announced(plate: str, store: Path) -> bool:
     """Whether an earlier arrival was this very imported plate, given by its path in the store."""
-    records = store.glob("arrivals/*/*.json")
+    records = store.glob("arrivals/[!.]*/*.json")
     return any(json.loads(path.read_text()).get("plate") == plate for path in records)
 
 
@@ -173,7 +177,12 @@ def _no_plate(entry: Path, quiet_for_s: float) -> NoPlate | None:
         if time.time() - changed < quiet_for_s:
             return None
         known.append((name, size, modified))
-    return NoPlate(entry, _digest(json.dumps([entry.name, *sorted(known)]).encode()), why_no_plate(entry))
+    return NoPlate(entry, _digest([entry.name, *sorted(known)]), why_no_plate(entry))
+
+
+def _for_reason(entry: Path, reason: str) -> NoPlate:
+    """Give an entry whose files can't be told; it is told of again when the reason is another one."""
+    return NoPlate(entry, _digest([entry.name, reason]), reason)
 
 
 def _of_entry(entry: Path) -> Iterator[tuple[str, int, int, float]]:
@@ -207,5 +216,5 @@ def _files(folder: Path, with_folders: bool = False) -> Iterator[tuple[str, int,
             yield path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns, status.st_ctime
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
+def _digest(content: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

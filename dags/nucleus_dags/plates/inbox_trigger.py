@@ -14,8 +14,8 @@ from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from nucleus_dags.plates.inbox import Entry, entries, judge
-from nucleus_dags.plates.names import shown
+from nucleus_dags.plates.inbox import Arrival, NoPlate, entries, judge
+from nucleus_dags.plates.no_plate import listed
 
 LOOK_AGAIN_S = 5.0
 
@@ -23,7 +23,10 @@ log = logging.getLogger(__name__)
 
 
 class InboxTrigger(BaseEventTrigger):
-    """An event for every plate that has arrived whole, and for what isn't a plate, of which nothing has become yet."""
+    """An event for every plate that has arrived whole and of which nothing has become yet.
+
+    One event tells of all at once that aren't plates: somebody may have put ten thousand images there.
+    """
 
     def __init__(self, inbox: str, store: str, quiet_for_s: float) -> None:
         super().__init__()
@@ -41,9 +44,12 @@ class InboxTrigger(BaseEventTrigger):
             pending = (pending | changed) & set(entries(inbox))
             judged = await asyncio.to_thread(self._judge, pending)
             pending -= {entry.folder for entry in judged}
-            for entry in judged:
-                if not entry.record(Path(self.store)).exists():
-                    yield TriggerEvent({"folder": shown(entry.name), "fingerprint": entry.fingerprint})
+            new = [entry for entry in judged if not entry.record(Path(self.store)).exists()]
+            for arrival in (entry for entry in new if isinstance(entry, Arrival)):
+                yield TriggerEvent({"folder": arrival.name, "fingerprint": arrival.fingerprint})
+            no_plates = [entry for entry in new if isinstance(entry, NoPlate)]
+            if no_plates:
+                yield TriggerEvent({"no_plates": listed([entry.name for entry in no_plates])})
 
     async def _changes(self, inbox: Path) -> AsyncGenerator[set[Path]]:
         """Give the entries in which something has changed, again and again, and none after a while without a change.
@@ -64,5 +70,5 @@ class InboxTrigger(BaseEventTrigger):
             yield set(entries(inbox))
             await asyncio.sleep(look_again_s)
 
-    def _judge(self, pending: set[Path]) -> list[Entry]:
+    def _judge(self, pending: set[Path]) -> list[Arrival | NoPlate]:
         return [judged for entry in sorted(pending) if (judged := judge(entry, self.quiet_for_s))]

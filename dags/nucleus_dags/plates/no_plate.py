@@ -83,9 +83,10 @@ def read_content(folder: Path) -> Content:
 
 
 def listed(names: list[str]) -> str:
-    """Give the first of many names, and how many there are besides."""
+    """Give the first of many names, as they are shown in a note, and how many there are besides."""
     more = len(names) - MOST_NAMED
-    return ", ".join(map(shown, names[:MOST_NAMED])) + (f" and {more} more" if more > 0 else "")
+    text = ", ".join(f"`{shown(name)}`" for name in names[:MOST_NAMED])
+    return f"{text} and {more} more" if more > 0 else text
 
 
 def _of_file(entry: Path) -> str:
@@ -135,7 +136,7 @@ def _misplaced_plate_json(content: Content) -> str | None:
     misplaced = next((path for path in inside if _is_like_plate_json(path.name)), None)
     if misplaced is None:
         return None
-    return f"has {misplaced} in the wrong folder; move it up, beside {misplaced.parts[0]}/, as {PLATE_JSON}"
+    return f"has {shown(str(misplaced))} in the wrong folder; move it up, beside {misplaced.parts[0]}/, as {PLATE_JSON}"
 
 
 def _of_plates_deeper(content: Content) -> str | None:

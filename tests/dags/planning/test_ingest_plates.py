@@ -75,12 +75,29 @@ def test_what_is_no_plate_is_told_of_in_the_first_line_and_with_its_reason_and_o
     (box / "caf\udce9.zip").touch()
     new = sorted_out(box, store)
     assert new["shown"] == [
-        "No plate has arrived; not plates: 2026-11, caf\\xe9.zip",
+        "No plate has arrived; not plates: `2026-11`, `caf\\xe9.zip`",
         "",
         "- `2026-11` isn't a plate: it holds a plate in its folder a/; move that folder into the inbox itself.",
         "- `caf\\xe9.zip` isn't a plate: it has a name in another encoding than UTF-8; rename it.",
     ]
     assert inbox.new_entries(box, store, 0) == []
+
+
+def test_many_images_by_themselves_have_one_line_and_other_entries_their_own(box: Path, store: Path) -> None:
+    for number in range(10):
+        (box / f"{number}.tif").touch()
+    (box / "empty").mkdir()
+    new = sorted_out(box, store)
+    assert new["shown"] == [
+        "No plate has arrived; not plates: `0.tif`, `1.tif`, `2.tif` and 8 more",
+        "",
+        "- `0.tif`, `1.tif`, `2.tif` and 7 more aren't plates: each is an image by itself; put the plate's images into "
+        "images/ of a folder that has a plate.json.",
+        "- `empty` isn't a plate: it is an empty folder; put the plate's plate.json and images/ there, or remove it.",
+    ]
+    assert inbox.new_entries(box, store, 0) == []
+    (box / "10.tif").touch()
+    assert [entry.name for entry in inbox.new_entries(box, store, 0)] == ["10.tif"]
 
 
 def test_a_training_plate_with_doubtful_labels_is_imported_and_not_announced_before_they_are_confirmed(
@@ -92,7 +109,7 @@ def test_a_training_plate_with_doubtful_labels_is_imported_and_not_announced_bef
     assert new["annotated"] == []
     assert [found["plate"] for found in new["doubtful"]] == [path]
     assert new["shown"] == [
-        "1 new plate of 1 that arrived; doubtful labels: a",
+        "1 new plate of 1 that arrived; doubtful labels: `a`",
         "",
         "- **a** is in the store, as ingest/a@000000000000.",
         "- **a**: 7 doubts about its labels; no training uses the plate until they are corrected, or confirmed by "
@@ -114,7 +131,7 @@ def test_a_test_plate_with_doubtful_labels_is_announced_and_told_of(box: Path, s
     arrive(box, "t")
     new = sorted_out(box, store, t=ingested(add_plate(store, "t", "test", doubts=DOUBTS)))
     assert len(new["annotated"]) == 1
-    assert new["shown"][0] == "1 new plate of 1 that arrived; doubtful labels: t"
+    assert new["shown"][0] == "1 new plate of 1 that arrived; doubtful labels: `t`"
     assert new["shown"][3].startswith("- **t**: 7 doubts about its labels; scores on the plate may be wrong")
 
 
@@ -122,7 +139,7 @@ def test_fields_that_were_left_out_are_counted_and_named(box: Path, store: Path)
     arrive(box, "s")
     path = add_plate(store, "s", "screen", left_out=LEFT_OUT, fovs=[{}] * 383)
     new = sorted_out(box, store, s=ingested(path))
-    assert new["shown"][0] == "1 new plate of 1 that arrived; fields left out: s"
+    assert new["shown"][0] == "1 new plate of 1 that arrived; fields left out: `s`"
     assert new["shown"][3:] == ["- **s**: 1 of 384 fields was left out as faulty:", f"  - {LEFT_OUT[0]}"]
 
 
@@ -133,7 +150,7 @@ def test_a_plate_that_comes_again_is_told_of_with_its_doubts_and_is_not_new(box:
     (box / "t" / "images").mkdir()
     (box / "t" / "images" / "a.tif").touch()
     new = sorted_out(box, store, t=ingested(path))
-    assert (new["annotated"], new["shown"][0]) == ([], "0 new plates of 1 that arrived; doubtful labels: t")
+    assert (new["annotated"], new["shown"][0]) == ([], "0 new plates of 1 that arrived; doubtful labels: `t`")
     assert inbox.new_entries(box, store, 0) == []
 
 
@@ -144,7 +161,7 @@ def test_faulty_and_unchecked_plates_are_in_the_first_line_and_keep_no_other_fro
         arrive(box, name)
     refusal = {"refused": "plate.json: role is missing; add it."}
     new = sorted_out(box, store, a=ingested(add_plate(store, "a", "train")), faulty=refusal, lost=None)
-    assert new["shown"][0] == "1 new plate of 3 that arrived; set aside: faulty; couldn't be checked: lost"
+    assert new["shown"][0] == "1 new plate of 3 that arrived; set aside: `faulty`; couldn't be checked: `lost`"
     assert new["shown"][3].startswith("- **faulty** was set aside: plate.json: role is missing; add it. See rejected/")
     assert new["unchecked"] == ["lost"]
     assert not (box / "faulty").exists()
@@ -183,4 +200,4 @@ def test_a_plate_that_changed_while_it_was_checked_stays(box: Path, store: Path)
 def test_other_plates_in_the_folder_of_a_plate_are_told_of(box: Path, store: Path) -> None:
     arrive(box, "a", "old/plate.json")
     new = sorted_out(box, store, a=ingested(add_plate(store, "a", "train")))
-    assert new["shown"][-1] == "- **a** holds other plates, old; to import them, move them into the inbox."
+    assert new["shown"][-1] == "- **a** holds other plates, `old`; to import them, move them into the inbox."

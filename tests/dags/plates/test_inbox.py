@@ -229,7 +229,8 @@ def test_names_of_every_kind_can_be_judged_recorded_and_handed_on(
     if not is_plate:
         (folder / "plate.json").unlink()
     (found,) = new_entries(box, store, 0)
-    inbox.record(found, store, told=True)
+    inbox.record(found, store, plate="ingest/plate@0")
+    assert inbox.was_announced("ingest/plate@0", store) == isinstance(found, Arrival)
     assert new_entries(box, store, 0) == []
     if isinstance(found, Arrival):
         assert inbox.set_aside(found, store, "faulty").exists()
@@ -259,6 +260,8 @@ def test_an_entry_that_may_not_be_read_keeps_no_other_from_being_found(folder_of
     for entry in (linked, partly):
         assert isinstance(entry, NoPlate)
         assert "can't be read by user 65534 (Permission denied)" in entry.reason
+        inbox.record(entry, store, no_plate=entry.name)
+    assert new_entries(box, store, 0) == [readable]
     assert isinstance(readable, Arrival)
 
 
@@ -331,7 +334,7 @@ def test_the_trigger_tells_of_what_is_no_plate_after_a_while(
     monkeypatch.setenv("WATCHFILES_FORCE_POLLING", polling)
     started = time.monotonic()
     told = asyncio.run(first_event(*folders, lambda: make_plate(folders[0] / os.fsdecode(name) / "plate")))
-    assert told["folder"] == {b"2026-11": "2026-11", b"caf\xe9": r"caf\xe9"}[name]
+    assert told == {"no_plates": {b"2026-11": "`2026-11`", b"caf\xe9": r"`caf\xe9`"}[name]}
     assert time.monotonic() - started > 5
     json.dumps(told, ensure_ascii=False).encode()
 

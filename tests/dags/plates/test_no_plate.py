@@ -73,7 +73,7 @@ SITUATIONS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "many": (
         "2026-11",
         files(*(f"{n}/plate.json" for n in range(5))),
-        "holds 5 plates in folders of it (0, 1, 2 and 2 more); move each of them into the inbox itself",
+        "holds 5 plates in folders of it (`0`, `1`, `2` and 2 more); move each of them into the inbox itself",
     ),
     "two folders deeper": ("2026", files("11/a/plate.json"), "holds a plate in its folder 11/a/; move that"),
     "deeper and misnamed": ("2026", files("a/Plate.json"), "holds a plate in its folder a/; move that folder"),
