@@ -31,7 +31,8 @@ def show_summary(
 ) -> None:
     """Show the metrics of `score`, by the names of the methods, and remarks on plates, in the log and in the note."""
     # The page of a run shows the first line of its note alone.
-    lines = [in_short(scores), "", *f1_table(scores)] if scores else ["No scores."]
+    pointer = "; look at the remarks below" if remarks else ""
+    lines = [f"{in_short(scores)}{pointer}", "", *f1_table(scores)] if scores else ["No scores."]
     if not succeeded:
         lines = [*failure_lines(), "", *lines]
     show_lines([*lines, "", f"[MLflow run]({mlflow_run_url(mlflow_run_id)})", "", *remarks])

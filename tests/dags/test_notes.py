@@ -70,6 +70,17 @@ def test_what_a_person_can_correct_is_shown_in_the_note_and_fails_without_a_retr
     assert shown == ["No train plate: the inbox has no plate."]
 
 
+def test_the_first_line_of_scores_points_to_remarks_on_the_plates(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(notes, "_set_note", shown.append)
+    scores = {"fpn2_ws": {"f1_at_0.7/all": 0.9, "f1_at_0.9/all": 0.5}}
+    notes.show_summary("run", scores, succeeded=True, remarks=["- **t**: 1 doubt about its labels"])
+    notes.show_summary("run", scores, succeeded=True)
+    doubtful, plain = (note.splitlines() for note in shown)
+    assert doubtful[0] == f"{plain[0]}; look at the remarks below"
+    assert doubtful[-1] == "- **t**: 1 doubt about its labels"
+
+
 def test_the_table_has_a_row_for_each_cell_line() -> None:
     metrics = {
         "f1_at_0.7/U2OS": 0.9,

@@ -11,7 +11,7 @@ from nucleus_dags.planning.types import PlateToImport
 from nucleus_dags.plates import inbox
 from nucleus_dags.plates.inbox import Arrival, NoPlate
 from nucleus_dags.plates.names import shown
-from nucleus_dags.plates.no_plate import listed, plates_deeper, read_content
+from nucleus_dags.plates.no_plate import in_sentences, listed, plates_deeper, read_content
 from nucleus_dags.plates.stored import StoredPlate, read_plate, superseding_plate
 
 
@@ -94,7 +94,8 @@ def sort_out(
     `results` are those of `ingest`; None for an arrival that it failed at.
     """
     outcomes = [_outcome(store, found, result) for found, result in zip(arrivals, results, strict=True)]
-    lines = [*_of_no_plates(no_plates), *(line for outcome in outcomes for line in outcome.lines)]
+    told = in_sentences((entry["name"], entry["reason"]) for entry in no_plates)
+    lines = [*(f"- {sentence}" for sentence in told), *(line for outcome in outcomes for line in outcome.lines)]
 
     def of_kind(kind: str) -> list[NewPlate]:
         return [outcome.plate for outcome in outcomes if outcome.kind == kind and outcome.plate]
@@ -162,19 +163,6 @@ def _of_plates_in(arrival: Arrival) -> list[str]:
     if not deeper:
         return []
     return [f"- **{arrival.name}** holds other plates, {listed(deeper)}; to import them, move them into the inbox."]
-
-
-def _of_no_plates(no_plates: Sequence[FoundNoPlate]) -> list[str]:
-    """Give a line for every reason: many images by themselves have one."""
-    names: dict[str, list[str]] = {}
-    for entry in no_plates:
-        names.setdefault(entry["reason"], []).append(entry["name"])
-    return [
-        f"- {listed(alike)} isn't a plate: it {reason}."
-        if len(alike) == 1
-        else f"- {listed(alike)} aren't plates: each {reason}."
-        for reason, alike in names.items()
-    ]
 
 
 def _in_short(outcomes: Sequence[Outcome], no_plates: Sequence[FoundNoPlate]) -> str:

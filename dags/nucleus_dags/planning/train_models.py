@@ -12,6 +12,7 @@ from nucleus_dags.planning.methods import candidates_of, given_in, names_in, set
 from nucleus_dags.planning.remarks import remarks_on
 from nucleus_dags.planning.runs import run_to_open
 from nucleus_dags.planning.types import PlateToImport, TrainModelsPlan
+from nucleus_dags.plates.inbox import no_plates_beside
 from nucleus_dags.plates.plate_json import PlateFolder, PlatesOfFolder, plates_in
 from nucleus_dags.plates.stored import read_plate
 
@@ -19,31 +20,33 @@ from nucleus_dags.plates.stored import read_plate
 def plan(form: Mapping[str, Any], inbox: Path, dag_run_id: str) -> TrainModelsPlan:
     """Give the params of every task. Raises FormError, before anything runs."""
     plates = plates_in(inbox)
-    train = choose_plates(plates, names_in(form["train_plates"]), "train")
-    test = choose_plates(plates, names_in(form["test_plates"]), "test")
+    left_out = [*plates.unreadable.values(), *no_plates_beside(plates)]
+    names = {role: names_in(form[f"{role}_plates"]) for role in ("train", "test")}
+    train, test = (choose_plates(plates, names[role], role, left_out) for role in ("train", "test"))
     candidates = candidates_of(form)
-    names = [candidate["name"] for candidate in candidates]
+    runs = [candidate["name"] for candidate in candidates]
     seed = {"random_seed": form["random_seed"]}
     augment_schema = manifest()["tasks"]["augment"]["params"]["properties"]
     return {
         "train_plates": [_to_import(plate) for plate in train],
         "test_plates": [_to_import(plate) for plate in test],
-        "open_run": run_to_open(form["experiment"], dag_run_id, children=names if len(names) > 1 else ()),
+        "open_run": run_to_open(form["experiment"], dag_run_id, children=runs if len(runs) > 1 else ()),
         "augment": manifest()["presets_of_augment"][form["preset"]] | given_in(form, augment_schema) | seed,
         "candidates": candidates,
         "settings": settings_of(form, form["methods"]),
         "score": seed,
-        "left_out": list(plates.unreadable.values()),
+        # Who names all plates misses none.
+        "left_out": [] if all(names.values()) else left_out,
     }
 
 
 def remarks(store: Path, left_out: Iterable[str], train: Iterable[str], test: Iterable[str]) -> list[str]:
     """Give lines of Markdown on what a person should know of the plates before a training; none if all is well.
 
-    `left_out` says why plates of the inbox can't be read; `train` and `test` are paths of imported plates.
+    `left_out` says what of the inbox isn't used; `train` and `test` are paths of imported plates.
     """
-    unread = [f"- A folder of the inbox was left out: {problem}" for problem in left_out]
-    return [*unread, *remarks_on(read_plate(store, path) for path in (*train, *test))]
+    unused = [f"- Left out of the inbox: {sentence}" for sentence in left_out]
+    return [*unused, *remarks_on(read_plate(store, path) for path in (*train, *test))]
 
 
 def refuse_unknown_fields(given: Iterable[str], known: Iterable[str]) -> None:
@@ -53,11 +56,14 @@ def refuse_unknown_fields(given: Iterable[str], known: Iterable[str]) -> None:
         raise FormError(f"The form has no field {', '.join(unknown)}; it has {', '.join(known)}.")
 
 
-def choose_plates(found: PlatesOfFolder, names: list[str], role: str) -> list[PlateFolder]:
-    """Give the plates of these names, or without names all of this role; at least one."""
+def choose_plates(found: PlatesOfFolder, names: list[str], role: str, left_out: Iterable[str]) -> list[PlateFolder]:
+    """Give the plates of these names, or without names all of this role; at least one.
+
+    `left_out` says what else is in the inbox; where a plate is missed, it may be among that.
+    """
     of_role = [plate for plate in found.plates if plate.role == role]
     known = ", ".join(f"{plate.name} ({plate.role})" for plate in found.plates) or "no plate"
-    beside = "".join(f" {problem}" for problem in found.unreadable.values())
+    beside = "".join(f"\n{sentence}" for sentence in left_out)
     found.refuse_unreadable(names)
     if not names and not of_role:
         raise FormError(

@@ -102,7 +102,7 @@ class TrainModelsPlan(TypedDict):
     """What a person chose for the segmentation, by method."""
     score: Params
     left_out: list[str]
-    """Why plates of the inbox can't be read."""
+    """Sentences on what lies in the inbox and isn't a plate, or is one that can't be read."""
 
 
 class RetrainingPlan(TypedDict):

@@ -21,8 +21,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nucleus_dags.plates.names import is_ignored, is_of_a_system, problem_of
-from nucleus_dags.plates.no_plate import is_a_plates_file, why_no_plate
+from nucleus_dags.plates.names import is_ignored, problem_of
+from nucleus_dags.plates.no_plate import in_sentences, is_a_plates_file, why_no_plate
+from nucleus_dags.plates.plate_json import PlatesOfFolder
+from nucleus_dags.plates.walk import walk
 
 REJECTED = "rejected"
 DONE = "DONE"
@@ -117,6 +119,14 @@ def new_entries(inbox: Path, store: Path, quiet_for_s: float) -> list[Arrival | 
     return [entry for entry in found if entry and not entry.record(store).exists()]
 
 
+def no_plates_beside(found: PlatesOfFolder) -> list[str]:
+    """Say of what lies in the inbox and has no plate.json why it isn't a plate, also if it may become one yet."""
+    known = {*(plate.folder.name for plate in found.plates), *found.unreadable}
+    others = [entry for entry in entries(found.folder) if entry.name not in known]
+    judged = [judge(entry, 0) for entry in others]
+    return in_sentences((entry.name, entry.reason) for entry in judged if isinstance(entry, NoPlate))
+
+
 def record(entry: Entry, store: Path, **outcome: Any) -> None:
     write_record(entry.record(store), **outcome)
 
@@ -196,20 +206,11 @@ def _of_entry(entry: Path) -> Iterator[tuple[str, int, int, float]]:
 
 
 def _files(folder: Path, with_folders: bool = False) -> Iterator[tuple[str, int, int, float]]:
-    """Path relative to the folder, size, time of modification in ns, time of the last change of any kind in s.
-
-    Links to folders are followed. What systems leave counts for nothing, as a file server may write it at any time.
-    """
-    seen: set[tuple[int, int]] = set()
-    for root, folders, names in os.walk(folder, followlinks=True):
-        here, status = Path(root), Path(root).stat()
-        # A link to a folder above leads around for ever.
-        is_new = (status.st_dev, status.st_ino) not in seen
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = [name for name in folders if is_new and not is_of_a_system(name)]
+    """Path relative to the folder, size, time of modification in ns, time of the last change of any kind in s."""
+    for here, _, names in walk(folder):
         if with_folders:
-            yield f"{here.relative_to(folder).as_posix()}/", 0, 0, status.st_ctime
-        for path in (here / name for name in names if is_new and not is_of_a_system(name)):
+            yield f"{here.relative_to(folder).as_posix()}/", 0, 0, here.stat().st_ctime
+        for path in (here / name for name in names):
             # Of a link that leads nowhere, the link counts.
             status = path.stat() if path.exists() else path.lstat()
             # A copy may have the time of modification of its original, or one of a clock that is ahead.

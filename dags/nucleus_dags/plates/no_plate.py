@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from nucleus_dags.plates.names import is_ignored, problem_of, shown
 from nucleus_dags.plates.plate_json import PLATE_JSON
+from nucleus_dags.plates.walk import walk
 
 IMAGES_OME_ZARR = "images.ome.zarr"
 FOLDERS_OF_A_PLATE = ("images", "labels")
@@ -19,6 +19,9 @@ IMAGES = (
     *(".nd2", ".czi", ".lif", ".oif", ".oib", ".vsi", ".dv", ".ims", ".stk", ".c01", ".flex", ".mrf", ".h5", ".zvi"),
 )
 """Of microscopes too, although a plate may only hold some of them: `ingest` says which."""
+SHORTCUTS = (".lnk", ".url", ".webloc", ".desktop", ".symlink")
+HALF_COPIED = (".part", ".partial", ".filepart", ".crdownload", ".download", ".tmp")
+"""As browsers and programs for file transfers name them."""
 MARKS_OF_ZARR = (".zgroup", ".zattrs", "zarr.json")
 MOST_NAMED = 3
 
@@ -73,13 +76,25 @@ def read_content(folder: Path) -> Content:
     """Look through a folder. Raises OSError if a folder of it may not be read."""
     files: list[PurePath] = []
     zarrs: list[PurePath] = []
-    for root, folders, names in os.walk(folder, onerror=_raise):
-        here = PurePath(root).relative_to(folder)
-        seen = [name for name in folders if not is_ignored(name)]
-        zarrs += [here / name for name in seen if name.lower().endswith(".zarr")]
-        folders[:] = [name for name in seen if not name.lower().endswith(".zarr")]
+    for path, folders, names in walk(folder, onerror=_raise):
+        here = path.relative_to(folder)
+        zarrs += [here / name for name in folders if name.lower().endswith(".zarr")]
+        folders[:] = [name for name in folders if not is_ignored(name) and not name.lower().endswith(".zarr")]
         files += [here / name for name in names if not is_ignored(name)]
     return Content(folder, tuple(sorted(files)), tuple(sorted(zarrs)))
+
+
+def in_sentences(reasons: Iterable[tuple[str, str]]) -> list[str]:
+    """Give a sentence for every reason, from names and reasons: many images by themselves have one."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons:
+        names.setdefault(reason, []).append(name)
+    return [
+        f"{listed(alike)} isn't a plate: it {reason}."
+        if len(alike) == 1
+        else f"{listed(alike)} aren't plates: each {reason}."
+        for reason, alike in names.items()
+    ]
 
 
 def listed(names: list[str]) -> str:
@@ -90,6 +105,10 @@ def listed(names: list[str]) -> str:
 
 
 def _of_file(entry: Path) -> str:
+    if entry.name.lower().endswith(SHORTCUTS):
+        return "is a shortcut; copy the plate's folder itself here"
+    if entry.name.lower().endswith(HALF_COPIED):
+        return "is a copy that wasn't finished; copy it anew, and remove this one"
     if _is_like_plate_json(entry.name):
         return (
             f"lies in the inbox itself; a plate is a folder: put it into one as {PLATE_JSON}, together with images/ "
@@ -105,6 +124,8 @@ def _of_file(entry: Path) -> str:
 def _is_like_plate_json(name: str) -> bool:
     """Whether a file is plate.json, or may be meant as it: Plate.json, plate.json.txt, plate (1).json, plate.jsn."""
     words = name.casefold()
+    if words.endswith((*SHORTCUTS, *HALF_COPIED, *ARCHIVES)):
+        return False
     has_its_words = "plate" in words and "json" in words
     return has_its_words or difflib.SequenceMatcher(None, words, PLATE_JSON).ratio() >= 0.85
 
@@ -179,6 +200,9 @@ def _of_archive(content: Content) -> str | None:
 
 
 def _of_nothing(content: Content) -> str:
+    pointing = next((path for path in content.files if path.name.lower().endswith((*SHORTCUTS, *HALF_COPIED))), None)
+    if pointing is not None:
+        return f"has {shown(str(pointing))} and no {PLATE_JSON}; copy the files themselves, {PLATE_JSON} and images/"
     has = f"has neither {PLATE_JSON} nor images" if content.files else "is an empty folder"
     return f"{has}; put the plate's {PLATE_JSON} and images/ there, or remove it"
 

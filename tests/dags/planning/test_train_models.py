@@ -84,11 +84,23 @@ def test_a_faulty_plate_json_keeps_no_other_plate_from_being_trained_on_and_is_t
     (inbox / "a-train" / "plate.json").write_text("[]")
     planned = plan(inbox)
     assert planned["train_plates"] == [{"folder": str(inbox / "b-train"), "role": "train"}]
-    (remark,) = train_models.remarks(inbox, planned["left_out"], [], [])
+    remark, other = train_models.remarks(inbox, planned["left_out"], [], [])
     assert remark == (
-        f"- A folder of the inbox was left out: {inbox}/a-train/plate.json must be a JSON object with name and role; "
-        "correct it."
+        f"- Left out of the inbox: {inbox}/a-train/plate.json must be a JSON object with name and role; correct it."
     )
+    assert other.startswith("- Left out of the inbox: `no plate` isn't a plate: it is an empty folder")
+
+
+def test_what_is_no_plate_is_told_of_unless_all_plates_are_named_and_where_one_is_missed(inbox: Path) -> None:
+    (inbox / "no plate").rmdir()
+    (inbox / "a-train" / "plate.json").rename(inbox / "a-train" / "plate.json.txt")
+    told = "`a-train` isn't a plate: it has no plate.json; rename plate.json.txt to plate.json."
+    assert plan(inbox)["left_out"] == [told]
+    assert plan(inbox, train_plates=["b-train"])["left_out"] == [told]
+    assert plan(inbox, train_plates=["b-train"], test_plates=["a-test"])["left_out"] == []
+    with pytest.raises(FormError, match="No train plate named a-train: ") as raised:
+        plan(inbox, train_plates=["a-train"])
+    assert str(raised.value).endswith(told)
 
 
 def test_a_faulty_plate_json_is_refused_with_its_path_where_it_is_chosen_or_the_only_one(inbox: Path) -> None:

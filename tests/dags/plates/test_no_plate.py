@@ -99,6 +99,8 @@ SITUATIONS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "archive in a folder": ("a", files("a.tar.gz"), "has an archive, a.tar.gz, and no plate.json; unpack it"),
     "empty": ("a", files(), "is an empty folder; put the plate's plate.json and images/ there, or remove it"),
     "empty folders": ("a", files("images/", "labels/"), "is an empty folder"),
+    "shortcut to plate.json": ("a", files("plate.json.lnk"), "has plate.json.lnk and no plate.json; copy the files"),
+    "download": ("a", files("plate.json.crdownload"), "has plate.json.crdownload and no plate.json; copy the files"),
     "something else": ("a", files("notes.docx"), "has neither plate.json nor images; put"),
     "layout of the plate": ("a", files("plates.csv"), "has neither plate.json nor images; put"),
     "what a Mac leaves": ("a", files(".DS_Store", "__MACOSX/plate.json"), "is an empty folder"),
@@ -112,6 +114,12 @@ SITUATIONS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "leads to itself": ("a", link("a"), "is a link that leads nowhere"),
     "zip": ("a.zip", file, "is an archive; unpack it, so that the inbox has a folder with plate.json and images/"),
     "tar": ("a.TAR.GZ", file, "is an archive; unpack it"),
+    "shortcut": ("plateA.lnk", file, "is a shortcut; copy the plate's folder itself here"),
+    "half an upload": (
+        "plateA.zip.filepart",
+        file,
+        "is a copy that wasn't finished; copy it anew, and remove this one",
+    ),
     "image": ("a_B07_T0001F001.TIF", file, "is an image by itself; put the plate's images into images/ of a folder"),
     "plate.json": ("plate.json", file, "lies in the inbox itself; a plate is a folder: put it into one as plate.json"),
     "misnamed plate.json": ("Plate.json.txt", file, "lies in the inbox itself; a plate is a folder"),
@@ -151,6 +159,16 @@ def test_a_link_to_a_plate_is_a_plate(tmp_path: Path) -> None:
     files("plate.json", *PLATE)(tmp_path / "elsewhere")
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     assert isinstance(judge(tmp_path / "link", 0), Arrival)
+
+
+def test_plates_behind_links_are_found_and_links_that_lead_around_come_to_an_end(tmp_path: Path) -> None:
+    files("plate.json", *PLATE)(tmp_path / "elsewhere")
+    (tmp_path / "2026-11").mkdir()
+    (tmp_path / "2026-11" / "a").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "2026-11" / "around").symlink_to(tmp_path / "2026-11")
+    judged = judge(tmp_path / "2026-11", 0)
+    assert isinstance(judged, NoPlate)
+    assert judged.reason.startswith("holds a plate in its folder a/; move that folder")
 
 
 def test_plates_deeper_in_a_plate_are_found(tmp_path: Path) -> None:
