@@ -9,7 +9,7 @@ from typing import Any
 
 from nucleus_dags.errors import FormError
 from nucleus_dags.planning.types import FoundModel, Params
-from nucleus_dags.plates.inbox import no_plates_beside
+from nucleus_dags.plates.inbox import no_plates_in
 from nucleus_dags.plates.plate_json import plates_in
 from nucleus_dags.plates.stored import newest_plates
 
@@ -35,7 +35,9 @@ def find_plate(name: str, inbox: Path, store: Path) -> dict[str, str]:
     if name in stored:
         return {"plate": stored[name]}
     known = ", ".join(sorted({*arrived, *stored})) or "none"
-    beside = "".join(f"\n{sentence}" for sentence in (*found.unreadable.values(), *no_plates_beside(found)))
+    beside = "".join(
+        f"\n{sentence}" for sentence in (*found.unreadable.values(), *no_plates_in(inbox, found.folder_names))
+    )
     raise FormError(
         f"There is no plate named {name}, neither in {inbox} nor in the store; there are: {known}. Choose one of "
         f"these, or put the plate's folder into the inbox.{beside}"

@@ -12,7 +12,7 @@ from nucleus_dags.planning.methods import candidates_of, given_in, names_in, set
 from nucleus_dags.planning.remarks import remarks_on
 from nucleus_dags.planning.runs import run_to_open
 from nucleus_dags.planning.types import PlateToImport, TrainModelsPlan
-from nucleus_dags.plates.inbox import no_plates_beside
+from nucleus_dags.plates.inbox import no_plates_in
 from nucleus_dags.plates.plate_json import PlateFolder, PlatesOfFolder, plates_in
 from nucleus_dags.plates.stored import read_plate
 
@@ -20,7 +20,7 @@ from nucleus_dags.plates.stored import read_plate
 def plan(form: Mapping[str, Any], inbox: Path, dag_run_id: str) -> TrainModelsPlan:
     """Give the params of every task. Raises FormError, before anything runs."""
     plates = plates_in(inbox)
-    left_out = [*plates.unreadable.values(), *no_plates_beside(plates)]
+    left_out = [*plates.unreadable.values(), *no_plates_in(inbox, plates.folder_names)]
     names = {role: names_in(form[f"{role}_plates"]) for role in ("train", "test")}
     train, test = (choose_plates(plates, names[role], role, left_out) for role in ("train", "test"))
     candidates = candidates_of(form)

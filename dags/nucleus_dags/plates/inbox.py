@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,6 @@ from typing import Any
 
 from nucleus_dags.plates.names import is_ignored, problem_of
 from nucleus_dags.plates.no_plate import in_sentences, is_a_plates_file, why_no_plate
-from nucleus_dags.plates.plate_json import PlatesOfFolder
 from nucleus_dags.plates.walk import walk
 
 REJECTED = "rejected"
@@ -119,11 +118,12 @@ def new_entries(inbox: Path, store: Path, quiet_for_s: float) -> list[Arrival | 
     return [entry for entry in found if entry and not entry.record(store).exists()]
 
 
-def no_plates_beside(found: PlatesOfFolder) -> list[str]:
-    """Say of what lies in the inbox and has no plate.json why it isn't a plate, also if it may become one yet."""
-    known = {*(plate.folder.name for plate in found.plates), *found.unreadable}
-    others = [entry for entry in entries(found.folder) if entry.name not in known]
-    judged = [judge(entry, 0) for entry in others]
+def no_plates_in(folder: Path, known: Container[str]) -> list[str]:
+    """Say of what lies in a folder such as the inbox why it isn't a plate, also if it may become one yet.
+
+    Entries of names that are known don't count.
+    """
+    judged = [judge(entry, 0) for entry in entries(folder) if entry.name not in known]
     return in_sentences((entry.name, entry.reason) for entry in judged if isinstance(entry, NoPlate))
 
 

@@ -42,6 +42,11 @@ class PlatesOfFolder:
     unreadable: dict[str, str] = field(default_factory=dict)
     """What is wrong with a plate.json that can't be read, by the name of its folder."""
 
+    @property
+    def folder_names(self) -> set[str]:
+        """Names of all folders with a plate.json."""
+        return {*(plate.folder.name for plate in self.plates), *self.unreadable}
+
     def refuse_unreadable(self, names: Iterable[str]) -> None:
         """Raise FormError if a name is that of a folder whose plate.json can't be read."""
         problems = [self.unreadable[name] for name in names if name in self.unreadable]
