@@ -24,10 +24,14 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_note_says_how_many_fields_were_left_out_of_how_many_and_which(store: Path) -> None:
-    left_out = ["images/x_B07_y.tif (well B07): is cut short", "images/x_B08_y.tif (well B08): every pixel is 0"]
-    first, *lines = note_of(store, left_out=left_out)
+    fields = [("B07", "images/x_B07.tif: is cut short"), ("", "images/y.tif: every pixel is 0")]
+    first, *lines = note_of(store, left_out=[{"well": well, "problem": problem} for well, problem in fields])
     assert first == "5000 nuclei in 382 fields; 2 of 384 fields were left out as faulty"
-    assert lines[-3:] == ["- **s**: 2 of 384 fields were left out as faulty:", *(f"  - {each}" for each in left_out)]
+    assert lines[-3:] == [
+        "- **s**: 2 of 384 fields were left out as faulty:",
+        "  - well B07: images/x_B07.tif: is cut short",
+        "  - images/y.tif: every pixel is 0",
+    ]
 
 
 def test_the_note_says_nothing_of_fields_that_are_all_there(store: Path) -> None:

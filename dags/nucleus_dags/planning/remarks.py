@@ -1,4 +1,6 @@
-"""What a person should know of plates that were imported all the same: doubtful labels, fields that were left out."""
+"""What a person should know of plates that were imported all the same: doubtful labels, fields that were left out,
+and fields that came twice.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ MOST_SHOWN = 5
 
 
 def remarks_on(plates: Iterable[StoredPlate]) -> list[str]:
-    """Give lines of Markdown on the plates that have doubtful labels or lack fields; none if all is well."""
+    """Give lines of Markdown on the plates with which not all is well; none if all is."""
     return [line for plate in plates for line in (*remarks_on_labels(plate), *remarks_on_fields(plate))]
 
 
@@ -29,10 +31,13 @@ def remarks_on_labels(plate: StoredPlate) -> list[str]:
 
 
 def remarks_on_fields(plate: StoredPlate) -> list[str]:
-    """Give lines of Markdown: how many fields were left out, and why."""
-    if not plate.left_out:
-        return []
-    return [f"- **{plate.name}**: {left_out_in_short(plate)}:", *_first_of(plate.left_out)]
+    """Give lines of Markdown: how many fields were left out and why, and which are copies of others."""
+    lines: list[str] = []
+    if plate.left_out:
+        lines += [f"- **{plate.name}**: {left_out_in_short(plate)}:", *_first_of(plate.left_out)]
+    if plate.copies:
+        lines += [f"- **{plate.name}**: look whether fields were saved twice:", *_first_of(plate.copies)]
+    return lines
 
 
 def left_out_in_short(plate: StoredPlate) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nucleus_dags.plates.plate_json import read_plate_folder
 
@@ -24,7 +26,9 @@ class StoredPlate:
     doubts: tuple[str, ...]
     """Sentences about labels that may be wrong; none where plate.json confirms them."""
     left_out: tuple[str, ...]
-    """Sentences about the fields that were left out, one for each."""
+    """Sentences about the fields that were left out as faulty, one for each."""
+    copies: tuple[str, ...]
+    """Sentences about fields that are copies of others of the plate."""
 
     @property
     def trains(self) -> bool:
@@ -58,13 +62,17 @@ def read_plate(store: Path, path: str) -> StoredPlate:
     info = read_plate_folder(folder)
     report = json.loads((folder / "report.json").read_text())
     # Reports that were written before these were looked for don't have them.
-    doubts, left_out = report.get("doubts", []), report.get("left_out", [])
     return StoredPlate(
         *(info.name, info.role, info.cell_line, path, report["frozen_at"]),
         fovs=len(report.get("fovs", [])),
-        doubts=() if info.labels_confirmed else tuple(doubts),
-        left_out=tuple(left_out) if isinstance(left_out, list) else (),
+        doubts=() if info.labels_confirmed else tuple(report.get("doubts", [])),
+        left_out=tuple(_of_field(row) for row in report.get("left_out", [])),
+        copies=tuple(report.get("copies", [])),
     )
+
+
+def _of_field(row: Mapping[str, Any]) -> str:
+    return f"well {row['well']}: {row['problem']}" if row["well"] else str(row["problem"])
 
 
 def _all_plates(store: Path) -> list[StoredPlate]:

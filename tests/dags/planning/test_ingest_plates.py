@@ -12,7 +12,9 @@ from nucleus_dags.plates.inbox import Arrival
 from tests.dags.stored_plates import add_plate, confirm_labels
 
 DOUBTS = [f"labels/{number}.tif: the labels seem to be transposed" for number in range(7)]
-LEFT_OUT = ["images/B07.tif: is damaged or cut short"]
+LEFT_OUT = [
+    {"fov": "x_B07", "file": "images/x_B07.tif", "well": "B07", "site": 1, "problem": "images/x_B07.tif: is cut"}
+]
 
 
 @pytest.fixture
@@ -140,7 +142,17 @@ def test_fields_that_were_left_out_are_counted_and_named(box: Path, store: Path)
     path = add_plate(store, "s", "screen", left_out=LEFT_OUT, fovs=[{}] * 383)
     new = sorted_out(box, store, s=ingested(path))
     assert new["shown"][0] == "1 new plate of 1 that arrived; fields left out: `s`"
-    assert new["shown"][3:] == ["- **s**: 1 of 384 fields was left out as faulty:", f"  - {LEFT_OUT[0]}"]
+    assert new["shown"][3:] == [
+        "- **s**: 1 of 384 fields was left out as faulty:",
+        "  - well B07: images/x_B07.tif: is cut",
+    ]
+
+
+def test_fields_that_came_twice_are_named(box: Path, store: Path) -> None:
+    arrive(box, "a")
+    copies = ["images/1.tif has the pixels of images/2.tif"]
+    new = sorted_out(box, store, a=ingested(add_plate(store, "a", "train", copies=copies)))
+    assert new["shown"][3:] == ["- **a**: look whether fields were saved twice:", f"  - {copies[0]}"]
 
 
 def test_a_plate_that_comes_again_is_told_of_with_its_doubts_and_is_not_new(box: Path, store: Path) -> None:
