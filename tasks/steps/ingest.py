@@ -38,7 +38,7 @@ from tasks.nuclei.measure import (
 )
 from tasks.nuclei.plates.files import FROZEN_REPORT, Fov, Plate, open_plate, pair_files
 from tasks.nuclei.plates.hcs_plates import HCS_FOLDER, pair_fields
-from tasks.nuclei.plates.image_files import decode_image, decode_numbered, image_doubts
+from tasks.nuclei.plates.image_files import decode_image, decode_numbered, image_doubts, label_doubts
 from tasks.nuclei.plates.info import PlateInfo, Role
 from tasks.nuclei.plates.label_numbers import NumberedLabels
 from tasks.nuclei.plates.pixel_size import PixelSize, disagreement, doubt
@@ -211,7 +211,7 @@ def check_and_copy_fov(fov: Fov, plate: Plate, output_dir: Path) -> Check:
     if labels is None or fov.labels_path is None:
         return check
     instances = measure_instances(labels.label_image)
-    check.warnings += _warnings_of(names[1], plate.doubts(fov.labels_path))
+    check.warnings += _warnings_of(names[1], plate.doubts(fov.labels_path) + label_doubts(labels.label_image))
     check.warnings += _warnings_of_labels(instances, labels, names[1])
     check.rows = [row | _nuclei_of_row(instances)]
     check.areas_px = instances.areas_px
