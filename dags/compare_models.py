@@ -13,10 +13,12 @@ from nucleus_dags.assets import ANNOTATED_PLATES, REGISTERED_MODELS
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.launchers.task_operator import Result, mlflow_run_url
 from nucleus_dags.manifest import manifest
-from nucleus_dags.notes import FAILURE, show_lines
+from nucleus_dags.notes import FAILURE, failure_lines, show_lines
 from nucleus_dags.planning import compare_models
+from nucleus_dags.planning.remarks import remarks_on
 from nucleus_dags.planning.runs import run_to_open, runs_to_close
 from nucleus_dags.planning.types import ListedVersion, RunsToClose, StoredPlatePath
+from nucleus_dags.plates.stored import newest_plates
 
 DOC = """
 Shows whether new models still do well on what old ones could: the *forgetting matrix*.
@@ -56,7 +58,7 @@ def summary(listed: dict[str, list[ListedVersion]], mlflow_run_id: str, compared
     for_close_run = runs_to_close(mlflow_run_id, None, compared is not None)
     page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
     if compared is None:
-        show_lines([FAILURE, "", page])
+        show_lines([*failure_lines(), "", page])
         get_current_context()["ti"].xcom_push("return_value", for_close_run)
         raise AirflowFailException(FAILURE)
     matrix = compare_models.read_matrix(_store() / compared["outputs"]["matrix"])
@@ -65,7 +67,8 @@ def summary(listed: dict[str, list[ListedVersion]], mlflow_run_id: str, compared
         f"{counts['versions']} versions on {counts['plates']} test plates: {counts['forgotten']} scores are below "
         f"those of an earlier version, {counts['missing']} are unknown"
     )
-    lines = [in_short, "", page, "", *compare_models.forgotten_lines(matrix), ""]
+    lines = [in_short, "", page, "", *remarks_on(newest_plates(_store(), "test"))]
+    lines += ["", *compare_models.forgotten_lines(matrix), ""]
     title = f"F1 at {' / '.join(map(str, manifest()['shown_iou_thresholds']))}:"
     show_lines([*lines, title, "", *compare_models.matrix_table(matrix, listed["versions"])])
     return for_close_run

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, get_current_context, task
@@ -15,13 +15,13 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from nucleus_dags.assets import ANNOTATED_PLATES, PLATE_ARRIVALS
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
-from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.notes import show_lines
-from nucleus_dags.planning import drift
-from nucleus_dags.planning.types import PlateToImport, RunsToClose, RunToOpen
+from nucleus_dags.planning import drift, ingest_plates
+from nucleus_dags.planning.ingest_plates import FoundArrival, NewPlate, NewPlates
+from nucleus_dags.planning.types import RunsToClose, RunToOpen
 from nucleus_dags.plates import inbox
 from nucleus_dags.plates.inbox import Arrival
-from nucleus_dags.plates.stored import read_plate, superseding_plate
+from nucleus_dags.plates.stored import read_plate
 
 DOC = """
 Takes in plates. Copy or move a plate's folder into the inbox; that is all.
@@ -33,11 +33,19 @@ minute. Looks by itself once an hour too.
 those of role `screen` are segmented by `segment_plate`. The same plate again is nothing to do; a plate with corrected
 labels is a new version of it, and the newest counts. The folder may be removed from the inbox then.
 
+**Doubts:** a training plate whose labels may be wrong is imported, but nothing is trained on it until they are
+corrected, or confirmed by `"labels_confirmed": true` in `plate.json`. The note of the run says what is doubtful, and
+which faulty fields of a screening plate were left out.
+
 **Drift:** every new plate is compared with the training plates of its cell line. Where its intensity, background, focus
 or nuclei are outliers, the note of the run says so; the plots are in MLflow's experiment `plates`.
 
 **Faulty plates** are moved to `rejected/` in the inbox, with a text beside them that says what to correct. One
 that may not be moved, since it belongs to somebody else, stays, and only the text is there.
+
+**What isn't a plate,** such as a folder with `plate.json.txt`, a plate one folder deeper or an archive, stays where it
+is. When it hasn't changed for ten minutes, the note of a run says why it isn't a plate and what to do; once, and again
+when it has changed.
 """
 
 
@@ -45,39 +53,12 @@ def _store() -> Path:
     return Path(os.environ["NUCLEUS_STORE"])
 
 
-class FoundArrival(TypedDict):
-    """A plate that has arrived."""
-
-    folder: str
-    fingerprint: str
-
-
-class NewPlate(FoundArrival):
-    """A plate that was imported."""
-
-    plate: str
-    fovs: int
-    nuclei: int
-
-
-class NewPlates(TypedDict):
-    """What became of the arrivals."""
-
-    annotated: list[NewPlate]
-    to_screen: list[NewPlate]
-    unchecked: list[str]
-    shown: list[str]
-
-
-def folder_of(arrival: FoundArrival) -> PlateToImport:
-    return {"folder": arrival["folder"]}
-
-
 @task
 def find_arrivals() -> list[FoundArrival]:
-    """Give folder and fingerprint of every plate that has arrived whole and wasn't handled."""
-    found = inbox.new_arrivals(Path(os.environ["NUCLEUS_INBOX"]), _store(), inbox.quiet_s())
-    return [{"folder": str(arrival.folder), "fingerprint": arrival.fingerprint} for arrival in found]
+    """Give every plate that has arrived whole and wasn't handled; under `no_plates`, what isn't a plate."""
+    found = inbox.new_entries(Path(os.environ["NUCLEUS_INBOX"]), _store(), inbox.quiet_s())
+    get_current_context()["ti"].xcom_push("no_plates", ingest_plates.no_plates_in(found, _store()))
+    return ingest_plates.arrivals_in(found)
 
 
 # What became of one plate must not keep the others from being told of.
@@ -86,42 +67,16 @@ def sort_out(arrivals: list[FoundArrival] | None) -> NewPlates:
     """Set faulty plates aside; give the new plates, those with labels and screening plates, and what was shown."""
     if arrivals is None:
         raise AirflowFailException("The inbox couldn't be looked at; the log of find_arrivals says why.")
-    if not arrivals:
+    ti = get_current_context()["ti"]
+    no_plates = ti.xcom_pull(task_ids="find_arrivals", key="no_plates")
+    if not arrivals and not no_plates:
         raise AirflowSkipException("No plate has arrived whole that wasn't handled already.")
     # Of a part that failed there is None.
-    results = get_current_context()["ti"].xcom_pull(task_ids="ingest", map_indexes=list(range(len(arrivals))))
-    lines: list[str] = []
-    new: NewPlates = {"annotated": [], "to_screen": [], "unchecked": [], "shown": []}
-    for found, result in zip(arrivals, results, strict=True):
-        arrival = Arrival(Path(found["folder"]), found["fingerprint"])
-        if result is None:
-            new["unchecked"].append(arrival.name)
-            lines.append(f"- **{arrival.name}** couldn't be checked; the log of `ingest` says why. It is tried again.")
-            continue
-        refused = result.get("refused") or superseding_plate(_store(), result["outputs"]["plate"])
-        if refused and not inbox.is_as_found(arrival):
-            lines.append(f"- **{arrival.name}** has changed meanwhile; it is checked again when it is quiet.")
-            continue
-        if refused:
-            report = inbox.set_aside(arrival, _store(), refused)
-            lines.append(f"- **{arrival.name}** was set aside: {refused} See {report.parent.name}/{report.name}.")
-            continue
-        path = result["outputs"]["plate"]
-        lines.append(f"- **{arrival.name}** is in the store, as {path}.")
-        if inbox.was_announced(path, _store()):
-            inbox.record(arrival, _store(), plate=path)
-        else:
-            is_to_screen = read_plate(_store(), path).role == "screen"
-            new["to_screen" if is_to_screen else "annotated"].append(_new_plate(found, path, result))
-    count = len(new["annotated"]) + len(new["to_screen"]) + len(new["unchecked"])
-    new["shown"] = [f"{count} new plates of {len(lines)} that arrived", "", *lines]
+    results = ti.xcom_pull(task_ids="ingest", map_indexes=list(range(len(arrivals)))) if arrivals else []
+    new = ingest_plates.sort_out(_store(), arrivals, results, no_plates)
     show_lines(new["shown"])
+    ingest_plates.record_told(_store(), no_plates, new["doubtful"])
     return new
-
-
-def _new_plate(found: FoundArrival, path: str, ingested: Result) -> NewPlate:
-    counts = ingested["counts"]
-    return {**found, "plate": path, "fovs": counts["fovs"], "nuclei": counts["nuclei"]}
 
 
 @task(outlets=[ANNOTATED_PLATES], map_index_template="{{ plate_name }}")
@@ -172,7 +127,7 @@ def fail_for_unchecked(plates: list[str]) -> None:
 def plan_drift(new: NewPlates) -> RunToOpen:
     """Choose what each new plate is compared with; give the params of `open_run`."""
     context = get_current_context()
-    plates = [found["plate"] for found in new["annotated"] + new["to_screen"]]
+    plates = [found["plate"] for found in new["annotated"] + new["doubtful"] + new["to_screen"]]
     comparisons = drift.comparisons(_store(), plates)
     if not comparisons:
         raise AirflowSkipException("No new plate has another training plate of its cell line to be compared with.")
@@ -206,7 +161,7 @@ with DAG(
     arrivals: Any = find_arrivals()
     ingest = launch(
         "ingest",
-        each=arrivals.map(folder_of),
+        each=arrivals.map(ingest_plates.folder_of),
         hand_on_refusals=True,
         map_index_template="{{ task.each['folder'].rsplit('/', 1)[-1] }}",
     )

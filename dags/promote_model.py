@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import DAG, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
 
 from nucleus_dags.assets import REGISTERED_MODELS
 from nucleus_dags.errors import FormError
 from nucleus_dags.forms.promote_model import promote_model_form
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.launchers.task_operator import Result
-from nucleus_dags.notes import show_lines
+from nucleus_dags.notes import fail_with, show_lines
 from nucleus_dags.planning.train_models import refuse_unknown_fields
 from nucleus_dags.planning.types import Params
 
@@ -31,7 +30,7 @@ def check_form() -> Params:
     try:
         refuse_unknown_fields(dag_run.conf or {}, promote_model_form())
     except FormError as error:
-        raise AirflowFailException(str(error)) from None
+        fail_with(str(error))
     return {name: context["params"][name] for name in ("version", "reason")} | {"dag_run_id": dag_run.run_id}
 
 

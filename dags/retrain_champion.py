@@ -17,7 +17,7 @@ from nucleus_dags.forms.retrain_champion import retrain_champion_form
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.launchers.kinds import TRAIN
 from nucleus_dags.launchers.task_operator import Result, mlflow_run_url
-from nucleus_dags.notes import FAILURE, show_lines
+from nucleus_dags.notes import FAILURE, fail_with, failure_lines, show_lines
 from nucleus_dags.planning import retrain_champion
 from nucleus_dags.planning.candidates import (
     calibrated_model,
@@ -42,6 +42,9 @@ arrive meanwhile are taken by the next run. Without anything new it skips itself
 **What happens:** a *challenger* is trained on all training plates from the champion's weights. Both segment every test
 plate of the store and are scored on it. `judge` applies the gate, a table in `dags/nucleus_dags/gate.yaml`: no cell
 line may lose, the mean must gain, no new kind of error may appear.
+
+**Doubts:** a training plate whose labels may be wrong is left out until they are corrected or confirmed; the note of
+the run names it. It names test plates of this kind too, which are used.
 
 **Passed:** the challenger becomes champion, by itself or after an approval in this page (*Required actions*).
 **Failed:** the run ends well, and its note says which rule failed, in which cell line, on which plates.
@@ -69,7 +72,9 @@ def plan(found: dict[str, FoundModel | None]) -> list[StoredPlatePath]:
         show_lines([str(reason)])
         raise AirflowSkipException(str(reason)) from None
     except FormError as error:
-        raise AirflowFailException(str(error)) from None
+        fail_with(str(error))
+    if planned["remarks"]:
+        show_lines(["Look at these plates:", "", *planned["remarks"]])
     for name, value in planned.items():
         ti.xcom_push(name, value)
     return planned["test_plates"]
@@ -108,6 +113,7 @@ def who_approves(approval: str) -> str:
 def summary(
     mlflow_run_id: str,
     digest: str,
+    remarks: list[str],
     decided: Decision | None,
     promoted: Result | None,
     candidates: list[OpenedCandidate] | None,
@@ -119,7 +125,8 @@ def summary(
     rejected = ti.xcom_pull(task_ids="approve", key="skipmixin_key") is not None
     outcome = _outcome(decided, promoted, rejected)
     page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
-    show_lines([outcome or FAILURE, "", page, "", *(decided["lines"] if decided else [])])
+    first = [outcome] if outcome else failure_lines()
+    show_lines([*first, "", page, "", *remarks, "", *(decided["lines"] if decided else [])])
     for_close_run = runs_to_close(mlflow_run_id, candidates, outcome is not None)
     if outcome is None:
         ti.xcom_push("return_value", for_close_run)
@@ -267,7 +274,9 @@ with DAG(
         approve >> promote
 
     # Teardowns run after a failure too; the summary counts for the state of the DAG run.
-    ended: Any = summary(mlflow_run_id, test_plates["digest"], decided, promote.output, open_run.output)
+    ended: Any = summary(
+        mlflow_run_id, test_plates["digest"], test_plates["remarks"], decided, promote.output, open_run.output
+    )
     close_run = launch("close_run", settings=ended, **of_run)
     ended.as_teardown(setups=open_run, on_failure_fail_dagrun=True)
     close_run.as_teardown(setups=open_run)

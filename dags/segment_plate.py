@@ -13,11 +13,13 @@ from nucleus_dags.errors import FormError
 from nucleus_dags.forms.segment_plate import segment_plate_form
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.launchers.task_operator import Result, mlflow_run_url
-from nucleus_dags.notes import FAILURE, show_lines
+from nucleus_dags.notes import FAILURE, fail_with, failure_lines, show_lines
 from nucleus_dags.planning import drift, segment_plate
+from nucleus_dags.planning.remarks import left_out_in_short, remarks_on_fields
 from nucleus_dags.planning.runs import run_to_open, runs_to_close
 from nucleus_dags.planning.train_models import refuse_unknown_fields
 from nucleus_dags.planning.types import FoundModel, Params, PlateToImport, RunsToClose
+from nucleus_dags.plates.stored import StoredPlate, read_plate
 
 DOC = """
 Finds the nuclei of a plate. It needs no labels; the fields of its `plate.json` are as always, with role `screen`.
@@ -28,8 +30,8 @@ by itself, if `ingest_plates` is unpaused.
 **What happens:** the plate is cut into parts of 100 fields; what fails is tried again by parts. `assemble_plate` puts
 label images and tables together. Then the nuclei found are compared with those on the training plates of the cell line.
 
-**Result:** in the store, under `assemble_plate/`; the note of the run says where, and outliers. The model's
-name, version and digest are written into all of it.
+**Result:** in the store, under `assemble_plate/`; the note of the run says where, how many fields were left out when
+the plate was imported and why, and outliers. The model's name, version and digest are written into all of it.
 """
 
 
@@ -46,7 +48,7 @@ def plan() -> list[PlateToImport]:
         refuse_unknown_fields(dag_run.conf or {}, segment_plate_form())
         found = segment_plate.find_plate(form["plate"], Path(os.environ["NUCLEUS_INBOX"]), _store())
     except FormError as error:
-        raise AirflowFailException(str(error)) from None
+        fail_with(str(error))
     ti.xcom_push("find_model", {"model": form["model"], "dag_run_id": dag_run.run_id})
     ti.xcom_push("open_run", run_to_open("plates", dag_run.run_id, f"{form['plate']}, "))
     ti.xcom_push("assemble_plate", {"ome_zarr": form["ome_zarr"]})
@@ -69,26 +71,36 @@ def comparison(all_parts: list[Params]) -> list[drift.Comparison]:
 
 
 @task
-def summary(mlflow_run_id: str, assembled: Result | None, planned: Any, drifted: Any) -> RunsToClose:
+def summary(
+    mlflow_run_id: str, all_parts: list[Params] | None, assembled: Result | None, planned: Any, drifted: Any
+) -> RunsToClose:
     """Say what was found and where it is; fails when a task before it did. Gives the params of `close_run`."""
     compared = list(drifted or [])
     not_compared = len(planned or []) - len(compared)
     succeeded = None not in (assembled, planned) and not not_compared
     for_close_run = runs_to_close(mlflow_run_id, None, succeeded)
-    show_lines(_lines(mlflow_run_id, assembled, compared, not_compared))
+    plate = read_plate(_store(), all_parts[0]["plate"]) if all_parts else None
+    show_lines(_lines(mlflow_run_id, plate, assembled, compared, not_compared))
     if not succeeded:
         get_current_context()["ti"].xcom_push("return_value", for_close_run)
         raise AirflowFailException(FAILURE)
     return for_close_run
 
 
-def _lines(mlflow_run_id: str, assembled: Result | None, compared: list[Result], not_compared: int) -> list[str]:
+def _lines(
+    mlflow_run_id: str,
+    plate: StoredPlate | None,
+    assembled: Result | None,
+    compared: list[Result],
+    not_compared: int,
+) -> list[str]:
     page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
-    if assembled is None:
-        return [FAILURE, "", page]
+    if plate is None or assembled is None:
+        return [*failure_lines(), "", page]
     counts, where = assembled["counts"], _store() / "assemble_plate" / assembled["key"]
     found = f"{counts['nuclei']} nuclei in {counts['fovs']} fields"
-    lines = [found, "", f"Label images and tables: {where}", "", page, ""]
+    found += f"; {left_out_in_short(plate)}" if plate.left_out else ""
+    lines = [found, "", f"Label images and tables: {where}", "", page, "", *remarks_on_fields(plate)]
     return drift.note(_store(), lines, compared, not_compared)
 
 
@@ -131,7 +143,7 @@ with DAG(
     )
 
     # Teardowns run after a failure too; the summary counts for the state of the DAG run.
-    ended: Any = summary(mlflow_run_id, assemble_plate.output, compared_with, compare.output)
+    ended: Any = summary(mlflow_run_id, all_parts, assemble_plate.output, compared_with, compare.output)
     close_run = launch("close_run", settings=ended, mlflow_run_id=mlflow_run_id)
     ended.as_teardown(setups=open_run, on_failure_fail_dagrun=True)
     close_run.as_teardown(setups=open_run)

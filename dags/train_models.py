@@ -14,7 +14,7 @@ from nucleus_dags.errors import FormError
 from nucleus_dags.forms.train_models import train_models_form
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.launchers.kinds import TRAIN
-from nucleus_dags.notes import FAILURE, show_summary
+from nucleus_dags.notes import FAILURE, fail_with, show_lines, show_summary
 from nucleus_dags.planning import train_models
 from nucleus_dags.planning.candidates import (
     calibrated_model,
@@ -27,7 +27,7 @@ from nucleus_dags.planning.candidates import (
     trainings_on,
 )
 from nucleus_dags.planning.runs import runs_to_close
-from nucleus_dags.planning.types import OpenedCandidate, PlateToImport, RunsToClose
+from nucleus_dags.planning.types import OpenedCandidate, Params, PlateToImport, RunsToClose
 
 DOC = """
 Trains a model that finds nuclei in microscope images, and says how well it does.
@@ -43,6 +43,9 @@ them. `train` trains each method that you choose on them.
 `score` compares them with the labels, `register_model` puts the models into MLflow, `report` draws the curves and the
 errors of all methods.
 
+**Doubts:** where labels may be wrong, `augment` refuses a training plate until they are corrected, or confirmed by
+`"labels_confirmed": true` in `plate.json`; doubts about a test plate are in the note of the run.
+
 **Result:** the F1 scores are in the note of the run and in the log of `summary`. Everything else is in MLflow:
 *MLflow run* under *Details* of a task leads there. F1 at IoU 0.7 says how many nuclei were found, at 0.9 how exact
 their outlines are.
@@ -50,6 +53,10 @@ their outlines are.
 **Again:** what did not change is not computed again. With another marker threshold nothing is trained again;
 calibration, segmentation and scores are computed anew.
 """
+
+
+def _store() -> Path:
+    return Path(os.environ["NUCLEUS_STORE"])
 
 
 @task
@@ -61,7 +68,7 @@ def plan() -> list[PlateToImport]:
         train_models.refuse_unknown_fields(dag_run.conf or {}, train_models_form())
         planned = train_models.plan(context["params"], Path(os.environ["NUCLEUS_INBOX"]), dag_run.run_id)
     except FormError as error:
-        raise AirflowFailException(str(error)) from None
+        fail_with(str(error))
     for name, value in planned.items():
         context["ti"].xcom_push(name, value)
     return planned["train_plates"]
@@ -73,13 +80,23 @@ def test_plates(plates: list[PlateToImport]) -> list[PlateToImport]:
     return plates
 
 
+def augmentation_after_remarks(given: Params, known: Params) -> Params:
+    """Give the params of `augment`; before, show what a person should know of the plates."""
+    remarks = train_models.remarks(_store(), known["left_out"], given["plates"], known["test_plates"])
+    if remarks:
+        show_lines(["Look at these plates:", "", *remarks])
+    get_current_context()["ti"].xcom_push("remarks", remarks)
+    return given
+
+
 @task(outlets=[REGISTERED_MODELS])
 def summary(
     mlflow_run_id: str, candidates: list[OpenedCandidate] | None, scored: Any, last_results: list[Any]
 ) -> RunsToClose:
     """Show the F1 scores; fails when a task before it did. Gives the params of `close_run`."""
     succeeded = None not in last_results
-    show_summary(mlflow_run_id, metrics_by_name(candidates or [], scored or []), succeeded)
+    remarks = get_current_context()["ti"].xcom_pull(task_ids="augment", key="remarks")
+    show_summary(mlflow_run_id, metrics_by_name(candidates or [], scored or []), succeeded, remarks or [])
     for_close_run = runs_to_close(mlflow_run_id, candidates, succeeded)
     if not succeeded:
         get_current_context()["ti"].xcom_push("return_value", for_close_run)
@@ -116,7 +133,12 @@ with DAG(
         "augment",
         settings=train_plates["augment"],
         inputs={"plates": ingest_train.output["plate"]},
-        known={"candidates": open_run.output},
+        known={
+            "candidates": open_run.output,
+            "test_plates": ingest_test.output["plate"],
+            "left_out": train_plates["left_out"],
+        },
+        prepare=augmentation_after_remarks,
         hand_on=trainings_on,
         **of_run,
     )

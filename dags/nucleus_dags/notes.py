@@ -7,11 +7,13 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from airflow.sdk import get_current_context
+from airflow.sdk.exceptions import AirflowFailException
 
 from nucleus_dags.airflow_api import AirflowApi, AirflowApiError
-from nucleus_dags.launchers.task_operator import mlflow_run_url
+from nucleus_dags.launchers.task_operator import FAILURE_KEY, mlflow_run_url
 from nucleus_dags.manifest import manifest
 
 NOTE_CHARACTERS = 1000
@@ -19,16 +21,43 @@ NOTE_CHARACTERS = 1000
 
 FAILURE = "A task failed or was stopped; its log says why. Clear it to resume: what is done isn't done again."
 
+MOST_FAILURES = 3
+
 log = logging.getLogger(__name__)
 
 
-def show_summary(mlflow_run_id: str, scores: Mapping[str, Mapping[str, float]], succeeded: bool) -> None:
-    """Show the metrics of `score`, by the names of the methods, in the log and in the note."""
+def show_summary(
+    mlflow_run_id: str, scores: Mapping[str, Mapping[str, float]], succeeded: bool, remarks: Sequence[str] = ()
+) -> None:
+    """Show the metrics of `score`, by the names of the methods, and remarks on plates, in the log and in the note."""
     # The page of a run shows the first line of its note alone.
-    lines = [in_short(scores), "", *f1_table(scores)] if scores else ["No scores."]
+    pointer = "; look at the remarks below" if remarks else ""
+    lines = [f"{in_short(scores)}{pointer}", "", *f1_table(scores)] if scores else ["No scores."]
     if not succeeded:
-        lines = [FAILURE, "", *lines]
-    show_lines([*lines, "", f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"])
+        lines = [*failure_lines(), "", *lines]
+    show_lines([*lines, "", f"[MLflow run]({mlflow_run_url(mlflow_run_id)})", "", *remarks])
+
+
+def fail_with(reason: str) -> NoReturn:
+    """Let the task fail for a reason that a person can remove, and show it in the note of the run."""
+    show_lines([reason])
+    raise AirflowFailException(reason) from None
+
+
+def failure_lines() -> list[str]:
+    """Say which tasks of this DAG run failed, and why as far as they said it themselves; the first line is the first.
+
+    A part of a mapped task that failed for the reason of another one isn't told of again.
+    """
+    context = get_current_context()
+    reasons = {
+        f"{task_id} failed: {reason}": None
+        for task_id in context["dag"].task_ids
+        for reason in context["ti"].xcom_pull(task_ids=[task_id], key=FAILURE_KEY)
+        if reason
+    }
+    lines = list(reasons)[:MOST_FAILURES]
+    return [*lines, "", FAILURE] if lines else [FAILURE]
 
 
 def show_lines(lines: Sequence[str]) -> None:
@@ -39,12 +68,16 @@ def show_lines(lines: Sequence[str]) -> None:
 
 
 def fitting_note(lines: Sequence[str]) -> str:
-    """Give as many lines as a note may hold; if that isn't all, the last one says where the others are."""
+    """Give as many lines as a note may hold, or the beginning of a first line that is longer than that.
+
+    If that isn't all, the last one says where the others are.
+    """
     note = "\n".join(lines)
     if len(note) <= NOTE_CHARACTERS:
         return note
     rest = "\n\nMore is in the log of this task."
-    return note[: NOTE_CHARACTERS - len(rest)].rpartition("\n")[0] + rest
+    kept = note[: NOTE_CHARACTERS - len(rest)]
+    return (kept.rpartition("\n")[0].rstrip() or kept) + rest
 
 
 def in_short(scores: Mapping[str, Mapping[str, float]]) -> str:

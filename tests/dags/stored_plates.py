@@ -2,12 +2,21 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 
-def add_plate(store: Path, name: str, role: str, digest: str = "0" * 12, day: int = 1, cell_line: str = "U2OS") -> str:
-    """Put a plate into a store; gives its path there."""
+def add_plate(
+    store: Path, name: str, role: str, digest: str = "0" * 12, day: int = 1, cell_line: str = "U2OS", **report: Any
+) -> str:
+    """Put a plate into a store; gives its path there. `report` are further keys of report.json."""
     path = f"ingest/{name}@{digest}"
     (store / path).mkdir(parents=True)
     (store / path / "plate.json").write_text(json.dumps({"name": name, "role": role, "cell_line": cell_line}))
-    (store / path / "report.json").write_text(json.dumps({"frozen_at": f"2026-11-{day:02}T00:00:00"}))
+    (store / path / "report.json").write_text(json.dumps({"frozen_at": f"2026-11-{day:02}T00:00:00", **report}))
     return path
+
+
+def confirm_labels(store: Path, path: str) -> None:
+    """Let the plate.json of a stored plate say that a person has looked at the labels."""
+    plate_json = store / path / "plate.json"
+    plate_json.write_text(json.dumps(json.loads(plate_json.read_text()) | {"labels_confirmed": True}))

@@ -22,7 +22,7 @@ def synthesize(store: Path, **changes: Any) -> Result:
 def test_the_output_folder_is_a_plate_with_the_papers_microscope(tmp_path: Path) -> None:
     result = synthesize(tmp_path, role="test")
     plate = open_plate(tmp_path / result.outputs["plate"])
-    assert plate.info.model_dump() == {
+    assert plate.info.identity == {
         "name": "demo",
         "cell_line": "HCT116",
         "objective": "20X",

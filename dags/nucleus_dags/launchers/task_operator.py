@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 TIME_AND_TASK = re.compile(r"^(\d\d:\d\d:\d\d )?\w+: ")
 """What a task's line begins with; a message that it leaves for the kubelet has no time."""
+FAILURE_KEY = "failure"
+"""XCom of a task that failed: why, in a sentence."""
 SMALL_RESULT = ("task", "key", "params", "outputs", "metrics", "counts", "values", "reused", "mlflow_run_id")
 
 Prepare = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
@@ -128,10 +130,15 @@ class TaskOperator(BaseOperator):
             self.log.info("MLflow run: %s", mlflow_run_url(self.mlflow_run_id))
         try:
             self.run_command(params, arguments_of(self.task, params, store, receipt_path), context)
-        except BadInput as refusal:
-            if not self.hand_on_refusals:
-                raise
-            return {"refused": TIME_AND_TASK.sub("", str(refusal))}
+        except AirflowSkipException:
+            raise
+        except AirflowException as error:
+            reason = TIME_AND_TASK.sub("", str(error))
+            if isinstance(error, BadInput) and self.hand_on_refusals:
+                return {"refused": reason}
+            # Whoever writes the note of the DAG run finds it there.
+            context["ti"].xcom_push(FAILURE_KEY, reason)
+            raise
         result = self._result_of(receipt_path, params, store)
         self._push(result, context)
         if self.hand_on:

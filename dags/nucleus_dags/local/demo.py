@@ -23,6 +23,7 @@ from nucleus_dags.launchers.kinds import TRAIN
 from nucleus_dags.local import servers as local_servers
 from nucleus_dags.local.home import REPOSITORY, Home, home_of_environment
 from nucleus_dags.local.processes import ServersError
+from nucleus_dags.plates.inbox import no_plates_in
 from nucleus_dags.plates.plate_json import PlateFolder, read_plate_folder
 
 DAG_ID = "train_models"
@@ -68,10 +69,14 @@ def synthesize_plates(home: Home) -> list[PlateFolder]:
 
 
 def link_plates(folder: Path, home: Home) -> list[PlateFolder]:
-    """Link all plates of a folder into the inbox; gives them."""
+    """Link all plates of a folder into the inbox and say what else is in it; gives them."""
     plates = sorted(path.parent for path in folder.glob("*/plate.json"))
+    others = no_plates_in(folder, known={plate.name for plate in plates}) if folder.is_dir() else []
     if not plates:
-        raise DemoError(f"{folder} has no plate: a folder with plate.json, images/ and labels/.")
+        no_plate = f"{folder} has no plate: a folder with plate.json, images/ and labels/."
+        raise DemoError("\n".join([no_plate, *others]))
+    for sentence in others:
+        print(f"Left out: {sentence}", flush=True)
     for plate in plates:
         link = home.inbox / plate.name
         if link.resolve() == plate.resolve():

@@ -26,8 +26,8 @@ class OpenedComparison(Comparison):
 
 
 def comparisons(store: Path, plates: Iterable[str]) -> list[Comparison]:
-    """Give the params of `drift` for every plate whose cell line has other training plates."""
-    train = newest_plates(store, "train")
+    """Give the params of `drift` for every plate whose cell line has other training plates with reliable labels."""
+    train = [plate for plate in newest_plates(store, "train") if plate.trains]
     found: list[Comparison] = []
     for path in plates:
         plate = read_plate(store, path)

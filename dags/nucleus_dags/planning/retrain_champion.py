@@ -18,6 +18,7 @@ from nucleus_dags.errors import FormError
 from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.manifest import manifest, method_entry, short_title, training_params
 from nucleus_dags.planning.methods import INITIALISATION, checked, takes_weights, trainings_of
+from nucleus_dags.planning.remarks import remarks_on
 from nucleus_dags.planning.runs import run_to_open
 from nucleus_dags.planning.types import (
     Candidate,
@@ -28,7 +29,7 @@ from nucleus_dags.planning.types import (
     Params,
     RetrainingPlan,
 )
-from nucleus_dags.plates.stored import newest_plates
+from nucleus_dags.plates.stored import StoredPlate, newest_plates
 
 GATE = Path(__file__).parents[1] / "gate.yaml"
 APPROVALS = ("automatic", "by_person")
@@ -60,9 +61,12 @@ def plan(
 ) -> RetrainingPlan:
     """Give the params of every task.
 
+    Training plates with doubtful labels are left out; test plates with doubtful labels are used, and both are told of.
     Raises NothingNew if all plates were trained on and judged already, FormError if there is no plate of a role.
     """
-    train, test = (_paths(store, role) for role in ("train", "test"))
+    plates = {role: newest_plates(store, role) for role in ("train", "test")}
+    train, test = (_paths(plates[role], role) for role in ("train", "test"))
+    remarks = [*remarks_on(plates["train"]), *remarks_on(plates["test"])]
     preset = manifest()["presets_of_augment"][form["preset"]]
     augment = _augmentation_of(champion) if champion else preset
     seen = augment.get("plates", ())
@@ -79,13 +83,14 @@ def plan(
         "gate": gate["gate"],
     }
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
-    _refuse_old_work(store, digest, new, form["also_without_news"])
+    _refuse_old_work(store, digest, new, form["also_without_news"], remarks)
     names = [candidate["name"] for candidate in candidates]
     return {
         **decisive,  # type: ignore[typeddict-item]
         "digest": digest,
         "approval": gate["approval"] if form["approval"] == "as in gate.yaml" else form["approval"],
         "open_run": run_to_open("retraining", dag_run_id, children=names),
+        "remarks": remarks,
     }
 
 
@@ -217,14 +222,18 @@ def rule_table(rules: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def _paths(store: Path, role: str) -> list[str]:
-    plates = newest_plates(store, role)
-    if not plates:
+def _paths(plates: Sequence[StoredPlate], role: str) -> list[str]:
+    used = [plate.path for plate in plates if plate.trains or role != "train"]
+    if used:
+        return used
+    if plates:
         raise FormError(
-            f"No {role} plate is in the store; put one into the inbox whose plate.json has role {role}, "
-            "and wait for ingest_plates."
+            "\n".join(["The labels of every training plate in the store are doubtful.", *remarks_on(plates)])
         )
-    return [plate.path for plate in plates]
+    raise FormError(
+        f"No {role} plate is in the store; put one into the inbox whose plate.json has role {role}, "
+        "and wait for ingest_plates."
+    )
 
 
 def _candidates(form: Mapping[str, Any], champion: FoundModel | None) -> list[Candidate]:
@@ -305,17 +314,19 @@ def _training(method: str, network: str, params: Params, weights: str) -> Params
     return settings | {INITIALISATION: network if weights == FROM_CHAMPION else weights}
 
 
-def _refuse_old_work(store: Path, digest: str, new: Sequence[str], also_without_news: bool) -> None:
+def _refuse_old_work(
+    store: Path, digest: str, new: Sequence[str], also_without_news: bool, remarks: Sequence[str]
+) -> None:
     path = _record(store, digest)
     if also_without_news:
         return
     if not new:
-        raise NothingNew("The champion was trained on every training plate of the store; nothing new has come.")
+        reason = "The champion was trained on every training plate of the store that may be used; nothing new has come."
+        raise NothingNew("\n".join([reason, *remarks]))
     if path.exists():
         before = json.loads(path.read_text())
-        raise NothingNew(
-            f"Nothing has come since the DAG run {before['dag_run_id']}, which did the same: {before['outcome']}"
-        )
+        reason = f"Nothing has come since the DAG run {before['dag_run_id']}, which did the same: {before['outcome']}"
+        raise NothingNew("\n".join([reason, *remarks]))
 
 
 def _record(store: Path, digest: str) -> Path:

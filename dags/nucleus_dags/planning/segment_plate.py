@@ -9,6 +9,7 @@ from typing import Any
 
 from nucleus_dags.errors import FormError
 from nucleus_dags.planning.types import FoundModel, Params
+from nucleus_dags.plates.inbox import no_plates_in
 from nucleus_dags.plates.plate_json import plates_in
 from nucleus_dags.plates.stored import newest_plates
 
@@ -18,24 +19,28 @@ ROLES = ("screen", "test", "train")
 def find_plate(name: str, inbox: Path, store: Path) -> dict[str, str]:
     """Give the `folder` of a plate in the inbox or, if it isn't there, the newest imported `plate` of the store.
 
-    `<name>@<digest>` is this version of the store, whatever lies in the inbox.
+    `<name>@<digest>` is this version of the store, whatever lies in the inbox. Raises FormError if there is none, and
+    if plate.json of the inbox's folder of this name can't be read: it may be a newer version.
     """
+    name = name.strip()
     if "@" in name and (store / "ingest" / name).is_dir():
         return {"plate": f"ingest/{name}"}
-    try:
-        arrived = {plate.name: plate.folder for plate in plates_in(inbox)}
-    except FormError as error:  # Of other plates, perhaps.
-        arrived, problem = {}, f" {error}"
-    else:
-        problem = ""
+    found = plates_in(inbox)
+    found.refuse_unreadable([name])
+    arrived = {plate.name: plate for plate in found.plates}
     if name in arrived:
-        return {"folder": str(arrived[name])}
+        found.refuse_twins([arrived[name]])
+        return {"folder": str(arrived[name].folder)}
     stored = {plate.name: plate.path for role in ROLES for plate in newest_plates(store, role)}
     if name in stored:
         return {"plate": stored[name]}
     known = ", ".join(sorted({*arrived, *stored})) or "none"
+    beside = "".join(
+        f"\n{sentence}" for sentence in (*found.unreadable.values(), *no_plates_in(inbox, found.folder_names))
+    )
     raise FormError(
-        f"There is no plate named {name}, neither in {inbox} nor in the store; there are: {known}.{problem}"
+        f"There is no plate named {name}, neither in {inbox} nor in the store; there are: {known}. Choose one of "
+        f"these, or put the plate's folder into the inbox.{beside}"
     )
 
 

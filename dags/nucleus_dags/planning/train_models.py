@@ -9,29 +9,44 @@ from typing import Any
 from nucleus_dags.errors import FormError
 from nucleus_dags.manifest import manifest
 from nucleus_dags.planning.methods import candidates_of, given_in, names_in, settings_of
+from nucleus_dags.planning.remarks import remarks_on
 from nucleus_dags.planning.runs import run_to_open
 from nucleus_dags.planning.types import PlateToImport, TrainModelsPlan
-from nucleus_dags.plates.plate_json import PlateFolder, plates_in
+from nucleus_dags.plates.inbox import no_plates_in
+from nucleus_dags.plates.plate_json import PlateFolder, PlatesOfFolder, plates_in
+from nucleus_dags.plates.stored import read_plate
 
 
 def plan(form: Mapping[str, Any], inbox: Path, dag_run_id: str) -> TrainModelsPlan:
     """Give the params of every task. Raises FormError, before anything runs."""
     plates = plates_in(inbox)
-    train = choose_plates(plates, names_in(form["train_plates"]), "train", inbox)
-    test = choose_plates(plates, names_in(form["test_plates"]), "test", inbox)
+    left_out = [*plates.unreadable.values(), *no_plates_in(inbox, plates.folder_names)]
+    names = {role: names_in(form[f"{role}_plates"]) for role in ("train", "test")}
+    train, test = (choose_plates(plates, names[role], role, left_out) for role in ("train", "test"))
     candidates = candidates_of(form)
-    names = [candidate["name"] for candidate in candidates]
+    runs = [candidate["name"] for candidate in candidates]
     seed = {"random_seed": form["random_seed"]}
     augment_schema = manifest()["tasks"]["augment"]["params"]["properties"]
     return {
         "train_plates": [_to_import(plate) for plate in train],
         "test_plates": [_to_import(plate) for plate in test],
-        "open_run": run_to_open(form["experiment"], dag_run_id, children=names if len(names) > 1 else ()),
+        "open_run": run_to_open(form["experiment"], dag_run_id, children=runs if len(runs) > 1 else ()),
         "augment": manifest()["presets_of_augment"][form["preset"]] | given_in(form, augment_schema) | seed,
         "candidates": candidates,
         "settings": settings_of(form, form["methods"]),
         "score": seed,
+        # Who names all plates misses none.
+        "left_out": [] if all(names.values()) else left_out,
     }
+
+
+def remarks(store: Path, left_out: Iterable[str], train: Iterable[str], test: Iterable[str]) -> list[str]:
+    """Give lines of Markdown on what a person should know of the plates before a training; none if all is well.
+
+    `left_out` says what of the inbox isn't used; `train` and `test` are paths of imported plates.
+    """
+    unused = [f"- Left out of the inbox: {sentence}" for sentence in left_out]
+    return [*unused, *remarks_on(read_plate(store, path) for path in (*train, *test))]
 
 
 def refuse_unknown_fields(given: Iterable[str], known: Iterable[str]) -> None:
@@ -41,19 +56,27 @@ def refuse_unknown_fields(given: Iterable[str], known: Iterable[str]) -> None:
         raise FormError(f"The form has no field {', '.join(unknown)}; it has {', '.join(known)}.")
 
 
-def choose_plates(plates: list[PlateFolder], names: list[str], role: str, inbox: Path) -> list[PlateFolder]:
-    """Give the plates of these names, or without names all of this role; at least one."""
-    of_role = [plate for plate in plates if plate.role == role]
-    known = ", ".join(f"{plate.name} ({plate.role})" for plate in plates) or "no plate"
+def choose_plates(found: PlatesOfFolder, names: list[str], role: str, left_out: Iterable[str]) -> list[PlateFolder]:
+    """Give the plates of these names, or without names all of this role; at least one.
+
+    `left_out` says what else is in the inbox; where a plate is missed, it may be among that.
+    """
+    of_role = [plate for plate in found.plates if plate.role == role]
+    known = ", ".join(f"{plate.name} ({plate.role})" for plate in found.plates) or "no plate"
+    beside = "".join(f"\n{sentence}" for sentence in left_out)
+    found.refuse_unreadable(names)
     if not names and not of_role:
-        raise FormError(f"No {role} plate: {inbox} has {known}. Put a plate there whose plate.json has role {role}.")
-    if not names:
-        return of_role
+        raise FormError(
+            f"No {role} plate: {found.folder} has {known}. Put a plate there whose plate.json has role {role}.{beside}"
+        )
     by_name = {plate.name: plate for plate in of_role}
     wrong = [name for name in names if name not in by_name]
     if wrong:
-        raise FormError(f"No {role} plate named {', '.join(wrong)}: {inbox} has {known}.")
-    return [by_name[name] for name in names]
+        named = f"No {role} plate named {', '.join(wrong)}"
+        raise FormError(f"{named}: {found.folder} has {known}. Choose of these.{beside}")
+    chosen = [by_name[name] for name in names] if names else of_role
+    found.refuse_twins(chosen)
+    return chosen
 
 
 def _to_import(plate: PlateFolder) -> PlateToImport:

@@ -101,6 +101,8 @@ class TrainModelsPlan(TypedDict):
     settings: dict[str, Params]
     """What a person chose for the segmentation, by method."""
     score: Params
+    left_out: list[str]
+    """Sentences on what lies in the inbox and isn't a plate, or is one that can't be read."""
 
 
 class RetrainingPlan(TypedDict):
@@ -117,6 +119,8 @@ class RetrainingPlan(TypedDict):
     approval: str
     digest: str
     """Stands for all that decides what comes out."""
+    remarks: list[str]
+    """Lines of Markdown: what a person should know before the training."""
 
 
 class Challenger(TypedDict):

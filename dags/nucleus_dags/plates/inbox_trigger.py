@@ -1,4 +1,4 @@
-"""Tells Airflow of plates that have arrived in the inbox; runs in the triggerer.
+"""Tells Airflow of plates that have arrived in the inbox, and of what isn't a plate; runs in the triggerer.
 
 On network file systems, where changes made elsewhere aren't told, WATCHFILES_FORCE_POLLING=true in the environment of
 the triggerer makes the library look by itself, every WATCHFILES_POLL_DELAY_MS.
@@ -14,7 +14,8 @@ from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from nucleus_dags.plates.inbox import Arrival, folders, look_at
+from nucleus_dags.plates.inbox import Arrival, NoPlate, entries, judge
+from nucleus_dags.plates.no_plate import listed
 
 LOOK_AGAIN_S = 5.0
 
@@ -22,7 +23,10 @@ log = logging.getLogger(__name__)
 
 
 class InboxTrigger(BaseEventTrigger):
-    """An event for every plate that has arrived whole and of which nothing has become yet."""
+    """An event for every plate that has arrived whole and of which nothing has become yet.
+
+    One event tells of all at once that aren't plates: somebody may have put ten thousand images there.
+    """
 
     def __init__(self, inbox: str, store: str, quiet_for_s: float) -> None:
         super().__init__()
@@ -35,21 +39,23 @@ class InboxTrigger(BaseEventTrigger):
     async def run(self) -> AsyncGenerator[TriggerEvent]:
         inbox = Path(self.inbox)
         inbox.mkdir(parents=True, exist_ok=True)
-        pending = set(folders(inbox))
+        pending = set(entries(inbox))
         async for changed in self._changes(inbox):
-            pending |= changed
-            arrivals = await asyncio.to_thread(self._look_at, pending)
-            pending -= {arrival.folder for arrival in arrivals}
-            pending = {folder for folder in pending if folder.is_dir()}
-            for arrival in arrivals:
-                if not arrival.record(Path(self.store)).exists():
-                    yield TriggerEvent({"folder": arrival.name, "fingerprint": arrival.fingerprint})
+            pending = (pending | changed) & set(entries(inbox))
+            judged = await asyncio.to_thread(self._judge, pending)
+            pending -= {entry.folder for entry in judged}
+            new = [entry for entry in judged if not entry.record(Path(self.store)).exists()]
+            for arrival in (entry for entry in new if isinstance(entry, Arrival)):
+                yield TriggerEvent({"folder": arrival.name, "fingerprint": arrival.fingerprint})
+            no_plates = [entry for entry in new if isinstance(entry, NoPlate)]
+            if no_plates:
+                yield TriggerEvent({"no_plates": listed([entry.name for entry in no_plates])})
 
     async def _changes(self, inbox: Path) -> AsyncGenerator[set[Path]]:
-        """Give the folders in which something has changed, again and again, and none after a while without a change.
+        """Give the entries in which something has changed, again and again, and none after a while without a change.
 
-        The library ends at a folder that may not be read, and at more folders than the system watches. Then all
-        folders are given.
+        The library ends at a folder that may not be read, at a name that isn't UTF-8, and at more folders than the
+        system watches. Then all entries are given.
         """
         from watchfiles import awatch
 
@@ -61,9 +67,8 @@ class InboxTrigger(BaseEventTrigger):
                     yield {inbox / Path(path).relative_to(inbox).parts[0] for _, path in changes if Path(path) != inbox}
             except (OSError, RuntimeError, ExceptionGroup) as error:
                 log.warning("The inbox can't be watched, so it is looked at every %g s: %r", look_again_s, error)
-            yield set(folders(inbox))
+            yield set(entries(inbox))
             await asyncio.sleep(look_again_s)
 
-    def _look_at(self, pending: set[Path]) -> list[Arrival]:
-        of_interest = [folder for folder in folders(Path(self.inbox)) if folder in pending]
-        return [arrival for folder in of_interest if (arrival := look_at(folder, self.quiet_for_s))]
+    def _judge(self, pending: set[Path]) -> list[Arrival | NoPlate]:
+        return [judged for entry in sorted(pending) if (judged := judge(entry, self.quiet_for_s))]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nucleus_dags.errors import FormError
+from nucleus_dags.plates.names import is_ignored, problem_of, shown
 
 PLATE_JSON = "plate.json"
 
@@ -26,6 +28,40 @@ class PlateFolder:
     cell_line: str
     """Empty if plate.json doesn't say it."""
     folder: Path
+    labels_confirmed: bool = False
+    """A person says that the labels that `ingest` doubts are right."""
+
+
+@dataclass(frozen=True)
+class PlatesOfFolder:
+    """The plates in the folders of a folder."""
+
+    folder: Path
+    plates: list[PlateFolder] = field(default_factory=list)
+    """By name."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """What is wrong with a plate.json that can't be read, by the name of its folder."""
+
+    @property
+    def folder_names(self) -> set[str]:
+        """Names of all folders with a plate.json."""
+        return {*(plate.folder.name for plate in self.plates), *self.unreadable}
+
+    def refuse_unreadable(self, names: Iterable[str]) -> None:
+        """Raise FormError if a name is that of a folder whose plate.json can't be read."""
+        problems = [self.unreadable[name] for name in names if name in self.unreadable]
+        if problems:
+            raise FormError(" ".join(problems))
+
+    def refuse_twins(self, chosen: Iterable[PlateFolder]) -> None:
+        """Raise FormError if one of the chosen plates has the name of another one."""
+        for plate in chosen:
+            twins = [other.folder.name for other in self.plates if other.name == plate.name]
+            if len(twins) > 1:
+                raise FormError(
+                    f"{self.folder}: the folders {', '.join(map(shown, twins))} hold plates of one name, {plate.name}; "
+                    "rename all but one."
+                )
 
 
 def read_plate_folder(folder: Path) -> PlateFolder:
@@ -34,7 +70,8 @@ def read_plate_folder(folder: Path) -> PlateFolder:
     try:
         # From bytes, JSON is read in UTF-8, and in UTF-16 or UTF-32 as Windows writes them.
         info = json.loads(path.read_bytes(), object_pairs_hook=_without_repetition)
-        return PlateFolder(info["name"], info["role"], info.get("cell_line", ""), folder)
+        name, role, cell_line = (_text(value) for value in (info["name"], info["role"], info.get("cell_line", "")))
+        return PlateFolder(name, role, cell_line, folder, bool(info.get("labels_confirmed", False)))
     except UnicodeDecodeError:
         raise FormError(f"{path} can't be read: it isn't text in UTF-8; save it again with this encoding.") from None
     except OSError as error:
@@ -54,14 +91,27 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def plates_in(folder: Path) -> list[PlateFolder]:
-    """Give the plates of a folder such as the inbox, by name. Raises FormError for two of one name."""
-    plates = [read_plate_folder(path.parent) for path in sorted(folder.glob(f"*/{PLATE_JSON}"))]
-    names = [plate.name for plate in plates]
-    for plate in plates:
-        if names.count(plate.name) > 1:
-            folders = ", ".join(other.folder.name for other in plates if other.name == plate.name)
-            raise FormError(
-                f"{folder}: the folders {folders} hold plates of one name, {plate.name}; rename all but one."
-            )
-    return sorted(plates, key=lambda plate: plate.name)
+def plates_in(folder: Path) -> PlatesOfFolder:
+    """Give the plates of a folder such as the inbox, by name, and say which have a plate.json that can't be read."""
+    found = PlatesOfFolder(folder)
+    for path in sorted(folder.glob(f"*/{PLATE_JSON}")):
+        name = path.parent.name
+        if is_ignored(name):
+            continue
+        if problem := problem_of(name):
+            found.unreadable[name] = f"The folder {shown(name)} of {folder} {problem}."
+            continue
+        try:
+            found.plates.append(read_plate_folder(path.parent))
+        except FormError as error:
+            found.unreadable[name] = str(error)
+    found.plates.sort(key=lambda plate: plate.name)
+    return found
+
+
+def _text(value: object) -> str:
+    """Give a text that can be handed on. Raises TypeError for what is none, UnicodeError for half a character."""
+    if not isinstance(value, str):
+        raise TypeError(value)
+    value.encode()
+    return value

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nucleus_dags.plates.plate_json import read_plate_folder
 
@@ -20,6 +22,18 @@ class StoredPlate:
     """`ingest/<name>@<digest>`"""
     frozen_at: str
     """UTC, ISO 8601."""
+    fovs: int
+    doubts: tuple[str, ...]
+    """Sentences about labels that may be wrong; none where plate.json confirms them."""
+    left_out: tuple[str, ...]
+    """Sentences about the fields that were left out as faulty, one for each."""
+    copies: tuple[str, ...]
+    """Sentences about fields that are copies of others of the plate."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is a training plate whose labels nobody needs to confirm first."""
+        return self.role == "train" and not self.doubts
 
 
 def newest_plates(store: Path, role: str) -> list[StoredPlate]:
@@ -47,7 +61,18 @@ def read_plate(store: Path, path: str) -> StoredPlate:
     folder = store / path
     info = read_plate_folder(folder)
     report = json.loads((folder / "report.json").read_text())
-    return StoredPlate(info.name, info.role, info.cell_line, path, report["frozen_at"])
+    # Reports that were written before these were looked for don't have them.
+    return StoredPlate(
+        *(info.name, info.role, info.cell_line, path, report["frozen_at"]),
+        fovs=len(report.get("fovs", [])),
+        doubts=() if info.labels_confirmed else tuple(report.get("doubts", [])),
+        left_out=tuple(_of_field(row) for row in report.get("left_out", [])),
+        copies=tuple(report.get("copies", [])),
+    )
+
+
+def _of_field(row: Mapping[str, Any]) -> str:
+    return f"well {row['well']}: {row['problem']}" if row["well"] else str(row["problem"])
 
 
 def _all_plates(store: Path) -> list[StoredPlate]:

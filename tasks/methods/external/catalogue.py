@@ -50,16 +50,27 @@ def tool_named(name: str) -> Tool:
     return _tool(name, *known[name])
 
 
+class _NothingTwice(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which PyYAML would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise yaml.YAMLError(f"{twice[0]} stands there twice")
+        return super().construct_mapping(node, deep)
+
+
 def _read(file: Path) -> dict[str, Any]:
     if not file.exists():
         return {}
     try:
-        content = yaml.safe_load(file.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise InputError(f"{file} can't be read ({' '.join(str(error).split())}); correct it.") from None
+        content = yaml.load(file.read_bytes(), _NothingTwice) or {}
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{file} can't be read ({reason}); correct it, and save it as UTF-8.") from None
     if not isinstance(content, dict):
         raise InputError(f"{file} must name tools, each with its commands; see {HERE / FILE}.")
-    return content
+    return {str(name): commands for name, commands in content.items()}
 
 
 def _tool(name: str, commands: Any, file: Path) -> Tool:

@@ -32,12 +32,16 @@ def load_pretrained(parts: Sequence[Any], path: Path, own: Collection[str] = (),
     missing = sorted(set(wanted) - set(stored) - kept)
     other_shape = sorted(name for name in set(wanted) & set(stored) - kept if _differs(stored[name], wanted[name]))
     unknown = [] if part_of_more else sorted(set(stored) - set(wanted))
-    not_finite = sorted(name for name in set(wanted) & set(stored) - kept if not np.isfinite(stored[name]).all())
+    taken = {name: stored[name] for name in sorted(set(wanted) & set(stored) - kept)}
+    not_finite = [name for name, values in taken.items() if values.dtype.kind != "f" or not np.isfinite(values).all()]
+    # Where a copy has a hole, zeros are read. Biases may be 0.
+    empty = [name for name, values in taken.items() if last_part(name) == "kernel" and not values.any()]
     problems = [
         *_problem("lacks", missing),
         *_problem("has another shape of", other_shape),
         *_problem("has besides", unknown),
         *_problem("has values that aren't numbers in", not_finite),
+        *_problem("has only zeros in", empty),
     ]
     if problems:
         raise InputError(f"{path} isn't of this network: it {'; it '.join(problems)}.")

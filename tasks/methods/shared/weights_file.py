@@ -34,7 +34,8 @@ def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
         raise InputError(f"{path} does not exist; put the file of weights there.") from None
     # What h5py raises depends on where the file is damaged.
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise InputError(f"{path} can't be read as a file of weights ({error}); copy it again.") from None
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} can't be read as a file of weights ({reason}); copy it again.") from None
     return found
 
 

@@ -55,7 +55,7 @@ def choose_images(places: Mapping[str, Place | None], info: PlateInfo) -> Choice
         if problems and axis.key == "acquisition":
             break
         wanted = getattr(info, axis.key)
-        values = Counter(value for place in chosen.values() if (value := getattr(place, axis.key)) is not None)
+        values = _values(axis, chosen.values(), wanted)
         problem = problem_of_choice(axis, wanted, values)
         if problem is not None:
             problems.append(f"images/: {problem}")
@@ -67,6 +67,18 @@ def choose_images(places: Mapping[str, Place | None], info: PlateInfo) -> Choice
         problems += [*_lost_fields(places, chosen), *_fields_twice(chosen)]
     unplaced = [name for name, place in places.items() if place is None]
     return Choice(sorted([*chosen, *unplaced]), +left_out, problems)
+
+
+def _values(axis: Axis, places: Iterable[Place], wanted: Value | None) -> Counter[Value]:
+    """Count the values of an axis.
+
+    Images of no well that differ in it may be of different experiments: if none of them share a field, there is
+    nothing to choose.
+    """
+    known = [(place, value) for place in places if (value := getattr(place, axis.key)) is not None]
+    fields = Counter(field for field, _ in {(place.field, value) for place, value in known})
+    shared = max(fields.values(), default=0) > 1 or any(place.well for place, _ in known)
+    return Counter(value for _, value in known) if shared or wanted is not None else Counter()
 
 
 def problem_of_choice(axis: Axis, wanted: Value | None, values: Mapping[Value, int]) -> str | None:

@@ -129,18 +129,39 @@ CONVENTIONS = (
         ),
     ),
     _Convention(
-        "Leica LAS X, exported",
-        "Series002_t0_z03_ch00",
-        "LAS X's export as TIFF: t, z, ch from 0; no well",
-        _pattern(r"(?P<series>.+?)(?:_t(?P<time>\d+)|_z(?P<z>\d+))*_(?P<channel>ch\d{2})(?![0-9A-Za-z])(?P<behind>.*)"),
-    ),
-    _Convention(
         "Micro-Manager",
         "img_channel000_position003_time000000000_z000",
         "Micro-Manager 2, separate image files: all from 0; no well",
         _pattern(
             r"(?P<series>.*)img_(?P<channel>channel\d{3})_(?P<behind>position\d{3})_time(?P<time>\d+)_z(?P<z>\d+)"
             r"(?![0-9A-Za-z]).*"
+        ),
+    ),
+    _Convention(
+        "Leica LAS X, exported",
+        "Series002_t0_z03_ch00",
+        "LAS X's export as TIFF: t, z, ch from 0; no well",
+        _pattern(
+            r"(?P<series>.+?)(?:_t(?P<time>\d+)|_z(?P<z>\d+))*[_-](?P<channel>ch\d{1,2})(?![0-9A-Za-z])(?P<behind>.*)"
+        ),
+    ),
+    _Convention(
+        "Zeiss ZEN and Nikon NIS-Elements, exported",
+        "slide 3_s2t1z4c1",
+        "export as TIFF of either: s and xy position, t time, z plane, c channel; no well",
+        # In small letters, since screen_C1 and screen_C2 are two wells.
+        _pattern(
+            r"(?P<series>.+?)_(?:t(?P<time>\d+)|z(?P<z>\d+)|(?P<behind>(?:s|xy)\d+))*(?P<channel>(?-i:c)\d{1,2})(?:_ORG)?"
+        ),
+    ),
+    _Convention(
+        "named by hand, by stain",
+        "day 3_DAPI_1",
+        "names of stains, filters and fluorescent proteins",
+        _pattern(
+            r"(?P<series>.*?)(?:^|[_\ .-])(?P<channel>DAPI|Hoechst\d*|DRAQ5|SYTOX\w*|E?GFP|FITC|TRITC|mCherry|RFP|"
+            r"YFP|CFP|BFP|iRFP\d*|Cy[357]|TxRed|Texas\ ?Red|(?:Alexa|AF)[_\ ]?\d{3}|BF|Brightfield|Phase|DIC)"
+            r"(?P<behind>(?:[_\ .-].*)?)"
         ),
     ),
 )
@@ -163,7 +184,7 @@ def read_place(name: str, wells: int | None = None) -> Place | None:
         return None
     site = int(groups["site"]) if groups.get("site") else (1 if well else None)
     numbers = {axis: int(groups[axis]) if groups.get(axis) else None for axis in ("z", "time", "acquisition")}
-    series = groups.get("series", "") + groups.get("behind", "")
+    series = (groups.get("series") or "") + (groups.get("behind") or "")
     return Place(well, site, _channel(groups.get("channel")), **numbers, series=series)
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -152,6 +153,25 @@ def test_the_button_leads_to_the_page_of_the_mlflow_run() -> None:
 def test_bad_input_fails_without_a_retry_and_with_the_tasks_own_line() -> None:
     with pytest.raises(AirflowFailException, match=r"plate\.json: role is missing; add it\."):
         execute(probe(settings={"ending": "bad input"}))
+
+
+@pytest.mark.parametrize(
+    ("ending", "reason"),
+    [("bad input", r"^plate\.json: role is missing; add it\.$"), ("fault", "status 1.*a fault"), ("killed", "SIGKILL")],
+)
+def test_a_task_that_fails_leaves_the_reason_for_the_note_of_the_run(ending: str, reason: str) -> None:
+    instance = TaskInstance()
+    with pytest.raises(AirflowException):
+        execute(probe(settings={"ending": ending}), instance)
+    assert re.search(reason, instance.xcoms["failure"])
+
+
+def test_a_task_that_is_done_or_has_nothing_to_do_leaves_no_reason_of_a_failure() -> None:
+    instance = TaskInstance()
+    execute(probe(), instance)
+    with pytest.raises(AirflowSkipException):
+        execute(probe(settings={"ending": "nothing to do"}), instance)
+    assert "failure" not in instance.xcoms
 
 
 def test_a_wrong_param_fails_without_a_retry_and_names_it() -> None:

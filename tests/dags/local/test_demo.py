@@ -1,3 +1,4 @@
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,19 @@ def test_a_plate_of_the_inbox_is_not_replaced_by_another_of_its_name(home: Home,
 def test_a_folder_without_plates_is_refused(home: Home, tmp_path: Path) -> None:
     with pytest.raises(demo.DemoError, match="has no plate"):
         demo.link_plates(tmp_path, home)
+
+
+def test_what_is_no_plate_in_a_folder_of_plates_is_told_of(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    misnamed = add_plate(tmp_path / "mine", "misnamed")
+    (misnamed / "plate.json").rename(misnamed / "plate.json.txt")
+    told = "`misnamed` isn't a plate: it has no plate.json; rename plate.json.txt to plate.json."
+    with pytest.raises(demo.DemoError, match=re.escape(told)):
+        demo.link_plates(tmp_path / "mine", home)
+    add_plate(tmp_path / "mine", "a")
+    assert [plate.name for plate in demo.link_plates(tmp_path / "mine", home)] == ["a"]
+    assert capsys.readouterr().out == f"Left out: {told}\n"
 
 
 def test_only_the_plate_is_copied_from_its_folder(home: Home, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from tasks.steps.calibrate import Params as CalibrateParams
 from tasks.steps.judge import Params as JudgeParams
 from tasks.steps.promote_model import Params as PromoteModelParams
 from tests.dags.forms.filled import filled
-from tests.dags.stored_plates import add_plate
+from tests.dags.stored_plates import add_plate, confirm_labels
 
 ROIS = "augment/3333333333333333/rois.h5"
 NETWORK = "train_fpn2_ws/2222222222222222"
@@ -217,6 +217,49 @@ def test_a_store_without_a_plate_of_a_role_is_refused_with_what_to_do(store: Pat
     (store / "ingest" / "t@000000000000").rename(store / "elsewhere")
     with pytest.raises(FormError, match=r"No test plate is in the store; put one into the inbox"):
         plan(store)
+
+
+DOUBTS = ["labels/1.tif: the labels seem to be transposed"]
+
+
+def test_a_training_plate_with_doubtful_labels_is_left_out_until_they_are_confirmed(store: Path) -> None:
+    undisturbed = plan(store)
+    doubtful = add_plate(store, "c", "train", doubts=DOUBTS)
+    planned = plan(store)
+    assert planned["augment"]["plates"] == ["ingest/a@000000000000", "ingest/b@000000000000"]
+    assert planned["digest"] == undisturbed["digest"]
+    assert planned["remarks"] == [
+        "- **c**: 1 doubt about its labels; no training uses the plate until they are corrected, or confirmed by "
+        '`"labels_confirmed": true` in plate.json:',
+        "  - labels/1.tif: the labels seem to be transposed",
+    ]
+    confirm_labels(store, doubtful)
+    planned = plan(store)
+    assert doubtful in planned["augment"]["new_plates"]
+    assert planned["remarks"] == undisturbed["remarks"] == []
+
+
+def test_a_doubtful_version_takes_the_place_of_the_earlier_one_which_is_not_trained_on_either(store: Path) -> None:
+    add_plate(store, "b", "train", "1" * 12, day=2, doubts=DOUBTS)
+    with pytest.raises(
+        NothingNew, match=r"that may be used; nothing new has come\.\n- \*\*b\*\*: 1 doubt about"
+    ) as raised:
+        plan(store)
+    assert DOUBTS[0] in str(raised.value)
+
+
+def test_a_store_whose_training_plates_are_all_doubtful_is_refused_with_the_doubts(store: Path) -> None:
+    for name in ("a", "b"):
+        add_plate(store, name, "train", "1" * 12, day=2, doubts=DOUBTS)
+    with pytest.raises(FormError, match=r"every training plate in the store are doubtful\.\n- \*\*a\*\*: 1 doubt"):
+        plan(store)
+
+
+def test_a_test_plate_with_doubtful_labels_is_used_and_told_of(store: Path) -> None:
+    doubtful = add_plate(store, "u", "test", doubts=DOUBTS)
+    planned = plan(store)
+    assert {"plate": doubtful} in planned["test_plates"]
+    assert planned["remarks"][0].startswith("- **u**: 1 doubt about its labels; scores on the plate may be wrong")
 
 
 def in_run(run: str, **outputs: str) -> Any:

@@ -69,8 +69,40 @@ def test_a_faulty_neighbour_in_the_inbox_keeps_no_plate_of_the_store_from_being_
     add_plate(store, "a", "screen")
     (make_plate(inbox / "b", {}, {}) / "plate.json").write_text("{")
     assert segment_plate.find_plate("a", inbox, store) == {"plate": "ingest/a@000000000000"}
-    with pytest.raises(FormError, match=r"There is no plate named c.*plate\.json"):
+    with pytest.raises(FormError, match=r"(?s)There is no plate named c.*\n.*/b/plate\.json can't be read"):
         segment_plate.find_plate("c", inbox, store)
+
+
+def test_a_plate_whose_plate_json_in_the_inbox_cannot_be_read_is_not_taken_from_the_store_in_silence(
+    inbox: Path, store: Path
+) -> None:
+    add_plate(store, "a", "screen")
+    (make_plate(inbox / "a", {}, {}) / "plate.json").write_text("{")
+    with pytest.raises(FormError, match=r"inbox/a/plate\.json can't be read"):
+        segment_plate.find_plate("a", inbox, store)
+    assert segment_plate.find_plate("a@000000000000", inbox, store) == {"plate": "ingest/a@000000000000"}
+
+
+def test_a_plate_that_is_missed_may_be_among_what_is_no_plate(inbox: Path, store: Path) -> None:
+    (make_plate(inbox / "a", {}, {}) / "plate.json").rename(inbox / "a" / "Plate.json")
+    with pytest.raises(
+        FormError, match=r"no plate named a, (?s:.)*`a` isn't a plate: it has no plate.json; rename Pla"
+    ):
+        segment_plate.find_plate("a", inbox, store)
+
+
+def test_a_name_in_two_folders_is_refused_and_keeps_no_other_plate_from_being_found(inbox: Path, store: Path) -> None:
+    for folder in ("a", "copy"):
+        make_plate(inbox / folder, {}, {}, name="a")
+    other = make_plate(inbox / "b", {}, {})
+    assert segment_plate.find_plate("b", inbox, store) == {"folder": str(other)}
+    with pytest.raises(FormError, match="the folders a, copy hold plates of one name, a; rename all but one"):
+        segment_plate.find_plate("a", inbox, store)
+
+
+def test_blanks_around_a_name_do_not_count(inbox: Path, store: Path) -> None:
+    folder = make_plate(inbox / "a", {}, {})
+    assert segment_plate.find_plate(" a ", inbox, store) == {"folder": str(folder)}
 
 
 def test_parts_follow_wells_and_sites_and_hold_every_field_once(store: Path) -> None:

@@ -13,6 +13,7 @@ from nucleus_dags.planning.types import TrainModelsPlan
 from tasks.steps.augment import Params as AugmentParams
 from tasks.steps.open_run import Params as OpenRunParams
 from tests.dags.forms.filled import filled
+from tests.dags.stored_plates import add_plate as add_stored_plate
 
 
 @pytest.fixture
@@ -79,10 +80,53 @@ def test_an_empty_inbox_is_refused(tmp_path: Path) -> None:
         plan(tmp_path)
 
 
-def test_a_faulty_plate_json_is_refused_with_its_path(inbox: Path) -> None:
+def test_a_faulty_plate_json_keeps_no_other_plate_from_being_trained_on_and_is_told_of(inbox: Path) -> None:
+    (inbox / "a-train" / "plate.json").write_text("[]")
+    planned = plan(inbox)
+    assert planned["train_plates"] == [{"folder": str(inbox / "b-train"), "role": "train"}]
+    remark, other = train_models.remarks(inbox, planned["left_out"], [], [])
+    assert remark == (
+        f"- Left out of the inbox: {inbox}/a-train/plate.json must be a JSON object with name and role; correct it."
+    )
+    assert other.startswith("- Left out of the inbox: `no plate` isn't a plate: it is an empty folder")
+
+
+def test_what_is_no_plate_is_told_of_unless_all_plates_are_named_and_where_one_is_missed(inbox: Path) -> None:
+    (inbox / "no plate").rmdir()
+    (inbox / "a-train" / "plate.json").rename(inbox / "a-train" / "plate.json.txt")
+    told = "`a-train` isn't a plate: it has no plate.json; rename plate.json.txt to plate.json."
+    assert plan(inbox)["left_out"] == [told]
+    assert plan(inbox, train_plates=["b-train"])["left_out"] == [told]
+    assert plan(inbox, train_plates=["b-train"], test_plates=["a-test"])["left_out"] == []
+    with pytest.raises(FormError, match="No train plate named a-train: ") as raised:
+        plan(inbox, train_plates=["a-train"])
+    assert str(raised.value).endswith(told)
+
+
+def test_a_faulty_plate_json_is_refused_with_its_path_where_it_is_chosen_or_the_only_one(inbox: Path) -> None:
     (inbox / "a-test" / "plate.json").write_text("[]")
-    with pytest.raises(FormError, match=r"a-test/plate\.json"):
-        plan(inbox)
+    for chosen in ([], ["a-test"], ["another"]):
+        with pytest.raises(FormError, match=r"a-test/plate\.json"):
+            plan(inbox, test_plates=chosen)
+
+
+def test_two_folders_of_one_name_are_refused_unless_other_plates_are_chosen(inbox: Path) -> None:
+    add_plate(inbox, "a-train", "train", folder="copy")
+    assert plan(inbox, train_plates=["b-train"])["train_plates"][0]["folder"] == str(inbox / "b-train")
+    for chosen in ([], ["a-train"]):
+        with pytest.raises(FormError, match="the folders a-train, copy hold plates of one name, a-train"):
+            plan(inbox, train_plates=chosen)
+
+
+def test_doubts_about_the_plates_are_told_before_the_training(tmp_path: Path) -> None:
+    train = add_stored_plate(tmp_path, "a", "train")
+    test = add_stored_plate(tmp_path, "t", "test", doubts=["labels/1.tif: seem to be those of 2.tif"])
+    assert train_models.remarks(tmp_path, [], [train], []) == []
+    assert train_models.remarks(tmp_path, [], [train], [test]) == [
+        "- **t**: 1 doubt about its labels; scores on the plate may be wrong; correct them, or confirm them by "
+        '`"labels_confirmed": true` in plate.json:',
+        "  - labels/1.tif: seem to be those of 2.tif",
+    ]
 
 
 def test_the_mlflow_run_is_called_by_the_date_and_time_of_the_dag_run(inbox: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nucleus_dags.plates import inbox
-from nucleus_dags.plates.inbox import Arrival, look_at, new_arrivals
+from nucleus_dags.plates.inbox import Arrival, NoPlate, judge, look_at, new_entries
 from nucleus_dags.plates.inbox_trigger import InboxTrigger
 
 
@@ -52,6 +52,34 @@ def test_a_copy_that_keeps_old_times_is_not_taken_for_complete(tmp_path: Path) -
     assert look_at(plate, 60) is None
 
 
+def test_a_plate_whose_images_are_a_link_to_a_folder_is_looked_at_with_what_is_there(tmp_path: Path) -> None:
+    plate = make_plate(tmp_path / "plate")
+    (plate / "images").rename(tmp_path / "elsewhere")
+    (plate / "images").symlink_to(tmp_path / "elsewhere")
+    (plate / "images" / "itself").symlink_to(tmp_path / "elsewhere")
+    before = the_arrival(plate)
+    (tmp_path / "elsewhere" / "a.tif").write_bytes(b"corrected")
+    assert the_arrival(plate).fingerprint != before.fingerprint
+
+
+def test_what_systems_leave_in_a_plate_does_not_make_it_another_arrival(tmp_path: Path) -> None:
+    plate = make_plate(tmp_path / "plate", done=True)
+    before = the_arrival(plate)
+    time.sleep(0.05)
+    for name in ("Thumbs.db", "images/.DS_Store", "images/desktop.ini"):
+        (plate / name).touch()
+    (plate / "images" / "@eaDir").mkdir()
+    (plate / "images" / "@eaDir" / "a.tif").touch()
+    assert look_at(plate, 60) == before
+
+
+def test_a_file_that_rsync_is_still_writing_counts_though_it_is_hidden(tmp_path: Path) -> None:
+    plate = make_plate(tmp_path / "plate")
+    time.sleep(0.3)
+    (plate / "images" / ".b.tif.x8Wq2e").write_bytes(b"half of the pix")
+    assert look_at(plate, 0.2) is None
+
+
 def test_a_file_done_says_that_all_is_there(tmp_path: Path) -> None:
     assert look_at(make_plate(tmp_path / "plate", done=True), 60) is not None
 
@@ -90,11 +118,11 @@ def test_without_plate_json_nothing_has_arrived(tmp_path: Path) -> None:
 def test_a_handled_plate_is_not_new_and_a_changed_one_is(folders: tuple[Path, Path]) -> None:
     box, store = folders
     plate = make_plate(box / "plate", done=True)
-    (arrival,) = new_arrivals(box, store, 60)
+    (arrival,) = new_entries(box, store, 60)
     inbox.record(arrival, store, plate="ingest/plate@0")
-    assert new_arrivals(box, store, 60) == []
+    assert new_entries(box, store, 60) == []
     (plate / "images" / "a.tif").write_bytes(b"corrected")
-    assert [found.folder for found in new_arrivals(box, store, 0)] == [plate]
+    assert [found.folder for found in new_entries(box, store, 0)] == [plate]
 
 
 def test_a_plate_that_was_told_of_is_known_whatever_folder_it_comes_in(folders: tuple[Path, Path]) -> None:
@@ -112,7 +140,7 @@ def test_a_bad_plate_is_set_aside_with_the_reason_and_not_found_again(folders: t
     assert "move it back into the inbox, as plate/" in report.read_text()
     assert (report.with_suffix("") / "images" / "a.tif").read_bytes() == b"pixels"
     assert not plate.exists()
-    assert new_arrivals(box, store, 0) == []
+    assert new_entries(box, store, 0) == []
 
 
 def test_a_bad_plate_that_may_not_be_moved_stays_until_it_changes(folder_of_a_user: Path) -> None:
@@ -123,9 +151,9 @@ def test_a_bad_plate_that_may_not_be_moved_stays_until_it_changes(folder_of_a_us
     assert "images/a.tif: is damaged." in report.read_text()
     assert "still in the inbox" in report.read_text()
     assert plate.exists()
-    assert new_arrivals(box, store, 0) == []
+    assert new_entries(box, store, 0) == []
     (plate / "images" / "a.tif").write_bytes(b"corrected")
-    assert [arrival.folder for arrival in new_arrivals(box, store, 0)] == [plate]
+    assert [arrival.folder for arrival in new_entries(box, store, 0)] == [plate]
 
 
 def test_a_plate_that_may_not_be_read_is_found_so_that_its_check_can_say_it(folder_of_a_user: Path) -> None:
@@ -134,6 +162,107 @@ def test_a_plate_that_may_not_be_read_is_found_so_that_its_check_can_say_it(fold
     before = the_arrival(plate)
     plate.chmod(0o755)
     assert the_arrival(plate).fingerprint != before.fingerprint
+
+
+def no_plate(entry: Path) -> NoPlate:
+    judged = judge(entry, 0)
+    assert isinstance(judged, NoPlate)
+    return judged
+
+
+def test_what_is_no_plate_is_told_of_only_when_it_has_not_changed_for_ten_times_as_long(tmp_path: Path) -> None:
+    for entry in (tmp_path / "folder", tmp_path / "empty"):
+        entry.mkdir()
+    (tmp_path / "folder" / "a.tif").touch()
+    (tmp_path / "file.zip").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    entries = inbox.entries(tmp_path)
+    time.sleep(0.3)
+    assert [judge(entry, 0.1) for entry in entries] == [None] * 4
+    assert [type(judge(entry, 0.02)) for entry in entries] == [NoPlate] * 4
+    (tmp_path / "folder" / "b.tif").touch()
+    assert judge(tmp_path / "folder", 0.02) is None
+
+
+def test_what_is_no_plate_is_new_once_in_each_state(folders: tuple[Path, Path]) -> None:
+    box, store = folders
+    folder = make_plate(box / "plate")
+    (folder / "plate.json").rename(folder / "plate.json.txt")
+    (found,) = new_entries(box, store, 0)
+    assert isinstance(found, NoPlate)
+    inbox.record(found, store, no_plate=found.reason)
+    assert new_entries(box, store, 0) == []
+    (folder / ".DS_Store").touch()
+    assert new_entries(box, store, 0) == []
+    (folder / "images" / "b.tif").touch()
+    assert [type(entry) for entry in new_entries(box, store, 0)] == [NoPlate]
+    (folder / "plate.json.txt").rename(folder / "plate.json")
+    assert [type(entry) for entry in new_entries(box, store, 0)] == [Arrival]
+
+
+def test_what_systems_leave_and_what_is_hidden_is_never_told_of(folders: tuple[Path, Path]) -> None:
+    for name in ("@eaDir", "#recycle", ".snapshot", "lost+found", "rejected", ".Trashes", "$RECYCLE.BIN"):
+        (folders[0] / name).mkdir()
+    for name in ("desktop.ini", "Thumbs.db", ".DS_Store", "._plate", ".nfs0001"):
+        (folders[0] / name).touch()
+    assert new_entries(*folders, 0) == []
+
+
+NAMES = {
+    "not UTF-8": b"caf\xe9",
+    "line break": b"two\nlines",
+    "long": b"n" * 255,
+    "markup": b"*<script>|`",
+    "blank": b" ",
+    "half a character": b"\xed\xa0\x80",
+}
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+@pytest.mark.parametrize("is_plate", [True, False])
+def test_names_of_every_kind_can_be_judged_recorded_and_handed_on(
+    folders: tuple[Path, Path], name: bytes, is_plate: bool
+) -> None:
+    box, store = folders
+    folder = box / os.fsdecode(name)
+    make_plate(folder)
+    if not is_plate:
+        (folder / "plate.json").unlink()
+    (found,) = new_entries(box, store, 0)
+    inbox.record(found, store, plate="ingest/plate@0")
+    assert inbox.was_announced("ingest/plate@0", store) == isinstance(found, Arrival)
+    assert new_entries(box, store, 0) == []
+    if isinstance(found, Arrival):
+        assert inbox.set_aside(found, store, "faulty").exists()
+        json.dumps(str(folder), ensure_ascii=False).encode()
+
+
+def test_names_that_differ_in_the_composition_of_accents_are_two_entries(folders: tuple[Path, Path]) -> None:
+    for name in ("Zu\u0308rich", "Z\xfcrich"):
+        make_plate(folders[0] / name)
+    found = new_entries(*folders, 0)
+    for entry in found:
+        inbox.record(entry, folders[1], plate=entry.name)
+    assert len({entry.record(folders[1]) for entry in found}) == 2
+    assert new_entries(*folders, 0) == []
+
+
+def test_an_entry_that_may_not_be_read_keeps_no_other_from_being_found(folder_of_a_user: Path) -> None:
+    box, store = folder_of_a_user / "inbox", folder_of_a_user / "store"
+    private = folder_of_a_user / "private"
+    make_plate(private / "plate")
+    make_plate(box / "readable")
+    (box / "link").symlink_to(private / "plate")
+    (box / "partly" / "closed").mkdir(parents=True)
+    (box / "partly" / "closed").chmod(0)
+    private.chmod(0)
+    linked, partly, readable = new_entries(box, store, 0)
+    for entry in (linked, partly):
+        assert isinstance(entry, NoPlate)
+        assert "can't be read by user 65534 (Permission denied)" in entry.reason
+        inbox.record(entry, store, no_plate=entry.name)
+    assert new_entries(box, store, 0) == [readable]
+    assert isinstance(readable, Arrival)
 
 
 async def first_event(box: Path, store: Path, change) -> dict:
@@ -195,6 +324,19 @@ def test_the_trigger_is_silent_on_what_was_handled(folders: tuple[Path, Path]) -
     inbox.record(the_arrival(make_plate(folders[0] / "handled", done=True)), folders[1], plate="ingest/handled@0")
     told = asyncio.run(first_event(*folders, lambda: make_plate(folders[0] / "new", done=True)))
     assert told["folder"] == "new"
+
+
+@pytest.mark.parametrize("name", [b"2026-11", b"caf\xe9"])
+@pytest.mark.parametrize("polling", ["true", "false"])
+def test_the_trigger_tells_of_what_is_no_plate_after_a_while(
+    folders: tuple[Path, Path], name: bytes, polling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHFILES_FORCE_POLLING", polling)
+    started = time.monotonic()
+    told = asyncio.run(first_event(*folders, lambda: make_plate(folders[0] / os.fsdecode(name) / "plate")))
+    assert told == {"no_plates": {b"2026-11": "`2026-11`", b"caf\xe9": r"`caf\xe9`"}[name]}
+    assert time.monotonic() - started > 5
+    json.dumps(told, ensure_ascii=False).encode()
 
 
 def test_the_trigger_can_be_stored_and_made_again(folders: tuple[Path, Path]) -> None:

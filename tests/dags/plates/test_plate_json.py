@@ -75,11 +75,60 @@ def test_the_plates_of_a_folder_come_by_name_and_other_folders_do_not_count(tmp_
         add_plate(tmp_path, folder, name=name, role="train")
     (tmp_path / "no plate").mkdir()
     (tmp_path / "file").touch()
-    assert [plate.name for plate in plates_in(tmp_path)] == ["a", "b"]
+    assert [plate.name for plate in plates_in(tmp_path).plates] == ["a", "b"]
 
 
-def test_two_folders_with_plates_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_folders_with_plates_of_one_name_are_refused_where_one_of_them_is_chosen(tmp_path: Path) -> None:
     for folder in ("a", "copy"):
         add_plate(tmp_path, folder, name="a", role="train")
+    add_plate(tmp_path, "b", name="b", role="train")
+    found = plates_in(tmp_path)
+    found.refuse_twins([plate for plate in found.plates if plate.name == "b"])
     with pytest.raises(FormError, match="the folders a, copy hold plates of one name, a; rename all but one"):
-        plates_in(tmp_path)
+        found.refuse_twins(found.plates)
+
+
+NO_JSON, NO_NAME = "can't be read", "must be a JSON object with name and role"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("{", NO_JSON),
+        ("[" * 100_000, NO_JSON),
+        ('{"name": 5, "role": "train"}', NO_NAME),
+        ('{"name": "b", "role": ["train"]}', NO_NAME),
+        ('{"name": "b", "role": "train", "cell_line": null}', NO_NAME),
+        ('{"name": "\\ud800", "role": "train"}', NO_JSON),
+        (None, NO_JSON),
+    ],
+    ids=["cut short", "nested", "number", "list", "null", "half a character", "folder"],
+)
+def test_a_plate_json_that_cannot_be_read_keeps_no_other_plate_from_being_found(
+    tmp_path: Path, content: str | None, problem: str
+) -> None:
+    add_plate(tmp_path, "a", name="a", role="train")
+    folder = add_plate(tmp_path, "faulty", name="faulty", role="train")
+    if content is None:
+        (folder / "plate.json").unlink()
+        (folder / "plate.json").mkdir()
+    else:
+        (folder / "plate.json").write_text(content)
+    found = plates_in(tmp_path)
+    assert [plate.name for plate in found.plates] == ["a"]
+    assert problem in found.unreadable["faulty"]
+    found.refuse_unreadable(["a"])
+    with pytest.raises(FormError, match=problem):
+        found.refuse_unreadable(["a", "faulty"])
+
+
+def test_a_folder_whose_name_can_not_be_stored_is_left_out_and_what_systems_leave_is_not_looked_at(
+    tmp_path: Path,
+) -> None:
+    add_plate(tmp_path, "caf\udce9", name="a", role="train")
+    add_plate(tmp_path, "@eaDir", name="b", role="train")
+    add_plate(tmp_path, ".snapshot", name="c", role="train")
+    found = plates_in(tmp_path)
+    assert found.plates == []
+    (problem,) = found.unreadable.values()
+    assert problem.startswith(f"The folder caf\\xe9 of {tmp_path} has a name in another encoding than UTF-8")

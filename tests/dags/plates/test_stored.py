@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nucleus_dags.plates.stored import newest_plates, read_plate, superseding_plate
-from tests.dags.stored_plates import add_plate
+from tests.dags.stored_plates import add_plate, confirm_labels
 
 
 @pytest.fixture
@@ -42,3 +42,19 @@ def test_a_stored_plate_is_read_with_the_time_of_its_import(store: Path) -> None
     plate = read_plate(store, "ingest/t@000000000000")
     assert (plate.name, plate.role, plate.cell_line) == ("t", "test", "U2OS")
     assert plate.frozen_at == "2026-11-01T00:00:00"
+
+
+def test_a_plate_that_was_imported_before_doubts_were_looked_for_has_none(store: Path) -> None:
+    plate = read_plate(store, "ingest/a@000000000000")
+    assert (plate.doubts, plate.left_out, plate.trains) == ((), (), True)
+
+
+def test_a_training_plate_with_doubts_trains_when_somebody_confirms_its_labels(store: Path) -> None:
+    path = add_plate(store, "doubtful", "train", doubts=["labels/a.tif: every label has two pieces"])
+    assert not read_plate(store, path).trains
+    confirm_labels(store, path)
+    assert (read_plate(store, path).doubts, read_plate(store, path).trains) == ((), True)
+
+
+def test_test_and_screening_plates_do_not_train(store: Path) -> None:
+    assert not read_plate(store, "ingest/t@000000000000").trains

@@ -52,6 +52,8 @@ def test_the_chosen_channel_gives_the_fields_and_brings_its_action_along(tmp_pat
         (["W0001F0001T0001Z000C1", "W0001F0001T0001Z001C1"], "z", 0, "W0001F0001T0001Z000C1"),
         ([f"A - 01(fld 1 wv {c})" for c in ("DAPI - DAPI", "Cy5 - Cy5")], "channel", "dapi - dapi", None),
         (["x_ch00", "x_ch01", "y_ch00", "y_ch01"], "channel", "ch01", None),
+        (["B07_DAPI", "B07_GFP"], "channel", "DAPI", "B07_DAPI"),
+        (["x_s1c1", "x_s1c2", "x_s2c1", "x_s2c2"], "channel", "c2", "x_s1c2"),
         ([f"--W00001--P00001--Z00000--T0000{t}--DAPI" for t in (0, 1)], "time", 0, None),
     ],
 )
@@ -142,6 +144,18 @@ def test_one_name_with_a_well_among_others_is_the_odd_one_and_ten_are_shown(tmp_
         InputError, match=r"11 of 23 file names give no well, .*x00, .* x09 and 1 more; rename or remove"
     ):
         pair(tmp_path / "2", [*(f"x{n:02}" for n in range(11)), *(cv7000(f=f) for f in range(1, 13))])
+
+
+def test_stains_of_different_fields_leave_nothing_to_choose(tmp_path: Path) -> None:
+    assert len(pair(tmp_path / "1", ["a_DAPI", "b_GFP", "c", "exp_c1", "x_c2"]).fovs) == 5
+    assert len(pair(tmp_path / "2", ["a_DAPI", "a_GFP", "b_GFP", "b_DAPI", "c"], channel="DAPI").fovs) == 3
+    with pytest.raises(InputError, match=r"has 2 channels, DAPI \(1 image\), GFP \(2 images\)"):
+        pair(tmp_path / "3", ["a_DAPI", "a_GFP", "b_GFP"])
+
+
+def test_channels_of_different_wells_are_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"has 2 channels, 1 \(1 image\), 2 \(1 image\)"):
+        pair(tmp_path, [cv7000("B07", c=1), cv7000("B08", c=2)])
 
 
 def test_names_of_two_microscopes_may_be_mixed_where_they_leave_nothing_to_choose(tmp_path: Path) -> None:

@@ -1,0 +1,182 @@
+"""What `ingest_plates` does with what it found in the inbox: what becomes of each entry, and what its note says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypedDict
+
+from nucleus_dags.planning.remarks import remarks_on
+from nucleus_dags.planning.types import PlateToImport
+from nucleus_dags.plates import inbox
+from nucleus_dags.plates.inbox import Arrival, NoPlate
+from nucleus_dags.plates.names import shown
+from nucleus_dags.plates.no_plate import in_sentences, listed, plates_deeper, read_content
+from nucleus_dags.plates.stored import StoredPlate, read_plate, superseding_plate
+
+
+class FoundArrival(TypedDict):
+    """A plate that has arrived."""
+
+    folder: str
+    fingerprint: str
+
+
+class FoundNoPlate(TypedDict):
+    """An entry of the inbox that isn't a plate."""
+
+    name: str
+    """As it is shown."""
+    reason: str
+    record: str
+    """File that says that it was told of, relative to the store."""
+
+
+class NewPlate(FoundArrival):
+    """A plate that was imported."""
+
+    plate: str
+    fovs: int
+    nuclei: int
+
+
+class NewPlates(TypedDict):
+    """What became of the arrivals."""
+
+    annotated: list[NewPlate]
+    doubtful: list[NewPlate]
+    """Training plates that no training uses before somebody confirms or corrects their labels."""
+    to_screen: list[NewPlate]
+    unchecked: list[str]
+    shown: list[str]
+
+
+class Outcome(NamedTuple):
+    """What became of an arrival."""
+
+    kind: str
+    """A key of NewPlates, or another word for what needs nothing more."""
+    name: str
+    lines: list[str]
+    plate: NewPlate | None = None
+    stored: StoredPlate | None = None
+
+
+def arrivals_in(found: Iterable[Arrival | NoPlate]) -> list[FoundArrival]:
+    return [
+        {"folder": str(entry.folder), "fingerprint": entry.fingerprint} for entry in found if isinstance(entry, Arrival)
+    ]
+
+
+def no_plates_in(found: Iterable[Arrival | NoPlate], store: Path) -> list[FoundNoPlate]:
+    """Give what isn't a plate, in words that can be stored and shown whatever its name is."""
+    return [
+        {
+            "name": shown(entry.name),
+            "reason": entry.reason,
+            "record": entry.record(store).relative_to(store).as_posix(),
+        }
+        for entry in found
+        if isinstance(entry, NoPlate)
+    ]
+
+
+def folder_of(arrival: FoundArrival) -> PlateToImport:
+    """Give the params of `ingest`."""
+    return {"folder": arrival["folder"]}
+
+
+def sort_out(
+    store: Path, arrivals: Sequence[FoundArrival], results: Sequence[Any], no_plates: Sequence[FoundNoPlate]
+) -> NewPlates:
+    """Set faulty plates aside; give the new plates, those with labels and screening plates, and what is shown.
+
+    `results` are those of `ingest`; None for an arrival that it failed at.
+    """
+    outcomes = [_outcome(store, found, result) for found, result in zip(arrivals, results, strict=True)]
+    told = in_sentences((entry["name"], entry["reason"]) for entry in no_plates)
+    lines = [*(f"- {sentence}" for sentence in told), *(line for outcome in outcomes for line in outcome.lines)]
+
+    def of_kind(kind: str) -> list[NewPlate]:
+        return [outcome.plate for outcome in outcomes if outcome.kind == kind and outcome.plate]
+
+    return {
+        "annotated": of_kind("annotated"),
+        "doubtful": of_kind("doubtful"),
+        "to_screen": of_kind("to_screen"),
+        "unchecked": [outcome.name for outcome in outcomes if outcome.kind == "unchecked"],
+        "shown": [_in_short(outcomes, no_plates), "", *lines],
+    }
+
+
+def record_told(store: Path, no_plates: Iterable[FoundNoPlate], doubtful: Iterable[NewPlate]) -> None:
+    """Remember what needs nothing more than to be told of, once a person could read it."""
+    for entry in no_plates:
+        inbox.write_record(store / entry["record"], no_plate=entry["name"], reason=entry["reason"])
+    for found in doubtful:
+        inbox.record(Arrival(Path(found["folder"]), found["fingerprint"]), store, plate=found["plate"])
+
+
+def _outcome(store: Path, found: FoundArrival, result: Any) -> Outcome:
+    arrival = Arrival(Path(found["folder"]), found["fingerprint"])
+    name = arrival.name
+    if result is None:
+        line = f"- **{name}** couldn't be checked; the log of `ingest` says why. It is tried again."
+        return Outcome("unchecked", name, [line])
+    refused = result.get("refused") or superseding_plate(store, result["outputs"]["plate"])
+    if refused and not inbox.is_as_found(arrival):
+        return Outcome("changed", name, [f"- **{name}** has changed meanwhile; it is checked again when it is quiet."])
+    if refused:
+        return Outcome("set aside", name, [_set_aside(store, arrival, refused)])
+    stored = read_plate(store, result["outputs"]["plate"])
+    lines = [f"- **{name}** is in the store, as {stored.path}.", *remarks_on([stored]), *_of_plates_in(arrival)]
+    if inbox.was_announced(stored.path, store):
+        inbox.record(arrival, store, plate=stored.path)
+        return Outcome("known", name, lines, stored=stored)
+    counts = result["counts"]
+    new: NewPlate = {**found, "plate": stored.path, "fovs": counts["fovs"], "nuclei": counts["nuclei"]}
+    return Outcome(_kind_of(stored), name, lines, new, stored)
+
+
+def _kind_of(stored: StoredPlate) -> str:
+    if stored.role == "screen":
+        return "to_screen"
+    return "doubtful" if stored.role == "train" and not stored.trains else "annotated"
+
+
+def _set_aside(store: Path, arrival: Arrival, refused: str) -> str:
+    try:
+        report = inbox.set_aside(arrival, store, refused)
+    except OSError as error:
+        inbox.record(arrival, store, refused=refused)
+        where = f"The inbox can't be written ({error.strerror}), so the plate stays there and has no report."
+        return f"- **{arrival.name}** was refused: {refused} {where}"
+    return f"- **{arrival.name}** was set aside: {refused} See {report.parent.name}/{report.name}."
+
+
+def _of_plates_in(arrival: Arrival) -> list[str]:
+    """Say that a plate's folder holds other plates; they aren't imported."""
+    try:
+        deeper = plates_deeper(read_content(arrival.folder))
+    except OSError:  # The plate is in the store already, whatever became of its folder.
+        return []
+    if not deeper:
+        return []
+    return [f"- **{arrival.name}** holds other plates, {listed(deeper)}; to import them, move them into the inbox."]
+
+
+def _in_short(outcomes: Sequence[Outcome], no_plates: Sequence[FoundNoPlate]) -> str:
+    """Give the first line, the only one that the page of a run shows: how many plates, and what needs a person."""
+    new = sum(outcome.plate is not None for outcome in outcomes)
+    plates = "1 new plate" if new == 1 else f"{new} new plates"
+    parts = [f"{plates} of {len(outcomes)} that arrived" if outcomes else "No plate has arrived"]
+    stored = [outcome for outcome in outcomes if outcome.stored]
+    for text, names in (
+        ("not plates", [entry["name"] for entry in no_plates]),
+        ("set aside", [outcome.name for outcome in outcomes if outcome.kind == "set aside"]),
+        ("couldn't be checked", [outcome.name for outcome in outcomes if outcome.kind == "unchecked"]),
+        ("doubtful labels", [outcome.name for outcome in stored if outcome.stored and outcome.stored.doubts]),
+        ("fields left out", [outcome.name for outcome in stored if outcome.stored and outcome.stored.left_out]),
+    ):
+        parts += [f"{text}: {listed(names)}"] if names else []
+    return "; ".join(parts)

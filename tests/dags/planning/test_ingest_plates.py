@@ -1,0 +1,215 @@
+"""What becomes of what was found in the inbox, and what the note of `ingest_plates` says."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nucleus_dags.planning import ingest_plates
+from nucleus_dags.planning.ingest_plates import NewPlates
+from nucleus_dags.plates import inbox
+from nucleus_dags.plates.inbox import Arrival
+from tests.dags.stored_plates import add_plate, confirm_labels
+
+DOUBTS = [f"labels/{number}.tif: the labels seem to be transposed" for number in range(7)]
+LEFT_OUT = [
+    {"fov": "x_B07", "file": "images/x_B07.tif", "well": "B07", "site": 1, "problem": "images/x_B07.tif: is cut"}
+]
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Path:
+    (tmp_path / "inbox").mkdir()
+    return tmp_path / "inbox"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    (tmp_path / "store").mkdir()
+    return tmp_path / "store"
+
+
+def arrive(box: Path, name: str, *others: str) -> None:
+    for file in ("plate.json", *others):
+        (box / name / file).parent.mkdir(parents=True, exist_ok=True)
+        (box / name / file).touch()
+
+
+def ingested(plate: str, **counts: int) -> dict[str, Any]:
+    return {"outputs": {"plate": plate}, "counts": {"fovs": 2, "nuclei": 50, **counts}}
+
+
+def sorted_out(box: Path, store: Path, **results: Any) -> NewPlates:
+    """Do what the DAG does with what lies in the inbox, by the result of `ingest` for each folder."""
+    found = inbox.new_entries(box, store, 0)
+    arrivals, no_plates = ingest_plates.arrivals_in(found), ingest_plates.no_plates_in(found, store)
+    given = [results[Path(arrival["folder"]).name] for arrival in arrivals]
+    new = ingest_plates.sort_out(store, arrivals, given, no_plates)
+    ingest_plates.record_told(store, no_plates, new["doubtful"])
+    return new
+
+
+def announce(box: Path, store: Path, new: NewPlates) -> None:
+    for found in new["annotated"] + new["to_screen"]:
+        inbox.record(Arrival(Path(found["folder"]), found["fingerprint"]), store, plate=found["plate"])
+
+
+def test_new_plates_are_sorted_by_what_is_done_with_them(box: Path, store: Path) -> None:
+    roles = {"a": "train", "s": "screen", "t": "test"}
+    for name in roles:
+        arrive(box, name)
+    results = {name: ingested(add_plate(store, name, role)) for name, role in roles.items()}
+    new = sorted_out(box, store, **results)
+    assert [found["plate"] for found in new["annotated"]] == ["ingest/a@000000000000", "ingest/t@000000000000"]
+    assert [(found["plate"], found["nuclei"]) for found in new["to_screen"]] == [("ingest/s@000000000000", 50)]
+    assert (new["doubtful"], new["unchecked"]) == ([], [])
+    assert new["shown"] == [
+        "3 new plates of 3 that arrived",
+        "",
+        *(f"- **{name}** is in the store, as ingest/{name}@000000000000." for name in roles),
+    ]
+
+
+def test_what_is_no_plate_is_told_of_in_the_first_line_and_with_its_reason_and_only_once(
+    box: Path, store: Path
+) -> None:
+    arrive(box, "2026-11/a")
+    (box / "caf\udce9.zip").touch()
+    new = sorted_out(box, store)
+    assert new["shown"] == [
+        "No plate has arrived; not plates: `2026-11`, `caf\\xe9.zip`",
+        "",
+        "- `2026-11` isn't a plate: it holds a plate in its folder a/; move that folder into the inbox itself.",
+        "- `caf\\xe9.zip` isn't a plate: it has a name in another encoding than UTF-8; rename it.",
+    ]
+    assert inbox.new_entries(box, store, 0) == []
+
+
+def test_many_images_by_themselves_have_one_line_and_other_entries_their_own(box: Path, store: Path) -> None:
+    for number in range(10):
+        (box / f"{number}.tif").touch()
+    (box / "empty").mkdir()
+    new = sorted_out(box, store)
+    assert new["shown"] == [
+        "No plate has arrived; not plates: `0.tif`, `1.tif`, `2.tif` and 8 more",
+        "",
+        "- `0.tif`, `1.tif`, `2.tif` and 7 more aren't plates: each is an image by itself; put the plate's images into "
+        "images/ of a folder that has a plate.json.",
+        "- `empty` isn't a plate: it is an empty folder; put the plate's plate.json and images/ there, or remove it.",
+    ]
+    assert inbox.new_entries(box, store, 0) == []
+    (box / "10.tif").touch()
+    assert [entry.name for entry in inbox.new_entries(box, store, 0)] == ["10.tif"]
+
+
+def test_a_training_plate_with_doubtful_labels_is_imported_and_not_announced_before_they_are_confirmed(
+    box: Path, store: Path
+) -> None:
+    arrive(box, "a")
+    path = add_plate(store, "a", "train", doubts=DOUBTS)
+    new = sorted_out(box, store, a=ingested(path))
+    assert new["annotated"] == []
+    assert [found["plate"] for found in new["doubtful"]] == [path]
+    assert new["shown"] == [
+        "1 new plate of 1 that arrived; doubtful labels: `a`",
+        "",
+        "- **a** is in the store, as ingest/a@000000000000.",
+        "- **a**: 7 doubts about its labels; no training uses the plate until they are corrected, or confirmed by "
+        '`"labels_confirmed": true` in plate.json:',
+        *(f"  - {doubt}" for doubt in DOUBTS[:5]),
+        "  - and 2 more, in report.json of the imported plate",
+    ]
+    assert inbox.new_entries(box, store, 0) == []
+
+    (box / "a" / "plate.json").write_text("{}")
+    confirmed = add_plate(store, "a", "train", "1" * 12, day=2, doubts=DOUBTS)
+    confirm_labels(store, confirmed)
+    new = sorted_out(box, store, a=ingested(confirmed))
+    assert [found["plate"] for found in new["annotated"]] == [confirmed]
+    assert new["shown"][0] == "1 new plate of 1 that arrived"
+
+
+def test_a_test_plate_with_doubtful_labels_is_announced_and_told_of(box: Path, store: Path) -> None:
+    arrive(box, "t")
+    new = sorted_out(box, store, t=ingested(add_plate(store, "t", "test", doubts=DOUBTS)))
+    assert len(new["annotated"]) == 1
+    assert new["shown"][0] == "1 new plate of 1 that arrived; doubtful labels: `t`"
+    assert new["shown"][3].startswith("- **t**: 7 doubts about its labels; scores on the plate may be wrong")
+
+
+def test_fields_that_were_left_out_are_counted_and_named(box: Path, store: Path) -> None:
+    arrive(box, "s")
+    path = add_plate(store, "s", "screen", left_out=LEFT_OUT, fovs=[{}] * 383)
+    new = sorted_out(box, store, s=ingested(path))
+    assert new["shown"][0] == "1 new plate of 1 that arrived; fields left out: `s`"
+    assert new["shown"][3:] == [
+        "- **s**: 1 of 384 fields was left out as faulty:",
+        "  - well B07: images/x_B07.tif: is cut",
+    ]
+
+
+def test_fields_that_came_twice_are_named(box: Path, store: Path) -> None:
+    arrive(box, "a")
+    copies = ["images/1.tif has the pixels of images/2.tif"]
+    new = sorted_out(box, store, a=ingested(add_plate(store, "a", "train", copies=copies)))
+    assert new["shown"][3:] == ["- **a**: look whether fields were saved twice:", f"  - {copies[0]}"]
+
+
+def test_a_plate_that_comes_again_is_told_of_with_its_doubts_and_is_not_new(box: Path, store: Path) -> None:
+    arrive(box, "t")
+    path = add_plate(store, "t", "test", doubts=DOUBTS)
+    announce(box, store, sorted_out(box, store, t=ingested(path)))
+    (box / "t" / "images").mkdir()
+    (box / "t" / "images" / "a.tif").touch()
+    new = sorted_out(box, store, t=ingested(path))
+    assert (new["annotated"], new["shown"][0]) == ([], "0 new plates of 1 that arrived; doubtful labels: `t`")
+    assert inbox.new_entries(box, store, 0) == []
+
+
+def test_faulty_and_unchecked_plates_are_in_the_first_line_and_keep_no_other_from_being_told_of(
+    box: Path, store: Path
+) -> None:
+    for name in ("a", "faulty", "lost"):
+        arrive(box, name)
+    refusal = {"refused": "plate.json: role is missing; add it."}
+    new = sorted_out(box, store, a=ingested(add_plate(store, "a", "train")), faulty=refusal, lost=None)
+    assert new["shown"][0] == "1 new plate of 3 that arrived; set aside: `faulty`; couldn't be checked: `lost`"
+    assert new["shown"][3].startswith("- **faulty** was set aside: plate.json: role is missing; add it. See rejected/")
+    assert new["unchecked"] == ["lost"]
+    assert not (box / "faulty").exists()
+    assert [entry.name for entry in inbox.new_entries(box, store, 0)] == ["a", "lost"]
+
+
+def test_a_faulty_plate_that_cannot_be_set_aside_is_told_of_and_keeps_no_other_from_being_told_of(
+    box: Path, store: Path
+) -> None:
+    for name in ("a", "faulty"):
+        arrive(box, name)
+    (box / "rejected").touch()
+    refusal = {"refused": "plate.json: role is missing; add it."}
+    new = sorted_out(box, store, a=ingested(add_plate(store, "a", "train")), faulty=refusal)
+    assert len(new["annotated"]) == 1
+    assert new["shown"][-1] == (
+        "- **faulty** was refused: plate.json: role is missing; add it. The inbox can't be written (File exists), so "
+        "the plate stays there and has no report."
+    )
+    assert [entry.name for entry in inbox.new_entries(box, store, 0)] == ["a"]
+
+
+def test_a_plate_that_changed_while_it_was_checked_stays(box: Path, store: Path) -> None:
+    arrive(box, "a")
+    arrivals = ingest_plates.arrivals_in(inbox.new_entries(box, store, 0))
+    (box / "a" / "plate.json").write_text("{}")
+    new = ingest_plates.sort_out(store, arrivals, [{"refused": "cut short"}], [])
+    assert new["shown"] == [
+        "0 new plates of 1 that arrived",
+        "",
+        "- **a** has changed meanwhile; it is checked again when it is quiet.",
+    ]
+    assert (box / "a").exists()
+
+
+def test_other_plates_in_the_folder_of_a_plate_are_told_of(box: Path, store: Path) -> None:
+    arrive(box, "a", "old/plate.json")
+    new = sorted_out(box, store, a=ingested(add_plate(store, "a", "train")))
+    assert new["shown"][-1] == "- **a** holds other plates, `old`; to import them, move them into the inbox."

@@ -1,0 +1,40 @@
+"""The DAG `segment_plate`."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import segment_plate
+from nucleus_dags.plates.stored import read_plate
+from tests.dags.stored_plates import add_plate
+
+ASSEMBLED: Any = {"counts": {"nuclei": 5000, "fovs": 382}, "key": "0123456789abcdef"}
+
+
+def note_of(store: Path, **report: Any) -> list[str]:
+    plate = read_plate(store, add_plate(store, "s", "screen", fovs=[{}] * 382, **report))
+    return segment_plate._lines("run", plate, ASSEMBLED, [], 0)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NUCLEUS_STORE", str(tmp_path))
+    return tmp_path
+
+
+def test_the_note_says_how_many_fields_were_left_out_of_how_many_and_which(store: Path) -> None:
+    fields = [("B07", "images/x_B07.tif: is cut short"), ("", "images/y.tif: every pixel is 0")]
+    first, *lines = note_of(store, left_out=[{"well": well, "problem": problem} for well, problem in fields])
+    assert first == "5000 nuclei in 382 fields; 2 of 384 fields were left out as faulty"
+    assert lines[-3:] == [
+        "- **s**: 2 of 384 fields were left out as faulty:",
+        "  - well B07: images/x_B07.tif: is cut short",
+        "  - images/y.tif: every pixel is 0",
+    ]
+
+
+def test_the_note_says_nothing_of_fields_that_are_all_there(store: Path) -> None:
+    first, *lines = note_of(store)
+    assert first == "5000 nuclei in 382 fields"
+    assert not [line for line in lines if "left out" in line]

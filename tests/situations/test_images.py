@@ -1,0 +1,166 @@
+"""Images that laboratories bring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from tests.situations.outcomes import Accepted, Change, Outcome, Refused, Row, check, table
+from tests.situations.plain import NUCLEI, SIDE_PX, field, put_image, put_labels, to_screen
+
+IMAGE, LABEL_IMAGE = field(1)
+BYTE_COUNTS = 279
+STRIP_OFFSETS = 273
+
+
+def written(image: NDArray[Any] = IMAGE, **options: Any) -> Change:
+    return lambda plate: put_image(plate, image, **options)
+
+
+def as_png(image: NDArray[Any]) -> Change:
+    def change(plate: Path) -> None:
+        (plate / "images/f1.tif").unlink()
+        (plate / "images/f1.png").write_bytes(imagecodecs.png_encode(image))
+
+    return change
+
+
+def content(change_bytes: Any) -> Change:
+    def change(plate: Path) -> None:
+        path = plate / "images/f1.tif"
+        path.write_bytes(change_bytes(path.read_bytes()))
+
+    return change
+
+
+def of_screen(change: Change) -> Change:
+    def of_both(plate: Path) -> None:
+        to_screen(plate)
+        change(plate)
+
+    return of_both
+
+
+def lost_strip(plate: Path) -> None:
+    put_image(plate, IMAGE, rowsperstrip=64, compression="zlib")
+    path = plate / "images/f1.tif"
+    with tifffile.TiffFile(path) as tiff:
+        tags = tiff.pages.first.tags
+        places = [tags[STRIP_OFFSETS].valueoffset + 4 * 3, tags[BYTE_COUNTS].valueoffset + 4 * 3]
+    data = bytearray(path.read_bytes())
+    for at in places:
+        data[at : at + 4] = bytes(4)
+    path.write_bytes(data)
+
+
+def half_zero(image: NDArray[Any]) -> NDArray[Any]:
+    half = image.copy()
+    half[SIDE_PX // 2 :] = 0
+    return half
+
+
+def hot(image: NDArray[Any]) -> NDArray[Any]:
+    image = image.copy()
+    image[7, 9] = 65535
+    return image
+
+
+def framed(image: NDArray[Any], value: int) -> NDArray[Any]:
+    inner = image[6:-6, 6:-6]
+    return np.pad(inner, 6, constant_values=value)
+
+
+def without_file_of_an_image(plate: Path) -> None:
+    (plate / "images/f1.tif").unlink()
+    (plate / "images/f1.tif").symlink_to(plate / "nowhere.tif")
+
+
+def folder_as_image(plate: Path) -> None:
+    (plate / "images/f1.tif").unlink()
+    (plate / "images/f1.tif").mkdir()
+
+
+COLOUR = np.stack([IMAGE, IMAGE // 2, IMAGE // 4], axis=-1)
+OME_OF_THREE = '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="320" SizeY="320" SizeZ="3" SizeC="1" SizeT="1"><Channel ID="Channel:0:0" SamplesPerPixel="1"/><TiffData IFD="0" PlaneCount="3"/></Pixels></Image></OME>'  # noqa: E501
+
+ROWS: list[Row] = [
+    ("the plain plate", lambda plate: None, Accepted()),
+    ("a hot pixel", written(hot(IMAGE)), Accepted()),
+    ("8 bit", written((IMAGE // 4).astype(np.uint8)), Accepted()),
+    ("tiles and compression", written(tile=(64, 64), compression="zlib"), Accepted()),
+    ("LZW with a predictor", written(compression="lzw", predictor=True), Accepted()),
+    ("BigTIFF", written(bigtiff=True), Accepted()),
+    ("big-endian", written(byteorder=">"), Accepted()),
+    ("PNG", as_png(IMAGE), Accepted()),
+    ("bytes behind the end of a TIFF", content(lambda data: data + b"\0" * 100), Accepted()),
+    ("a narrow black border of stitching", written(framed(IMAGE, 0)), Accepted()),
+    ("float pixels", written(IMAGE.astype(np.float32)), Refused("f1.tif: .*float32.*uint16")),
+    ("signed pixels", written(IMAGE.astype(np.int32)), Refused("f1.tif: .*int32.*uint16")),
+    ("colour", written(COLOUR, photometric="rgb"), Refused("f1.tif: .*colour")),
+    ("three planes", written(np.stack([IMAGE] * 3)), Refused("f1.tif: .*3")),
+    ("an empty file", content(lambda data: b""), Refused("f1.tif: .*(empty|damaged|cut)")),
+    ("text called .tif", content(lambda data: b"see the other folder"), Refused("f1.tif: .*damaged")),
+    ("the first half of a file", content(lambda data: data[: len(data) // 2]), Refused("f1.tif: .*(cut|missing)")),
+    ("a file whose second half was never written", written(half_zero(IMAGE)), Refused("f1.tif: .*(zero|black)")),
+    ("a strip that isn't there", lost_strip, Refused("f1.tif: .*(missing|lack)")),
+    ("OME-XML that promises three planes", written(description=OME_OF_THREE), Refused("f1.tif: .*3")),
+    (
+        "ImageJ that promises three images",
+        written(description="ImageJ=1.53\nimages=3\nslices=3\n", metadata=None),
+        Refused("f1.tif: .*3"),
+    ),
+    ("white is zero", written(photometric="miniswhite"), Refused("f1.tif: .*white")),
+    ("a constant image", written(np.full_like(IMAGE, 7)), Refused("f1.tif: every pixel is 7")),
+    ("a link to nowhere", without_file_of_an_image, Refused("f1.tif")),
+    ("a folder called .tif", folder_as_image, Refused("f1.tif")),
+    (
+        "a photograph beside",
+        lambda plate: (plate / "images/x.jpg").write_bytes(b"x"),
+        Refused("x.jpg: is not an image"),
+    ),
+    (
+        "a screen with a constant image",
+        of_screen(written(np.full_like(IMAGE, 7))),
+        Accepted("f1.tif.*every pixel is 7", 1, 0),
+    ),
+    (
+        "a screen with an image that is cut short",
+        of_screen(content(lambda data: data[:-300])),
+        Accepted("f1.tif.*(cut|missing)", 1, 0),
+    ),
+    (
+        "a screen without one good image",
+        of_screen(lambda plate: [path.write_bytes(b"") for path in (plate / "images").iterdir()]),
+        Refused("f1.tif.*f2.tif"),
+    ),
+    (
+        "labels of another size",
+        lambda plate: put_labels(plate, LABEL_IMAGE[:-1]),
+        Refused("f1.tif is .*319 x 320|319 x 320"),
+    ),
+    (
+        "three faulty files",
+        lambda plate: [
+            (plate / name).write_bytes(b"x") for name in ("images/f1.tif", "images/f2.tif", "labels/f1.tif")
+        ],
+        Refused("images/f1.tif.*labels/f1.tif.*images/f2.tif"),
+    ),
+    ("a field without nuclei", lambda plate: empty_field(plate), Accepted(fovs=2, nuclei=NUCLEI)),
+]
+
+
+def empty_field(plate: Path) -> None:
+    """A field of background, and its labels."""
+    rng = np.random.default_rng(0)
+    put_image(plate, rng.normal(110, 5, IMAGE.shape).round().astype(np.uint16))
+    put_labels(plate, np.zeros_like(LABEL_IMAGE))
+
+
+@table(ROWS)
+def test_an_image_is_right_or_refused(change: Change, outcome: Outcome, tmp_path: Path) -> None:
+    check(change, outcome, tmp_path)

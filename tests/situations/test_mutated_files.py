@@ -1,0 +1,36 @@
+"""Files that are nearly right neither crash nor hang the program, nor take its memory: they are read or refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.repository import REPOSITORY
+from tests.situations.read_mutated import KINDS
+
+AMOUNT = 230
+"""Of each kind; over 2,000 in all."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mutated_files_are_read_or_refused_and_nothing_else_is_touched(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    (beside / "f1.tif").write_bytes(b"of somebody else")
+    work = tmp_path / "work"
+    work.mkdir()
+    command = [sys.executable, "-m", "tests.situations.read_mutated", kind, str(AMOUNT), str(work)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    outcomes = json.loads(done.stdout)
+    assert outcomes["refused"] + outcomes.get("accepted", 0) == AMOUNT
+    assert outcomes["refused"] > 0
+    with capsys.disabled():
+        print(f"\n{AMOUNT} mutated files, {kind}: {outcomes}")
+    assert sorted(path.name for path in tmp_path.rglob("*") if "work" not in path.parts) == ["beside", "f1.tif", "work"]
