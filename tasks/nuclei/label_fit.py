@@ -131,9 +131,7 @@ def ranks_of(image: NDArray[np.uint16]) -> NDArray[np.float32]:
     return ranks.astype(np.float32)[image]
 
 
-def _moved(
-    ranks: NDArray[np.float32], inside: NDArray[np.float32], auc: float, step_px: int
-) -> tuple[Move, Move]:
+def _moved(ranks: NDArray[np.float32], inside: NDArray[np.float32], auc: float, step_px: int) -> tuple[Move, Move]:
     """Give the moves with the highest and the lowest AUC; what leaves the field on one side enters on the other."""
     height, width = ranks.shape
     rows, columns = (np.arange(-(size // 4), size // 4 + 1) for size in (height, width))
