@@ -202,7 +202,7 @@ def _judge_fits(fields: Mapping[str, LabelMeasures], dark: bool, verdicts: Mappi
         if fit is None or verdicts[name].problems:
             continue
         if better := _better_labels(fit, fields[name].labels):
-            _add_better(verdicts[name], fit, *better)
+            _add_better(verdicts[name], fit, fields[name].labels, *better)
         elif fit.auc < BAD_FIT:
             unexplained.append(name)
     for number, name in enumerate(unexplained):
@@ -225,7 +225,7 @@ def _fit(measures: LabelMeasures, dark: bool) -> Fit | None:
 def _better_labels(fit: Fit, labels: int) -> tuple[str, float] | None:
     """Give how the labels seem to be changed, in words, and the AUC that they would have without that."""
     many = labels >= FEWEST_LABELS
-    turn, turned_auc = max(fit.turned.items(), key=lambda item: item[1])
+    turn, turned_auc = max(fit.turned.items(), key=lambda item: item[1], default=("", 0.0))
     change, magnified_auc = max(fit.magnified.items(), key=lambda item: item[1], default=("", 0.0))
     distance_px = float(np.hypot(fit.moved.dy_px, fit.moved.dx_px))
     if turned_auc >= max(GOOD_FIT, fit.auc + FEW_LABELS_GAIN, fit.moved.auc):
@@ -245,9 +245,11 @@ def _direction(fit: Fit) -> str:
     return " and ".join(part for part, amount in zip(parts, (down, right), strict=True) if amount)
 
 
-def _add_better(verdict: Verdict, fit: Fit, change: str, auc: float) -> None:
+def _add_better(verdict: Verdict, fit: Fit, labels: int, change: str, auc: float) -> None:
+    # A turn is one try; of all the moves, one suits single nuclei easily.
+    is_sure = labels >= FEWEST_LABELS or change in fit.turned
     measured = f"fit to the brightness {auc:.2f} without that, and {fit.auc:.2f} as they are; 0.5 is chance, 1 perfect"
-    if fit.auc < GOOD_FIT and auc >= fit.auc + CLEAR_GAIN:
+    if is_sure and fit.auc < GOOD_FIT and auc >= fit.auc + CLEAR_GAIN:
         verdict.problems.append(
             f"does not fit its image: the labels seem to be {change} ({measured}); save them as they lie on the image"
         )

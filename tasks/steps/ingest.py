@@ -111,6 +111,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     if _key(plate.info, digest) != workspace.key:
         raise InputError(f"{plate.folder}: changed while it was read; ingest it again when nothing writes to it.")
 
+    refuse_or_leave_out(plate, checks, workspace.output_dir)
     report = _report(plate.info, digest, checks)
     _log_report(report)
     frozen = workspace.store / "ingest"
@@ -127,16 +128,20 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 
 
 def check_and_copy_plate(plate: Plate, output_dir: Path) -> list[FieldCheck]:
-    """Check and copy all files, but those of faulty fields of a screening plate.
-
-    Raises InputError for all problems of all files of other plates at once, and for a plate without a good field.
-    """
+    """Check all fields, and copy plate.json and the files of those that are without faults as yet."""
     for name in ("images", "labels"):
         (output_dir / name).mkdir()
     (output_dir / "plate.json").write_text(plate.info.model_dump_json(indent=1))
-
     checks = list(_in_threads(lambda fov: check_and_copy_field(fov, plate, output_dir), plate.fovs, "checked"))
     judge_labels(checks)
+    return checks
+
+
+def refuse_or_leave_out(plate: Plate, checks: Sequence[FieldCheck], output_dir: Path) -> None:
+    """Refuse a plate with any fault, or remove the faulty fields of a screening plate from the output.
+
+    Raises InputError for all problems of all fields at once. A screening plate of faulty fields only is refused too.
+    """
     problems = [problem for check in checks for problem in check.problems]
     if plate.info.role != "screen":
         if not problems and not any(len(check.areas_px) for check in checks):
@@ -146,7 +151,6 @@ def check_and_copy_plate(plate: Plate, output_dir: Path) -> list[FieldCheck]:
         raise_if_any(problems, plate.folder)
     for name in (name for check in checks if check.problems for name in check.names):
         (output_dir / name).unlink(missing_ok=True)
-    return checks
 
 
 def _report(info: PlateInfo, digest: str, checks: Sequence[FieldCheck]) -> dict[str, Any]:
@@ -202,7 +206,7 @@ def _log_report(report: dict[str, Any]) -> None:
         log.warning("%d of %d fields are faulty and LEFT OUT of the plate:", len(report["left_out"]), in_all)
     _log_some([row["problem"] for row in report["left_out"]])
     _log_some([f"{doubt}; look at it before a training" for doubt in report["doubts"]])
-    _log_some([f"{copy}; both stay on one side of the validation split" for copy in report["copies"]])
+    _log_some([f"{copy}; look whether a field was saved twice" for copy in report["copies"]])
     _log_some(
         [
             f"{one['file']}: label {one['label']} has {one['problem']}; a nucleus is one piece of 5 px or more, "

@@ -23,6 +23,21 @@ from tasks.nuclei.plates.info import PlateInfo
 OTHER_ROLE = {"train": "test", "test": "train"}
 
 
+def report_of(folder: Path) -> dict[str, Any]:
+    """Read the report.json of an imported plate; empty of a folder without one."""
+    try:
+        report: dict[str, Any] = json.loads((folder / FROZEN_REPORT).read_text())
+    except FileNotFoundError:
+        return {}
+    return report
+
+
+def left_out_of(folder: Path) -> list[dict[str, Any]]:
+    """Give the fields that an imported plate doesn't have because they were faulty: fov, file, well, site, problem."""
+    rows: list[dict[str, Any]] = report_of(folder).get("left_out", [])
+    return rows
+
+
 def problems_of_roles(info: PlateInfo, fovs: list[dict[str, Any]], frozen: Path) -> list[str]:
     """Say what of a plate contradicts the imported ones; `fovs` are its rows of report.json.
 
