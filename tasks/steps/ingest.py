@@ -113,7 +113,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     if _key(plate.info, digest) != workspace.key:
         raise InputError(f"{plate.folder}: changed while it was read; ingest it again when nothing writes to it.")
 
-    for what, number in plate.left_out.items():
+    for what, number in plate.not_used.items():
         log.info("%d %s left out", number, what)
     refuse_or_leave_out(plate, checks, workspace.output_dir)
     report = _report(plate, digest, checks)
@@ -186,7 +186,7 @@ def _report(plate: Plate, digest: str, checks: Sequence[FieldCheck]) -> dict[str
         "metrics": _metrics(areas_px, _histogram(good), info.pixel_size_um),
         "fovs": rows,
         "left_out": left_out,
-        "no_fields": dict(plate.left_out),
+        "not_used": dict(plate.not_used),
         "doubts": open_doubts,
         "confirmed_doubts": doubts if info.labels_confirmed else [],
         "copies": copies_among(good),
