@@ -122,7 +122,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     # What tifffile logs of a damaged file comes again in the error that names the file.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     plate = open_arrived_plate(params)
-    for what, number in plate.left_out.items():
+    for what, number in plate.not_used.items():
         log.info("%d %s left out", number, what)
     check = check_and_copy_plate(plate, workspace.output_dir)
     digest = plate_digest(plate.info, check.sha256)
@@ -137,7 +137,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
         "frozen_at": datetime.now(UTC).isoformat(timespec="microseconds"),
         "table_s1": _table_s1_row(plate.info, check.rows, check.areas_px),
         "counts": counts,
-        "left_out": dict(plate.left_out),
+        "not_used": dict(plate.not_used),
         "metrics": metrics,
         "fovs": check.rows,
         "warnings": check.warnings,

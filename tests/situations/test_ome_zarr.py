@@ -74,8 +74,12 @@ ROWS: list[Row] = [
         Accepted(),
     ),
     ("a label image chosen that isn't there", ome_zarr(in_plate_json={"labels": "dapi"}), Refused("dapi.*nuclei")),
-    ("a missing chunk of an image", ome_zarr(lose("B/07/0/0/1/1")), Refused("B/07/0.*1 of 9")),
-    ("a missing chunk, version 0.5", ome_zarr(lose("B/07/0/0/c/1/1"), is_v3=True), Refused("B/07/0.*1 of 9")),
+    ("a missing chunk of an image", ome_zarr(lose("B/07/0/0/1/1")), Refused("B/07/0: 1 of the 9 chunks")),
+    (
+        "a missing chunk, version 0.5",
+        ome_zarr(lose("B/07/0/0/c/1/1"), is_v3=True),
+        Refused("B/07/0: 1 of the 9 chunks"),
+    ),
     (
         "a missing chunk of labels, which may be background",
         ome_zarr(lose("B/07/0/labels/nuclei/0/0/0")),
@@ -98,7 +102,12 @@ ROWS: list[Row] = [
     ("images of Fractal's illumination correction", ome_zarr(names=("0_illum_corr", "1_illum_corr")), Accepted()),
     ("three planes, one chosen", ome_zarr(axes="zyx", image=three_planes, in_plate_json={"z": 0}), Accepted()),
     ("a path that leads out of the plate", ome_zarr(lead_out), Refused("outside|path")),
-    ("an image before and after a correction", ome_zarr(names=("0", "0_illum_corr")), Refused("0_illum_corr")),
+    (
+        "an image before and after a correction, one chosen",
+        ome_zarr(names=("0", "0_illum_corr"), in_plate_json={"image": "illum_corr"}),
+        Accepted(fovs=1, nuclei=NUCLEI),
+    ),
+    ("an image before and after a correction", ome_zarr(names=("0", "0_illum_corr")), Refused('illum_corr.*"image"')),
 ]
 
 

@@ -118,7 +118,7 @@ PLATE_JSON: list[Row] = [
     ("an empty file", text(""), Refused("plate.json")),
     ("a list", text("[]"), Refused("plate.json")),
     ("a comma too many", text(TRAILING_COMMA), Refused("plate.json")),
-    ("a key that stands twice", text(TWICE), Refused("role.*twice")),
+    ("a key that stands twice", text(TWICE), Refused("role.*more than once")),
     ("an unknown key", value(objectiv="20X"), Refused("objectiv: unknown key; allowed are name")),
     ("a name with a slash", value(name="a/b"), Refused("name: .*letters")),
     ("a cell line with a comma", value(cell_line="A, B"), Refused("cell_line: .*letters")),

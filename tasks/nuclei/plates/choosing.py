@@ -40,7 +40,7 @@ class Choice(NamedTuple):
     """The images that are the fields of a plate, by their names."""
 
     names: list[str]
-    left_out: Counter[str]
+    not_used: Counter[str]
     """How many images were left out, by what they are."""
     problems: list[str]
 
@@ -49,7 +49,7 @@ def choose_images(places: Mapping[str, Place | None], info: PlateInfo) -> Choice
     """Choose by what plate.json says; `places` holds what the name of each image gives."""
     problems = list(_of_wells(places))
     chosen = {name: place for name, place in places.items() if place is not None}
-    left_out: Counter[str] = Counter()
+    not_used: Counter[str] = Counter()
     for axis in AXES:
         # Each channel may have acquisitions of its own: which there are is known when the channel is.
         if problems and axis.key == "acquisition":
@@ -61,12 +61,12 @@ def choose_images(places: Mapping[str, Place | None], info: PlateInfo) -> Choice
             problems.append(f"images/: {problem}")
         elif wanted is not None:
             kept = {name: place for name, place in chosen.items() if is_wanted(getattr(place, axis.key), wanted)}
-            left_out[f"images of other {axis.plural}"] += len(chosen) - len(kept)
+            not_used[f"images of other {axis.plural}"] += len(chosen) - len(kept)
             chosen = kept
     if not problems:
         problems += [*_lost_fields(places, chosen), *_fields_twice(chosen)]
     unplaced = [name for name, place in places.items() if place is None]
-    return Choice(sorted([*chosen, *unplaced]), +left_out, problems)
+    return Choice(sorted([*chosen, *unplaced]), +not_used, problems)
 
 
 def _values(axis: Axis, places: Iterable[Place], wanted: Value | None) -> Counter[Value]:

@@ -48,7 +48,7 @@ class Plate:
     """Sorted by name; at least one."""
     read: Callable[[Path], bytes] = field(default=lambda path: read_bytes(path), compare=False)
     """Gives the content of a file of a fov."""
-    left_out: Mapping[str, int] = field(default_factory=dict, compare=False)
+    not_used: Mapping[str, int] = field(default_factory=dict, compare=False)
     """How many files are no fields, by what they are, in the plural: thumbnails, images of other channels."""
     pixel_size: Callable[[Path, bytes], PixelSize] = field(
         default=lambda path, content: pixel_size_of_image(content, path), compare=False
@@ -63,7 +63,7 @@ class _Listing(NamedTuple):
 
     files: dict[str, Path]
     """Images by their names without extension."""
-    left_out: Counter[str]
+    not_used: Counter[str]
     problems: list[str]
 
 
@@ -102,8 +102,8 @@ def pair_files(folder: Path) -> Plate:
     raise_if_any(problems + choice.problems, folder)
     fovs = [_fov(name, images.files[name], labels.files.get(name), places[name]) for name in choice.names]
     without_field = Counter({"label images of images left out": len(labels.files.keys() - set(choice.names))})
-    left_out = images.left_out + labels.left_out + choice.left_out + without_field
-    return Plate(info, folder, tuple(fovs), left_out=left_out)
+    not_used = images.not_used + labels.not_used + choice.not_used + without_field
+    return Plate(info, folder, tuple(fovs), not_used=not_used)
 
 
 def _stated_pixel_sizes(images: Path) -> Iterator[PixelSize]:
@@ -128,7 +128,7 @@ def _listing(folder: Path) -> _Listing:
         if is_left_by_a_system(path.name):
             continue
         if (kind := known_kind(path.name)) is not None:
-            listing.left_out[kind] += 1
+            listing.not_used[kind] += 1
             continue
         name, problem = without_extension(path.name), problem_of(path)
         if name is not None and name in listing.files:

@@ -56,17 +56,17 @@ def pair_fields(folder: Path) -> Plate:
     fovs = sorted((fov for _, fov in of_field), key=lambda fov: fov.name)
     by_image = {fov.image_path: field for field, fov in of_field}
     by_labels = {fov.labels_path: field for field, fov in of_field if fov.labels_path is not None}
-    left_out = {
+    not_used = {
         "images of other acquisitions": len(every) - len(of_acquisition),
         "images of other kinds": len(of_acquisition) - len(fields),
     }
-    left_out = {what: number for what, number in left_out.items() if number}
+    not_used = {what: number for what, number in not_used.items() if number}
     return Plate(
         info,
         folder,
         tuple(fovs),
         read=lambda path: _as_tiff(arrays[path]()),
-        left_out=left_out,
+        not_used=not_used,
         pixel_size=lambda path, _: by_image[path].pixel_size,
         doubts=lambda path: by_labels[path].label_doubts(info.labels, info.z, info.time),
     )

@@ -40,7 +40,7 @@ def test_the_chosen_channel_gives_the_fields_and_brings_its_action_along(tmp_pat
         ("B07", 1, 2, 2),
         ("B08", 1, 2, 2),
     ]
-    assert plate.left_out == {"images of other channels": 2}
+    assert plate.not_used == {"images of other channels": 2}
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_each_of_what_a_name_says_is_asked_for_and_chosen(
     plate = pair(tmp_path / "2", names, (), **{key: value})
     assert len(plate.fovs) == len(names) // 2
     assert chosen is None or plate.fovs[0].name == chosen
-    assert sum(plate.left_out.values()) == len(names) // 2
+    assert sum(plate.not_used.values()) == len(names) // 2
 
 
 def test_all_that_must_be_chosen_is_said_at_once(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_number_may_be_written_as_in_the_names(tmp_path: Path) -> None:
 def test_label_images_of_images_that_are_left_out_are_left_out_too(tmp_path: Path) -> None:
     plate = pair(tmp_path, TWO_CHANNELS, TWO_CHANNELS, channel=1)
     assert [fov.labels_path is not None for fov in plate.fovs] == [True, True]
-    assert plate.left_out == {"images of other channels": 2, "label images of images left out": 2}
+    assert plate.not_used == {"images of other channels": 2, "label images of images left out": 2}
 
 
 def test_a_label_image_without_any_image_is_refused(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_what_systems_leave_is_ignored(plate: Path, name: str, is_folder: bool) 
             (plate / part / name).write_bytes(b"x")
     opened = pair_files(plate)
     assert [fov.name for fov in opened.fovs] == ["a"]
-    assert opened.left_out == {}
+    assert opened.not_used == {}
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_what_a_microscope_writes_beside_its_images_is_left_out_and_counted(plat
     (plate / "images" / name).write_bytes(b"x")
     opened = pair_files(plate)
     assert [fov.name for fov in opened.fovs] == ["a"]
-    assert opened.left_out == {kind: 1}
+    assert opened.not_used == {kind: 1}
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,7 @@ def test_of_several_acquisitions_plate_json_must_say_which(plate: Path) -> None:
     write_info(plate, acquisition=1)
     opened = pair_fields(plate)
     assert [(fov.well, fov.site, fov.acquisition) for fov in opened.fovs] == [("B07", 5, 1), ("D08", 5, 1)]
-    assert opened.left_out == {"images of other acquisitions": 2}
+    assert opened.not_used == {"images of other acquisitions": 2}
 
 
 def test_a_well_without_the_chosen_acquisition_is_refused(plate: Path) -> None:
@@ -245,7 +245,7 @@ def test_of_a_raw_and_a_corrected_image_plate_json_must_say_which(plate: Path, i
     write_info(plate, image=image)
     opened = pair_fields(plate)
     assert [(fov.well, fov.site) for fov in opened.fovs] == [("B07", 0), ("D08", 0)]
-    assert opened.left_out == {"images of other kinds": 2}
+    assert opened.not_used == {"images of other kinds": 2}
 
 
 def test_a_plate_that_lists_only_its_corrected_images_needs_no_choice(plate: Path) -> None:
