@@ -36,10 +36,11 @@ def write_parquet(path: Path, table: pd.DataFrame, metadata: Mapping[str, str]) 
     pyarrow.parquet.write_table(arrow, path)
 
 
-def wells_table(fovs: Mapping[str, int], nuclei: pd.DataFrame) -> pd.DataFrame:
+def wells_table(fovs: Mapping[str, int], left_out: Mapping[str, int], nuclei: pd.DataFrame) -> pd.DataFrame:
     """Give one row per well: number of nuclei, their areas, share of nuclei at the edge of a field.
 
-    `fovs` counts the fields of each well. Areas include nuclei at an edge; a well without nuclei has none.
+    `fovs` counts the fields of each well, `left_out` those that were faulty, if any. Areas include nuclei at an edge;
+    a well without nuclei has none. Of a well without fields not even the number of nuclei is known.
     """
     by_well = nuclei.groupby("well")
     measures = pd.DataFrame(
@@ -53,6 +54,7 @@ def wells_table(fovs: Mapping[str, int], nuclei: pd.DataFrame) -> pd.DataFrame:
         }
     )
     table = measures.reindex(pd.Index(list(fovs), name="well")).reset_index()
-    table["nuclei"] = table["nuclei"].fillna(0).astype("int64")
     table.insert(1, "fovs", list(fovs.values()))
+    table.insert(2, "left_out", [left_out.get(well, 0) for well in fovs])
+    table["nuclei"] = table["nuclei"].fillna(0).astype("Int64").mask(table["fovs"] == 0)
     return table

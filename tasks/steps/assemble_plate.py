@@ -2,7 +2,8 @@
 
 Every part is an output of `segment` for some fields of the plate. Written are labels/, nuclei.parquet
 and nuclei.csv (the same rows), wells.csv, heat_map.png if the names of the fields give wells,
-overview.png, and plate.ome.zarr if asked for. All name the model.
+overview.png, and plate.ome.zarr if asked for. All name the model. Fields that `ingest` left out of the plate
+are counted in wells.csv, which has a row for a well without any other, and in the titles of the pictures.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +32,13 @@ from tasks.nuclei.plates.hcs import HcsWriter
 from tasks.nuclei.plates.image_files import read_image, read_label_image
 from tasks.nuclei.plates.wells import is_well, parse_well, smallest_grid
 from tasks.nuclei.tables import read_nuclei, wells_table, write_parquet
+from tasks.store.imported_plates import left_out_of
 from tasks.store.provenance import plate_at, plate_of_segmentation, result_of
 from tasks.store.registered_model import ModelName
 
 log = logging.getLogger("nucleus")
 
+LEFT_OUT_SHOWN = 20
 OVERVIEW_FIELDS = 12
 OVERVIEW_IN_DIAMETERS = 9
 """Side of the part of a field that the overview shows, in diameters of a typical nucleus."""
@@ -81,12 +85,15 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     nuclei = _nuclei_table(parts, plate, model)
     nuclei.to_csv(workspace.output_dir / "nuclei.csv", index=False)
     write_parquet(workspace.output_dir / "nuclei.parquet", nuclei, {"plate": plate.info.name, "model": model})
-    wells = wells_table(_fovs_by_well(plate), nuclei).assign(model=model)
+    left_out = left_out_of(plate.folder)
+    left_out_by_well = Counter(row["well"] for row in left_out)
+    wells = wells_table(_fovs_by_well(plate, left_out), left_out_by_well, nuclei).assign(model=model)
     wells.to_csv(workspace.output_dir / "wells.csv", index=False)
+    _log_left_out(left_out)
     log.info("tables: %d nuclei of %d fields", len(nuclei), len(plate.fovs))
 
     outputs = {"assembled": ".", "wells": "wells.csv", "overview": "overview.png"}
-    _draw_overview(plate, labels, nuclei, model, workspace.output_dir / "overview.png")
+    _draw_overview(plate, labels, nuclei, len(left_out), model, workspace.output_dir / "overview.png")
     if all(is_well(fov.well) for fov in plate.fovs):
         _draw_heat_map(plate, wells, model, workspace.output_dir / "heat_map.png")
         outputs["heat_map"] = "heat_map.png"
@@ -98,7 +105,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
         outputs["ome_zarr"] = "plate.ome.zarr"
 
     metrics = {f"area_median_{unit}": float(nuclei[f"area_{unit}"].median()) for unit in ("um2", "px") if len(nuclei)}
-    counts = {"fovs": len(plate.fovs), "wells": len(wells), "nuclei": len(nuclei)}
+    counts = {"fovs": len(plate.fovs), "wells": len(wells), "nuclei": len(nuclei), "left_out": len(left_out)}
     return Outcome(outputs=outputs, metrics=metrics, counts=counts)
 
 
@@ -156,8 +163,24 @@ def _labels_by_fov(parts: list[Part], plate: Plate) -> dict[str, Path]:
     return {name: paths[name] for name in names}
 
 
-def _fovs_by_well(plate: Plate) -> Counter[str]:
-    return Counter(fov.well for fov in plate.fovs)
+def _fovs_by_well(plate: Plate, left_out: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Count the fields of each well in the order of their names; wells of which all were left out have 0."""
+    wells = sorted([(fov.name, fov.well, 1) for fov in plate.fovs] + [(row["fov"], row["well"], 0) for row in left_out])
+    counts: dict[str, int] = {}
+    for _, well, count in wells:
+        counts[well] = counts.get(well, 0) + count
+    return counts
+
+
+def _log_left_out(left_out: Sequence[Mapping[str, Any]]) -> None:
+    if left_out:
+        names = ", ".join(row["fov"] for row in left_out[:LEFT_OUT_SHOWN])
+        more = f" and {len(left_out) - LEFT_OUT_SHOWN} more" if len(left_out) > LEFT_OUT_SHOWN else ""
+        log.warning("%d faulty fields were left out when the plate was imported: %s%s", len(left_out), names, more)
+
+
+def _left_out_in_title(left_out: int) -> str:
+    return f" · {left_out:,} faulty field{'s' if left_out > 1 else ''} left out" if left_out else ""
 
 
 def _sites_by_well(plate: Plate) -> dict[str, list[int]]:
@@ -191,7 +214,9 @@ def _nuclei_table(parts: list[Part], plate: Plate, model: str) -> pd.DataFrame:
     return nuclei.assign(model=model)
 
 
-def _draw_overview(plate: Plate, labels: dict[str, Path], nuclei: pd.DataFrame, model: str, path: Path) -> None:
+def _draw_overview(
+    plate: Plate, labels: dict[str, Path], nuclei: pd.DataFrame, left_out: int, model: str, path: Path
+) -> None:
     chosen = np.unique(np.linspace(0, len(plate.fovs) - 1, OVERVIEW_FIELDS).round().astype(int))
     typical_area_px = float(nuclei["area_px"].median()) if len(nuclei) else _TYPICAL_AREA_PX
     side_px = max(_MIN_OVERVIEW_PX, round(OVERVIEW_IN_DIAMETERS * 2 * np.sqrt(typical_area_px / np.pi)))
@@ -200,6 +225,7 @@ def _draw_overview(plate: Plate, labels: dict[str, Path], nuclei: pd.DataFrame, 
         picture = figures.overview_picture(read_image(fov.image_path), read_label_image(labels[fov.name]), side_px)
         tiles.append(figures.OverviewTile(_short_name(fov), picture))
     title = f"{plate.info.name} · middle of {len(tiles)} of {len(plate.fovs)} fields"
+    title += _left_out_in_title(left_out)
     _save(figures.overview_figure(tiles, plate.info.pixel_size_um, title, model), path, plate, model)
 
 
@@ -212,13 +238,14 @@ def _draw_heat_map(plate: Plate, wells: pd.DataFrame, model: str, path: Path) ->
     grid = smallest_grid(places)
     per_field, area = np.full((2, *grid), np.nan)
     rows, columns = np.transpose(places)
-    per_field[rows, columns] = wells["nuclei"] / wells["fovs"]
+    per_field[rows, columns] = (wells["nuclei"] / wells["fovs"]).to_numpy(float, na_value=np.nan)
     area[rows, columns] = wells["area_median_um2"]
     maps = [
         figures.HeatMap("Nuclei per field", "nuclei", per_field, from_zero=True),
         figures.HeatMap("Median area of the nuclei", "µm²", area, from_zero=False),
     ]
     title = f"{plate.info.name} · {len(plate.fovs):,} fields, {wells['nuclei'].sum():,} nuclei"
+    title += _left_out_in_title(int(wells["left_out"].sum()))
     _save(figures.plate_heat_maps(maps, grid.row_names, grid.column_names, title, model), path, plate, model)
 
 

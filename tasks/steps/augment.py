@@ -3,7 +3,8 @@
 The amount is shared equally between the cell lines and, within one, between the scales and fields. With
 `new_plates`, these get `new_share` of it, and the others the rest, so that what was learnt isn't forgotten.
 Validation ROIs come from fields of their own, or from a region of its own where a cell line has one
-field; `split="paper"` draws them from the same fields, as the paper did.
+field; fields that are copies of each other count as one. `split="paper"` draws them from the same fields, as the
+paper did. Plates with doubts that nobody has confirmed are refused.
 """
 
 from __future__ import annotations
@@ -31,16 +32,19 @@ from tasks.methods.method import PresetName
 from tasks.nuclei import augmentation as changes
 from tasks.nuclei.augmentation import Augmentation, AugmentationName, augmented_roi
 from tasks.nuclei.contact_sheet import write_contact_sheet
-from tasks.nuclei.errors import InputError
+from tasks.nuclei.copies import Fingerprint, copies_within, grouped
+from tasks.nuclei.errors import InputError, raise_if_any
 from tasks.nuclei.intensity import to_uint8
-from tasks.nuclei.plates.files import Plate, open_plate
+from tasks.nuclei.plates.files import FROZEN_REPORT, Plate, open_plate
 from tasks.nuclei.plates.image_files import read_image, read_label_image
 from tasks.nuclei.roi_file import ROI_TABLE, RoiBlock, RoiReader, RoiSource, RoiWriter
 from tasks.nuclei.targets import blurred_border, distance_map
+from tasks.store.imported_plates import report_of
 
 ROIS_PER_BLOCK = 64
 ROIS_ON_CONTACT_SHEET = 24
 PROGRESS_EVERY_S = 5.0
+DOUBTS_SHOWN = 3
 
 log = logging.getLogger("nucleus")
 
@@ -103,6 +107,7 @@ class Block:
 
 def run(params: Params, workspace: Workspace) -> Outcome:
     plates = [open_plate(workspace.input(path)) for path in params.plates]
+    raise_if_any([problem for plate in plates for problem in problems_of_doubts(plate)], workspace.store)
     augmentation = changes.PRESETS[params.augmentation]
     sources = split_sources(plates, params)
     blocks = list(plan_blocks(sources, augmentation.scales, params))
@@ -137,22 +142,86 @@ def split_sources(plates: list[Plate], params: Params) -> list[Source]:
             region = (0, 0, height, width)
             source = Source(name, cell_line, fov.name, region, fov.image_path, fov.labels_path, False, is_new)
             by_group.setdefault((source.is_new, cell_line), []).append(source)
+    if params.split == "paper":
+        return [field for group in sorted(by_group) for field in sorted(by_group[group])]
+    images = _numbers_of_images(plates)
+    part_of: dict[int, bool | None] = {}
     for number, group in enumerate(sorted(by_group)):
         fields = sorted(by_group[group])
-        if params.split == "paper":
-            sources += fields
-        elif len(fields) == 1:
-            sources += _split_by_region(fields[0], params.validation_share)
+        alike = [images[field.image_path] for field in fields]
+        if len(set(alike)) == 1:
+            sources += _split_one_image(fields, alike[0], part_of, params.validation_share)
         else:
             rng = np.random.default_rng([params.random_seed, number])
-            sources += _split_by_field(fields, params.validation_share, rng)
+            sources += _split_by_field(fields, alike, part_of, params.validation_share, rng)
     return sources
 
 
-def _split_by_field(fields: list[Source], share: float, rng: np.random.Generator) -> list[Source]:
+def _numbers_of_images(plates: list[Plate]) -> dict[Path, int]:
+    """Number the images of all plates; copies of an image have its number."""
+    fingerprints = {
+        str(plate.folder / row["image"]): Fingerprint.of_row(row)
+        for plate in plates
+        for row in report_of(plate.folder).get("fovs", [])
+    }
+    paths = [str(fov.image_path) for plate in plates for fov in plate.fovs]
+    groups = grouped(paths, copies_within(fingerprints))
+    return {Path(path): number for number, group in enumerate(groups) for path in group}
+
+
+def _split_by_field(
+    fields: list[Source], alike: list[int], part_of: dict[int, bool | None], share: float, rng: np.random.Generator
+) -> list[Source]:
+    """Choose the validation fields; those with one number in `alike` stay together.
+
+    `part_of` holds for these numbers whether groups before have them in validation, and gets what is chosen here.
+    """
     amount = min(max(round(share * len(fields)), 1), len(fields) - 1)
-    chosen = set(rng.permutation(len(fields))[:amount].tolist())
-    return [replace(field, is_validation=i in chosen) for i, field in enumerate(fields)]
+    numbers = list(dict.fromkeys(alike))
+    free = [numbers[i] for i in rng.permutation(len(numbers)) if numbers[i] not in part_of]
+    chosen = sum(part_of.get(number) is True for number in alike)
+    for number in free:
+        size = alike.count(number)
+        leaves_others = chosen + size < len(fields)
+        part_of[number] = leaves_others and (chosen == 0 or abs(chosen + size - amount) < abs(chosen - amount))
+        chosen += size if part_of[number] else 0
+    if chosen in (0, len(fields)) or any(part_of[number] is None for number in alike):
+        raise _copies_of_others(fields)
+    return [replace(field, is_validation=part_of[number] is True) for field, number in zip(fields, alike, strict=True)]
+
+
+def _split_one_image(fields: list[Source], image: int, part_of: dict[int, bool | None], share: float) -> list[Source]:
+    """Split the largest of the fields, all copies of one image, by region, and leave out the others."""
+    if image in part_of:
+        raise _copies_of_others(fields)
+    part_of[image] = None
+    largest = max(fields, key=lambda field: field.region[2] * field.region[3])
+    if len(fields) > 1:
+        log.warning(
+            "all %d fields of %s are copies of one; only %s is used", len(fields), largest.cell_line, largest.fov
+        )
+    return _split_by_region(largest, share)
+
+
+def _copies_of_others(fields: list[Source]) -> InputError:
+    plates = ", ".join(sorted({field.plate for field in fields}))
+    return InputError(
+        f"{plates}: fields of {fields[0].cell_line} are copies of fields of other cell lines, or of plates that are "
+        "not new, so that they can't be divided into training and validation; leave one of these plates out."
+    )
+
+
+def problems_of_doubts(plate: Plate) -> list[str]:
+    """Say which doubts of a plate nobody has confirmed; plates of before there were doubts have none."""
+    doubts = report_of(plate.folder).get("doubts", [])
+    if not doubts:
+        return []
+    shown = "; ".join(doubts[:DOUBTS_SHOWN])
+    more = f"; and {len(doubts) - DOUBTS_SHOWN} more in its {FROZEN_REPORT}" if len(doubts) > DOUBTS_SHOWN else ""
+    return [
+        f"plate {plate.info.name} has labels or images in doubt: {shown}{more}. Look at them; correct them, or write "
+        '"labels_confirmed": true into plate.json, and import the plate again'
+    ]
 
 
 def _split_by_region(field: Source, share: float) -> list[Source]:

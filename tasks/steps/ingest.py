@@ -2,8 +2,10 @@
 
 The output folder is the plate again (plate.json, images/, labels/, read-only copies), with
 report.json: the digest, the row of Table S1, counts, areas and intensities of the plate and of each
-field of view, and the warnings. A plate with any faulty file is refused whole; so is one with an image
-that another plate uses for training where this one is for tests, or the other way round.
+field of view, the warnings, and the doubts that a person must look at before a training. A training or
+test plate with any faulty file is refused whole; a screening plate is imported without the faulty fields,
+which the report names. A plate is refused too with an image that another plate uses for training where
+this one is for tests, or the other way round.
 """
 
 from __future__ import annotations
@@ -13,9 +15,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -28,25 +29,26 @@ from numpy.typing import NDArray
 from tasks import tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.nuclei.errors import InputError, raise_if_any
-from tasks.nuclei.measure import (
-    Instances,
-    focus,
-    histogram_mean,
-    histogram_percentile,
-    intensity_histogram,
-    measure_instances,
+from tasks.nuclei.plates.field_check import (
+    FieldCheck,
+    check_and_copy_field,
+    copies_among,
+    hashes_of,
+    intensities_of,
+    judge_labels,
+    read_files,
+    size_in_words,
 )
-from tasks.nuclei.plates.files import FROZEN_REPORT, Fov, Plate, open_plate, pair_files
+from tasks.nuclei.plates.files import FROZEN_REPORT, Plate, open_plate, pair_files
 from tasks.nuclei.plates.hcs_plates import HCS_FOLDER, pair_fields
-from tasks.nuclei.plates.image_files import decode_image, decode_numbered, image_doubts
 from tasks.nuclei.plates.info import PlateInfo, Role
-from tasks.nuclei.plates.label_numbers import NumberedLabels
-from tasks.nuclei.plates.pixel_size import PixelSize, disagreement, doubt
-from tasks.store.imported_plates import pixels_sha256, problems_of_roles
+from tasks.nuclei.plates.pixel_size import PixelSize, disagreement
+from tasks.nuclei.plates.pixel_size import doubt as doubt_of_sizes
+from tasks.store.imported_plates import problems_of_roles
 
-MIN_AREA_PX = 5
 READERS = 4
-MAX_LOGGED_WARNINGS = 20
+MAX_LOGGED = 20
+"""Sentences of one kind in the log and in the result; all are in report.json."""
 
 log = logging.getLogger("nucleus")
 
@@ -62,32 +64,16 @@ class Params(TaskParams):
     """The role that plate.json must state; any if not given."""
 
 
-@dataclass
-class Check:
-    """What reading some fields of view gave."""
-
-    sha256: dict[str, str]
-    """By path relative to the plate."""
-    problems: list[str] = field(default_factory=list)
-    warnings: list[dict[str, Any]] = field(default_factory=list)
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    """The fields' entries in report.json."""
-    areas_px: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2**16, np.int64))
-    pixel_sizes: dict[str, PixelSize] = field(default_factory=dict)
-    """As the images state them, by path relative to the plate."""
-
-
 VERSION = 2
 
 
 def output_key(params: Params) -> str:
     """Name of the imported plate: `<plate name>@<first 12 hex digits of its digest>`."""
     plate = open_arrived_plate(params)
-    paths = [path for fov in plate.fovs for path in _paths(fov)]
-    hashes = _in_threads(lambda path: hashlib.sha256(plate.read(path)).hexdigest(), paths, "hashed")
-    relative_paths = [path.relative_to(plate.folder).as_posix() for path in paths]
-    return _key(plate.info, plate_digest(plate.info, dict(zip(relative_paths, hashes, strict=True))))
+    hashes: dict[str, str] = {}
+    for of_field in _in_threads(lambda fov: hashes_of(read_files(fov, plate)), plate.fovs, "hashed"):
+        hashes |= of_field
+    return _key(plate.info, plate_digest(plate.info, hashes))
 
 
 def plate_digest(info: PlateInfo, sha256: dict[str, str]) -> str:
@@ -122,187 +108,148 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     # What tifffile logs of a damaged file comes again in the error that names the file.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     plate = open_arrived_plate(params)
-    for what, number in plate.not_used.items():
-        log.info("%d %s left out", number, what)
-    check = check_and_copy_plate(plate, workspace.output_dir)
-    digest = plate_digest(plate.info, check.sha256)
+    checks = check_and_copy_plate(plate, workspace.output_dir)
+    digest = plate_digest(plate.info, {name: sha256 for check in checks for name, sha256 in check.sha256.items()})
     if _key(plate.info, digest) != workspace.key:
         raise InputError(f"{plate.folder}: changed while it was read; ingest it again when nothing writes to it.")
 
-    _log_warnings(check.warnings)
-    metrics = _metrics(check.areas_px, check.histogram, plate.info.pixel_size_um)
-    counts = {"fovs": len(check.rows), "nuclei": len(check.areas_px), "warnings": len(check.warnings)}
-    report = {
-        "digest": digest,
-        "frozen_at": datetime.now(UTC).isoformat(timespec="microseconds"),
-        "table_s1": _table_s1_row(plate.info, check.rows, check.areas_px),
-        "counts": counts,
-        "not_used": dict(plate.not_used),
-        "metrics": metrics,
-        "fovs": check.rows,
-        "warnings": check.warnings,
-    }
+    for what, number in plate.not_used.items():
+        log.info("%d %s left out", number, what)
+    refuse_or_leave_out(plate, checks, workspace.output_dir)
+    report = _report(plate, digest, checks)
+    _log_report(report)
     frozen = workspace.store / "ingest"
     # Of two plates with the same image in two roles, one must find the other's report.
     with filelock.FileLock(frozen / ".roles.lock"):
-        raise_if_any(problems_of_roles(plate.info, check.rows, frozen), plate.folder)
+        raise_if_any(problems_of_roles(plate.info, report["fovs"], frozen), plate.folder)
         (workspace.output_dir / FROZEN_REPORT).write_text(json.dumps(report, indent=1))
-    return Outcome(outputs={"plate": "."}, metrics=metrics, counts=counts)
+    shown = {
+        "doubts": report["doubts"][:MAX_LOGGED],
+        "left_out": [row["problem"] for row in report["left_out"][:MAX_LOGGED]],
+        "copies": report["copies"][:MAX_LOGGED],
+    }
+    return Outcome(outputs={"plate": "."}, metrics=report["metrics"], counts=report["counts"], values=shown)
 
 
-def check_and_copy_plate(plate: Plate, output_dir: Path) -> Check:
-    """Check and copy all files; InputError for all problems of all files at once."""
+def check_and_copy_plate(plate: Plate, output_dir: Path) -> list[FieldCheck]:
+    """Check all fields, and copy plate.json and the files of those that are without faults as yet."""
     for name in ("images", "labels"):
         (output_dir / name).mkdir()
     (output_dir / "plate.json").write_text(plate.info.model_dump_json(indent=1))
-
-    # Added up as they come: the histograms of all fields of view would fill the memory.
-    total = Check(sha256={})
-    areas_px = []
-    for check in _in_threads(lambda fov: check_and_copy_fov(fov, plate, output_dir), plate.fovs, "checked"):
-        total.sha256 |= check.sha256
-        total.problems += check.problems
-        total.warnings += check.warnings
-        total.rows += check.rows
-        total.histogram += check.histogram
-        total.pixel_sizes |= check.pixel_sizes
-        areas_px.append(check.areas_px)
-    total.areas_px = np.concatenate(areas_px)
-    total.problems += disagreement(total.pixel_sizes, plate.info.pixel_size_um)
-    total.warnings += _warnings_of("images", doubt(total.pixel_sizes, plate.info.pixel_size_um))
-    if not total.problems and len(total.areas_px) == 0 and plate.info.role != "screen":
-        total.problems = [f"labels/: holds no nucleus in any of its {len(plate.fovs)} files; label at least one"]
-    raise_if_any(total.problems, plate.folder)
-    return total
+    checks = list(_in_threads(lambda fov: check_and_copy_field(fov, plate, output_dir), plate.fovs, "checked"))
+    judge_labels(checks)
+    return checks
 
 
-def check_and_copy_fov(fov: Fov, plate: Plate, output_dir: Path) -> Check:
-    """Read an image and its label image once; check, measure and copy what was read. What is faulty isn't copied."""
-    data = {path.relative_to(plate.folder).as_posix(): plate.read(path) for path in _paths(fov)}
-    sha256 = {name: hashlib.sha256(content).hexdigest() for name, content in data.items()}
+def refuse_or_leave_out(plate: Plate, checks: Sequence[FieldCheck], output_dir: Path) -> None:
+    """Refuse a plate with any fault, or remove the faulty fields of a screening plate from the output.
 
-    names = list(data)
-    problems = []
-    read: list[Any] = []
-    for (name, content), decode in zip(data.items(), (decode_image, decode_numbered), strict=False):
-        try:
-            read.append(decode(content, Path(name)))
-        except InputError as error:
-            problems.append(str(error).rstrip("."))
-    if problems:
-        return Check(sha256, problems)
-
-    image, labels = read[0], read[1] if len(read) > 1 else None
-    histogram = intensity_histogram(image)
-    row = _fov_row(fov, names, image, histogram)
-    problems = _problems_of_arrays([image] if labels is None else [image, labels.label_image], names, histogram)
-    try:
-        pixel_sizes = {names[0]: plate.pixel_size(fov.image_path, data[names[0]])}
-    except InputError as error:
-        problems.append(str(error).removeprefix(f"{plate.folder}/").rstrip("."))
-    if problems:
-        return Check(sha256, problems)
-
-    for name, content in data.items():
-        (output_dir / name).write_bytes(content)
-        (output_dir / name).chmod(0o444)
-    check = Check(sha256, warnings=_warnings_of(names[0], image_doubts(image)), rows=[row], histogram=histogram)
-    check.pixel_sizes = pixel_sizes
-    if labels is None or fov.labels_path is None:
-        return check
-    instances = measure_instances(labels.label_image)
-    check.warnings += _warnings_of(names[1], plate.doubts(fov.labels_path))
-    check.warnings += _warnings_of_labels(instances, labels, names[1])
-    check.rows = [row | _nuclei_of_row(instances)]
-    check.areas_px = instances.areas_px
-    return check
+    Raises InputError for all problems of all fields at once. A screening plate of faulty fields only is refused too,
+    and any whose images state another pixel size than plate.json.
+    """
+    problems = [problem for check in checks for problem in check.problems]
+    problems_of_sizes = disagreement(_pixel_sizes(checks), plate.info.pixel_size_um)
+    if problems_of_sizes:
+        raise_if_any(problems_of_sizes + problems, plate.folder)
+    if plate.info.role != "screen":
+        if not problems and not any(len(check.areas_px) for check in checks):
+            problems = [f"labels/: holds no nucleus in any of its {len(plate.fovs)} files; label at least one"]
+        raise_if_any(problems, plate.folder)
+    if all(check.problems for check in checks):
+        raise_if_any(problems, plate.folder)
+    for name in (name for check in checks if check.problems for name in check.names):
+        (output_dir / name).unlink(missing_ok=True)
 
 
-def _problems_of_arrays(arrays: list[NDArray[Any]], names: list[str], histogram: NDArray[np.int64]) -> list[str]:
-    """Problems of an image and, if there is one, its label image."""
-    problems = []
-    for label_image, name in zip(arrays[1:], names[1:], strict=True):
-        if arrays[0].shape != label_image.shape:
-            problems.append(
-                f"{name}: is {_size(*label_image.shape)} px and {names[0]} is {_size(*arrays[0].shape)} px; "
-                "they must be equal, label the image again"
-            )
-    if np.count_nonzero(histogram) == 1:
-        problems.append(f"{names[0]}: every pixel is {arrays[0].flat[0]}; it shows nothing, remove it and its labels")
-    return problems
+def _report(plate: Plate, digest: str, checks: Sequence[FieldCheck]) -> dict[str, Any]:
+    info = plate.info
+    good = [check for check in checks if not check.problems]
+    rows = [check.row for check in good]
+    areas_px = np.concatenate([check.areas_px for check in good])
+    of_sizes = doubt_of_sizes(_pixel_sizes(good), info.pixel_size_um)
+    warnings = [{"file": "images", "problem": problem} for problem in of_sizes]
+    warnings += [warning for check in good for warning in check.warnings]
+    doubts = [doubt for check in good for doubt in check.doubts]
+    open_doubts = [] if info.labels_confirmed else doubts
+    left_out = [_left_out(check) for check in checks if check.problems]
+    return {
+        "digest": digest,
+        "frozen_at": datetime.now(UTC).isoformat(timespec="microseconds"),
+        "table_s1": _table_s1_row(info, rows, areas_px),
+        "counts": {
+            "fovs": len(rows),
+            "nuclei": len(areas_px),
+            "warnings": len(warnings),
+            "doubts": len(open_doubts),
+            "left_out": len(left_out),
+        },
+        "metrics": _metrics(areas_px, _histogram(good), info.pixel_size_um),
+        "fovs": rows,
+        "left_out": left_out,
+        "not_used": dict(plate.not_used),
+        "doubts": open_doubts,
+        "confirmed_doubts": doubts if info.labels_confirmed else [],
+        "copies": copies_among(good),
+        "warnings": warnings,
+    }
 
 
-def _warnings_of(file: str, problems: Iterable[str]) -> list[dict[str, Any]]:
-    return [{"file": file, "problem": problem} for problem in problems]
+def _pixel_sizes(checks: Iterable[FieldCheck]) -> dict[str, PixelSize]:
+    return {check.names[0]: check.pixel_size for check in checks}
 
 
-def _warnings_of_labels(instances: Instances, labels: NumberedLabels, labels_name: str) -> list[dict[str, Any]]:
-    warnings = []
-    # People look for a label by its number in the file.
-    for number, area_px, pieces in zip(labels.ids, instances.areas_px, instances.pieces, strict=True):
-        if pieces > 1:
-            warnings.append({"file": labels_name, "label": int(number), "problem": f"{pieces} pieces"})
-        if area_px < MIN_AREA_PX:
-            warnings.append({"file": labels_name, "label": int(number), "problem": f"{area_px} px"})
-    return warnings
-
-
-def _log_warnings(warnings: list[dict[str, Any]]) -> None:
-    for warning in warnings[:MAX_LOGGED_WARNINGS]:
-        what = "label %(label)d has %(problem)s; a nucleus is one piece of 5 px or more, look at it"
-        log.warning(f"%(file)s: {what if 'label' in warning else '%(problem)s'}", warning)
-    if len(warnings) > MAX_LOGGED_WARNINGS:
-        log.warning("and %d more warnings in report.json", len(warnings) - MAX_LOGGED_WARNINGS)
-
-
-def _fov_row(fov: Fov, names: list[str], image: NDArray[Any], histogram: NDArray[np.int64]) -> dict[str, Any]:
+def _left_out(check: FieldCheck) -> dict[str, Any]:
+    fov = check.fov
     return {
         "fov": fov.name,
-        "image": names[0],
-        "labels": names[1] if len(names) > 1 else None,
-        "pixels_sha256": pixels_sha256(image),
+        "file": check.names[0],
         "well": fov.well,
         "site": fov.site,
-        "channel": fov.channel,
-        "z": fov.z,
-        "time": fov.time,
-        "acquisition": fov.acquisition,
-        "height_px": image.shape[0],
-        "width_px": image.shape[1],
-        "dtype": image.dtype.name,
-        "focus": focus(image),
-        **_intensities(histogram),
+        "problem": "; ".join(check.problems),
     }
 
 
-def _nuclei_of_row(instances: Instances) -> dict[str, Any]:
-    nuclei = len(instances.numbers)
-    return {
-        "nuclei": nuclei,
-        "nuclei_at_edge": int(instances.at_edge.sum()),
-        "area_mean_px": float(instances.areas_px.mean()) if nuclei else None,
-    }
+def _histogram(checks: Iterable[FieldCheck]) -> NDArray[np.int64]:
+    histogram = np.zeros(2**16, np.int64)
+    for check in checks:
+        histogram[check.intensities[:, 0]] += check.intensities[:, 1]
+    return histogram
+
+
+def _log_report(report: dict[str, Any]) -> None:
+    if report["left_out"]:
+        in_all = len(report["fovs"]) + len(report["left_out"])
+        log.warning("%d of %d fields are faulty and LEFT OUT of the plate:", len(report["left_out"]), in_all)
+    _log_some([row["problem"] for row in report["left_out"]])
+    _log_some([f"{doubt}; look at it before a training" for doubt in report["doubts"]])
+    _log_some([f"{copy}; look whether a field was saved twice" for copy in report["copies"]])
+    _log_some([_sentence(warning) for warning in report["warnings"]])
+
+
+def _sentence(warning: dict[str, Any]) -> str:
+    if "label" not in warning:
+        return f"{warning['file']}: {warning['problem']}"
+    what = f"label {warning['label']} has {warning['problem']}"
+    return f"{warning['file']}: {what}; a nucleus is one piece of 5 px or more, look at it"
+
+
+def _log_some(warnings: Sequence[str]) -> None:
+    for warning in warnings[:MAX_LOGGED]:
+        log.warning("%s", warning)
+    if len(warnings) > MAX_LOGGED:
+        log.warning("and %d more warnings in report.json", len(warnings) - MAX_LOGGED)
 
 
 def _metrics(areas_px: NDArray[np.int64], histogram: NDArray[np.int64], pixel_size_um: float) -> dict[str, float]:
     if not len(areas_px):
-        return _intensities(histogram)
+        return intensities_of(histogram)
     mean_px, sd_px = float(areas_px.mean()), float(areas_px.std())
     return {
         "area_mean_px": mean_px,
         "area_sd_px": sd_px,
         "area_mean_um2": mean_px * pixel_size_um**2,
         "area_sd_um2": sd_px * pixel_size_um**2,
-        **_intensities(histogram),
-    }
-
-
-def _intensities(histogram: NDArray[np.int64]) -> dict[str, float]:
-    return {
-        "intensity_mean": histogram_mean(histogram),
-        "intensity_p01": histogram_percentile(histogram, 1),
-        "intensity_p10": histogram_percentile(histogram, 10),
-        "intensity_p99": histogram_percentile(histogram, 99),
+        **intensities_of(histogram),
     }
 
 
@@ -312,7 +259,7 @@ def _table_s1_row(info: PlateInfo, fov_rows: list[dict[str, Any]], areas_px: NDA
     return {
         "Dataset Name": info.name,
         "Number FOVs": len(fov_rows),
-        "FOV Size - px": ", ".join(_size(*size) for size in sizes),
+        "FOV Size - px": ", ".join(size_in_words(*size) for size in sizes),
         "Objective": info.objective,
         "Binning": f"{info.binning} x {info.binning}",
         "XY Px Size - micron": info.pixel_size_um,
@@ -335,16 +282,8 @@ def _in_threads(function: Callable[[T], R], items: Iterable[T], done: str) -> It
             yield result
 
 
-def _paths(fov: Fov) -> list[Path]:
-    return [fov.image_path] + ([fov.labels_path] if fov.labels_path else [])
-
-
 def _key(info: PlateInfo, digest: str) -> str:
     return f"{info.name}@{digest[:12]}"
-
-
-def _size(height_px: int, width_px: int) -> str:
-    return f"{height_px} x {width_px}"
 
 
 def log_result(params: Params, result: Result, store: Path) -> None:

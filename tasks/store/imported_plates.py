@@ -4,31 +4,38 @@
     .<plate>@<digest>.partial/output/     one on its way
 
 An image is for training or for tests, never for both. Images are told by their pixels, so that another file name,
-file format or plate hides nothing. And a name stands for one plate with one role, in all its versions: the newest one
+file format, number of bits or plate hides nothing, and so are copies that are cropped or changed as a whole
+(`tasks.nuclei.copies` says which). And a name stands for one plate with one role, in all its versions: the newest one
 takes the place of the others.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
+from tasks.nuclei.copies import Fingerprint, copies
 from tasks.nuclei.plates.files import FROZEN_REPORT
 from tasks.nuclei.plates.info import PlateInfo
 
 OTHER_ROLE = {"train": "test", "test": "train"}
 
 
-def pixels_sha256(image: NDArray[Any]) -> str:
-    """SHA-256 of dtype, shape and pixels of an image."""
-    sha256 = hashlib.sha256(f"{image.dtype.name} {image.shape}".encode())
-    sha256.update(image.tobytes())
-    return sha256.hexdigest()
+def report_of(folder: Path) -> dict[str, Any]:
+    """Read the report.json of an imported plate; empty of a folder without one."""
+    try:
+        report: dict[str, Any] = json.loads((folder / FROZEN_REPORT).read_text())
+    except FileNotFoundError:
+        return {}
+    return report
+
+
+def left_out_of(folder: Path) -> list[dict[str, Any]]:
+    """Give the fields that an imported plate doesn't have because they were faulty: fov, file, well, site, problem."""
+    rows: list[dict[str, Any]] = report_of(folder).get("left_out", [])
+    return rows
 
 
 def problems_of_roles(info: PlateInfo, fovs: list[dict[str, Any]], frozen: Path) -> list[str]:
@@ -43,30 +50,33 @@ def problems_of_roles(info: PlateInfo, fovs: list[dict[str, Any]], frozen: Path)
         "give it the role that it had, or another name"
         for role in sorted({other.role for other, _ in versions if other.role != info.role})
     ]
-    pixels = {row["pixels_sha256"] for row in fovs}
-    if versions and not any(row["pixels_sha256"] in pixels for _, rows in versions for row in rows):
+    fields = _fingerprints(fovs)
+    values = {value for fingerprint in fields.values() for value in fingerprint.values}
+    if versions and not any(row["pixels_sha256"] in values for _, rows in versions for row in rows):
         problems.append(
             f"images/: none is of the known plate named {info.name}; give a new plate a name of its own, and a new "
             "version of a plate some of its images"
         )
-    return problems + _images_in_the_other_role(info, fovs, known)
+    return problems + _images_in_the_other_role(info, fields, known)
 
 
 def _images_in_the_other_role(
-    info: PlateInfo, fovs: list[dict[str, Any]], known: list[tuple[PlateInfo, list[dict[str, Any]]]]
+    info: PlateInfo, fields: dict[str, Fingerprint], known: list[tuple[PlateInfo, list[dict[str, Any]]]]
 ) -> list[str]:
-    used = {
-        row["pixels_sha256"]: f"{row['image']} of the {other.role} plate {other.name}"
-        for other, rows in known
-        if other.role == OTHER_ROLE.get(info.role)
-        for row in rows
-    }
+    found: dict[str, str] = {}
+    for other, rows in known:
+        if other.role == OTHER_ROLE.get(info.role):
+            for copy in copies(fields, _fingerprints(rows, f" of the {other.role} plate {other.name}")):
+                found.setdefault(copy.name, f"{copy.kind} {copy.other}")
     return [
-        f"{row['image']}: has the pixels of {used[row['pixels_sha256']]}; "
-        "an image is for training or for tests, never for both, remove it and its labels"
-        for row in fovs
-        if row["pixels_sha256"] in used
+        f"{name}: {found[name]}; an image is for training or for tests, never for both, remove it and its labels"
+        for name in fields
+        if name in found
     ]
+
+
+def _fingerprints(rows: Iterable[Mapping[str, Any]], of_plate: str = "") -> dict[str, Fingerprint]:
+    return {f"{row['image']}{of_plate}": Fingerprint.of_row(row) for row in rows}
 
 
 def _frozen_plates(frozen: Path) -> Iterator[tuple[PlateInfo, list[dict[str, Any]]]]:

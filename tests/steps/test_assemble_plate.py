@@ -18,7 +18,7 @@ from PIL import Image
 from tasks import tracking
 from tasks.contract import BAD_INPUT, Result, execute
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates.files import Plate, open_plate
+from tasks.nuclei.plates.files import FROZEN_REPORT, Plate, open_plate
 from tasks.nuclei.plates.hcs import hcs_fields
 from tasks.nuclei.tables import read_nuclei
 from tasks.steps.assemble_plate import TASK, Params
@@ -83,7 +83,7 @@ def test_every_nucleus_of_all_parts_is_in_one_table_by_field_and_label(tmp_path:
     assert table["area_px"].tolist() == [16, 36, 10, 16, 36]
     assert table["area_um2"].tolist() == [4, 9, 2.5, 4, 9]
     assert (table["model"] == "nucleus-segmenter version 3, 0123456789abcdef").all()
-    assert result.counts == {"fovs": 4, "wells": 3, "nuclei": 5}
+    assert result.counts == {"fovs": 4, "wells": 3, "nuclei": 5, "left_out": 0}
     assert result.metrics == {"area_median_um2": 4, "area_median_px": 16}
 
 
@@ -115,6 +115,7 @@ def test_wells_are_counted_and_measured_and_a_well_without_nuclei_has_no_area(tm
     assert wells.columns.tolist() == [
         "well",
         "fovs",
+        "left_out",
         "nuclei",
         "area_mean_um2",
         "area_median_um2",
@@ -123,12 +124,36 @@ def test_wells_are_counted_and_measured_and_a_well_without_nuclei_has_no_area(tm
         "edge_share",
         "model",
     ]
-    assert wells.iloc[:, :8].fillna(-1).to_numpy().tolist() == [
-        ["B07", 2, 3, 5.167, 4.0, 20.667, 16.0, 0.3333],
-        ["D08", 1, 0, -1, -1, -1, -1, -1],
-        ["P24", 1, 2, 6.5, 6.5, 26.0, 26.0, 0.0],
+    assert wells.iloc[:, :9].fillna(-1).to_numpy().tolist() == [
+        ["B07", 2, 0, 3, 5.167, 4.0, 20.667, 16.0, 0.3333],
+        ["D08", 1, 0, 0, -1, -1, -1, -1, -1],
+        ["P24", 1, 0, 2, 6.5, 6.5, 26.0, 26.0, 0.0],
     ]
     assert (wells["model"] == str(MODEL)).all()
+
+
+def test_fields_that_were_left_out_are_counted_by_well_and_a_well_without_others_is_not_empty(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plate, segmentations = make(tmp_path)
+    files = [{"fov": one.name, "image": f"images/{one.name}.tif", "labels": None} for one in plate.fovs]
+    places = [{"well": one.well, "site": one.site, "channel": one.channel, "z": one.z} for one in plate.fovs]
+    rows = [file | place for file, place in zip(files, places, strict=True)]
+    left_out = [
+        {"fov": fov(well, site), "file": "", "well": well, "site": site, "problem": "is damaged"}
+        for well, site in (("B07", 3), ("C01", 1), ("C01", 2))
+    ]
+    (plate.folder / FROZEN_REPORT).write_text(json.dumps({"fovs": rows, "left_out": left_out}))
+    result = assemble(tmp_path, segmentations)
+    assert result.counts == {"fovs": 4, "wells": 4, "nuclei": 5, "left_out": 3}
+    wells = pd.read_csv(tmp_path / result.outputs["wells"])
+    assert wells[["well", "fovs", "left_out", "nuclei"]].fillna(-1).to_numpy().tolist() == [
+        ["B07", 2, 1, 3],
+        ["C01", 0, 2, -1],
+        ["D08", 1, 0, 0],
+        ["P24", 1, 0, 2],
+    ]
+    assert f"3 faulty fields were left out when the plate was imported: {fov('B07', 3)}" in caplog.text
 
 
 def test_label_images_are_the_files_of_the_parts_under_a_second_name(tmp_path: Path) -> None:
@@ -280,6 +305,7 @@ def test_mlflow_gets_the_table_of_wells_the_pictures_and_the_numbers(
         "assemble_plate/screen/fovs": 4,
         "assemble_plate/screen/wells": 3,
         "assemble_plate/screen/nuclei": 5,
+        "assemble_plate/screen/left_out": 0,
         "assemble_plate/screen/area_median_um2": 4,
         "assemble_plate/screen/area_median_px": 16,
     }

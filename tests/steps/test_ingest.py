@@ -66,7 +66,7 @@ def test_stored_files_are_read_only_and_their_folder_can_be_removed(plate: Path,
 
 def test_counts_areas_and_intensities_are_those_of_all_fields_together(plate: Path, store: Path) -> None:
     result = ingest(plate, store)
-    assert result.counts == {"fovs": 2, "nuclei": 4, "warnings": 0}
+    assert result.counts == {"fovs": 2, "nuclei": 4, "warnings": 0, "doubts": 0, "left_out": 0}
     assert result.metrics["area_mean_px"] == 26
     assert result.metrics["area_sd_px"] == 10
     assert result.metrics["area_mean_um2"] == 26 * 0.25
@@ -126,7 +126,7 @@ def test_a_screening_plate_needs_no_labels_and_may_hold_images_of_any_role(tmp_p
         )
     )
     result = ingest(screen, store)
-    assert result.counts == {"fovs": 2, "nuclei": 2, "warnings": 0}
+    assert result.counts == {"fovs": 2, "nuclei": 2, "warnings": 0, "doubts": 0, "left_out": 0}
     stored = open_plate(store / result.outputs["plate"])
     assert [fov.labels_path is None for fov in stored.fovs] == [False, True]
 

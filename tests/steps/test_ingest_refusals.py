@@ -127,7 +127,7 @@ def test_another_plate_does_not_take_the_place_of_one_of_its_name(tmp_path: Path
 def test_images_may_come_again_in_the_same_role_with_other_labels(tmp_path: Path, store: Path) -> None:
     plate = one_field(tmp_path / "plate")
     ingest(plate, store)
-    relabel(plate, np.flip(LABEL_IMAGE))
+    relabel(plate, np.where(LABEL_IMAGE == 1, LABEL_IMAGE, 0))
     ingest(plate, store)
     assert len(stored_plates(store)) == 2
 
@@ -229,7 +229,7 @@ def test_the_command_exits_2_with_one_line_for_a_cut_file(plate: Path, store: Pa
     [
         ({"colour": 1}, "colour: unknown param; allowed are folder, role"),
         ({"role": "validation"}, "role: Input should be 'train', 'test' or 'screen', got 'validation'"),
-        ({"folder": "plates/p"}, "folder: String should match pattern '^/', got 'plates/p'"),
+        ({"folder": "plates/p"}, "folder: allowed is: Absolute path of the plate's folder"),
     ],
 )
 def test_the_command_exits_2_for_a_wrong_param(plate: Path, store: Path, params: dict[str, Any], message: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,17 @@ from tasks.methods.external.catalogue import Tool
 from tasks.methods.external.command import run_command
 from tasks.methods.segmenter import Segmenter
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates.image_files import read_label_image
+from tasks.nuclei.label_check import LabelMeasures, check_labels, measure_labels
+from tasks.nuclei.plates.image_files import read_image, read_label_image
 from tasks.nuclei.segmentation import SegmentationSettings, within_size_limits
 
 MODEL = "model"
 """Folder with what the tool learnt."""
 PROBLEMS_SHOWN = 10
+WRONG_SHARE = 0.25
+"""Share of the fields with labels up to which clear mistakes are logged only."""
+
+log = logging.getLogger("nucleus")
 
 
 class ExternalSegmenter(Segmenter):
@@ -46,7 +52,7 @@ class ExternalSegmenter(Segmenter):
             if not shapes:
                 return
             run_command(self._tool.segment, folders, self._tool.name)
-            paths = _checked_output(folders["output"], shapes, self._tool.name)
+            paths = _checked_output(folders["images"], folders["output"], shapes, self._tool.name)
             for path in paths:
                 yield _numbered(read_label_image(path))
 
@@ -62,21 +68,11 @@ def _numbered(label_image: NDArray[np.integer]) -> NDArray[np.int32]:
     return np.asarray(numbered.reshape(label_image.shape) + first, np.int32)
 
 
-def _checked_output(folder: Path, shapes: Mapping[str, tuple[int, ...]], tool: str) -> list[Path]:
+def _checked_output(images: Path, folder: Path, shapes: Mapping[str, tuple[int, ...]], tool: str) -> list[Path]:
     """Give the label images in the order of the images. Raises InputError if any is missing or wrong."""
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".tif", ".tiff", ".png"))
-    written = {path.stem: path for path in paths}
-    if twice := [path.name for path in paths if written[path.stem] != path]:
-        raise InputError(
-            f"{tool} wrote both {twice[0]} and {written[Path(twice[0]).stem].name}; "
-            "it must write one label image for every image, and nothing else."
-        )
-    if missing := [name for name in shapes if name not in written]:
-        raise InputError(
-            f"{tool} wrote {len(written)} label images of {len(shapes)}; the first that is missing is "
-            f"{missing[0]}.tif. It must write one of the same name for every image."
-        )
+    written = _written(folder, shapes, tool)
     problems = []
+    measures: dict[str, LabelMeasures] = {}
     for name, shape in shapes.items():
         try:
             found = read_label_image(written[name])
@@ -85,7 +81,48 @@ def _checked_output(folder: Path, shapes: Mapping[str, tuple[int, ...]], tool: s
             continue
         if found.shape != shape:
             problems.append(f"{written[name].name} is {found.shape}, its image {shape}")
+        elif not problems:
+            measures[written[name].name] = measure_labels(read_image(images / f"{name}.tif"), _numbered(found))
     if problems:
-        more = f" and {len(problems) - PROBLEMS_SHOWN} more" if len(problems) > PROBLEMS_SHOWN else ""
-        raise InputError(f"{tool} wrote wrong label images: {'; '.join(problems[:PROBLEMS_SHOWN])}{more}.")
+        raise InputError(f"{tool} wrote wrong label images: {_some(problems)}.")
+    _judge(measures, tool)
     return [written[name] for name in shapes]
+
+
+def _written(folder: Path, names: Collection[str], tool: str) -> dict[str, Path]:
+    """Give the files that the tool wrote by their names without extension; InputError unless all are there once."""
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".tif", ".tiff", ".png"))
+    written = {path.stem: path for path in paths}
+    if twice := [path.name for path in paths if written[path.stem] != path]:
+        raise InputError(
+            f"{tool} wrote both {twice[0]} and {written[Path(twice[0]).stem].name}; "
+            "it must write one label image for every image, and nothing else."
+        )
+    if missing := [name for name in names if name not in written]:
+        others = sorted(path.name for path in folder.iterdir() if path.stem not in names)
+        instead = f", and there is {others[0]}, which is the name of no image" if others else ""
+        raise InputError(
+            f"{tool} wrote {len(written.keys() & set(names))} label images of {len(names)}; the first that is missing "
+            f"is {missing[0]}.tif{instead}. It must write one of the same name for every image."
+        )
+    return written
+
+
+def _judge(measures: Mapping[str, LabelMeasures], tool: str) -> None:
+    """Raise InputError for output that is no labels, or not of its images; log what is doubtful, or wrong in places.
+
+    Output of a wrong form is wrong in all fields; one wrong field is a failure of the tool on this field.
+    """
+    verdicts = check_labels(measures)
+    wrong = [f"{name}: {problem}" for name, verdict in verdicts.items() for problem in verdict.problems]
+    doubts = [f"{name}: {doubt}" for name, verdict in verdicts.items() for doubt in verdict.doubts]
+    labelled = sum(one.labels > 0 for one in measures.values())
+    if len(wrong) > WRONG_SHARE * labelled:
+        raise InputError(f"{tool} wrote what are no labels of its images. {_some(wrong)}.")
+    if wrong or doubts:
+        log.warning("%s may have written wrong labels, look at them: %s", tool, _some(wrong + doubts))
+
+
+def _some(problems: list[str]) -> str:
+    more = f" and {len(problems) - PROBLEMS_SHOWN} more" if len(problems) > PROBLEMS_SHOWN else ""
+    return f"{'; '.join(problems[:PROBLEMS_SHOWN])}{more}"

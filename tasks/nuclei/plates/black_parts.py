@@ -21,6 +21,11 @@ ZEROS_IN_DOUBT = 0.3
 """Up to this share it may be either."""
 SMALLEST_HOLE_BYTES = 4096
 """The block of most file systems; nothing smaller goes missing."""
+NUCLEI_CUT = 3
+"""How many nuclei that end in one row, with nothing below, tell that a label image was cut there. In 2 of 383 label
+images of two public sets as many do by chance."""
+EMPTY_BELOW = 0.05
+"""Share of the rows that must be empty below."""
 SMALLEST_PIECE_PX = 100
 """A black image with single bright pixels has runs of zeros too, and nothing but these pixels between them."""
 
@@ -79,3 +84,15 @@ def was_not_written(part: BlackPart | None) -> bool:
         and part.zeros_elsewhere < ZEROS_OF_CAMERA
         and part.piece_px >= SMALLEST_PIECE_PX
     )
+
+
+def row_of_cut(label_image: NDArray[np.integer]) -> int | None:
+    """Find the last row with nuclei of a (y, x) label image, if several end there at once and many empty rows follow.
+
+    Zeros are usual in a label image; nuclei that are all cut in one row are not. None if nothing is cut.
+    """
+    rows = np.flatnonzero(label_image.any(axis=1))
+    if len(rows) < 2 or len(label_image) - 1 - rows[-1] < EMPTY_BELOW * len(label_image):
+        return None
+    # A file breaks off anywhere in a row; the one above is whole.
+    return int(rows[-1]) if np.count_nonzero(np.unique(label_image[rows[-1] - 1])) >= NUCLEI_CUT else None

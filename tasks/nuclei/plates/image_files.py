@@ -14,7 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates.black_parts import ZEROS_IN_DOUBT, BlackPart, black_part, was_not_written
+from tasks.nuclei.plates.black_parts import ZEROS_IN_DOUBT, BlackPart, black_part, row_of_cut, was_not_written
 from tasks.nuclei.plates.label_numbers import NumberedLabels, number_labels
 from tasks.nuclei.plates.png_files import SIGNATURE, decode_png
 from tasks.nuclei.plates.raster import Raster, in_file_order, refuse_other_shapes
@@ -89,6 +89,14 @@ def image_doubts(image: NDArray[Any]) -> list[str]:
     if part is None or part.zeros_elsewhere >= ZEROS_IN_DOUBT:
         return []
     return [f"{_black(part, image.shape)}; look whether a part of the image is missing"]
+
+
+def label_doubts(label_image: NDArray[np.integer]) -> list[str]:
+    """Say whether the end of a (y, x) label image seems to be missing; empty if not."""
+    row = row_of_cut(label_image)
+    if row is None:
+        return []
+    return [f"several nuclei end in row {row} of {len(label_image)}, and none follows; look whether its end is missing"]
 
 
 def decode_label_image(data: bytes, path: Path) -> NDArray[np.int32]:

@@ -13,7 +13,11 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.raster import refuse_too_large
+
+MAX_CHUNKS = 2**16
+"""Of a plane. A damaged size of a chunk makes millions, each of which would be looked for on the disk."""
 
 
 class Plane(NamedTuple):
@@ -39,6 +43,10 @@ def read_plane(array: zarr.Array[Any], place: tuple[int | slice, ...]) -> Plane:
     refuse_too_large(array.chunks)
     height, width = (array.chunks[axis] for axis in axes)
     starts = [np.arange(0, array.shape[axis], array.chunks[axis]) for axis in axes]
+    if len(starts[0]) * len(starts[1]) > MAX_CHUNKS:
+        raise InputError(f"has chunks of {height} x {width} px, over {MAX_CHUNKS:,} in all; write it in larger chunks.")
+    if array.dtype.kind not in "uifb":
+        raise InputError(f"its pixels are {array.dtype}, and no numbers; convert it again.")
     stored = np.asarray(array[place])
     pixels = np.ascontiguousarray(stored, dtype=stored.dtype.newbyteorder("="))
     fill_value, missing = _fill_value(array), 0

@@ -13,7 +13,13 @@ import tifffile
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates.image_files import decode_image, decode_label_image, image_doubts, read_image
+from tasks.nuclei.plates.image_files import (
+    decode_image,
+    decode_label_image,
+    image_doubts,
+    label_doubts,
+    read_image,
+)
 from tests import dsb2018
 from tests.repository import REPOSITORY
 
@@ -178,6 +184,23 @@ def test_an_image_that_was_imported_before_is_read_all_the_same(tmp_path: Path) 
     image[128:] = 0
     (tmp_path / "a.tif").write_bytes(tiff(image))
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), image)
+
+
+@pytest.mark.parametrize("rows", [40, 100, 200])
+def test_a_label_image_whose_nuclei_all_end_in_one_row_is_doubted(rows: int) -> None:
+    y, x = np.mgrid[:256, :320]
+    # Nuclei 16 px high every 20 px, each column of them 3 px lower than the one before.
+    shifted = y + 3 * (x // 20)
+    labels = np.where(shifted % 20 < 16, 1 + shifted // 20 * 16 + x // 20, 0)
+    assert label_doubts(labels) == []
+    labels.flat[rows * 320 + 11 :] = 0
+    (doubt,) = label_doubts(labels)
+    assert doubt.startswith("several nuclei end in row ")
+    assert "of 256, and none follows; look whether its end is missing" in doubt
+
+
+def test_a_label_image_without_nuclei_is_not_doubted() -> None:
+    assert label_doubts(np.zeros((20, 30), np.int32)) == []
 
 
 @pytest.mark.skipif(not dsb2018.is_available(), reason="the images are not there")

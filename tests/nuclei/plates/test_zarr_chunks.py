@@ -68,6 +68,18 @@ def test_a_size_beyond_all_bounds_is_refused_before_memory_is_taken(tmp_path: Pa
         read_plane(zarr.open_array(tmp_path / "a", mode="r"), (ALL, ALL))
 
 
+def test_millions_of_chunks_are_refused_before_they_are_looked_for(tmp_path: Path) -> None:
+    zarr.create_array(tmp_path / "a", shape=(10**4, 10**4), chunks=(1, 1), dtype=np.uint16, zarr_format=2)
+    with pytest.raises(InputError, match=r"has chunks of 1 x 1 px, over 65,536 in all"):
+        read_plane(zarr.open_array(tmp_path / "a", mode="r"), (ALL, ALL))
+
+
+def test_pixels_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    zarr.create_array(tmp_path / "a", shape=(20, 30), chunks=(20, 30), dtype="<M8[s]", zarr_format=2)
+    with pytest.raises(InputError, match=r"its pixels are datetime64\[s\], and no numbers"):
+        read_plane(zarr.open_array(tmp_path / "a", mode="r"), (ALL, ALL))
+
+
 @pytest.fixture
 def plate(tmp_path: Path) -> Path:
     folder = tmp_path / "screen"

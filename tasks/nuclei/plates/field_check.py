@@ -1,0 +1,211 @@
+"""Checks and measures the fields of a plate that has arrived: each alone, then the labels of all together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.nuclei.copies import Fingerprint, copies_within, fingerprint_of_row
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.label_check import LabelMeasures, check_labels, measure_labels
+from tasks.nuclei.measure import Instances, focus, histogram_mean, histogram_percentile, intensity_histogram
+from tasks.nuclei.plates.files import Fov, Plate
+from tasks.nuclei.plates.image_files import decode_image, decode_numbered, image_doubts, label_doubts
+from tasks.nuclei.plates.label_numbers import NumberedLabels
+from tasks.nuclei.plates.pixel_size import NOT_STATED, PixelSize
+
+MIN_AREA_PX = 5
+
+UNREADABLE = "can't be read"
+"""In place of the SHA-256 of such a file."""
+
+
+@dataclass
+class FieldCheck:
+    """What reading a field gave."""
+
+    fov: Fov
+    names: list[str]
+    """Files relative to the plate: the image, then the label image if there is one."""
+    sha256: dict[str, str]
+    """By name."""
+    problems: list[str] = field(default_factory=list)
+    """Sentences with the name of the file; a field with any is faulty, and the rest is empty."""
+    doubts: list[str] = field(default_factory=list)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+    """What to look at in a file: file, problem, and for a single nucleus its label in the file."""
+    row: dict[str, Any] = field(default_factory=dict)
+    """The field's entry in report.json."""
+    areas_px: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    intensities: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    """(n, 2): each intensity that occurs, with its number of pixels; whole histograms of all fields fill the memory."""
+    labels: LabelMeasures | None = None
+    pixel_size: PixelSize = NOT_STATED
+    """As the image states it."""
+
+
+def read_files(fov: Fov, plate: Plate) -> dict[str, bytes | InputError]:
+    """Read the image of a field, and its label image if there is one, by their paths relative to the plate."""
+    contents: dict[str, bytes | InputError] = {}
+    for path in (fov.image_path, fov.labels_path):
+        if path is None:
+            continue
+        name = path.relative_to(plate.folder).as_posix()
+        try:
+            contents[name] = plate.read(path)
+        except InputError as error:
+            contents[name] = error
+    return contents
+
+
+def hashes_of(contents: dict[str, bytes | InputError]) -> dict[str, str]:
+    return {
+        name: UNREADABLE if isinstance(content, InputError) else hashlib.sha256(content).hexdigest()
+        for name, content in contents.items()
+    }
+
+
+def check_and_copy_field(fov: Fov, plate: Plate, output_dir: Path) -> FieldCheck:
+    """Read an image and its label image once; check, measure and copy what was read. What is faulty isn't copied."""
+    contents = read_files(fov, plate)
+    check = FieldCheck(fov, list(contents), hashes_of(contents))
+    read: list[Any] = []
+    for (name, content), decode in zip(contents.items(), (decode_image, decode_numbered), strict=False):
+        try:
+            if isinstance(content, InputError):
+                raise content
+            read.append(decode(content, Path(name)))
+        except InputError as error:
+            check.problems.append(str(error).rstrip("."))
+    if check.problems:
+        return check
+    _check_arrays(check, *read, with_parts=plate.info.role != "screen")
+    whole = {name: content for name, content in contents.items() if isinstance(content, bytes)}
+    _read_metadata(check, plate, whole[check.names[0]])
+    for name, content in whole.items() if not check.problems else ():
+        (output_dir / name).write_bytes(content)
+        (output_dir / name).chmod(0o444)
+    return check
+
+
+def judge_labels(checks: Sequence[FieldCheck]) -> None:
+    """Add to every field the problems and doubts of its labels that a comparison of all fields shows."""
+    labelled = {check.names[1]: check.labels for check in checks if check.labels and not check.problems}
+    verdicts = check_labels(labelled)
+    for check in checks:
+        if check.labels and not check.problems:
+            name = check.names[1]
+            check.problems += [f"{name}: {problem}" for problem in verdicts[name].problems]
+            check.doubts += [f"{name}: {doubt}" for doubt in verdicts[name].doubts]
+
+
+def copies_among(checks: Sequence[FieldCheck]) -> list[str]:
+    """Say which fields of a plate are copies of each other."""
+    fields = {check.names[0]: Fingerprint.of_row(check.row) for check in checks}
+    return [f"{copy.name}: {copy.kind} {copy.other}" for copy in copies_within(fields)]
+
+
+def intensities_of(histogram: NDArray[np.int64]) -> dict[str, float]:
+    """Give the intensities of report.json."""
+    return {
+        "intensity_mean": histogram_mean(histogram),
+        "intensity_p01": histogram_percentile(histogram, 1),
+        "intensity_p10": histogram_percentile(histogram, 10),
+        "intensity_p99": histogram_percentile(histogram, 99),
+    }
+
+
+def size_in_words(height_px: int, width_px: int) -> str:
+    return f"{height_px} x {width_px}"
+
+
+def _check_arrays(
+    check: FieldCheck, image: NDArray[Any], labels: NumberedLabels | None = None, *, with_parts: bool
+) -> None:
+    label_image = labels.label_image if labels is not None else None
+    histogram = intensity_histogram(image)
+    check.problems += _problems_of_arrays(check.names, image, label_image, histogram)
+    if check.problems:
+        return
+    present = np.flatnonzero(histogram)
+    check.intensities = np.column_stack((present, histogram[present]))
+    check.doubts += [f"{check.names[0]}: {doubt}" for doubt in image_doubts(image)]
+    check.row = _row(check, image, histogram) | fingerprint_of_row(image, with_parts)
+    if labels is not None:
+        check.doubts += [f"{check.names[1]}: {doubt}" for doubt in label_doubts(labels.label_image)]
+        check.labels = measure_labels(image, labels.label_image)
+        instances = check.labels.instances
+        check.warnings += _warnings(instances, labels, check.names[1])
+        check.areas_px = instances.areas_px
+        check.row |= _nuclei_of_row(instances)
+
+
+def _read_metadata(check: FieldCheck, plate: Plate, image: bytes) -> None:
+    """Note what the files say besides their pixels."""
+    fov = check.fov
+    try:
+        check.pixel_size = plate.pixel_size(fov.image_path, image)
+    except InputError as error:
+        check.problems.append(str(error).removeprefix(f"{plate.folder}/").rstrip("."))
+    if fov.labels_path is not None and not check.problems:
+        check.warnings += [{"file": check.names[1], "problem": doubt} for doubt in plate.doubts(fov.labels_path)]
+
+
+def _problems_of_arrays(
+    names: Sequence[str], image: NDArray[Any], label_image: NDArray[Any] | None, histogram: NDArray[np.int64]
+) -> list[str]:
+    problems = []
+    if label_image is not None and image.shape != label_image.shape:
+        problems.append(
+            f"{names[1]}: is {size_in_words(*label_image.shape)} px and {names[0]} is {size_in_words(*image.shape)} "
+            "px; they must be equal, label the image again"
+        )
+    if np.count_nonzero(histogram) == 1:
+        problems.append(f"{names[0]}: every pixel is {image.flat[0]}; it shows nothing, remove it and its labels")
+    return problems
+
+
+def _warnings(instances: Instances, labels: NumberedLabels, labels_name: str) -> list[dict[str, Any]]:
+    warnings = []
+    # People look for a label by its number in the file.
+    for number, area_px, pieces in zip(labels.ids, instances.areas_px, instances.pieces, strict=True):
+        if pieces > 1:
+            warnings.append({"file": labels_name, "label": int(number), "problem": f"{pieces} pieces"})
+        if area_px < MIN_AREA_PX:
+            warnings.append({"file": labels_name, "label": int(number), "problem": f"{area_px} px"})
+    return warnings
+
+
+def _row(check: FieldCheck, image: NDArray[Any], histogram: NDArray[np.int64]) -> dict[str, Any]:
+    fov = check.fov
+    return {
+        "fov": fov.name,
+        "image": check.names[0],
+        "labels": check.names[1] if len(check.names) > 1 else None,
+        "well": fov.well,
+        "site": fov.site,
+        "channel": fov.channel,
+        "z": fov.z,
+        "time": fov.time,
+        "acquisition": fov.acquisition,
+        "height_px": image.shape[0],
+        "width_px": image.shape[1],
+        "dtype": image.dtype.name,
+        "focus": focus(image),
+        **intensities_of(histogram),
+    }
+
+
+def _nuclei_of_row(instances: Instances) -> dict[str, Any]:
+    nuclei = len(instances.numbers)
+    return {
+        "nuclei": nuclei,
+        "nuclei_at_edge": int(instances.at_edge.sum()),
+        "area_mean_px": float(instances.areas_px.mean()) if nuclei else None,
+    }
