@@ -362,6 +362,9 @@ def describe(problem: Any, params_type: type[pydantic.BaseModel]) -> str:
     if problem["type"] == "missing":
         return f"{field}: required, and not given"
     message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "string_pattern_mismatch" and field in params_type.model_fields:
+        # A person reads no regular expressions.
+        message = f"allowed is: {' '.join(str(params_type.model_fields[field].description).split()).rstrip('.')}"
     came = "" if field == "settings" else f", got {problem['input']!r:.200}"
     return f"{field}: {message}{came}"
 

@@ -18,7 +18,7 @@ PLATE_ARRIVALS = Asset(
         )
     ],
 )
-"""A plate has arrived whole in the inbox."""
+"""A plate has arrived whole in the inbox, or something lies there for a while that isn't a plate."""
 
 ANNOTATED_PLATES = Asset("annotated-plates")
 """A plate with labels was imported into the store. Its events hold plate, digest, cell_line, role, fovs and nuclei."""

@@ -28,6 +28,8 @@ PIECES_OF_A_MASK = 3
 FEWEST_PIECES = 6
 HOLES_OF_OUTLINES = 0.3
 """Share of the nuclei's area that labels enclose without filling it, from which they are outlines."""
+LEAST_BACKGROUND = 0.3
+"""Share of the field from which a label that touches all edges is tried as its background."""
 LARGEST_OF_POINTS_PX = 9
 """Median area of labels up to which they are points."""
 LARGEST_SHARE = 0.5
@@ -133,12 +135,13 @@ def _typical_area_px(fields: Iterable[LabelMeasures]) -> float | None:
 
 def _shape_problem(measures: LabelMeasures, all_masks: bool, typical_px: float | None) -> str | None:
     labels, pieces = measures.labels, measures.pieces
-    if measures.hole_share >= (HOLES_OF_OUTLINES if pieces >= 3 else 0.5) and not measures.spans_field:
+    covers_field = measures.spans_field and measures.largest_share >= LEAST_BACKGROUND
+    if measures.hole_share >= (HOLES_OF_OUTLINES if pieces >= 3 else 0.5) and not covers_field:
         return (
             f"looks like outlines: its labels enclose {measures.hole_share:.0%} of the nuclei's area without filling "
             "it; fill every nucleus with its number"
         )
-    if measures.spans_field and _is_background(measures):
+    if covers_field and _is_background(measures):
         return (
             f"the background seems to have a number: one label covers {measures.largest_share:.0%} of the field and "
             "touches all its edges; the background must be 0, and every nucleus have a number of its own"
@@ -161,7 +164,7 @@ def _shape_problem(measures: LabelMeasures, all_masks: bool, typical_px: float |
 def _is_background(measures: LabelMeasures) -> bool:
     """Whether the label that touches all edges is the background; a nucleus in a tiny crop can look like one."""
     if measures.labels == 1:
-        return measures.largest_share >= 0.3 and measures.holes_of_largest >= 3
+        return measures.holes_of_largest >= 3
     is_large = measures.largest_share >= LARGEST_SHARE or measures.background_share < 0.02
     return is_large and (measures.labels >= FEWEST_LABELS or abs(measures.contrast_of_largest) >= 0.35)
 

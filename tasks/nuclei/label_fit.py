@@ -34,10 +34,11 @@ _TURNS: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "flipped upside down": np.flipud,
     "flipped left to right": np.fliplr,
     "rotated by 180°": lambda labels: np.rot90(labels, 2),
-    "rotated by 90°": np.rot90,
-    "rotated by 270°": lambda labels: np.rot90(labels, 3),
+    "rotated by 90° to the right": np.rot90,
+    "rotated by 90° to the left": lambda labels: np.rot90(labels, 3),
     "transposed and rotated by 180°": lambda labels: np.rot90(labels, 2).T,
 }
+"""What labels can be, with what undoes it."""
 
 
 class Move(NamedTuple):

@@ -206,13 +206,13 @@ def _split_one_image(fields: list[Source], image: int, part_of: dict[int, bool |
 def _copies_of_others(fields: list[Source]) -> InputError:
     plates = ", ".join(sorted({field.plate for field in fields}))
     return InputError(
-        f"{plates}: fields of {fields[0].cell_line} are copies of fields of other cell lines, or of plates that are not "
-        "new, so that they can't be divided into training and validation; leave one of these plates out."
+        f"{plates}: fields of {fields[0].cell_line} are copies of fields of other cell lines, or of plates that are "
+        "not new, so that they can't be divided into training and validation; leave one of these plates out."
     )
 
 
 def problems_of_doubts(plate: Plate) -> list[str]:
-    """Say which doubts of a plate nobody has confirmed; plates that were imported before there were doubts have none."""
+    """Say which doubts of a plate nobody has confirmed; plates of before there were doubts have none."""
     doubts = report_of(plate.folder).get("doubts", [])
     if not doubts:
         return []

@@ -13,8 +13,10 @@ import pytest
 
 from tasks.contract import FAILED, execute
 from tasks.nuclei.augmentation import PRESETS
+from tasks.nuclei.copies import fingerprint_of_row
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.files import open_plate
+from tasks.nuclei.plates.image_files import read_image
 from tasks.nuclei.roi_file import RoiReader
 from tasks.nuclei.targets import distance_map
 from tasks.steps.augment import ROIS_PER_BLOCK, TASK, Params, Source, _shares, make_block, plan_blocks, split_sources
@@ -59,6 +61,63 @@ def test_a_single_field_is_cut_into_a_training_and_a_validation_region(store):
     training, validation = (source for source in sources_of(store, params()) if source.cell_line == "one")
     assert (training.region, training.is_validation) == ((0, 0, 160, 160), False)
     assert (validation.region, validation.is_validation) == ((0, 160, 160, 200), True)
+
+
+def with_fingerprints(folder) -> None:
+    """Write what `ingest` knows of the fields of a plate."""
+    rows = [
+        {"fov": fov.name, "image": f"images/{fov.image_path.name}", "labels": f"labels/{fov.image_path.name}"}
+        | fingerprint_of_row(read_image(fov.image_path), with_parts=True)
+        for fov in open_plate(folder).fovs
+    ]
+    (folder / "report.json").write_text(json.dumps({"fovs": rows}))
+
+
+def make_copies(folder, names: str, **info) -> None:
+    """Fields of which those of the same letter are copies: the same, upside down, or a part."""
+    changes = (lambda array: array, np.flipud, lambda array: array[20:, 20:])
+    fields: dict[str, tuple] = {}
+    for letter in names:
+        copies = sum(name[0] == letter for name in fields)
+        fields[f"{letter}{copies}"] = tuple(changes[copies % 3](array) for array in field(ord(letter)))
+    make_plate(folder, *({name: pair[part] for name, pair in fields.items()} for part in (0, 1)), **info)
+    with_fingerprints(folder)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_fields_that_are_copies_are_on_one_side(tmp_path, seed):
+    make_copies(tmp_path / "p", "aaabbcd")
+    sources = sources_of(tmp_path, params(plates=["p"], random_seed=seed))
+    sides: dict[str, set[bool]] = {}
+    for source in sources:
+        sides.setdefault(source.fov[0], set()).add(source.is_validation)
+    assert all(len(of_image) == 1 for of_image in sides.values())
+    assert 1 <= sum(source.is_validation for source in sources) <= 3
+
+
+def test_of_fields_that_are_all_copies_of_one_the_largest_is_cut_in_two(tmp_path, caplog):
+    make_copies(tmp_path / "p", "aaa")
+    training, validation = sources_of(tmp_path, params(plates=["p"]))
+    assert (training.fov, validation.fov, validation.region) == ("a0", "a0", (0, 160, 160, 200))
+    assert "all 3 fields of U2OS are copies of one; only a0 is used" in caplog.text
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_copies_in_two_cell_lines_are_on_one_side(tmp_path, seed):
+    make_copies(tmp_path / "p", "abcd")
+    make_copies(tmp_path / "q", "cefg", cell_line="HeLa")
+    sources = sources_of(tmp_path, params(plates=["p", "q"], random_seed=seed))
+    assert len({source.is_validation for source in sources if source.fov == "c0"}) == 1
+    assert {(source.cell_line, source.is_validation) for source in sources} == {
+        (cell_line, part) for cell_line in ("U2OS", "HeLa") for part in (False, True)
+    }
+
+
+def test_cell_lines_that_share_their_only_field_are_refused(tmp_path):
+    make_copies(tmp_path / "p", "a")
+    make_copies(tmp_path / "q", "a", cell_line="HeLa")
+    with pytest.raises(InputError, match="p: fields of U2OS are copies of fields of other cell lines"):
+        sources_of(tmp_path, params(plates=["p", "q"]))
 
 
 def test_the_paper_s_split_draws_validation_rois_from_all_fields(store):

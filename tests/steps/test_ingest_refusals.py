@@ -229,7 +229,7 @@ def test_the_command_exits_2_with_one_line_for_a_cut_file(plate: Path, store: Pa
     [
         ({"colour": 1}, "colour: unknown param; allowed are folder, role"),
         ({"role": "validation"}, "role: Input should be 'train', 'test' or 'screen', got 'validation'"),
-        ({"folder": "plates/p"}, "folder: String should match pattern '^/', got 'plates/p'"),
+        ({"folder": "plates/p"}, "folder: allowed is: Absolute path of the plate's folder"),
     ],
 )
 def test_the_command_exits_2_for_a_wrong_param(plate: Path, store: Path, params: dict[str, Any], message: str) -> None:

@@ -129,13 +129,19 @@ def _outcome(store: Path, found: FoundArrival, result: Any) -> Outcome:
     if refused:
         return Outcome("set aside", name, [_set_aside(store, arrival, refused)])
     stored = read_plate(store, result["outputs"]["plate"])
-    lines = [f"- **{name}** is in the store, as {stored.path}.", *remarks_on([stored]), *_of_plates_in(arrival)]
+    lines = [f"- **{name}** is in the store, as {stored.path}{_without(stored)}."]
+    lines += [*remarks_on([stored]), *_of_plates_in(arrival)]
     if inbox.was_announced(stored.path, store):
         inbox.record(arrival, store, plate=stored.path)
         return Outcome("known", name, lines, stored=stored)
     counts = result["counts"]
     new: NewPlate = {**found, "plate": stored.path, "fovs": counts["fovs"], "nuclei": counts["nuclei"]}
     return Outcome(_kind_of(stored), name, lines, new, stored)
+
+
+def _without(stored: StoredPlate) -> str:
+    files = ", ".join(f"{number} {what}" for what, number in stored.not_used.items())
+    return f", without {files}" if files else ""
 
 
 def _kind_of(stored: StoredPlate) -> str:

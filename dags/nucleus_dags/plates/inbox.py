@@ -146,7 +146,7 @@ def was_announced(plate: str, store: Path) -> bool:
 
 def is_as_found(arrival: Arrival) -> bool:
     """Whether a plate is still in the inbox, and in the state in which it was found."""
-    return look_at(arrival.folder, 0) == arrival
+    return judge(arrival.folder, 0) == arrival
 
 
 def set_aside(arrival: Arrival, store: Path, reason: str) -> Path:

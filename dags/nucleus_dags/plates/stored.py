@@ -29,6 +29,8 @@ class StoredPlate:
     """Sentences about the fields that were left out as faulty, one for each."""
     copies: tuple[str, ...]
     """Sentences about fields that are copies of others of the plate."""
+    not_used: Mapping[str, int]
+    """How many files of the plate's folder are no fields, by what they are, such as images of other channels."""
 
     @property
     def trains(self) -> bool:
@@ -68,6 +70,7 @@ def read_plate(store: Path, path: str) -> StoredPlate:
         doubts=() if info.labels_confirmed else tuple(report.get("doubts", [])),
         left_out=tuple(_of_field(row) for row in report.get("left_out", [])),
         copies=tuple(report.get("copies", [])),
+        not_used=report.get("not_used", {}),
     )
 
 

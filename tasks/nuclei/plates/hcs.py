@@ -319,8 +319,14 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 def _axes(multiscale: Mapping[str, Any], ndim: int) -> list[Any]:
     """Give the axes as version 0.4 has them; 0.3 has their names alone, earlier ones always t, c, z, y, x."""
-    axes = multiscale.get("axes", list("tczyx" if ndim == 5 else "yx"))
-    return [{"name": axis} if isinstance(axis, str) else axis for axis in axes]
+    given = multiscale.get("axes", list("tczyx" if ndim == 5 else "yx"))
+    axes = [{"name": axis} if isinstance(axis, str) else axis for axis in given]
+    names = [axis["name"] for axis in axes]
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise ValueError(f"the axes are {names}")
+    if names.index("y") > names.index("x"):
+        raise ValueError(f"x is before y among the axes {names}")
+    return axes
 
 
 def _pixel_size(multiscale: Mapping[str, Any], dataset: Mapping[str, Any]) -> PixelSize:

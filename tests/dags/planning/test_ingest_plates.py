@@ -148,6 +148,15 @@ def test_fields_that_were_left_out_are_counted_and_named(box: Path, store: Path)
     ]
 
 
+def test_files_that_are_no_fields_are_counted(box: Path, store: Path) -> None:
+    arrive(box, "s")
+    not_used = {"images of other channels": 384, "thumbnails": 2}
+    new = sorted_out(box, store, s=ingested(add_plate(store, "s", "screen", not_used=not_used)))
+    assert new["shown"][2:] == [
+        "- **s** is in the store, as ingest/s@000000000000, without 384 images of other channels, 2 thumbnails."
+    ]
+
+
 def test_fields_that_came_twice_are_named(box: Path, store: Path) -> None:
     arrive(box, "a")
     copies = ["images/1.tif has the pixels of images/2.tif"]

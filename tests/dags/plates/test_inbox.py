@@ -1,6 +1,7 @@
 """Plates that arrive in the inbox, as files on a real disk."""
 
 import asyncio
+import hashlib
 import json
 import os
 import shutil
@@ -123,6 +124,15 @@ def test_a_handled_plate_is_not_new_and_a_changed_one_is(folders: tuple[Path, Pa
     assert new_entries(box, store, 60) == []
     (plate / "images" / "a.tif").write_bytes(b"corrected")
     assert [found.folder for found in new_entries(box, store, 0)] == [plate]
+
+
+def test_a_plate_is_told_by_names_sizes_and_times_as_ever_so_that_known_ones_stay_known(
+    tmp_path: Path,
+) -> None:
+    plate = make_plate(tmp_path / "plate")
+    files = [(name, (plate / name).stat()) for name in ("images/a.tif", "plate.json")]
+    state = json.dumps([[name, status.st_size, status.st_mtime_ns] for name, status in files])
+    assert the_arrival(plate).fingerprint == hashlib.sha256(state.encode()).hexdigest()[:16]
 
 
 def test_a_plate_that_was_told_of_is_known_whatever_folder_it_comes_in(folders: tuple[Path, Path]) -> None:

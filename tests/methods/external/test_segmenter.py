@@ -18,6 +18,7 @@ from tasks.methods.registry import load_segmenter
 from tasks.methods.saved_model import load_model, save_model
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.segmentation import SegmentationSettings
+from tests.fields import round_nuclei
 from tests.third_party_tools import make_tool, write_catalogue
 
 SETTINGS = SegmentationSettings(min_area_px=5)
@@ -132,6 +133,53 @@ def test_a_tool_that_does_not_do_what_it_should_is_named_and_nothing_is_given(
 ) -> None:
     with pytest.raises(InputError, match=message):
         next(segmenter_of(lines, tmp_path).look_at_all([square(), square()]))
+
+
+THRESHOLD = (
+    "from scipy import ndimage\n"
+    "for p in images.iterdir():\n"
+    "    image = tifffile.imread(p)\n"
+    "    seen = ndimage.label(ndimage.gaussian_filter(image.astype(float), 2) > 300)[0].astype(np.int32)\n"
+    "    tifffile.imwrite(output / (p.stem + '{suffix}.tif'), {change})"
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "suffix", "message"),
+    [
+        ("(seen + 1).astype(np.uint16)", "", "bad wrote what are no labels of its images. 000001.tif: the background"),
+        ("((seen > 0) * 255).astype(np.uint8)", "", "000001.tif: looks like a mask or like classes"),
+        ("np.ascontiguousarray(seen.T)", "", r"000001.tif: does not fit .* transposed \(x and y are exchanged\)"),
+        ("seen[::-1]", "", "000001.tif: does not fit its image: the labels seem to be flipped upside down"),
+        ("seen * (seen != ndimage.minimum_filter(seen, 3))", "", "000001.tif: looks like outlines"),
+        ("np.where(seen == 0, -1, seen)", "", "000001.tif: has the negative label -1"),
+        ("seen", "_cp_masks", "missing is 000001.tif, and there is 000001_cp_masks.tif, which is the name of no image"),
+    ],
+)
+def test_output_that_is_no_labels_is_refused_with_what_it_looks_like(
+    change: str, suffix: str, message: str, tmp_path: Path
+) -> None:
+    images = [round_nuclei(seed)[0] for seed in range(3)]
+    lines = THRESHOLD.replace("{change}", change).replace("{suffix}", suffix)
+    with pytest.raises(InputError, match=message):
+        next(segmenter_of(lines, tmp_path).look_at_all(images))
+
+
+@pytest.mark.parametrize("change", ["seen", "seen[np.newaxis]", "seen.astype(np.uint8)"])
+def test_output_that_is_right_is_given_without_a_warning(
+    change: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = [round_nuclei(seed, nuclei=nuclei)[0] for seed, nuclei in enumerate((20, 0, 1))]
+    lines = THRESHOLD.replace("{change}", change).replace("{suffix}", "")
+    assert len(list(segmenter_of(lines, tmp_path).look_at_all(images))) == 3
+    assert "may have written wrong labels" not in caplog.text
+
+
+def test_one_wrong_field_of_many_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    change = "(seen > 0).astype(np.uint8) if p.stem == '000003' else seen"
+    lines = THRESHOLD.replace("{change}", change).replace("{suffix}", "")
+    list(segmenter_of(lines, tmp_path).look_at_all([round_nuclei(seed)[0] for seed in range(5)]))
+    assert "bad may have written wrong labels, look at them: 000003.tif: looks like a mask" in caplog.text
 
 
 def test_a_tool_that_is_not_there_and_a_word_that_is_unknown_are_refused(tmp_path: Path) -> None:

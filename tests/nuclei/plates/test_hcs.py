@@ -273,6 +273,13 @@ def test_axes_may_be_names_alone_and_the_version_may_be_missing(plate: Path, ver
     np.testing.assert_array_equal(field.read_image(1), IMAGE)
 
 
+@pytest.mark.parametrize("axes", [["y", "y"], ["x", "y"], ["y"], ["z", "x"], [{"name": True}, {"name": "x"}], "yxz", 3])
+def test_axes_that_are_not_y_before_x_are_refused(plate: Path, axes: Any) -> None:
+    change(plate / "B/07/0/.zattrs", multiscales=[{"axes": axes, "datasets": [{"path": "s0"}]}])
+    with pytest.raises(InputError, match=r"B/07/0: its attributes aren't those of OME-Zarr"):
+        hcs_fields(plate)[0].read_image(1)
+
+
 @pytest.mark.parametrize("version", [{}, {"version": "0.1"}, {"version": "0.2"}])
 def test_without_axes_an_image_of_five_has_those_of_the_first_versions(plate: Path, version: Any) -> None:
     image = np.stack([IMAGE, IMAGE + 1])[np.newaxis, :, np.newaxis]

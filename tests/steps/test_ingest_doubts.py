@@ -1,0 +1,165 @@
+"""Tests of tasks.steps.ingest: labels in doubt, copies, and screening plates with faulty fields."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from tasks.contract import execute
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.plates.files import open_plate
+from tasks.steps import augment
+from tests.fields import round_nuclei
+from tests.plates import make_plate
+from tests.steps.ingesting import ingest, report_of, stored_plates
+
+FIELDS = {name: round_nuclei(seed, (128, 160), 12, 10) for seed, name in enumerate("abcd")}
+IMAGES = {name: image for name, (image, _) in FIELDS.items()}
+LABELS = {name: labels.astype(np.uint16) for name, (_, labels) in FIELDS.items()}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def make(folder: Path, labels: dict[str, Any] | None = None, **info: Any) -> Path:
+    return make_plate(folder, IMAGES, LABELS | (labels or {}), **info)
+
+
+def test_labels_that_are_a_mask_are_refused_with_what_to_do(tmp_path: Path, store: Path) -> None:
+    masks = {name: np.where(labels, 255, 0).astype(np.uint8) for name, labels in LABELS.items()}
+    with pytest.raises(InputError, match=r"labels/a.tif: looks like a mask .*; give every nucleus .*labels/d\.tif"):
+        ingest(make(tmp_path / "p", masks), store)
+    assert stored_plates(store) == []
+
+
+def test_wrong_labels_and_faulty_images_are_named_at_once(tmp_path: Path, store: Path) -> None:
+    plate = make(tmp_path / "p", {"b": LABELS["b"][:, ::-1]})
+    tifffile.imwrite(plate / "images/c.tif", np.full_like(IMAGES["c"], 7))
+    with pytest.raises(InputError, match=r"labels/b\.tif: does not fit .* flipped left .*; images/c\.tif: every pixel"):
+        ingest(plate, store)
+
+
+def test_doubts_are_in_the_report_and_in_the_result_and_are_logged(
+    tmp_path: Path, store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = ingest(make(tmp_path / "p", {"b": np.zeros_like(LABELS["b"])}), store)
+    (doubt,) = report_of(result, store)["doubts"]
+    assert doubt.startswith("labels/b.tif: has no label, but some")
+    assert result.values["doubts"] == [doubt]
+    assert result.counts["doubts"] == 1
+    assert doubt in caplog.text
+
+
+def test_what_a_person_confirmed_is_no_doubt_but_clear_mistakes_stay(tmp_path: Path, store: Path) -> None:
+    result = ingest(make(tmp_path / "p", {"b": np.zeros_like(LABELS["b"])}, labels_confirmed=True), store)
+    report = report_of(result, store)
+    assert (result.counts["doubts"], report["doubts"], len(report["confirmed_doubts"])) == (0, [], 1)
+    with pytest.raises(InputError, match="flipped upside down"):
+        ingest(make(tmp_path / "q", {"b": LABELS["b"][::-1]}, labels_confirmed=True), store)
+
+
+def test_a_training_refuses_a_plate_in_doubt_until_it_is_confirmed(tmp_path: Path, store: Path) -> None:
+    none = {"b": np.zeros_like(LABELS["b"])}
+    doubted = ingest(make(tmp_path / "first" / "p", none), store).outputs["plate"]
+    message = r"plate p has labels or images in doubt: labels/b\.tif: has no label.*\"labels_confirmed\": true"
+    with pytest.raises(InputError, match=message):
+        execute(augment.TASK, augment.Params(plates=[doubted], rois=10, roi_px=32), store)
+    confirmed = ingest(make(tmp_path / "second" / "p", none, labels_confirmed=True), store).outputs["plate"]
+    made = execute(augment.TASK, augment.Params(plates=[confirmed], rois=10, roi_px=32), store)
+    assert made.counts["validation_rois"] == 2
+
+
+def screen(folder: Path) -> Path:
+    """A screening plate of four wells, of which two are faulty."""
+    names = {name: f"p_B{number:02d}_T0001F001L01A01Z01C01" for number, name in enumerate("abcd", start=2)}
+    plate = make_plate(folder, {names[name]: image for name, image in IMAGES.items()}, {}, role="screen")
+    path = plate / "images" / f"{names['b']}.tif"
+    path.write_bytes(path.read_bytes()[:900])
+    tifffile.imwrite(plate / "images" / f"{names['c']}.tif", np.zeros_like(IMAGES["c"]))
+    return plate
+
+
+def test_a_screening_plate_is_imported_without_its_faulty_fields_which_are_named(
+    tmp_path: Path, store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = ingest(screen(tmp_path / "p"), store)
+    assert (result.counts["fovs"], result.counts["left_out"]) == (2, 2)
+    stored = open_plate(store / result.outputs["plate"])
+    assert [fov.well for fov in stored.fovs] == ["B02", "B05"]
+    assert sorted(path.name for path in (stored.folder / "images").iterdir()) == [
+        fov.image_path.name for fov in stored.fovs
+    ]
+    cut, constant = report_of(result, store)["left_out"]
+    assert (cut["well"], cut["site"], constant["well"]) == ("B03", 1, "B04")
+    assert "is damaged or cut short" in cut["problem"]
+    assert (
+        result.values["left_out"][1]
+        == f"{constant['file']}: every pixel is 0; it shows nothing, remove it and its labels"
+    )
+    assert "2 of 4 fields are faulty and LEFT OUT" in caplog.text
+
+
+def test_the_key_of_a_screening_plate_depends_on_its_faulty_files_too(tmp_path: Path, store: Path) -> None:
+    plate = screen(tmp_path / "p")
+    first = ingest(plate, store)
+    assert ingest(plate, store).reused
+    path = next((plate / "images").glob("*B03*"))
+    tifffile.imwrite(path, IMAGES["b"])
+    second = ingest(plate, store)
+    assert second.key != first.key
+    assert second.counts["left_out"] == 1
+
+
+def test_a_screening_plate_without_a_good_field_is_refused(tmp_path: Path, store: Path) -> None:
+    plate = make_plate(
+        tmp_path / "p", {name: np.zeros_like(image) for name, image in IMAGES.items()}, {}, role="screen"
+    )
+    with pytest.raises(InputError, match=r"images/a\.tif: every pixel is 0.*images/d\.tif: every pixel is 0"):
+        ingest(plate, store)
+
+
+def test_a_field_that_may_not_be_read_is_left_out_of_a_screening_plate(folder_of_a_user: Path) -> None:
+    plate = make_plate(folder_of_a_user / "p", IMAGES, {}, role="screen")
+    (plate / "images/c.tif").chmod(0)
+    result = ingest(plate, folder_of_a_user / "store")
+    assert "images/c.tif: cannot be read: Permission denied" in result.values["left_out"][0]
+
+
+def test_wrong_labels_of_a_screening_plate_leave_their_field_out(tmp_path: Path, store: Path) -> None:
+    result = ingest(make(tmp_path / "p", {"d": LABELS["d"] + 1}, role="screen"), store)
+    assert (result.counts["fovs"], result.counts["nuclei"]) == (3, sum(LABELS[name].max() for name in "abc"))
+    assert not (store / result.outputs["plate"] / "labels/d.tif").exists()
+
+
+@pytest.mark.parametrize(
+    ("copy", "kind"),
+    [
+        (lambda image: image.astype(np.uint16), "has the pixels of"),
+        (lambda image: image[10:, 7:], "shares a part of its pixels with"),
+        (np.flipud, "has other intensities, size or orientation, and else is a copy of"),
+    ],
+    ids=["16 bit", "crop", "flipped"],
+)
+@pytest.mark.parametrize(("first", "second"), [("train", "test"), ("test", "train")])
+def test_a_copy_of_an_image_of_the_other_role_is_refused(
+    tmp_path: Path, store: Path, copy: Any, kind: str, first: str, second: str
+) -> None:
+    image, labels = (IMAGES["a"] // 4).astype(np.uint8), LABELS["a"]
+    ingest(make_plate(tmp_path / "known", {"a": image}, {"a": labels}, role=first), store)
+    copied = copy(labels) if copy(image).dtype != np.uint16 else labels
+    plate = make_plate(tmp_path / "other", {"b": copy(image)}, {"b": copied}, role=second)
+    with pytest.raises(InputError, match=rf"images/b\.tif: {kind} images/a\.tif of the {first} plate known"):
+        ingest(plate, store)
+
+
+def test_copies_within_a_plate_are_named(tmp_path: Path, store: Path, caplog: pytest.LogCaptureFixture) -> None:
+    plate = make_plate(tmp_path / "p", IMAGES | {"c": IMAGES["a"]}, LABELS | {"c": LABELS["a"]})
+    result = ingest(plate, store)
+    assert result.values["copies"] == ["images/c.tif: has the pixels of images/a.tif"]
+    assert "images/c.tif: has the pixels of images/a.tif" in caplog.text
