@@ -138,7 +138,7 @@ def test_fields_that_were_left_out_are_counted_by_well_and_a_well_without_others
     plate, segmentations = make(tmp_path)
     files = [{"fov": one.name, "image": f"images/{one.name}.tif", "labels": None} for one in plate.fovs]
     places = [{"well": one.well, "site": one.site, "channel": one.channel, "z": one.z} for one in plate.fovs]
-    rows = [file | place for file, place in zip(files, places, strict=True)]
+    rows = [{**file, **place} for file, place in zip(files, places, strict=True)]
     left_out = [
         {"fov": fov(well, site), "file": "", "well": well, "site": site, "problem": "is damaged"}
         for well, site in (("B07", 3), ("C01", 1), ("C01", 2))

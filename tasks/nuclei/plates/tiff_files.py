@@ -10,7 +10,6 @@ import io
 import math
 from xml.etree import ElementTree
 
-import numpy as np
 import tifffile
 
 from tasks.nuclei.errors import InputError
@@ -44,9 +43,10 @@ def decode_tiff(data: bytes) -> Raster:
         _refuse_missing_planes(tiff, page)
         pixels = page.asarray()
     photometric = page.tags.valueof("PhotometricInterpretation")
+    # Colours one behind the other may as well be three planes: tifffile saves three of any kind so. They stay (3, y, x).
     return Raster(
-        np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels,
-        colours=3 if photometric in (_RGB, _YCBCR) else 1,
+        pixels,
+        colours=3 if photometric in (_RGB, _YCBCR) and page.axes == "YXS" else 1,
         white_is_zero=photometric == _WHITE_IS_ZERO,
         palette=page.colormap.T if photometric == _PALETTE and page.colormap is not None else None,
         tile=(page.tilelength, page.tilewidth) if page.is_tiled else None,

@@ -69,6 +69,11 @@ def test_colours_or_transparencies_that_differ_are_refused(channels: list[NDArra
         decode_image(png(np.stack(channels, axis=-1)), PATH)
 
 
+def test_three_planes_that_tifffile_has_saved_as_colour_are_refused() -> None:
+    with pytest.raises(InputError, match=r"has the shape \(3, 20, 30\), as colour and several pages have"):
+        decode_image(tiff(np.stack([GREY] * 3), photometric="rgb"), PATH)
+
+
 @pytest.mark.parametrize("colours", [[RAMP, RAMP, RAMP], [0 * RAMP, 0 * RAMP, RAMP]], ids=["grey", "blue"])
 def test_an_image_with_a_lookup_table_that_rises_is_read_as_its_numbers(colours: list[NDArray[np.uint16]]) -> None:
     content = tiff(GREY, photometric="palette", colormap=np.array(colours))
