@@ -27,6 +27,8 @@ def make_roi_file(path: Path, training: int = 12, validation: int = 4, roi_px: i
         for target in (distance_map, blurred_border)
     )
     block = RoiBlock(image.astype(np.uint8), labels, distances, borders, rows)
-    with RoiWriter(path, amount, roi_px, 1.0, [RoiSource("plate", "U2OS", "f", (0, 0, roi_px, roi_px))]) as writer:
+    with RoiWriter(
+        path, amount, roi_px, 1.0, "robust", [RoiSource("plate", "U2OS", "f", (0, 0, roi_px, roi_px))]
+    ) as writer:
         writer.write(0, block)
     return path

@@ -30,13 +30,15 @@ def load(method: Method, *network_dirs: Path) -> Segmenter:
 
 def make_mask_rcnn(folder: Path) -> Path:
     folder.mkdir(parents=True)
-    MaskRcnn(Architecture(50, pyramid_filters=8, rpn_filters=8, head_units=8, mask_filters=8)).save(folder)
+    MaskRcnn(Architecture(50, pyramid_filters=8, rpn_filters=8, head_units=8, mask_filters=8, scaling="robust")).save(
+        folder
+    )
     return folder
 
 
 def make_jacobkie(folder: Path) -> Path:
     folder.mkdir(parents=True)
-    Jacobkie(JacobkieArchitecture(50, 8, 2, zooms=(0.5, 1.0))).save(folder)
+    Jacobkie(JacobkieArchitecture(50, 8, 2, zooms=(0.5, 1.0), scaling="robust")).save(folder)
     return folder
 
 
