@@ -26,7 +26,7 @@ MEDIAN_PX = 5
 """Side of the median filter. What is up to two pixels wide, such as a hot column, vanishes under it."""
 LEAST_SHARE_INSIDE = 0.25
 """Of an image without its blank edges. If less is left, these are its background and no border."""
-MOST_PIXELS = 300_000
+MOST_PIXELS = 200_000
 """That background and objects are looked at in; of larger images, every second pixel and row, every third, ..."""
 MOST_SPREADS_BELOW = 5.0
 """What lies farther below the background is no part of the field. The noise of a camera reaches 4."""
@@ -41,9 +41,11 @@ FAINT_SHARE = 1 / 3
 cells are brighter than nuclei, and where nuclei are few they cover as much."""
 BRIGHT_PERCENTILE = 95
 """Of an object's pixels: its brightness. A dead cell that touches a nucleus is a small part of both."""
+BRIGHTEST_PERCENTILE = 99
+"""Of the pixels of nuclei that a dead cell touches: how bright they are at most."""
 MOST_TIMES_NUCLEI = 4.0
-"""255 is at most so many times as bright as nuclei. Networks find nuclei of a quarter of the range, and hardly any of
-an eighth."""
+"""What is so many times as bright as the fainter nuclei is none. A network finds nuclei of a quarter of the range, and
+hardly any of an eighth."""
 LEAST_NOISES = 30.0
 """The grey levels cover at least so many times the noise, so that no network sees nuclei in that of an empty well.
 Fields with nuclei have 40 and more."""
@@ -103,9 +105,9 @@ class Background(NamedTuple):
 def robust_range(image: NDArray[Any]) -> Range:
     """Give the range of a finite (y, x) image that its nuclei are seen in, whatever outliers it has.
 
-    Ordinarily these are the 0.01th and 99.99th percentile. The low end is never far below the background, the high one
-    never more than `MOST_TIMES_NUCLEI` times as bright as nuclei: then it is the brightest of what isn't brighter. The
-    range is at least `LEAST_NOISES` times the noise.
+    Ordinarily these are the 0.01th and 99.99th percentile. The low end is never far below the background. Where the
+    high one is more than `MOST_TIMES_NUCLEI` times as bright as nuclei, it is that of the nuclei, as if the outliers
+    weren't there. The range is at least `LEAST_NOISES` times the noise.
     """
     return _robust_range(image[_without_blank_edges(image)])
 
@@ -135,8 +137,7 @@ def _robust_range(pixels: NDArray[Any]) -> Range:
     if len(objects.areas):
         most = low + MOST_TIMES_NUCLEI * (_brightness_of_faint(objects, few_smooth.size) - low)
         if brightest > most:
-            # Then the brightest of what may be nuclei is 255, as if the outliers weren't there.
-            brightest = min(most, float(objects.highest[objects.brightness <= most].max()))
+            brightest = _brightest_up_to(most, objects)
     return Range(low, max(brightest, low + LEAST_NOISES * background.noise))
 
 
@@ -172,6 +173,9 @@ def _extremes(pixels: NDArray[Any]) -> Range:
     """Give the lowest and the highest intensity but for the outlying pixels at either end."""
     left_out = min(max(int(pixels.size * OUTLIER_SHARE), 1), (pixels.size - 1) // 2)
     ranks = (left_out, pixels.size - 1 - left_out)
+    if pixels.dtype in (np.uint8, np.uint16):  # Five times as fast as to rank them.
+        counted = np.cumsum(np.bincount(pixels.ravel()))
+        return Range(*(float(np.searchsorted(counted, rank, side="right")) for rank in ranks))
     ranked = np.partition(pixels.ravel(), ranks)
     return Range(*(float(ranked[rank]) for rank in ranks))
 
@@ -198,14 +202,14 @@ def _densest(values: NDArray[np.float64]) -> float:
 
 
 class Objects(NamedTuple):
-    """What is brighter than the background and hangs together, one after the other."""
+    """What is brighter than the background and hangs together."""
 
     areas: NDArray[np.integer]
     """(n,)"""
     brightness: NDArray[np.float64]
     """(n,)"""
-    highest: NDArray[np.float64]
-    """(n,) of all pixels of an object."""
+    values: NDArray[np.float64]
+    """Of all pixels, one object after the other."""
 
 
 def _objects(smooth: NDArray[np.float64], threshold: float) -> Objects:
@@ -216,7 +220,7 @@ def _objects(smooth: NDArray[np.float64], threshold: float) -> Objects:
     values = values[np.lexsort((values, numbers))]
     areas = np.bincount(numbers, minlength=count + 1)[1:]
     last = np.cumsum(areas) - 1
-    return Objects(areas, values[last - areas * (100 - BRIGHT_PERCENTILE) // 100], values[last])
+    return Objects(areas, values[last - areas * (100 - BRIGHT_PERCENTILE) // 100], values)
 
 
 def _brightness_of_faint(objects: Objects, pixels: int) -> float:
@@ -225,3 +229,15 @@ def _brightness_of_faint(objects: Objects, pixels: int) -> float:
     areas = np.minimum(objects.areas, max(MOST_SHARE_OF_FIELD * pixels, 1)).astype(np.float64)
     shares = np.cumsum(areas[order] ** SIZE_COUNTS)
     return float(objects.brightness[order][np.searchsorted(shares, FAINT_SHARE * shares[-1])])
+
+
+def _brightest_up_to(most: float, objects: Objects) -> float:
+    """Give the highest value of those objects that may be nuclei, where some are brighter than these may be."""
+    highest = []
+    for brightness, values in zip(objects.brightness, np.split(objects.values, np.cumsum(objects.areas)), strict=False):
+        if values[-1] <= most:
+            highest.append(values[-1])
+        elif brightness <= most:
+            # A dead cell that touches nuclei has flanks that are as bright as they are.
+            highest.append(np.percentile(values[values <= most], BRIGHTEST_PERCENTILE))
+    return float(max(highest))

@@ -187,6 +187,12 @@ def test_networks_lead_to_their_rois_and_these_to_their_plates_and_fields(store:
     assert fovs["second", "b"].image_path == store / SECOND / "images" / "b.tif"
 
 
+def test_rois_from_before_there_was_a_choice_are_by_minmax_and_others_as_they_say(store: Path) -> None:
+    assert provenance.augmentation_of_rois(f"augment/{ONE}/rois.h5", store)["scaling"] == "minmax"
+    store_result(store, "augment/new", {"plates": [FIRST], "scaling": "robust"})
+    assert provenance.augmentation_of_rois("augment/new/rois.h5", store)["scaling"] == "robust"
+
+
 def test_networks_of_different_rois_are_refused(store: Path) -> None:
     message = rf"trained on different ROIs: augment/{ONE}/rois\.h5, augment/{TWO}/rois\.h5; train all on one"
     with pytest.raises(InputError, match=message):
