@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from tasks.nuclei.intensity import Scaling
 from tasks.nuclei.roi_file import ROI_TABLE, RoiBlock, RoiSource, RoiWriter
 from tasks.nuclei.targets import blurred_border, distance_map
 
 
-def make_roi_file(path: Path, training: int = 12, validation: int = 4, roi_px: int = 64) -> Path:
+def make_roi_file(
+    path: Path, training: int = 12, validation: int = 4, roi_px: int = 64, scaling: Scaling = "robust"
+) -> Path:
     """Write ROIs of two bright squares each, at random places; the last ones are for validation."""
     amount = training + validation
     rng = np.random.default_rng(0)
@@ -27,6 +30,8 @@ def make_roi_file(path: Path, training: int = 12, validation: int = 4, roi_px: i
         for target in (distance_map, blurred_border)
     )
     block = RoiBlock(image.astype(np.uint8), labels, distances, borders, rows)
-    with RoiWriter(path, amount, roi_px, 1.0, [RoiSource("plate", "U2OS", "f", (0, 0, roi_px, roi_px))]) as writer:
+    with RoiWriter(
+        path, amount, roi_px, 1.0, scaling, [RoiSource("plate", "U2OS", "f", (0, 0, roi_px, roi_px))]
+    ) as writer:
         writer.write(0, block)
     return path

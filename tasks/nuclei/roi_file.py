@@ -6,7 +6,8 @@
     blurred_border  (n, y, x) uint8     blurred border x 255
     rois            (n,) table          source (row of `sources`), scale, y, x, height, width, is_validation
     sources         (m,) table          plate, cell_line, fov, region (y0, x0, y1, x1)
-    attributes      layout (int), zoom (float): how much the fields were magnified before scaling
+    attributes      layout (int), zoom (float): how much the fields were magnified before scaling,
+                    scaling (text): how their intensities became grey levels; minmax where it is missing
 
 A chunk is one ROI, since training reads ROIs in random order; LZF unpacks faster than a disk reads.
 The targets are rounded to 1/255; the squared error of rounding, 1e-6, is a thousandth of a good network's.
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.intensity import Scaling, recorded_scaling
 from tasks.nuclei.targets import TARGETS, Target
 
 LAYOUT = 1
@@ -69,7 +71,9 @@ class RoiSource:
 class RoiWriter:
     """Writes a ROI file block by block; a context manager."""
 
-    def __init__(self, path: Path, amount: int, roi_px: int, zoom: float, sources: Sequence[RoiSource]) -> None:
+    def __init__(
+        self, path: Path, amount: int, roi_px: int, zoom: float, scaling: Scaling, sources: Sequence[RoiSource]
+    ) -> None:
         # There is no chunk cache, because on a full disk HDF5 crashes when it empties the cache at the end.
         self._file = h5py.File(path, "w", libver="latest", rdcc_nbytes=0)
         shape, chunks = (amount, roi_px, roi_px), (1, roi_px, roi_px)
@@ -79,7 +83,7 @@ class RoiWriter:
         self._file.create_dataset("rois", (amount,), ROI_TABLE)
         rows = [(s.plate.encode(), s.cell_line.encode(), s.fov.encode(), *s.region) for s in sources]
         self._file.create_dataset("sources", data=np.array(rows, SOURCE_TABLE))
-        self._file.attrs.update(layout=LAYOUT, zoom=zoom)
+        self._file.attrs.update(layout=LAYOUT, zoom=zoom, scaling=scaling)
 
     def write(self, first_row: int, block: RoiBlock) -> None:
         rows = slice(first_row, first_row + len(block.rows))
@@ -109,6 +113,7 @@ class RoiReader:
             raise InputError(f"{path} has layout {layout}, and this program reads {LAYOUT}; run augment again.")
         self.roi_px: int = self._file["image"].shape[1]
         self.zoom = float(self._file.attrs["zoom"])
+        self.scaling = recorded_scaling(self._file.attrs.get("scaling"))
         is_validation = self._file["rois"]["is_validation"]
         self.training_rows = np.flatnonzero(~is_validation)
         self.validation_rows = np.flatnonzero(is_validation)

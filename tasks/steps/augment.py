@@ -34,7 +34,7 @@ from tasks.nuclei.augmentation import Augmentation, AugmentationName, augmented_
 from tasks.nuclei.contact_sheet import write_contact_sheet
 from tasks.nuclei.copies import Fingerprint, copies_within, grouped
 from tasks.nuclei.errors import InputError, raise_if_any
-from tasks.nuclei.intensity import to_uint8
+from tasks.nuclei.intensity import Scaling, to_uint8
 from tasks.nuclei.plates.files import FROZEN_REPORT, Plate, open_plate
 from tasks.nuclei.plates.image_files import read_image, read_label_image
 from tasks.nuclei.roi_file import ROI_TABLE, RoiBlock, RoiReader, RoiSource, RoiWriter
@@ -49,8 +49,11 @@ DOUBTS_SHOWN = 3
 log = logging.getLogger("nucleus")
 
 
-PRESETS: dict[PresetName, dict[str, Any]] = {"laptop": {"rois": 5000, "augmentation": "Gentle"}, "paper": {}}
-"""Values of what isn't given; the paper's are the defaults."""
+PRESETS: dict[PresetName, dict[str, Any]] = {
+    "laptop": {"rois": 5000, "augmentation": "Gentle", "scaling": "robust"},
+    "paper": {"scaling": "minmax"},
+}
+"""Values of what isn't given; the paper's are the defaults, but for the scaling."""
 
 
 class Params(TaskParams):
@@ -68,6 +71,10 @@ class Params(TaskParams):
     """Fields are magnified by this first, here and whenever a network trained on these ROIs segments; written with a
     point: 1.5. A zoom of 2 finds the outlines of nuclei smaller than some 25 px across far better, for four times the
     work."""
+    scaling: Scaling = pydantic.Field("robust", title="Intensity scaling")
+    """How intensities become the 8 bits that networks see, here and whenever a network trained on these ROIs segments.
+    robust: hot pixels, dead cells, blank borders and glare don't change how bright nuclei look. minmax: from the
+    darkest to the brightest pixel of a field, as in the paper; one hot pixel can hide all nuclei."""
     augmentation: AugmentationName = pydantic.Field("Full", title="Augmentation")
     """How the crops are changed. Full: the paper's. Min_Blur, Min_Contr, Min_Noise: Full without blur, changes of
     contrast, noise. Min_Scaling: Full at one scale. None: crops only. Gentle: for short trainings."""
@@ -112,7 +119,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     sources = split_sources(plates, params)
     blocks = list(plan_blocks(sources, augmentation.scales, params))
     path = workspace.output_dir / "rois.h5"
-    with RoiWriter(path, params.rois, params.roi_px, params.zoom, sources) as writer:
+    with RoiWriter(path, params.rois, params.roi_px, params.zoom, params.scaling, sources) as writer:
         _write_blocks(writer, blocks, augmentation, params)
     sheet = workspace.output_dir / "contact_sheet.png"
     write_contact_sheet(path, sheet, ROIS_ON_CONTACT_SHEET, params.random_seed)
@@ -275,7 +282,7 @@ def _shares(amount: int, parts: int) -> list[int]:
 
 def make_block(block: Block, augmentation: Augmentation, params: Params) -> RoiBlock:
     """Make the ROIs of a block; every ROI's random numbers depend on the seed and its row alone."""
-    image, label_image = _read_field(block.source.image_path, block.source.labels_path)
+    image, label_image = _read_field(block.source.image_path, block.source.labels_path, params.scaling)
     y0, x0, y1, x1 = block.source.region
     image, label_image = image[y0:y1, x0:x1], label_image[y0:y1, x0:x1]
     rows = np.zeros(block.rows, ROI_TABLE)
@@ -296,8 +303,8 @@ def make_block(block: Block, augmentation: Augmentation, params: Params) -> RoiB
 
 
 @lru_cache(maxsize=8)
-def _read_field(image_path: Path, labels_path: Path) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
-    return to_uint8(read_image(image_path)), read_label_image(labels_path)
+def _read_field(image_path: Path, labels_path: Path, scaling: Scaling) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
+    return to_uint8(read_image(image_path), scaling), read_label_image(labels_path)
 
 
 def _as_uint8(values: NDArray[np.float32]) -> NDArray[np.uint8]:

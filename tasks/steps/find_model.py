@@ -70,7 +70,7 @@ def _augmentation(rois: str, store: Path) -> dict[str, Any] | None:
 
 TASK = Task(
     name="find_model",
-    version=2,
+    version=3,
     params_type=Params,
     run=run,
     resources=Resources(memory_gib=1),

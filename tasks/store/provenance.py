@@ -17,6 +17,7 @@ from tasks.contract import Result, describe, inputs_of, read_result
 from tasks.methods.method import Method
 from tasks.methods.registry import method_named, method_of_networks
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.intensity import recorded_scaling
 from tasks.nuclei.plates.files import Fov, Plate, open_plate
 from tasks.nuclei.segmentation import SegmentationSettings
 
@@ -125,8 +126,9 @@ def rois_of_networks(networks: Iterable[str], store: Path) -> str:
 
 
 def augmentation_of_rois(rois: str, store: Path) -> dict[str, Any]:
-    """Give the params of `augment` that made a ROI file, its plates among them."""
-    return result_of(rois, store, "augment").params
+    """Give the params of `augment` that made a ROI file, its plates among them, in today's words."""
+    params = result_of(rois, store, "augment").params
+    return params | {"scaling": recorded_scaling(params.get("scaling"))}
 
 
 def fovs_of_rois(rois: str, store: Path) -> dict[tuple[str, str], Fov]:

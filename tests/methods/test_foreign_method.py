@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from mlflow import MlflowClient
 
 from tasks.contract import DONE, Result, execute, parse_params
@@ -27,12 +28,14 @@ from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.files import open_plate
 from tasks.nuclei.plates.image_files import read_image, read_label_image
 from tasks.steps import augment, calibrate, ingest, open_run, register_model, segment, synthesize
+from tests.faulty_fields import FAULTS, SIDE_PX
 from tests.repository import REPOSITORY
 
 pytestmark = pytest.mark.slow
 
 PACKAGE = REPOSITORY / "tests/foreign_method"
 NAME, TASK_NAME = "bright_spots", "train_bright_spots"
+FAULTS_OF_FIELDS = ("a hot pixel", "a hot column", "a dead cell, 10 times as bright", "a narrow black border")
 LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 SEGMENT_ELSEWHERE = """
 import importlib.util, json, sys
@@ -63,6 +66,8 @@ class Laboratory:
     scores: Result
     registered: Result
     retraining: Result
+    scores_of_faulty: Result
+    """Of a plate whose fields have hot pixels, a dead cell and a black edge."""
 
     @property
     def store(self) -> Path:
@@ -104,16 +109,22 @@ def work_through(folder: Path) -> Laboratory:
     registered = run("register_model", **model)
     scores = run("score", segmentations=[segmentation.outputs["segmentation"]])
     retraining = run(TASK_NAME, rois=rois, initialisation=training.outputs["network"], cycles=1)
-    results = (training, calibration, segmentation, scores, registered, retraining)
+    segmented = run("segment", **model, plate=make_plate(store, "faulty", 2, *FAULTS_OF_FIELDS))
+    scores_of_faulty = run("score", segmentations=[segmented.outputs["segmentation"]])
+    results = (training, calibration, segmentation, scores, registered, retraining, scores_of_faulty)
     return Laboratory(folder, described, plates[1], *results)
 
 
-def make_plate(store: Path, name: str, seed: int) -> str:
-    """Import a synthetic plate; gives its path in the store."""
+def make_plate(store: Path, name: str, seed: int, *faults: str) -> str:
+    """Import a synthetic plate, one fault in each field; gives its path in the store."""
+    side_px = SIDE_PX if faults else 320
+    role = "train" if name == "train" else "test"
     params = synthesize.Params(
-        name=name, cell_line="MCF10A", fovs=4, height_px=320, width_px=320, role=name, random_seed=seed
+        name=name, cell_line="MCF10A", fovs=4, height_px=side_px, width_px=side_px, role=role, random_seed=seed
     )
     made = execute(synthesize.TASK, params, store)
+    for image, fault in zip(sorted((store / made.outputs["plate"] / "images").iterdir()), faults, strict=False):
+        tifffile.imwrite(image, FAULTS[fault](tifffile.imread(image)))
     return execute(ingest.TASK, ingest.Params(folder=str(store / made.outputs["plate"])), store).outputs["plate"]
 
 
@@ -200,6 +211,10 @@ def test_its_threshold_is_calibrated_and_handed_on(laboratory):
 def test_it_finds_the_nuclei_of_a_plate_that_it_has_not_seen(laboratory):
     assert laboratory.scores.counts["fovs"] == laboratory.segmentation.counts["fovs"] == 4
     assert laboratory.scores.metrics["f1_at_0.7/all"] > 0.75
+
+
+def test_it_finds_the_nuclei_whatever_hot_pixels_dead_cells_and_borders_do(laboratory):
+    assert laboratory.scores_of_faulty.metrics["f1_at_0.7/all"] > 0.7
 
 
 def test_its_registered_model_segments_in_a_fresh_process_without_the_repository_and_the_package(laboratory, tmp_path):

@@ -8,17 +8,20 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from tasks.methods.fpn2_ws.network import load_fpn
 from tasks.methods.fpn2_ws.segmenter import Fpn2Ws
 from tasks.methods.jacobkie.network import Architecture as JacobkieArchitecture
-from tasks.methods.jacobkie.network import Jacobkie
+from tasks.methods.jacobkie.network import Jacobkie, load_jacobkie
 from tasks.methods.jacobkie.segmenter import JacobkieSegmenter
-from tasks.methods.mask_rcnn.network import Architecture, MaskRcnn
+from tasks.methods.mask_rcnn.network import Architecture, MaskRcnn, load_mask_rcnn
 from tasks.methods.mask_rcnn.segmenter import MaskRcnnSegmenter
 from tasks.methods.method import Method
 from tasks.methods.registry import load_segmenter, method_named, method_of_networks
 from tasks.methods.saved_model import load_model, save_model
 from tasks.methods.segmenter import Segmenter
+from tasks.methods.shared.kept_network import KeptNetwork
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.intensity import SCALINGS, Scaling, to_uint8
 from tests.networks import make_network
 
 FPN2_WS, MASK_RCNN, JACOBKIE = map(method_named, ("fpn2_ws", "mask_rcnn", "jacobkie"))
@@ -30,13 +33,15 @@ def load(method: Method, *network_dirs: Path) -> Segmenter:
 
 def make_mask_rcnn(folder: Path) -> Path:
     folder.mkdir(parents=True)
-    MaskRcnn(Architecture(50, pyramid_filters=8, rpn_filters=8, head_units=8, mask_filters=8)).save(folder)
+    MaskRcnn(Architecture(50, pyramid_filters=8, rpn_filters=8, head_units=8, mask_filters=8, scaling="robust")).save(
+        folder
+    )
     return folder
 
 
 def make_jacobkie(folder: Path) -> Path:
     folder.mkdir(parents=True)
-    Jacobkie(JacobkieArchitecture(50, 8, 2, zooms=(0.5, 1.0))).save(folder)
+    Jacobkie(JacobkieArchitecture(50, 8, 2, zooms=(0.5, 1.0), scaling="robust")).save(folder)
     return folder
 
 
@@ -58,6 +63,46 @@ def test_a_network_from_before_there_were_several_methods_is_one_of_fpn2_ws(tmp_
     file.write_text(json.dumps(content))
     assert method_of_networks([file.parent]) == FPN2_WS
     assert isinstance(load(FPN2_WS, file.parent), Fpn2Ws)
+
+
+@pytest.mark.parametrize(
+    ("make", "load_network"),
+    [(make_network, load_fpn), (make_mask_rcnn, load_mask_rcnn), (make_jacobkie, load_jacobkie)],
+)
+def test_a_network_from_before_there_was_a_choice_sees_fields_from_minimum_to_maximum(
+    make: Callable[[Path], Path], load_network: Callable[[Path], KeptNetwork], tmp_path: Path
+) -> None:
+    file = make(tmp_path / "a") / "network.json"
+    assert load_network(file.parent).architecture.scaling == "robust"
+    content = json.loads(file.read_text())
+    del content["scaling"]
+    file.write_text(json.dumps(content))
+    assert load_network(file.parent).architecture.scaling == "minmax"
+    file.write_text(json.dumps(content | {"scaling": "clahe"}))
+    with pytest.raises(InputError, match="The intensity scaling is 'clahe', and this program knows robust, minmax"):
+        load_network(file.parent)
+
+
+@pytest.mark.parametrize(
+    ("method", "make"), [(FPN2_WS, make_network), (MASK_RCNN, make_mask_rcnn), (JACOBKIE, make_jacobkie)]
+)
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_a_segmenter_scales_fields_as_its_network_saw_its_rois(
+    method: Method, make: Callable[[Path], Path], scaling: Scaling, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = make(tmp_path / "a") / "network.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"scaling": scaling}))
+    segmenter = load(method, file.parent)
+    asked = []
+
+    def noted(image: np.ndarray, scaling: Scaling) -> np.ndarray:
+        asked.append(scaling)
+        return to_uint8(image, scaling)
+
+    for module in ("fpn2_ws.nuclei", "mask_rcnn.segmenter", "jacobkie.segmenter"):
+        monkeypatch.setattr(f"tasks.methods.{module}.to_uint8", noted)
+    segmenter.look_at(np.random.default_rng(0).integers(0, 999, (64, 64)).astype(np.float32))
+    assert asked == [scaling]
 
 
 def test_networks_of_two_methods_and_unknown_ones_are_refused(tmp_path: Path) -> None:

@@ -3,24 +3,153 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from numpy.typing import NDArray
 
-from tasks.nuclei.intensity import to_uint8
-from tests.plates import two_squares
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.intensity import SCALINGS, Scaling, recorded_scaling, robust_range, to_uint8
+from tasks.nuclei.synthesis import KINDS, synthesize_fov
+from tests.faulty_fields import FAULTS, FIELDS, SIDE_PX, dead_cells, field, glare
 
-IMAGE, LABEL_IMAGE = two_squares()
+FEW_GREY_LEVELS = 12
 
 
-def test_scaling_to_8_bit_maps_the_minimum_to_0_and_the_maximum_to_255() -> None:
-    scaled = to_uint8(np.array([[100, 200], [300, 610]], np.uint16))
+def test_scaling_by_minmax_maps_the_minimum_to_0_and_the_maximum_to_255() -> None:
+    scaled = to_uint8(np.array([[100, 200], [300, 610]], np.uint16), "minmax")
     assert scaled.dtype == np.uint8
     assert scaled.tolist() == [[0, 50], [100, 255]]
 
 
-def test_a_constant_image_scales_to_zero() -> None:
-    assert to_uint8(np.full((2, 2), 7, np.uint16)).tolist() == [[0, 0], [0, 0]]
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_a_constant_image_scales_to_zero(scaling: Scaling) -> None:
+    assert to_uint8(np.full((2, 2), 7, np.uint16), scaling).tolist() == [[0, 0], [0, 0]]
 
 
-def test_scaling_covers_all_16_bit_intensities_in_order() -> None:
-    scaled = to_uint8(np.arange(2**16, dtype=np.uint16).reshape(256, 256)).ravel()
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_scaling_covers_all_16_bit_intensities_in_order(scaling: Scaling) -> None:
+    scaled = to_uint8(np.arange(2**16, dtype=np.uint16).reshape(256, 256), scaling).ravel()
     assert (scaled[0], scaled[-1]) == (0, 255)
     assert (np.diff(scaled.astype(int)) >= 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_field_without_outliers_is_scaled_by_its_percentiles(kind: str) -> None:
+    image = synthesize_fov(KINDS[kind], (500, 600), np.random.default_rng(3)).image
+    low, high = np.percentile(image, [0.01, 99.99])
+    chosen = robust_range(image)
+    assert chosen.low == pytest.approx(low, abs=0.02 * (high - low))
+    assert chosen.high == pytest.approx(high, rel=0.1)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", ["a usual field", "a camera with a high offset", "uneven light"])
+def test_what_a_fault_leaves_alone_looks_as_if_it_was_not_there(name: str, fault: str) -> None:
+    image, _ = FIELDS[name]()
+    faulty = FAULTS[fault](image)
+    expected, seen = (to_uint8(one, "robust").astype(int)[faulty == image] for one in (image, faulty))
+    assert np.abs(seen - expected).max() <= FEW_GREY_LEVELS
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", FIELDS)
+def test_nuclei_stand_out_of_every_kind_of_field_whatever_its_fault(name: str, fault: str) -> None:
+    if (name, fault) == ("a single nucleus", "small dead cells"):
+        pytest.skip("eight dead cells for one nucleus are taken for the nuclei")
+    image, labels = FIELDS[name]()
+    faulty = FAULTS[fault](image)
+    left_alone = faulty == image
+    of_image, of_faulty = (contrast(to_uint8(one, "robust"), labels, left_alone) for one in (image, faulty))
+    assert of_image > 80
+    assert 0.25 * of_image < of_faulty < 1.4 * of_image
+
+
+def contrast(grey: NDArray[np.uint8], labels: NDArray[np.uint16], where: NDArray[np.bool_]) -> float:
+    """Give by how many grey levels nuclei are brighter than the background, in a part of the field."""
+    return float(np.median(grey[where & (labels > 0)]) - np.median(grey[where & (labels == 0)]))
+
+
+def test_by_minmax_one_hot_pixel_hides_all_nuclei() -> None:
+    image, labels = field()
+    assert (
+        to_uint8(FAULTS["a hot pixel"](image), "minmax")[labels > 0].max() < 5 < 200 < to_uint8(image, "robust").max()
+    )
+
+
+def test_nuclei_are_seen_beside_more_dead_cells_than_nuclei_and_under_wide_glare() -> None:
+    image, labels = field(nuclei=1)
+    assert np.median(to_uint8(dead_cells(3, 10)(image), "robust")[labels > 0]) > 100
+    image, labels = field()
+    faulty = glare(20, 100)(image)
+    assert np.median(to_uint8(faulty, "robust")[(labels > 0) & (faulty == image)]) > 100
+
+
+def test_a_nucleus_that_has_fewer_pixels_than_are_left_out_is_within_the_range() -> None:
+    image = np.random.default_rng(0).normal(100, 5, (2000, 2000))
+    image[900:916, 900:916] += 400
+    assert robust_range(image).high > 480
+
+
+def test_specks_of_debris_are_not_taken_for_nuclei() -> None:
+    plain, labels = field(nuclei=1)
+    image = plain.copy()
+    for y, x in np.random.default_rng(2).integers(5, SIDE_PX - 5, (60, 2)):
+        image[y - 3 : y + 3, x - 3 : x + 3] += 100
+    assert robust_range(image).high > np.percentile(image[labels > 0], 90)
+
+
+@pytest.mark.parametrize("fault", ["a hot pixel", "a hot column", "a narrow black border", "a saturated edge"])
+def test_the_noise_of_an_empty_well_stays_dark(fault: str) -> None:
+    empty = field(nuclei=0)[0]
+    for image in (empty, FAULTS[fault](empty)):
+        grey = to_uint8(image, "robust")[image == empty]
+        assert grey.std() < 10
+        assert grey.max() < 100
+    assert to_uint8(empty, "minmax").std() > 25
+
+
+def test_saturated_edges_are_no_light_and_a_white_background_stays_white() -> None:
+    image, _ = field()
+    assert not to_uint8(FAULTS["a saturated edge"](image), "robust")[:, -40:].any()
+    inverted = np.where(field()[1] > 0, 20_000, 65_535).astype(np.uint16)
+    assert to_uint8(inverted, "robust")[0, 0] == 255
+
+
+def test_dark_nuclei_keep_their_contrast() -> None:
+    image, labels = field()
+    grey = to_uint8(1000 - image, "robust")
+    assert np.median(grey[labels == 0]) - np.median(grey[labels > 0]) > 150
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "uint16", ">u2", "int16", "int32", "uint32", "float16", "float32", "float64"]
+)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (9, 1), (2, 2), (5, 3), (6, 40), (64, 64)])
+def test_images_of_every_type_and_size_are_scaled(shape: tuple[int, int], dtype: str, scaling: Scaling) -> None:
+    rng = np.random.default_rng(1)
+    for image in (rng.integers(0, 100, shape), rng.integers(0, 2, shape), np.eye(*shape), np.zeros(shape)):
+        before = image.astype(dtype)
+        grey = to_uint8(before, scaling)
+        assert grey.shape == shape
+        assert grey.dtype == np.uint8
+        assert_array_equal(before, image.astype(dtype))
+        assert_array_equal(to_uint8(np.asfortranarray(before)[::-1][::-1], scaling), grey)
+
+
+def test_floats_far_beyond_all_others_do_not_count() -> None:
+    image = FIELDS["values from 0 to 1"]()[0].astype(np.float64)
+    faulty = image.copy()
+    faulty[3, 3], faulty[9, 9] = -1e30, 1e30
+    seen, expected = (to_uint8(one, "robust").astype(int) for one in (faulty, image))
+    assert np.abs(seen - expected)[20:].max() <= FEW_GREY_LEVELS
+
+
+@pytest.mark.parametrize(("recorded", "scaling"), [(None, "minmax"), ("minmax", "minmax"), ("robust", "robust")])
+def test_what_is_from_before_there_was_a_choice_is_by_minmax(recorded: str | None, scaling: Scaling) -> None:
+    assert recorded_scaling(recorded) == scaling
+
+
+def test_a_scaling_that_is_not_known_is_refused_with_what_to_do() -> None:
+    with pytest.raises(InputError, match="scaling is 'clahe', and this program knows robust, minmax; use the version"):
+        recorded_scaling("clahe")

@@ -1,5 +1,6 @@
 """The HDF5 file of ROIs."""
 
+import h5py
 import numpy as np
 import pytest
 
@@ -29,6 +30,14 @@ def test_targets_are_the_maps_of_the_labels_rounded_to_1_255(tmp_path):
     reader = RoiReader(make_roi_file(tmp_path / "rois.h5"))
     expected = distance_map(reader.label_image(3))
     np.testing.assert_allclose(reader.target(3, "distance_map") / 255, expected, atol=0.5 / 255 + 1e-6)
+
+
+def test_the_scaling_is_kept_and_is_minmax_in_a_file_from_before_there_was_a_choice(tmp_path):
+    path = make_roi_file(tmp_path / "rois.h5")
+    assert RoiReader(path).scaling == "robust"
+    with h5py.File(path, "a") as file:
+        del file.attrs["scaling"]
+    assert RoiReader(path).scaling == "minmax"
 
 
 def test_a_file_that_is_no_roi_file_is_refused_by_name(tmp_path):

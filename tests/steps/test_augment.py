@@ -10,6 +10,7 @@ from collections import Counter
 import h5py
 import numpy as np
 import pytest
+import tifffile
 
 from tasks.contract import FAILED, execute
 from tasks.nuclei.augmentation import PRESETS
@@ -233,6 +234,21 @@ def test_the_zoom_is_recorded_for_the_network(store):
     assert reader.zoom == 2.0
 
 
+def test_the_scaling_is_recorded_for_the_network_and_is_that_of_the_rois(store):
+    image, _ = field(0)
+    image[0, 0] = 60_000
+    tifffile.imwrite(store / "one" / "images" / "f0.tif", image)
+    results = {
+        scaling: execute(TASK, params(plates=["one"], augmentation="None", scaling=scaling), store)
+        for scaling in ("robust", "minmax")
+    }
+    assert results["robust"].key != results["minmax"].key
+    readers = {name: RoiReader(store / result.outputs["rois"]) for name, result in results.items()}
+    assert {name: reader.scaling for name, reader in readers.items()} == {"robust": "robust", "minmax": "minmax"}
+    brightness = {name: np.median(reader.image(1)[reader.label_image(1) > 0]) for name, reader in readers.items()}
+    assert brightness["minmax"] < 5 < 40 < brightness["robust"]
+
+
 def test_a_field_without_labels_is_refused_by_name(store):
     (store / "many" / "labels" / "f3.tif").unlink()
     with pytest.raises(InputError, match=r"f3\.tif has no label image"):
@@ -249,7 +265,7 @@ def test_a_full_disk_ends_with_a_line_on_space(small_disk, store):
     """In a process of its own, because HDF5 could take this one down."""
     resize(small_disk, megabytes=2)
     shutil.copytree(store / "many", small_disk / "many")
-    given = params(plates=["many"], rois=300).model_dump_json()
+    given = params(plates=["many"], rois=400).model_dump_json()
     command = [sys.executable, "-m", "tasks.steps.augment", "--params", given, "--store", str(small_disk)]
     ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert ended.returncode == FAILED

@@ -55,7 +55,7 @@ def test_a_model_is_found_with_all_that_segmenting_and_training_another_like_it_
         "networks": [f"train_fpn2_ws/{key}"],
         "settings": Settings().model_dump(mode="json"),
         "trainings": [{"rois": f"augment/{key}/rois.h5", "initialisation": "random"}],
-        "augmentation": {"plates": ["ingest/plate@0123456789ab"]},
+        "augmentation": {"plates": ["ingest/plate@0123456789ab"], "scaling": "minmax"},
     }
 
 

@@ -127,6 +127,14 @@ def test_networks_of_different_zoom_are_refused(store):
         execute(segment.TASK, params(networks=["border", "distance"]), store)
 
 
+def test_networks_of_different_intensity_scalings_are_refused(store):
+    make_network(store / "border", ("blurred_border",), scaling="minmax")
+    make_network(store / "distance", ("distance_map",))
+    message = "trained with the intensity scalings minmax and robust; they must share one: train them on the same ROIs"
+    with pytest.raises(InputError, match=message):
+        execute(segment.TASK, params(networks=["border", "distance"]), store)
+
+
 def test_a_cut_image_is_named_after_all_other_fields_are_done_and_only_it_is_done_again(store, caplog):
     path = store / "plate" / "images" / f"{NAMES[1]}.tif"
     whole = path.read_bytes()

@@ -180,11 +180,17 @@ def test_trainings_are_told_in_the_words_of_today(store: Path) -> None:
 def test_networks_lead_to_their_rois_and_these_to_their_plates_and_fields(store: Path) -> None:
     network, rois = f"train_fpn2_ws/{TWO}", f"augment/{TWO}/rois.h5"
     assert provenance.rois_of_networks([network, network], store) == rois
-    assert provenance.augmentation_of_rois(rois, store) == {"plates": [FIRST, SECOND]}
+    assert provenance.augmentation_of_rois(rois, store) == {"plates": [FIRST, SECOND], "scaling": "minmax"}
     assert provenance.plates_of_networks([network, f"train_fpn2_ws/{ONE}"], store) == [FIRST, SECOND]
     fovs = provenance.fovs_of_rois(rois, store)
     assert sorted(fovs) == [("first", "a"), ("first", "b"), ("second", "a"), ("second", "b")]
     assert fovs["second", "b"].image_path == store / SECOND / "images" / "b.tif"
+
+
+def test_rois_from_before_there_was_a_choice_are_by_minmax_and_others_as_they_say(store: Path) -> None:
+    assert provenance.augmentation_of_rois(f"augment/{ONE}/rois.h5", store)["scaling"] == "minmax"
+    store_result(store, "augment/new", {"plates": [FIRST], "scaling": "robust"})
+    assert provenance.augmentation_of_rois("augment/new/rois.h5", store)["scaling"] == "robust"
 
 
 def test_networks_of_different_rois_are_refused(store: Path) -> None:

@@ -38,6 +38,7 @@ def train_models_form() -> dict[str, Param]:
         "rois": param_field("augment", "rois", TRAINING, AS_PRESET),
         "augmentation": param_field("augment", "augmentation", TRAINING, AS_PRESET),
         "zoom": param_field("augment", "zoom", TRAINING, "Empty: 1, the paper's."),
+        "scaling": param_field("augment", "scaling", TRAINING, AS_PRESET),
         "networks": networks_field(),
         "initialisation": initialisation_field(
             "Initial weights",

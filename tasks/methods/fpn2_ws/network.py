@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
@@ -18,8 +17,9 @@ from keras_applications import imagenet_utils
 from numpy.typing import NDArray
 
 from tasks.methods.shared.devices import Precision
-from tasks.methods.shared.kept_network import KeptNetwork, follow_batches_closely
+from tasks.methods.shared.kept_network import KeptNetwork, architecture_fields, follow_batches_closely
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.intensity import Scaling
 from tasks.nuclei.targets import Target
 
 with redirect_stdout(StringIO()):  # It prints which Keras it uses.
@@ -37,6 +37,8 @@ class Architecture:
     precision: Precision = "float32"
     zoom: float = 1.0
     """How much fields are magnified for this network, in training as in use."""
+    scaling: Scaling = field(kw_only=True)
+    """How intensities become grey levels for it, likewise."""
     method: Literal["fpn2_ws"] = "fpn2_ws"
 
 
@@ -71,7 +73,7 @@ class Fpn(KeptNetwork):
 
 def load_fpn(folder: Path) -> Fpn:
     """Load a network that `Fpn.save` wrote."""
-    fields = json.loads((folder / "network.json").read_text())
+    fields = architecture_fields(folder)
     network = Fpn(Architecture(**{**fields, "targets": tuple(fields["targets"])}))
     network.load_weights(folder / "weights.h5")
     return network

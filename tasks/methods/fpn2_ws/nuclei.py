@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.methods.fpn2_ws.method import Settings
-from tasks.nuclei.intensity import to_uint8
+from tasks.nuclei.intensity import Scaling, to_uint8
 from tasks.nuclei.segmentation import Predict, flooded, magnified, predict_tiled, within_size_limits
 
 # Along the outline the normalised distance is low, and the lower the larger the nucleus: 0.02 for a radius of
@@ -17,13 +17,13 @@ BORDER_SHARE = 0.25
 
 
 def predict_maps(
-    image: NDArray[np.integer], predict: Predict, settings: Settings, zoom: float = 1.0
+    image: NDArray[np.integer], predict: Predict, settings: Settings, scaling: Scaling, zoom: float = 1.0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Distance map and blurred border of a field; `image` and both results are (y, x).
 
-    The networks see the field magnified by `zoom`.
+    The networks see the field in grey levels by `scaling`, magnified by `zoom`.
     """
-    grey = to_uint8(image)
+    grey = to_uint8(image, scaling)
     if settings.test_time_augmentation:
         predict = averaged_over_turns(predict)
     maps = predict_tiled(magnified(grey, zoom), predict, settings)

@@ -32,7 +32,14 @@ class Fpn2Ws(Segmenter):
         zooms = {network.architecture.zoom for network in networks}
         if len(zooms) > 1:
             raise InputError(f"The networks were trained at zooms {sorted(zooms)}; they must share one.")
-        self._zoom = zooms.pop()
+        scalings = {network.architecture.scaling for network in networks}
+        if len(scalings) > 1:
+            words = " and ".join(sorted(scalings))
+            raise InputError(
+                f"The networks were trained with the intensity scalings {words}; they must share one: train them "
+                "on the same ROIs."
+            )
+        self._zoom, self._scaling = zooms.pop(), scalings.pop()
         self._order = [channels.index(target) for target in TARGETS]
 
     def predict_batch(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -41,7 +48,7 @@ class Fpn2Ws(Segmenter):
         return maps[0] if len(maps) == 1 else np.concatenate(maps, axis=-1)[..., self._order]
 
     def look_at(self, image: NDArray[np.integer]) -> Maps:
-        return predict_maps(image, self.predict_batch, self.settings, self._zoom)
+        return predict_maps(image, self.predict_batch, self.settings, self._scaling, self._zoom)
 
     @staticmethod
     def nuclei_in(seen: Maps, settings: Settings) -> NDArray[np.int32]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tasks.methods.fpn2_ws.network import Fpn
     from tasks.methods.shared.devices import Precision
     from tasks.methods.shared.training import Stage
+    from tasks.nuclei.intensity import Scaling
 
 Encoder = Literal[
     "densenet121",
@@ -114,11 +115,13 @@ class FpnTraining:
         return self.network.encoder_layers()
 
 
-def build(params: Params, precision: Precision, zoom: float) -> Fpn:
+def build(params: Params, precision: Precision, zoom: float, scaling: Scaling) -> Fpn:
     """Build the network, its encoder with weights from ImageNet if these are asked for."""
     from tasks.methods.fpn2_ws import network
 
-    architecture = network.Architecture(params.encoder, params.targets, params.decoder_filters, precision, zoom)
+    architecture = network.Architecture(
+        params.encoder, params.targets, params.decoder_filters, precision, zoom, scaling=scaling
+    )
     if params.initialisation != "imagenet":
         return network.Fpn(architecture)
     return network.Fpn(architecture, network.imagenet_weights(params.encoder, weights_folder()))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +15,8 @@ from tf_keras import layers
 from tasks.methods.jacobkie.positions import DIRECTIONS, POSITIONS, STEPS
 from tasks.methods.shared.backbone import Depth, merged_levels, resnet, smoothed
 from tasks.methods.shared.devices import Precision
-from tasks.methods.shared.kept_network import KeptNetwork, follow_batches_closely
+from tasks.methods.shared.kept_network import KeptNetwork, architecture_fields, follow_batches_closely
+from tasks.nuclei.intensity import Scaling
 
 FIRST_POSITIONS = len(DIRECTIONS)
 MAPS = 1 + POSITIONS
@@ -46,6 +46,8 @@ class Architecture:
     precision: Precision = "float32"
     zoom: float = 1.0
     """How much fields are magnified for this network, in training as in use."""
+    scaling: Scaling = field(kw_only=True)
+    """How intensities become grey levels for it, likewise."""
     zooms: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
     """A field is segmented in each of these zooms besides."""
     method: Literal["jacobkie"] = "jacobkie"
@@ -125,7 +127,7 @@ def falls(positions: Any) -> Any:
 
 def load_jacobkie(folder: Path) -> Jacobkie:
     """Load a network that `Jacobkie.save` wrote."""
-    fields = json.loads((folder / "network.json").read_text())
+    fields = architecture_fields(folder)
     network = Jacobkie(Architecture(**{**fields, "zooms": tuple(fields["zooms"])}))
     network.load_weights(folder / "weights.h5")
     return network

@@ -40,8 +40,8 @@ class JacobkieSegmenter(Segmenter):
         self._network = network
 
     def look_at(self, image: NDArray[np.integer]) -> SeenZooms:
-        grey = to_uint8(image)
         architecture = self._network.architecture
+        grey = to_uint8(image, architecture.scaling)
         side_px = max(min(self.settings.max_tile_px, MOST_TILE_PX), 4 * self.settings.halo_px)
         tiling = self.settings.model_copy(update={"max_tile_px": side_px})
         zooms = [architecture.zoom * zoom for zoom in architecture.zooms]

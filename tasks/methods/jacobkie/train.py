@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tasks.methods.jacobkie.network import Jacobkie
     from tasks.methods.shared.devices import Precision
     from tasks.methods.shared.training import Batch, Stage
+    from tasks.nuclei.intensity import Scaling
 
 
 class Params(NetworkTrainingParams):
@@ -98,11 +99,12 @@ def stages(params: Params) -> tuple[Stage, ...]:
     return (Stage(1.0),)
 
 
-def build(params: Params, precision: Precision, zoom: float) -> Jacobkie:
+def build(params: Params, precision: Precision, zoom: float, scaling: Scaling) -> Jacobkie:
     """Build the network."""
     from tasks.methods.jacobkie.network import Architecture, Jacobkie
 
-    return Jacobkie(Architecture(params.depth, params.filters, params.magnification, precision, zoom, params.zooms))
+    shape = (params.depth, params.filters, params.magnification)
+    return Jacobkie(Architecture(*shape, precision, zoom, params.zooms, scaling=scaling))
 
 
 TASK = training_task(

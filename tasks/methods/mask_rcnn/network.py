@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -21,7 +20,8 @@ from tasks.methods.mask_rcnn.roi_align import align
 from tasks.methods.mask_rcnn.targets import AnchorTargets, ProposalTargets, anchor_targets, proposal_targets
 from tasks.methods.shared.backbone import Depth, features_model
 from tasks.methods.shared.devices import Precision
-from tasks.methods.shared.kept_network import KeptNetwork, follow_batches_closely
+from tasks.methods.shared.kept_network import KeptNetwork, architecture_fields, follow_batches_closely
+from tasks.nuclei.intensity import Scaling
 
 SIDE_PX = 256
 """Side of every image."""
@@ -47,6 +47,8 @@ class Architecture:
     precision: Precision = "float32"
     zoom: float = 1.0
     """How much fields are magnified for this network, in training as in use."""
+    scaling: Scaling = field(kw_only=True)
+    """How intensities become grey levels for it, likewise."""
     method: Literal["mask_rcnn"] = "mask_rcnn"
 
 
@@ -207,6 +209,6 @@ def _seeds_of_images(images: Any) -> Any:
 
 def load_mask_rcnn(folder: Path) -> MaskRcnn:
     """Load a network that `MaskRcnn.save` wrote."""
-    network = MaskRcnn(Architecture(**json.loads((folder / "network.json").read_text())))
+    network = MaskRcnn(Architecture(**architecture_fields(folder)))
     network.load_weights(folder / "weights.h5")
     return network

@@ -43,7 +43,8 @@ class MaskRcnnSegmenter(Segmenter):
         self._network = network
 
     def look_at(self, image: NDArray[np.integer]) -> SeenTiles:
-        seen = magnified(to_uint8(image), self._network.architecture.zoom)
+        architecture = self._network.architecture
+        seen = magnified(to_uint8(image, architecture.scaling), architecture.zoom)
         height, width = seen.shape
         # Of a field smaller than a tile, the rest is its mirror image.
         missing = (max(SIDE_PX - height, 0), max(SIDE_PX - width, 0))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tasks.methods.mask_rcnn.network import MaskRcnn
     from tasks.methods.shared.devices import Precision
     from tasks.methods.shared.training import Batch, Stage
+    from tasks.nuclei.intensity import Scaling
 
 MOST_NUCLEI = 512
 """The smallest nuclei of a ROI that has more are taken for background."""
@@ -127,12 +128,12 @@ def stages(params: Params) -> tuple[Stage, ...]:
     return (*of_paper, Stage(1.0, rate=LAST_RATE))
 
 
-def build(params: Params, precision: Precision, zoom: float) -> MaskRcnn:
+def build(params: Params, precision: Precision, zoom: float, scaling: Scaling) -> MaskRcnn:
     """Build the network."""
     from tasks.methods.mask_rcnn.network import Architecture, MaskRcnn
 
     widths = (params.pyramid_filters, params.rpn_filters, params.head_units, params.mask_filters)
-    return MaskRcnn(Architecture(params.depth, *widths, precision, zoom))
+    return MaskRcnn(Architecture(params.depth, *widths, precision, zoom, scaling=scaling))
 
 
 TASK = training_task(

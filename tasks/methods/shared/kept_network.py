@@ -11,6 +11,7 @@ from typing import Any
 import tf_keras as keras
 
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.intensity import recorded_scaling
 
 # The usual 0.99 and 0.999 lag behind in short trainings: with a good training loss, a network in inference mode then
 # finds not one nucleus.
@@ -49,6 +50,12 @@ class KeptNetwork:
             self.model.load_weights(path)
         except (OSError, ValueError) as error:
             raise InputError(f"{path} doesn't fit {self.architecture}: {str(error).splitlines()[0]}") from None
+
+
+def architecture_fields(folder: Path) -> dict[str, Any]:
+    """Give the fields of the architecture that `KeptNetwork.save` wrote."""
+    fields: dict[str, Any] = json.loads((folder / "network.json").read_text())
+    return fields | {"scaling": recorded_scaling(fields.get("scaling"))}
 
 
 def the_one_network(network_dirs: Sequence[Path], method: str) -> Path:

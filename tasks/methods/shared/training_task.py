@@ -17,6 +17,7 @@ from tasks.methods.method import Method
 from tasks.methods.shared.initial_weights import earlier_network, file_of
 from tasks.methods.shared.roi_batches import ReadBatch, RoiBatches
 from tasks.methods.shared.training_params import NetworkTrainingParams
+from tasks.nuclei.intensity import Scaling
 
 if TYPE_CHECKING:
     from tasks.methods.shared.devices import Precision
@@ -39,8 +40,9 @@ log = logging.getLogger("nucleus")
 class Differences(Generic[P]):
     """What a method's training doesn't share with the others."""
 
-    build: Callable[[P, Precision, float], KeptNetwork]
-    """Build the network for a precision and a zoom. Its weights are random, or from a place that the method knows."""
+    build: Callable[[P, Precision, float, Scaling], KeptNetwork]
+    """Build the network for a precision, and the zoom and the scaling of its ROIs. Its weights are random, or from a
+    place that the method knows."""
     trainable: Callable[[P, Any], NetworkTraining]
     """Give what the training loop needs of the network."""
     batch: Callable[[P], ReadBatch]
@@ -77,7 +79,7 @@ def _run(method: Method, differences: Differences[P], params: P, workspace: Work
     from tasks.methods.shared.training import TrainingSettings
 
     rois = RoiBatches(workspace.input(params.rois), differences.batch(params))
-    build = partial(_with_initial_weights, method, differences, params, rois.zoom, workspace)
+    build = partial(_with_initial_weights, method, differences, params, rois, workspace)
     if params.cycles == 0:
         return _kept_untrained(build(), workspace)
     settings = TrainingSettings(
@@ -94,15 +96,19 @@ def _run(method: Method, differences: Differences[P], params: P, workspace: Work
 
 
 def _with_initial_weights(
-    method: Method, differences: Differences[P], params: P, zoom: float, workspace: Workspace
+    method: Method, differences: Differences[P], params: P, rois: RoiBatches, workspace: Workspace
 ) -> KeptNetwork:
-    """Build the network and give it its initial weights."""
+    """Build the network and give it its initial weights.
+
+    It sees fields as its ROIs were made of them, whatever the earlier network that its weights are of saw.
+    """
     import tf_keras as keras
 
     from tasks.methods.shared.pretrained_weights import load_pretrained
 
     keras.utils.set_random_seed(params.random_seed)
-    network = differences.build(params, chosen_precision(params, workspace.checkpoint_dir), zoom)
+    precision = chosen_precision(params, workspace.checkpoint_dir)
+    network = differences.build(params, precision, rois.zoom, rois.scaling)
     kind = method.weights_named(params.initialisation)
     if kind is None:
         network.load_weights(earlier_network(params.initialisation, method, workspace) / "weights.h5")

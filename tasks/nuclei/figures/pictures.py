@@ -11,6 +11,8 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from skimage.segmentation import find_boundaries
 
+from tasks.nuclei.intensity import to_uint8
+
 Pixel = TypeVar("Pixel", bound=np.generic)
 
 SCALE_BAR_UM = 20
@@ -32,7 +34,11 @@ class Window(NamedTuple):
 
 
 def display_grey(image: NDArray[np.number]) -> NDArray[np.uint8]:
-    """Stretch a (y, x) image so that all but the darkest 0.5 % and the brightest 0.2 % of pixels keep their detail."""
+    """Stretch a (y, x) image so that all but the darkest 0.5 % and the brightest 0.2 % of pixels keep their detail.
+
+    What is no part of the field, such as a blank border or dead cells, doesn't count.
+    """
+    image = to_uint8(image, "robust")
     low, high = np.percentile(image, [0.5, 99.8])
     stretched = (image.astype(np.float32) - low) / max(high - low, 1)
     grey: NDArray[np.uint8] = (255 * np.clip(stretched, 0, 1)).astype(np.uint8)

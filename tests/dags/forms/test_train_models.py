@@ -24,6 +24,7 @@ WRONG_VALUES = [
     ("rois", 10_000_001),
     ("rois", 100.5),
     ("zoom", 5),
+    ("scaling", "clahe"),
     ("cycles", -1),
     ("cycles", 10_001),
     ("batch_size", 0),

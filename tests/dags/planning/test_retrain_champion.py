@@ -81,6 +81,14 @@ def test_the_challenger_is_trained_as_the_champion_was_from_its_weights_on_all_p
     assert planned["champion_version"] == 4
 
 
+@pytest.mark.parametrize("scaling", ["robust", "minmax"])
+def test_the_challenger_sees_intensities_as_the_champion_does(store: Path, scaling: str) -> None:
+    champion = fpn_champion()
+    assert champion["augmentation"] is not None
+    planned = plan_with(store, {**champion, "augmentation": champion["augmentation"] | {"scaling": scaling}})
+    assert AugmentParams(**planned["augment"]).scaling == scaling
+
+
 def test_a_champion_whose_rois_the_store_has_no_more_is_refused(store: Path) -> None:
     with pytest.raises(FormError, match="no longer the ROIs of the champion, version 4"):
         plan_with(store, {**fpn_champion(), "augmentation": None})

@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from laboratory_method.method import METHOD
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.intensity import Scaling, recorded_scaling, to_uint8
 from tasks.nuclei.segmentation import magnified
 
 SMOOTHINGS_PX = (1, 2, 4, 8, 16)
@@ -30,9 +31,12 @@ class Classifier:
     """Of a typical nucleus, as the classifier sees it."""
     zoom: float
     """How much fields are magnified before the classifier sees them: as the ROIs were that it was trained on."""
+    scaling: Scaling
+    """How their intensities become grey levels, likewise."""
 
-    def probability(self, grey: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def probability(self, image: NDArray[np.integer]) -> NDArray[np.float32]:
         """Give for every pixel of a field (y, x) how probably it is part of a nucleus, (y, x) in [0, 1]."""
+        grey = to_uint8(image, self.scaling)
         seen = logistic(features(magnified(grey, self.zoom)) @ self.weights).astype(np.float32)
         if self.zoom == 1:
             return seen
@@ -41,7 +45,7 @@ class Classifier:
 
     def save(self, folder: Path) -> None:
         # The pipeline reads "method"; the rest is for `load_classifier`.
-        content = {"method": METHOD.name, "radius_px": self.radius_px, "zoom": self.zoom}
+        content = {"method": METHOD.name, "radius_px": self.radius_px, "zoom": self.zoom, "scaling": self.scaling}
         (folder / "network.json").write_text(json.dumps(content, indent=1))
         np.save(folder / "weights.npy", self.weights)
 
@@ -52,7 +56,7 @@ def load_classifier(folder: Path) -> Classifier:
     weights = np.load(folder / "weights.npy")
     if weights.shape != (FEATURES,):
         raise InputError(f"{folder} has weights of the shape {weights.shape}, not {(FEATURES,)}; train it again.")
-    return Classifier(weights, content["radius_px"], content["zoom"])
+    return Classifier(weights, content["radius_px"], content["zoom"], recorded_scaling(content.get("scaling")))
 
 
 def features(grey: NDArray[np.uint8]) -> NDArray[np.float32]:

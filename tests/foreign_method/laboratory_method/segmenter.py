@@ -11,7 +11,6 @@ from scipy import ndimage
 from laboratory_method.classifier import Classifier
 from laboratory_method.method import Settings
 from tasks.methods.segmenter import Segmenter
-from tasks.nuclei.intensity import to_uint8
 from tasks.nuclei.segmentation import flooded, within_size_limits
 
 MARKER_SHARE = 0.5
@@ -40,7 +39,7 @@ class BrightSpots(Segmenter):
     def look_at(self, image: NDArray[np.integer]) -> Seen:
         # The slow part, done once a field; `calibrate` tries all levels on what it gives.
         radius_px = self._classifier.radius_px / self._classifier.zoom
-        return Seen(self._classifier.probability(to_uint8(image)), radius_px)
+        return Seen(self._classifier.probability(image), radius_px)
 
     @staticmethod
     def nuclei_in(seen: Seen, settings: Settings) -> NDArray[np.int32]:

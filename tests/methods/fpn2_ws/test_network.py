@@ -8,7 +8,7 @@ from tasks.methods.fpn2_ws.network import Architecture, Fpn, build_encoder, imag
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.targets import TARGETS
 
-SMALL = Architecture("mobilenetv2", TARGETS, decoder_filters=8)
+SMALL = Architecture("mobilenetv2", TARGETS, decoder_filters=8, scaling="robust")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def test_maps_have_the_size_of_the_images_one_channel_a_target_and_lie_between_0
 
 @pytest.mark.parametrize(("encoder", "weights"), [("mobilenetv2", 2_257_984), ("inceptionresnetv2", 54_336_736)])
 def test_the_encoder_has_the_number_of_weights_that_keras_documents(encoder, weights):
-    network = Fpn(Architecture(encoder, ("distance_map",), decoder_filters=8))
+    network = Fpn(Architecture(encoder, ("distance_map",), decoder_filters=8, scaling="robust"))
     assert sum(layer.count_params() for layer in network.encoder_layers()) == weights
 
 
@@ -41,7 +41,7 @@ def test_a_saved_network_loads_again_and_predicts_the_same(network, images, tmp_
 
 def test_bfloat16_predicts_nearly_the_same_in_float32(network, images, tmp_path):
     network.save(tmp_path)
-    half = Fpn(Architecture("mobilenetv2", TARGETS, 8, "bfloat16"))
+    half = Fpn(Architecture("mobilenetv2", TARGETS, 8, "bfloat16", scaling="robust"))
     half.load_weights(tmp_path / "weights.h5")
     maps = half.predict(images)
     assert maps.dtype == np.float32
@@ -51,7 +51,7 @@ def test_bfloat16_predicts_nearly_the_same_in_float32(network, images, tmp_path)
 def test_weights_of_another_architecture_are_refused(network, tmp_path):
     network.save(tmp_path)
     with pytest.raises(InputError, match=r"weights\.h5 doesn't fit.*resnet18"):
-        Fpn(Architecture("resnet18", TARGETS, 8)).load_weights(tmp_path / "weights.h5")
+        Fpn(Architecture("resnet18", TARGETS, 8, scaling="robust")).load_weights(tmp_path / "weights.h5")
 
 
 def test_the_encoder_is_told_from_the_decoder(network):
@@ -68,7 +68,7 @@ def test_the_encoder_is_told_from_the_decoder(network):
 
 @pytest.mark.parametrize("encoder", ["efficientnetb0", "densenet121", "vgg16"])
 def test_an_encoder_that_subtracts_a_mean_can_be_trained_and_used(encoder):
-    network = Fpn(Architecture(encoder, TARGETS, 8))
+    network = Fpn(Architecture(encoder, TARGETS, 8, scaling="robust"))
     images = np.random.default_rng(0).integers(0, 255, (1, 64, 64)).astype(np.uint8)
     tf.function(lambda batch: network(batch, training=True))(images[..., np.newaxis])
     assert np.isfinite(network.predict(images)).all()
@@ -76,9 +76,9 @@ def test_an_encoder_that_subtracts_a_mean_can_be_trained_and_used(encoder):
 
 def test_encoders_that_subtract_different_means_do_not_disturb_each_other():
     images = np.random.default_rng(0).integers(0, 255, (1, 64, 64, 1)).astype(np.uint8)
-    network = Fpn(Architecture("vgg16", TARGETS, 8))
+    network = Fpn(Architecture("vgg16", TARGETS, 8, scaling="robust"))
     alone = network(images, training=False).numpy()
-    Fpn(Architecture("densenet121", TARGETS, 8))(images, training=False)
+    Fpn(Architecture("densenet121", TARGETS, 8, scaling="robust"))(images, training=False)
     np.testing.assert_array_equal(network(images, training=False), alone)
 
 
@@ -88,7 +88,7 @@ def test_imagenet_weights_are_taken_from_the_folder(network, tmp_path):
     encoder.save_weights(file)
     path = imagenet_weights("resnet18", tmp_path)
     assert path == file
-    loaded = Fpn(Architecture("resnet18", TARGETS, 8), path)
+    loaded = Fpn(Architecture("resnet18", TARGETS, 8, scaling="robust"), path)
     for expected, got in zip(
         encoder.get_layer("conv0").get_weights(), loaded.model.get_layer("conv0").get_weights(), strict=True
     ):

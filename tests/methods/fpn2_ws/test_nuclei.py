@@ -84,17 +84,17 @@ def test_nuclei_outside_the_size_limits_are_removed_and_the_rest_numbered_from_o
 def test_fields_of_any_size_keep_their_size_and_place(shape, padding, test_time_augmentation):
     image = gradient(*shape)
     settings = Settings(padding=padding, test_time_augmentation=test_time_augmentation, max_tile_px=192, halo_px=32)
-    distance, border = predict_maps(image, grey_levels, settings)
-    np.testing.assert_allclose(distance, to_uint8(image) / np.float32(255), atol=1e-6)
-    np.testing.assert_allclose(border, 1 - to_uint8(image) / np.float32(255), atol=1e-6)
+    distance, border = predict_maps(image, grey_levels, settings, "minmax")
+    np.testing.assert_allclose(distance, to_uint8(image, "minmax") / np.float32(255), atol=1e-6)
+    np.testing.assert_allclose(border, 1 - to_uint8(image, "minmax") / np.float32(255), atol=1e-6)
 
 
 @pytest.mark.parametrize("zoom", [0.5, 1.5, 2.0])
 def test_a_magnified_field_comes_back_in_its_own_size(zoom):
     image = gradient(120, 90)
-    distance, _ = predict_maps(image, grey_levels, Settings(), zoom)
+    distance, _ = predict_maps(image, grey_levels, Settings(), "minmax", zoom)
     assert distance.shape == image.shape
-    np.testing.assert_allclose(distance, to_uint8(image) / 255, atol=0.02)
+    np.testing.assert_allclose(distance, to_uint8(image, "minmax") / 255, atol=0.02)
 
 
 def test_tiles_give_the_nuclei_of_the_whole_field_where_the_halo_covers_the_network_s_view():
@@ -106,6 +106,6 @@ def test_tiles_give_the_nuclei_of_the_whole_field_where_the_halo_covers_the_netw
     thresholds: dict[str, Any] = {"marker_threshold": 0.4, "foreground_threshold": 0.2}
     in_tiles = Settings(**thresholds, max_tile_px=256, halo_px=32)
     in_one = Settings(**thresholds)
-    whole, tiled = (instances_from_maps(*predict_maps(image, blur, s), s) for s in (in_one, in_tiles))
+    whole, tiled = (instances_from_maps(*predict_maps(image, blur, s, "minmax"), s) for s in (in_one, in_tiles))
     assert whole.max() > 5
     assert np.array_equal(whole, tiled)

@@ -230,7 +230,7 @@ def test_the_encoder_does_not_learn_during_the_warm_up(store):
     from tasks.methods.fpn2_ws.network import load_fpn
 
     keras.utils.set_random_seed(0)
-    first = build(Params(**TINY), "float32", 1.0)
+    first = build(Params(**TINY), "float32", 1.0, "robust")
     (result,) = store.glob("train_fpn2_ws/*/result.json")
     trained = load_fpn(result.parent)
     encoder = {layer.name for layer in first.encoder_layers()}
@@ -244,7 +244,7 @@ def test_the_encoder_does_not_learn_during_the_warm_up(store):
 
 @pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_the_training_with_advice(store):
-    network = build(Params(**TINY), "float32", 1.0)
+    network = build(Params(**TINY), "float32", 1.0, "robust")
     network.model.set_weights([np.full_like(weights, np.nan) for weights in network.model.get_weights()])
     (store / "train_fpn2_ws" / "spoiled").mkdir(parents=True)
     network.save(store / "train_fpn2_ws" / "spoiled")
@@ -254,13 +254,16 @@ def test_a_loss_that_is_no_number_stops_the_training_with_advice(store):
 
 
 @pytest.mark.slow
-def test_a_training_resumes_from_an_earlier_network(store):
+def test_a_training_resumes_from_an_earlier_network_and_sees_intensities_as_its_own_rois(store):
     assert finish(store, {**TINY, "cycles": 1})[0] == DONE
     (earlier,) = (path.parent for path in store.glob("train_fpn2_ws/*/result.json"))
+    assert json.loads((earlier / "network.json").read_text())["scaling"] == "robust"
+    make_roi_file(store / "others.h5", scaling="minmax")
     again = {**TINY, "cycles": 1, "learning_rate": 1e-12, "initialisation": f"train_fpn2_ws/{earlier.name}"}
-    status, output = finish(store, again)
+    status, output = finish(store, again | {"rois": "others.h5"})
     assert status == DONE, output
     histories = {path.parent.name: json.loads(path.read_text()) for path in store.glob("train_fpn2_ws/*/history.json")}
     first = histories.pop(earlier.name)[0]
-    (second,) = histories.values()
+    ((later, second),) = histories.items()
     assert second[0]["loss"] < first["loss"]
+    assert json.loads((store / "train_fpn2_ws" / later / "network.json").read_text())["scaling"] == "minmax"

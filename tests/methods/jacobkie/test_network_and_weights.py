@@ -15,7 +15,7 @@ from tasks.methods.jacobkie.positions import position_maps
 from tasks.methods.shared.pretrained_weights import load_pretrained
 from tasks.nuclei.errors import InputError
 
-SMALL = Architecture(depth=50, filters=16, magnification=2, zooms=(1.0,))
+SMALL = Architecture(depth=50, filters=16, magnification=2, zooms=(1.0,), scaling="robust")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def write_weights(path: Path, network: Jacobkie) -> dict[str, Any]:
 
 
 def test_the_network_of_the_paper_has_the_layers_of_its_description() -> None:
-    network = Jacobkie(Architecture())
+    network = Jacobkie(Architecture(scaling="robust"))
     names = {layer.name for layer in network.model.layers if layer.weights}
     assert set(OUTPUT_LAYERS) <= names
     assert {"conv1", "bn_conv1", "res4w_branch2c", "res5c_branch2a", "fpn_c5p5", "fpn_p2"} <= names
@@ -61,7 +61,7 @@ def test_the_network_of_the_paper_has_the_layers_of_its_description() -> None:
 
 @pytest.mark.parametrize("magnification", [1, 2, 4])
 def test_maps_have_the_size_of_the_image_at_any_magnification(magnification: Any) -> None:
-    network = Jacobkie(Architecture(50, 8, magnification, zooms=(1.0,)))
+    network = Jacobkie(Architecture(50, 8, magnification, zooms=(1.0,), scaling="robust"))
     maps = network.predict(np.zeros((2, 32, 64), np.uint8))
     assert maps.shape == (2, 32, 64, 9)
     assert maps.dtype == np.float32
@@ -137,4 +137,4 @@ def test_of_mask_rcnns_file_the_extractor_is_loaded(tmp_path: Path) -> None:
 def test_a_pretrained_file_of_another_depth_is_refused(tmp_path: Path) -> None:
     write_weights(tmp_path / "weights.h5", Jacobkie(SMALL))
     with pytest.raises(InputError, match=r"isn't of this network: it lacks bn4g_branch2a/beta, .* and \d+ more"):
-        load_pretrained([Jacobkie(Architecture(101, 16)).model], tmp_path / "weights.h5")
+        load_pretrained([Jacobkie(Architecture(101, 16, scaling="robust")).model], tmp_path / "weights.h5")

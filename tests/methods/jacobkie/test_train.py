@@ -88,12 +88,12 @@ def test_a_training_learns(store: Path) -> None:
     (result,) = store.glob("train_jacobkie/*/result.json")
     history = json.loads((result.parent / "history.json").read_text())
     assert history[-1]["loss"] < 0.8 * history[0]["loss"]
-    assert load_jacobkie(result.parent).architecture == Architecture(50, 8, 1, "float32", 1.0, (1.0,))
+    assert load_jacobkie(result.parent).architecture == Architecture(50, 8, 1, "float32", 1.0, (1.0,), scaling="robust")
 
 
 @pytest.mark.slow
 def test_pretrained_weights_are_kept_as_they_are_without_a_training(store: Path, tmp_path: Path) -> None:
-    pretrained = Jacobkie(Architecture())
+    pretrained = Jacobkie(Architecture(scaling="robust"))
     pretrained.model.save_weights(tmp_path / "jacobkie_2018dsb.h5")
     status, lines = train(store, {"rois": "rois.h5", "precision": "float32"}, NUCLEUS_WEIGHTS=str(tmp_path))
     assert status == DONE, lines

@@ -16,7 +16,7 @@ from tasks.methods.mask_rcnn.tiles import tiles_of
 from tasks.nuclei.scoring import score_instances
 from tasks.nuclei.synthesis import KINDS, synthesize_fov
 
-SMALL = Architecture(depth=50, pyramid_filters=8, rpn_filters=8, head_units=8, mask_filters=8)
+SMALL = Architecture(depth=50, pyramid_filters=8, rpn_filters=8, head_units=8, mask_filters=8, scaling="robust")
 
 
 def perfectly_detected(label_image: np.ndarray) -> Detections:

@@ -120,7 +120,7 @@ def train_fpn_on_two(folder: Path) -> list[Cycle]:
     """Train a network for nuclei in bfloat16 and save it."""
     with strategy_of(2).scope():
         keras.utils.set_random_seed(0)
-        network = build(Params(**TINY), "bfloat16", 1.0)
+        network = build(Params(**TINY), "bfloat16", 1.0, "robust")
         rois = RoiBatches(
             make_roi_file(folder / "rois.h5"), lambda reader, rows: reader.batch(rows, network.architecture.targets)
         )
