@@ -93,7 +93,7 @@ def fingerprint_of_row(image: NDArray[Any], with_parts: bool) -> dict[str, Any]:
 def pixels_sha256(image: NDArray[Any]) -> str:
     """SHA-256 of dtype, shape and pixels of an image."""
     sha256 = hashlib.sha256(f"{image.dtype.name} {image.shape}".encode())
-    sha256.update(np.ascontiguousarray(image))
+    sha256.update(np.ascontiguousarray(image).data)
     return sha256.hexdigest()
 
 
@@ -169,7 +169,7 @@ def _mixed(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def _thumbnail(image: NDArray[Any]) -> bytes:
     """Give the field made small, without slow changes of brightness, as int8; nothing where it shows too little."""
     pixels, histogram = image.astype(np.float32), intensity_histogram(image)
-    clipped = np.clip(pixels, *(histogram_percentile(histogram, percent) for percent in (0.5, 99.5)))
+    clipped = np.clip(pixels, histogram_percentile(histogram, 0.5), histogram_percentile(histogram, 99.5))
     small = cv2.resize(clipped, (THUMBNAIL_PX,) * 2, interpolation=cv2.INTER_AREA)
     small = small - cv2.GaussianBlur(small, (0, 0), THUMBNAIL_SIGMA_PX, borderType=cv2.BORDER_REPLICATE)
     contrast = float(small.std())
@@ -188,23 +188,24 @@ def _noise(pixels: NDArray[np.float32]) -> float:
 
 def _normalised(thumbnail: NDArray[Any]) -> NDArray[np.float32]:
     values = thumbnail.astype(np.float32)
-    return (values - values.mean()) / values.std()
+    return np.asarray((values - values.mean()) / values.std(), np.float32)
 
 
 def _alike(fields: Mapping[str, Fingerprint], known: Mapping[str, Fingerprint]) -> dict[str, list[str]]:
     """Give the known fields whose thumbnails are those of a field, turned or not."""
-    names, others = ([name for name, one in some.items() if one.thumbnail is not None] for some in (fields, known))
-    if not names or not others:
-        return {}
     thumbnails, compared = (
-        np.stack([some[name].thumbnail for name in chosen]) for some, chosen in ((fields, names), (known, others))
+        {name: one.thumbnail for name, one in some.items() if one.thumbnail is not None} for some in (fields, known)
     )
-    best = np.full((len(names), len(others)), -1.0, np.float32)
-    for side in (compared, compared.transpose(0, 2, 1)):
+    if not thumbnails or not compared:
+        return {}
+    rows = np.stack(list(thumbnails.values())).reshape(len(thumbnails), -1)
+    columns = np.stack(list(compared.values()))
+    best = np.full((len(rows), len(columns)), -1.0, np.float32)
+    for side in (columns, columns.transpose(0, 2, 1)):
         for turns in range(4):
-            turned = np.rot90(side, turns, axes=(1, 2)).reshape(len(others), -1)
-            np.maximum(best, thumbnails.reshape(len(names), -1) @ turned.T / turned.shape[1], out=best)
+            turned = np.rot90(side, turns, axes=(1, 2)).reshape(len(columns), -1)
+            np.maximum(best, rows @ turned.T / rows.shape[1], out=best)
     return {
-        name: [other for other, correlation in zip(others, row, strict=True) if correlation >= ALIKE]
-        for name, row in zip(names, best, strict=True)
+        name: [other for other, correlation in zip(compared, row, strict=True) if correlation >= ALIKE]
+        for name, row in zip(thumbnails, best, strict=True)
     }

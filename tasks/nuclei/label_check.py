@@ -26,6 +26,8 @@ from tasks.nuclei.measure import Instances, edge_pixels, intensity_histogram, me
 PIECES_OF_A_MASK = 3
 """Pieces per label from which labels are a mask or classes; annotated fields have 1.01 at most."""
 FEWEST_PIECES = 6
+DOUBTFUL_PIECES = 1.2
+LABELS_OF_8_BIT = 255
 HOLES_OF_OUTLINES = 0.3
 """Share of the nuclei's area that labels enclose without filling it, from which they are outlines."""
 LEAST_BACKGROUND = 0.3
@@ -152,6 +154,11 @@ def _shape_problem(measures: LabelMeasures, all_masks: bool, typical_px: float |
             f"looks like a mask or like classes: {pieces} separate pieces {numbers}; "
             "give every nucleus a number of its own, from 1, and the background 0"
         )
+    if labels == LABELS_OF_8_BIT and pieces >= labels + 3:
+        return (
+            f"its numbers seem to be cut to 8 bits: all {labels} that fit are used, for {pieces} separate pieces; "
+            "save it with 16 bits, where every nucleus has a number of its own"
+        )
     area_px = measures.largest_share * measures.sketch.full_shape[0] * measures.sketch.full_shape[1]
     if measures.largest_share > 0.9 and typical_px is not None and area_px > 10 * typical_px:
         return (
@@ -171,7 +178,7 @@ def _is_background(measures: LabelMeasures) -> bool:
 
 def _shape_doubts(measures: LabelMeasures) -> Iterator[str]:
     labels, pieces = measures.labels, measures.pieces
-    if pieces >= max(1.5 * labels, labels + 3):
+    if pieces >= max(DOUBTFUL_PIECES * labels, labels + 3):
         yield f"has {labels} labels in {pieces} separate pieces; every nucleus must have a number of its own"
     if measures.largest_share > LARGEST_SHARE:
         yield f"one label covers {measures.largest_share:.0%} of the field; a nucleus seldom does"
@@ -269,7 +276,7 @@ def _field_of_labels(name: str, fields: Mapping[str, LabelMeasures], fit: Fit, d
     aucs = {}
     for other in (fields[names[number]] for number in nearest):
         if other.labels and other.sketch.full_shape == own.full_shape:
-            auc = auc_of(ranks, other.sketch.inside / np.float32(255))
+            auc = auc_of(ranks, other.sketch.share_inside)
             aucs[1 - auc if dark else auc] = other
     best = max(aucs, default=0.0)
     if best < max(GOOD_FIT, fit.auc + CLEAR_GAIN):

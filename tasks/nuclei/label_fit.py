@@ -59,6 +59,11 @@ class Sketch:
     """(y, x), 255 where all is inside the labels."""
     full_shape: tuple[int, int]
 
+    @property
+    def share_inside(self) -> NDArray[np.float32]:
+        """Share of each pixel that is inside the labels."""
+        return self.inside.astype(np.float32) / np.float32(255)
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -96,7 +101,7 @@ def sketch(image: NDArray[Any], label_image: NDArray[np.integer], side_px: int =
 def measure_fit(image: NDArray[Any], label_image: NDArray[np.integer]) -> Fit | None:
     """Measure how labels fit a (y, x) uint8 or uint16 image; None where there is no inside or no outside."""
     look = sketch(image, label_image, LOOK_PX)
-    inside = look.inside / np.float32(255)
+    inside = look.share_inside
     if not 0 < inside.mean() < 1:
         return None
     ranks = ranks_of(look.image)

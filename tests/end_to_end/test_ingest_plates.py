@@ -10,7 +10,7 @@ from nucleus_dags.local.home import Home
 from tests.end_to_end.laboratory import Laboratory, laboratory
 from tests.synthetic_plates import make_synthetic_plate
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 NO_PLATES = {"2026-11", "scan.zip", r"caf\xe9", "misnamed"}
 

@@ -88,6 +88,13 @@ def test_it_is_named_too_where_all_fields_are_wrong_in_the_same_way(
         assert message[:20] in " ".join(verdict.problems)
 
 
+@pytest.mark.parametrize("cut", [lambda labels: labels % 256, lambda labels: labels.clip(0, 255)], ids=["wrap", "clip"])
+def test_more_than_255_nuclei_saved_with_8_bits_are_named(cut: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
+    image, labels = round_nuclei(0, (400, 400), 270, 5)
+    (verdict,) = verdicts_of([(image, cut(labels))])
+    assert "its numbers seem to be cut to 8 bits: all 255 that fit are used" in verdict.problems[0]
+
+
 def test_labels_of_the_next_field_are_named_with_the_field_that_they_fit() -> None:
     images, labels = zip(*PLATE, strict=True)
     for number, verdict in enumerate(verdicts_of(list(zip(images, labels[1:] + labels[:1], strict=True)))):

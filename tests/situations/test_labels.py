@@ -101,8 +101,8 @@ ROWS: list[Row] = [
     ("left and right exchanged", both(np.fliplr), Refused("f1.tif.*(flipped|mirrored)")),
     ("turned", both(np.rot90), Refused("f1.tif.*(turned|rotated)")),
     ("labels of the next field", swapped, Refused("f1.tif.*f2")),
-    ("labels of a field that isn't there", of_another_field, Refused("f1.tif")),
-    ("labels 30 px off", first(lambda labels: np.roll(labels, 30, axis=1)), Accepted("f1.tif")),
+    ("labels of a field that isn't there", of_another_field, Accepted("f1.tif: the labels hardly fit")),
+    ("labels 30 px off", first(lambda labels: np.roll(labels, 30, axis=1)), Refused("f1.tif.*moved by 30 px")),
     ("a field that nobody labelled", first(np.zeros_like), Accepted("f1.tif", nuclei=NUCLEI)),
     ("a field labelled in part", first(half_done), Accepted("f1.tif", nuclei=NUCLEI + 3)),
     (

@@ -97,7 +97,7 @@ ROWS: list[Row] = [
     (
         "two acquisitions, one chosen",
         ome_zarr(acquisitions=(0, 1), in_plate_json={"acquisition": 0}),
-        Accepted(fovs=1, nuclei=NUCLEI),
+        Accepted("images of other acquisitions", fovs=1, nuclei=NUCLEI),
     ),
     ("images of Fractal's illumination correction", ome_zarr(names=("0_illum_corr", "1_illum_corr")), Accepted()),
     ("three planes, one chosen", ome_zarr(axes="zyx", image=three_planes, in_plate_json={"z": 0}), Accepted()),
@@ -105,7 +105,7 @@ ROWS: list[Row] = [
     (
         "an image before and after a correction, one chosen",
         ome_zarr(names=("0", "0_illum_corr"), in_plate_json={"image": "illum_corr"}),
-        Accepted(fovs=1, nuclei=NUCLEI),
+        Accepted("images of other kinds", fovs=1, nuclei=NUCLEI),
     ),
     ("an image before and after a correction", ome_zarr(names=("0", "0_illum_corr")), Refused('illum_corr.*"image"')),
 ]

@@ -20,7 +20,7 @@ from scipy import ndimage
 images, output = map(pathlib.Path, sys.argv[1:])
 for path in sorted(images.iterdir()):
     image = tifffile.imread(path)
-    labels, count = ndimage.label(ndimage.gaussian_filter(image.astype(float), 2) > 260)
+    labels, count = ndimage.label(ndimage.gaussian_filter(image.astype(float), 2) > 340)
     name = path.name
     {change}
     tifffile.imwrite(output / name, labels)
@@ -30,13 +30,13 @@ WRONG = {
     "masks": ("labels = np.where(labels, 255, 0).astype(np.uint8)", "mask"),
     "background numbered 1": ("labels = (labels + 1).astype(np.uint16)", "background"),
     "background numbered -1": ("labels = np.where(labels, labels, -1).astype(np.int32)", "-1"),
-    "fractions": ("labels = labels / np.float32(2)", "float32"),
+    "fractions": ("labels = labels / np.float32(2)", "whole numbers"),
     "another name": ("name = path.stem + '_cp_masks.tif'; labels = labels.astype(np.uint16)", "same name"),
     "another size": ("labels = labels[::2, ::2].astype(np.uint16)", "160"),
-    "several planes": ("labels = np.stack([labels] * 3).astype(np.uint16)", "3"),
+    "several planes": ("labels = np.stack([labels, 0 * labels]).astype(np.uint16)", "2"),
     "x and y exchanged": ("labels = labels.T.astype(np.uint16)", "exchanged|transposed"),
     "nothing for some images": ("if path.stem.endswith('2'): continue", "missing"),
-    "the image": ("labels = image", "tool"),
+    "the image": ("labels = image", "mask|classes"),
 }
 
 
