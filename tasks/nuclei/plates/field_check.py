@@ -82,7 +82,7 @@ def check_and_copy_field(fov: Fov, plate: Plate, output_dir: Path) -> FieldCheck
                 raise content
             read.append(decode(content, Path(name)))
         except InputError as error:
-            check.problems.append(str(error).rstrip("."))
+            check.problems.append(str(error).removeprefix(f"{plate.folder}/").rstrip("."))
     if check.problems:
         return check
     _check_arrays(check, *read, with_parts=plate.info.role != "screen")

@@ -43,7 +43,8 @@ def decode_tiff(data: bytes) -> Raster:
         _refuse_missing_planes(tiff, page)
         pixels = page.asarray()
     photometric = page.tags.valueof("PhotometricInterpretation")
-    # Colours one behind the other may as well be three planes: tifffile saves three of any kind so. They stay (3, y, x).
+    # Colours one behind the other may as well be three planes: tifffile saves three of any kind so. They stay
+    # (3, y, x).
     return Raster(
         pixels,
         colours=3 if photometric in (_RGB, _YCBCR) and page.axes == "YXS" else 1,
