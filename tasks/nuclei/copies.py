@@ -45,6 +45,13 @@ LEAST_CONTRAST, LEAST_CONTRAST_IN_NOISE = 0.015, 0.4
 _ODD = tuple(int(number) | 1 for number in np.random.default_rng(1).integers(2**62, 2**63, 10))
 
 
+EQUAL = "has the pixels of"
+PART = "shares a part of its pixels with"
+CHANGED = "has other intensities, size or orientation, and else is a copy of"
+KINDS = (EQUAL, PART, CHANGED)
+"""The surest first."""
+
+
 class Copy(NamedTuple):
     """Two fields, and what the first is to the second in words."""
 
@@ -108,10 +115,10 @@ def copies(fields: Mapping[str, Fingerprint], known: Mapping[str, Fingerprint]) 
     alike = _alike(fields, known)
     for name, fingerprint in fields.items():
         common = Counter(other for block in fingerprint.blocks for other in by_block.get(block, ()))
-        kinds = dict.fromkeys(alike.get(name, ()), "has other intensities, size or orientation, and else is a copy of")
-        kinds |= {other: "shares a part of its pixels with" for other, n in common.items() if n >= SHARED_BLOCKS}
+        kinds = dict.fromkeys(alike.get(name, ()), CHANGED)
+        kinds |= {other: PART for other, n in common.items() if n >= SHARED_BLOCKS}
         equal = {other for value in fingerprint.values for other in by_value.get(value, ())}
-        kinds |= dict.fromkeys(equal, "has the pixels of")
+        kinds |= dict.fromkeys(equal, EQUAL)
         yield from (Copy(name, other, kind) for other, kind in sorted(kinds.items()) if other != name)
 
 

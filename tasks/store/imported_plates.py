@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.nuclei.copies import Fingerprint, copies
+from tasks.nuclei.copies import KINDS, Fingerprint, copies
 from tasks.nuclei.plates.files import FROZEN_REPORT
 from tasks.nuclei.plates.info import PlateInfo
 
@@ -63,11 +63,12 @@ def problems_of_roles(info: PlateInfo, fovs: list[dict[str, Any]], frozen: Path)
 def _images_in_the_other_role(
     info: PlateInfo, fields: dict[str, Fingerprint], known: list[tuple[PlateInfo, list[dict[str, Any]]]]
 ) -> list[str]:
-    found: dict[str, str] = {}
+    others: dict[str, Fingerprint] = {}
     for other, rows in known:
         if other.role == OTHER_ROLE.get(info.role):
-            for copy in copies(fields, _fingerprints(rows, f" of the {other.role} plate {other.name}")):
-                found.setdefault(copy.name, f"{copy.kind} {copy.other}")
+            others |= _fingerprints(rows, f" of the {other.role} plate {other.name}")
+    surest_last = sorted(copies(fields, others), key=lambda copy: -KINDS.index(copy.kind))
+    found = {copy.name: f"{copy.kind} {copy.other}" for copy in surest_last}
     return [
         f"{name}: {found[name]}; an image is for training or for tests, never for both, remove it and its labels"
         for name in fields

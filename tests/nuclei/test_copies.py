@@ -9,16 +9,24 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tasks.nuclei.copies import Copy, Fingerprint, copies, copies_within, fingerprint_of_row, grouped, pixels_sha256
+from tasks.nuclei.copies import (
+    CHANGED,
+    EQUAL,
+    PART,
+    Copy,
+    Fingerprint,
+    copies,
+    copies_within,
+    fingerprint_of_row,
+    grouped,
+    pixels_sha256,
+)
 from tasks.nuclei.plates.image_files import read_image
 from tests import dsb2018
 from tests.fields import round_nuclei
 
 IMAGE = round_nuclei(1, (300, 400), 30)[0]
 DIM = (IMAGE // 8).astype(np.uint8)
-
-EQUAL, PART = "has the pixels of", "shares a part of its pixels with"
-CHANGED = "has other intensities, size or orientation, and else is a copy of"
 
 
 def fingerprint(image: NDArray[Any], with_parts: bool = True) -> Fingerprint:

@@ -75,8 +75,8 @@ def with_fingerprints(folder) -> None:
 
 
 def make_copies(folder, names: str, **info) -> None:
-    """Fields of which those of the same letter are copies: the same, upside down, or a part."""
-    changes = (lambda array: array, np.flipud, lambda array: array[20:, 20:])
+    """Fields of which those of the same letter are copies: the same, or a part."""
+    changes = (lambda array: array, lambda array: array, lambda array: array[20:, 20:])
     fields: dict[str, tuple] = {}
     for letter in names:
         copies = sum(name[0] == letter for name in fields)
