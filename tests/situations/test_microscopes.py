@@ -48,6 +48,7 @@ IMAGEXPRESS_OTHER_CHANNEL = "Plate_{well}_s{site}_w2"
 IN_CELL = "{well[0]} - {well[1]}{well[2]}(fld {site} wv DAPI - DAPI)"
 IN_CELL_OTHER_CHANNEL = "{well[0]} - {well[1]}{well[2]}(fld {site} wv FITC - FITC)"
 SCANR = "{well}--W{number:05}--P{site:05}--Z00000--T00000--DAPI"
+CORRECTION_IMAGES = ("DC_sCMOS #1_CAM1.tif", "SC_BP445-45_40x_M10_CH01.tif")
 CQ1 = "W{number:04}F{site:04}T0001Z000C1"
 
 ROWS: list[Row] = [
@@ -74,7 +75,7 @@ ROWS: list[Row] = [
     ("Operetta, two times, one chosen", screen(OPERETTA, OPERETTA_TIME_2, time=1), FOUR_OF_MORE),
     ("one odd name", screen(CV7000, beside=("overview.tif",)), Refused("overview")),
     ("thumbnails", screen(IMAGEXPRESS, beside=("Plate_B07_s1_w1_thumb.tif",)), Accepted("thumbnails", 4, 0)),
-    ("correction images", screen(CV7000, beside=("DC_sCMOS #1_CAM1.tif", "SC_BP445-45_40x_M10_CH01.tif")), Accepted("correction images", 4, 0)),
+    ("correction images", screen(CV7000, beside=CORRECTION_IMAGES), Accepted("correction images", 4, 0)),
     (
         "one site twice",
         screen(CV7000, "Again_{well}_T0001F{site:03}L01A01Z01C01"),
