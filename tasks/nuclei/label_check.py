@@ -138,6 +138,8 @@ def _typical_area_px(fields: Iterable[LabelMeasures]) -> float | None:
 def _shape_problem(measures: LabelMeasures, all_masks: bool, typical_px: float | None) -> str | None:
     labels, pieces = measures.labels, measures.pieces
     covers_field = measures.spans_field and measures.largest_share >= LEAST_BACKGROUND
+    if measures.largest_share == 1:
+        return "gives every pixel the same number; the background must be 0, and every nucleus have a number of its own"
     if measures.hole_share >= (HOLES_OF_OUTLINES if pieces >= 3 else 0.5) and not covers_field:
         return (
             f"looks like outlines: its labels enclose {measures.hole_share:.0%} of the nuclei's area without filling "

@@ -15,10 +15,12 @@ The targets are rounded to 1/255; the squared error of rounding, 1e-6, is a thou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import h5py
 import numpy as np
@@ -104,19 +106,29 @@ class RoiReader:
     """Reads batches of ROIs for training. A reader must not be shared between threads."""
 
     def __init__(self, path: Path) -> None:
-        try:
+        self._path = path
+        with self._whole():
             self._file = h5py.File(path, "r")
             layout = int(self._file.attrs["layout"])
-        except (OSError, KeyError) as error:
-            raise InputError(f"{path} is not a ROI file ({error}); run augment again.") from None
-        if layout != LAYOUT:
-            raise InputError(f"{path} has layout {layout}, and this program reads {LAYOUT}; run augment again.")
-        self.roi_px: int = self._file["image"].shape[1]
-        self.zoom = float(self._file.attrs["zoom"])
-        self.scaling = recorded_scaling(self._file.attrs.get("scaling"))
-        is_validation = self._file["rois"]["is_validation"]
-        self.training_rows = np.flatnonzero(~is_validation)
-        self.validation_rows = np.flatnonzero(is_validation)
+            if layout != LAYOUT:
+                raise InputError(f"{path} has layout {layout}, and this program reads {LAYOUT}; run augment again.")
+            self.roi_px: int = self._file["image"].shape[1]
+            self.zoom = float(self._file.attrs["zoom"])
+            self.scaling = recorded_scaling(self._file.attrs.get("scaling"))
+            is_validation = self._file["rois"]["is_validation"]
+            self.training_rows = np.flatnonzero(~is_validation)
+            self.validation_rows = np.flatnonzero(is_validation)
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Name the file where a part of it is missing or damaged. What h5py raises depends on the place."""
+        try:
+            yield
+        except InputError:
+            raise
+        except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{self._path} is not a whole ROI file ({reason}); run augment again.") from None
 
     def training_sources(self) -> list[RoiSource]:
         """Give the fields or regions with ROIs for training, in the file's order."""
@@ -128,29 +140,33 @@ class RoiReader:
         return self._sources(np.setdiff1d(of_validation, of_training))
 
     def _numbers_of_sources(self, is_validation: bool) -> NDArray[np.integer]:
-        table = self._file["rois"]
-        return np.unique(table["source"][table["is_validation"] == is_validation])
+        with self._whole():
+            table = self._file["rois"]
+            return np.unique(table["source"][table["is_validation"] == is_validation])
 
     def _sources(self, numbers: NDArray[np.integer]) -> list[RoiSource]:
-        return [
-            RoiSource(plate.decode(), cell_line.decode(), fov.decode(), (y0, x0, y1, x1))
-            for plate, cell_line, fov, y0, x0, y1, x1 in self._file["sources"][numbers].tolist()
-        ]
+        with self._whole():
+            return [
+                RoiSource(plate.decode(), cell_line.decode(), fov.decode(), (y0, x0, y1, x1))
+                for plate, cell_line, fov, y0, x0, y1, x1 in self._file["sources"][numbers].tolist()
+            ]
 
     def image(self, row: int) -> NDArray[np.uint8]:
         """Give one ROI image, (y, x) uint8."""
-        image: NDArray[np.uint8] = self._file["image"][row]
-        return image
+        return self._plane("image", row)
 
     def label_image(self, row: int) -> NDArray[np.uint16]:
         """Give one label image, (y, x) uint16."""
-        label_image: NDArray[np.uint16] = self._file["labels"][row]
-        return label_image
+        return self._plane("labels", row)
 
     def target(self, row: int, target: Target) -> NDArray[np.uint8]:
         """Give one target, (y, x) uint8: the value x 255."""
-        values: NDArray[np.uint8] = self._file[target][row]
-        return values
+        return self._plane(target, row)
+
+    def _plane(self, dataset: str, row: int) -> NDArray[Any]:
+        with self._whole():
+            plane: NDArray[Any] = self._file[dataset][row]
+            return plane
 
     def batch(self, rows: Sequence[int], targets: Sequence[Target]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Give images (b, y, x, 1) and targets (b, y, x, t), uint8, of the given rows.
@@ -161,7 +177,7 @@ class RoiReader:
         images = np.empty((*shape, 1), np.uint8)
         maps = np.empty((*shape, len(targets)), np.uint8)
         for i, row in enumerate(rows):
-            images[i, :, :, 0] = self._file["image"][row]
+            images[i, :, :, 0] = self._plane("image", row)
             for channel, target in enumerate(targets):
-                maps[i, :, :, channel] = self._file[target][row]
+                maps[i, :, :, channel] = self._plane(target, row)
         return images, maps

@@ -92,7 +92,7 @@ ROWS: list[Row] = [
     ("classes", both(lambda labels: np.where(labels, 1 + labels % 2, 0).astype(np.uint8)), Refused("f1.tif")),
     ("background numbered 1", both(lambda labels: labels + 1), Refused("f1.tif.*background")),
     ("inverted masks", both(lambda labels: np.where(labels, 0, 255).astype(np.uint8)), Refused("f1.tif")),
-    ("one label everywhere", both(np.ones_like), Refused("f1.tif")),
+    ("one label everywhere", both(np.ones_like), Refused("f1.tif: gives every pixel the same number")),
     ("no label anywhere", both(np.zeros_like), Refused("no nucleus")),
     ("outlines", both(outlines), Refused("f1.tif.*outline")),
     ("x and y exchanged", both(np.transpose), Refused("f1.tif.*(exchanged|transposed)")),
