@@ -16,6 +16,7 @@ The targets are rounded to 1/255; the squared error of rounding, 1e-6, is a thou
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -97,7 +98,9 @@ class RoiWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._file.close()
+        # On a full disk closing fails too, with a less telling error than that of writing.
+        with suppress(RuntimeError) if error else nullcontext():
+            self._file.close()
 
 
 class RoiReader:

@@ -63,7 +63,7 @@ def test_a_single_field_is_cut_into_a_training_and_a_validation_region(store):
 
 
 def test_the_paper_s_split_draws_validation_rois_from_all_fields(store):
-    result = execute(TASK, params(split="paper", rois=400), store)
+    result = execute(TASK, params(split="paper", rois=300), store)
     with h5py.File(store / result.outputs["rois"]) as file:
         rows = file["rois"][:]
     assert result.counts["validation_rois"] == pytest.approx(80, abs=25)
