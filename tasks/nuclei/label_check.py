@@ -34,6 +34,8 @@ LEAST_BACKGROUND = 0.3
 """Share of the field from which a label that touches all edges is tried as its background."""
 LARGEST_OF_POINTS_PX = 9
 """Median area of labels up to which they are points."""
+LARGER_THAN_NUCLEI_PX = 256
+"""Side of a field that no nucleus fills."""
 LARGEST_SHARE = 0.5
 """Share of the field from which one nucleus is doubted; in annotated fields it is 0.05 at most."""
 
@@ -138,7 +140,7 @@ def _typical_area_px(fields: Iterable[LabelMeasures]) -> float | None:
 def _shape_problem(measures: LabelMeasures, all_masks: bool, typical_px: float | None) -> str | None:
     labels, pieces = measures.labels, measures.pieces
     covers_field = measures.spans_field and measures.largest_share >= LEAST_BACKGROUND
-    if measures.largest_share == 1:
+    if measures.largest_share == 1 and min(measures.sketch.full_shape) >= LARGER_THAN_NUCLEI_PX:
         return "gives every pixel the same number; the background must be 0, and every nucleus have a number of its own"
     if measures.hole_share >= (HOLES_OF_OUTLINES if pieces >= 3 else 0.5) and not covers_field:
         return (

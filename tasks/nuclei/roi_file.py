@@ -16,7 +16,7 @@ The targets are rounded to 1/255; the squared error of rounding, 1e-6, is a thou
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -99,7 +99,9 @@ class RoiWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._file.close()
+        # On a full disk closing fails too, with a less telling error than that of writing.
+        with suppress(RuntimeError) if error else nullcontext():
+            self._file.close()
 
 
 class RoiReader:

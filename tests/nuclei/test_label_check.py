@@ -59,7 +59,7 @@ WRONG: dict[str, tuple[Callable[[NDArray[Any]], NDArray[Any]], str]] = {
     "nuclei and background exchanged": (lambda labels: labels == 0, "the background seems to have a number"),
     "numbered outlines": (outlines, "looks like outlines: its labels enclose"),
     "a mask of outlines": (lambda labels: outlines(labels) > 0, "looks like outlines: its labels enclose"),
-    "one number for all": (np.ones_like, "one label covers 100% of the field"),
+    "one number for all": (np.ones_like, "gives every pixel the same number"),
     "transposed": (np.transpose, "transposed (x and y are exchanged)"),
     "flipped": (np.flipud, "flipped upside down"),
     "mirrored": (np.fliplr, "flipped left to right"),

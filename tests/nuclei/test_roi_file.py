@@ -42,5 +42,5 @@ def test_the_scaling_is_kept_and_is_minmax_in_a_file_from_before_there_was_a_cho
 
 def test_a_file_that_is_no_roi_file_is_refused_by_name(tmp_path):
     (tmp_path / "rois.h5").write_bytes(b"not HDF5")
-    with pytest.raises(InputError, match=r"rois\.h5 is not a ROI file.*run augment again"):
+    with pytest.raises(InputError, match=r"rois\.h5 is not a whole ROI file.*run augment again"):
         RoiReader(tmp_path / "rois.h5")

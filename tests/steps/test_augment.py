@@ -122,7 +122,7 @@ def test_cell_lines_that_share_their_only_field_are_refused(tmp_path):
 
 
 def test_the_paper_s_split_draws_validation_rois_from_all_fields(store):
-    result = execute(TASK, params(split="paper", rois=400), store)
+    result = execute(TASK, params(split="paper", rois=300), store)
     with h5py.File(store / result.outputs["rois"]) as file:
         rows = file["rois"][:]
     assert result.counts["validation_rois"] == pytest.approx(80, abs=25)

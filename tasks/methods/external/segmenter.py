@@ -54,18 +54,11 @@ class ExternalSegmenter(Segmenter):
             run_command(self._tool.segment, folders, self._tool.name)
             paths = _checked_output(folders["images"], folders["output"], shapes, self._tool.name)
             for path in paths:
-                yield _numbered(read_label_image(path))
+                yield read_label_image(path)
 
     @staticmethod
     def nuclei_in(seen: NDArray[np.int32], settings: SegmentationSettings) -> NDArray[np.int32]:
         return within_size_limits(seen, settings)
-
-
-def _numbered(label_image: NDArray[np.integer]) -> NDArray[np.int32]:
-    """Give a label image with labels 1..n in place of any others, however large."""
-    labels, numbered = np.unique(label_image, return_inverse=True)
-    first = 0 if labels[0] == 0 else 1
-    return np.asarray(numbered.reshape(label_image.shape) + first, np.int32)
 
 
 def _checked_output(images: Path, folder: Path, shapes: Mapping[str, tuple[int, ...]], tool: str) -> list[Path]:
@@ -82,7 +75,7 @@ def _checked_output(images: Path, folder: Path, shapes: Mapping[str, tuple[int, 
         if found.shape != shape:
             problems.append(f"{written[name].name} is {found.shape}, its image {shape}")
         elif not problems:
-            measures[written[name].name] = measure_labels(read_image(images / f"{name}.tif"), _numbered(found))
+            measures[written[name].name] = measure_labels(read_image(images / f"{name}.tif"), found)
     if problems:
         raise InputError(f"{tool} wrote wrong label images: {_some(problems)}.")
     _judge(measures, tool)
