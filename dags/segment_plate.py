@@ -15,7 +15,7 @@ from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.launchers.task_operator import Result, mlflow_run_url
 from nucleus_dags.notes import FAILURE, fail_with, failure_lines, show_lines
 from nucleus_dags.planning import drift, segment_plate
-from nucleus_dags.planning.remarks import left_out_in_short, remarks_on_fields
+from nucleus_dags.planning.remarks import left_out_in_short, remarks_on
 from nucleus_dags.planning.runs import run_to_open, runs_to_close
 from nucleus_dags.planning.train_models import refuse_unknown_fields
 from nucleus_dags.planning.types import FoundModel, Params, PlateToImport, RunsToClose
@@ -31,7 +31,8 @@ by itself, if `ingest_plates` is unpaused.
 label images and tables together. Then the nuclei found are compared with those on the training plates of the cell line.
 
 **Result:** in the store, under `assemble_plate/`; the note of the run says where, how many fields were left out when
-the plate was imported and why, and outliers. The model's name, version and digest are written into all of it.
+the plate was imported and why, which images are doubtful, and outliers. The model's name, version and digest are
+written into all of it.
 """
 
 
@@ -100,7 +101,7 @@ def _lines(
     counts, where = assembled["counts"], _store() / "assemble_plate" / assembled["key"]
     found = f"{counts['nuclei']} nuclei in {counts['fovs']} fields"
     found += f"; {left_out_in_short(plate)}" if plate.left_out else ""
-    lines = [found, "", f"Label images and tables: {where}", "", page, "", *remarks_on_fields(plate)]
+    lines = [found, "", f"Label images and tables: {where}", "", page, "", *remarks_on([plate])]
     return drift.note(_store(), lines, compared, not_compared)
 
 

@@ -14,9 +14,3 @@ def add_plate(
     (store / path / "plate.json").write_text(json.dumps({"name": name, "role": role, "cell_line": cell_line}))
     (store / path / "report.json").write_text(json.dumps({"frozen_at": f"2026-11-{day:02}T00:00:00", **report}))
     return path
-
-
-def confirm_labels(store: Path, path: str) -> None:
-    """Let the plate.json of a stored plate say that a person has looked at the labels."""
-    plate_json = store / path / "plate.json"
-    plate_json.write_text(json.dumps(json.loads(plate_json.read_text()) | {"labels_confirmed": True}))

@@ -38,3 +38,11 @@ def test_the_note_says_nothing_of_fields_that_are_all_there(store: Path) -> None
     first, *lines = note_of(store)
     assert first == "5000 nuclei in 382 fields"
     assert not [line for line in lines if "left out" in line]
+
+
+def test_the_note_says_what_to_look_at_in_images_that_are_doubtful(store: Path) -> None:
+    doubt = "images/x.tif: 4.0% of its pixels are exactly 0 in long stretches"
+    assert note_of(store, doubts=[doubt])[-2:] == [
+        "- **s**: 1 doubt about its labels or images; nuclei may be missing there; look at them:",
+        f"  - {doubt}",
+    ]

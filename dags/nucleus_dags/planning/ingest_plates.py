@@ -181,7 +181,7 @@ def _in_short(outcomes: Sequence[Outcome], no_plates: Sequence[FoundNoPlate]) ->
         ("not plates", [entry["name"] for entry in no_plates]),
         ("set aside", [outcome.name for outcome in outcomes if outcome.kind == "set aside"]),
         ("couldn't be checked", [outcome.name for outcome in outcomes if outcome.kind == "unchecked"]),
-        ("doubtful labels", [outcome.name for outcome in stored if outcome.stored and outcome.stored.doubts]),
+        ("doubtful labels or images", [outcome.name for outcome in stored if outcome.stored and outcome.stored.doubts]),
         ("fields left out", [outcome.name for outcome in stored if outcome.stored and outcome.stored.left_out]),
     ):
         parts += [f"{text}: {listed(names)}"] if names else []

@@ -28,8 +28,6 @@ class PlateFolder:
     cell_line: str
     """Empty if plate.json doesn't say it."""
     folder: Path
-    labels_confirmed: bool = False
-    """A person says that the labels that `ingest` doubts are right."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def read_plate_folder(folder: Path) -> PlateFolder:
         # From bytes, JSON is read in UTF-8, and in UTF-16 or UTF-32 as Windows writes them.
         info = json.loads(path.read_bytes(), object_pairs_hook=_without_repetition)
         name, role, cell_line = (_text(value) for value in (info["name"], info["role"], info.get("cell_line", "")))
-        return PlateFolder(name, role, cell_line, folder, bool(info.get("labels_confirmed", False)))
+        return PlateFolder(name, role, cell_line, folder)
     except UnicodeDecodeError:
         raise FormError(f"{path} can't be read: it isn't text in UTF-8; save it again with this encoding.") from None
     except OSError as error:

@@ -24,11 +24,13 @@ class StoredPlate:
     """UTC, ISO 8601."""
     fovs: int
     doubts: tuple[str, ...]
-    """Sentences about labels that may be wrong; none where plate.json confirms them."""
+    """Sentences about labels and images that may be wrong; `ingest` leaves out those that plate.json confirms."""
     left_out: tuple[str, ...]
     """Sentences about the fields that were left out as faulty, one for each."""
     copies: tuple[str, ...]
     """Sentences about fields that are copies of others of the plate."""
+    warnings: tuple[str, ...]
+    """Sentences about files that lack something, such as chunks of a label image or the unit of the pixel size."""
     not_used: Mapping[str, int]
     """How many files of the plate's folder are no fields, by what they are, such as images of other channels."""
 
@@ -67,9 +69,11 @@ def read_plate(store: Path, path: str) -> StoredPlate:
     return StoredPlate(
         *(info.name, info.role, info.cell_line, path, report["frozen_at"]),
         fovs=len(report.get("fovs", [])),
-        doubts=() if info.labels_confirmed else tuple(report.get("doubts", [])),
+        doubts=tuple(report.get("doubts", [])),
         left_out=tuple(_of_field(row) for row in report.get("left_out", [])),
         copies=tuple(report.get("copies", [])),
+        # Those about single nuclei are for who draws labels, and are often many.
+        warnings=tuple(f"{row['file']}: {row['problem']}" for row in report.get("warnings", []) if "label" not in row),
         not_used=report.get("not_used", {}),
     )
 

@@ -166,9 +166,6 @@ CONVENTIONS = (
     ),
 )
 
-WELLS_NUMBERED = re.compile(r"W\d{4,5}")
-"""What stands for a well whose number is known and whose row and column aren't."""
-
 
 def read_place(name: str, wells: int | None = None) -> Place | None:
     """Read the name of a file without its extension; None for one that is of no convention.

@@ -99,11 +99,6 @@ def label_doubts(label_image: NDArray[np.integer]) -> list[str]:
     return [f"several nuclei end in row {row} of {len(label_image)}, and none follows; look whether its end is missing"]
 
 
-def decode_label_image(data: bytes, path: Path) -> NDArray[np.int32]:
-    """Do as `read_label_image`, for the content of a file that has been read already."""
-    return decode_numbered(data, path).label_image
-
-
 def decode_numbered(data: bytes, path: Path) -> NumberedLabels:
     """Do as `read_numbered`, for the content of a file that has been read already."""
     # White as 0 is no matter for labels: ImageJ shows masks so, and their numbers stay what they are.

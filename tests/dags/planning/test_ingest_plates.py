@@ -9,7 +9,7 @@ from nucleus_dags.planning import ingest_plates
 from nucleus_dags.planning.ingest_plates import NewPlates
 from nucleus_dags.plates import inbox
 from nucleus_dags.plates.inbox import Arrival
-from tests.dags.stored_plates import add_plate, confirm_labels
+from tests.dags.stored_plates import add_plate
 
 DOUBTS = [f"labels/{number}.tif: the labels seem to be transposed" for number in range(7)]
 LEFT_OUT = [
@@ -111,10 +111,10 @@ def test_a_training_plate_with_doubtful_labels_is_imported_and_not_announced_bef
     assert new["annotated"] == []
     assert [found["plate"] for found in new["doubtful"]] == [path]
     assert new["shown"] == [
-        "1 new plate of 1 that arrived; doubtful labels: `a`",
+        "1 new plate of 1 that arrived; doubtful labels or images: `a`",
         "",
         "- **a** is in the store, as ingest/a@000000000000.",
-        "- **a**: 7 doubts about its labels; no training uses the plate until they are corrected, or confirmed by "
+        "- **a**: 7 doubts about its labels or images; no training uses the plate until they are corrected, or confirmed by "
         '`"labels_confirmed": true` in plate.json:',
         *(f"  - {doubt}" for doubt in DOUBTS[:5]),
         "  - and 2 more, in report.json of the imported plate",
@@ -122,8 +122,7 @@ def test_a_training_plate_with_doubtful_labels_is_imported_and_not_announced_bef
     assert inbox.new_entries(box, store, 0) == []
 
     (box / "a" / "plate.json").write_text("{}")
-    confirmed = add_plate(store, "a", "train", "1" * 12, day=2, doubts=DOUBTS)
-    confirm_labels(store, confirmed)
+    confirmed = add_plate(store, "a", "train", "1" * 12, day=2, confirmed_doubts=DOUBTS)
     new = sorted_out(box, store, a=ingested(confirmed))
     assert [found["plate"] for found in new["annotated"]] == [confirmed]
     assert new["shown"][0] == "1 new plate of 1 that arrived"
@@ -133,8 +132,21 @@ def test_a_test_plate_with_doubtful_labels_is_announced_and_told_of(box: Path, s
     arrive(box, "t")
     new = sorted_out(box, store, t=ingested(add_plate(store, "t", "test", doubts=DOUBTS)))
     assert len(new["annotated"]) == 1
-    assert new["shown"][0] == "1 new plate of 1 that arrived; doubtful labels: `t`"
-    assert new["shown"][3].startswith("- **t**: 7 doubts about its labels; scores on the plate may be wrong")
+    assert new["shown"][0] == "1 new plate of 1 that arrived; doubtful labels or images: `t`"
+    assert new["shown"][3].startswith("- **t**: 7 doubts about its labels or images; scores on the plate may be wrong")
+
+
+def test_what_files_lack_is_told_of_and_what_single_nuclei_are_is_not(box: Path, store: Path) -> None:
+    arrive(box, "a")
+    warnings = [
+        {"file": "images", "problem": "images/1.tif: states a pixel size of 1 pixel, which is no length"},
+        {"file": "labels/1.tif", "label": 3, "problem": "2 pieces"},
+    ]
+    new = sorted_out(box, store, a=ingested(add_plate(store, "a", "train", warnings=warnings)))
+    assert new["shown"][3:] == [
+        "- **a**: look at these files:",
+        "  - images: images/1.tif: states a pixel size of 1 pixel, which is no length",
+    ]
 
 
 def test_fields_that_were_left_out_are_counted_and_named(box: Path, store: Path) -> None:
@@ -171,7 +183,7 @@ def test_a_plate_that_comes_again_is_told_of_with_its_doubts_and_is_not_new(box:
     (box / "t" / "images").mkdir()
     (box / "t" / "images" / "a.tif").touch()
     new = sorted_out(box, store, t=ingested(path))
-    assert (new["annotated"], new["shown"][0]) == ([], "0 new plates of 1 that arrived; doubtful labels: `t`")
+    assert (new["annotated"], new["shown"][0]) == ([], "0 new plates of 1 that arrived; doubtful labels or images: `t`")
     assert inbox.new_entries(box, store, 0) == []
 
 

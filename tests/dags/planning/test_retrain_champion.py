@@ -24,7 +24,7 @@ from tasks.steps.calibrate import Params as CalibrateParams
 from tasks.steps.judge import Params as JudgeParams
 from tasks.steps.promote_model import Params as PromoteModelParams
 from tests.dags.forms.filled import filled
-from tests.dags.stored_plates import add_plate, confirm_labels
+from tests.dags.stored_plates import add_plate
 
 ROIS = "augment/3333333333333333/rois.h5"
 NETWORK = "train_fpn2_ws/2222222222222222"
@@ -232,18 +232,18 @@ DOUBTS = ["labels/1.tif: the labels seem to be transposed"]
 
 def test_a_training_plate_with_doubtful_labels_is_left_out_until_they_are_confirmed(store: Path) -> None:
     undisturbed = plan(store)
-    doubtful = add_plate(store, "c", "train", doubts=DOUBTS)
+    add_plate(store, "c", "train", doubts=DOUBTS)
     planned = plan(store)
     assert planned["augment"]["plates"] == ["ingest/a@000000000000", "ingest/b@000000000000"]
     assert planned["digest"] == undisturbed["digest"]
     assert planned["remarks"] == [
-        "- **c**: 1 doubt about its labels; no training uses the plate until they are corrected, or confirmed by "
+        "- **c**: 1 doubt about its labels or images; no training uses the plate until they are corrected, or confirmed by "
         '`"labels_confirmed": true` in plate.json:',
         "  - labels/1.tif: the labels seem to be transposed",
     ]
-    confirm_labels(store, doubtful)
+    confirmed = add_plate(store, "c", "train", "1" * 12, day=2, confirmed_doubts=DOUBTS)
     planned = plan(store)
-    assert doubtful in planned["augment"]["new_plates"]
+    assert confirmed in planned["augment"]["new_plates"]
     assert planned["remarks"] == undisturbed["remarks"] == []
 
 
@@ -267,7 +267,7 @@ def test_a_test_plate_with_doubtful_labels_is_used_and_told_of(store: Path) -> N
     doubtful = add_plate(store, "u", "test", doubts=DOUBTS)
     planned = plan(store)
     assert {"plate": doubtful} in planned["test_plates"]
-    assert planned["remarks"][0].startswith("- **u**: 1 doubt about its labels; scores on the plate may be wrong")
+    assert planned["remarks"][0].startswith("- **u**: 1 doubt about its labels or images; scores on the plate may be wrong")
 
 
 def in_run(run: str, **outputs: str) -> Any:

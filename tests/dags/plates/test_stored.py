@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nucleus_dags.plates.stored import newest_plates, read_plate, superseding_plate
-from tests.dags.stored_plates import add_plate, confirm_labels
+from tests.dags.stored_plates import add_plate
 
 
 @pytest.fixture
@@ -50,10 +50,11 @@ def test_a_plate_that_was_imported_before_doubts_were_looked_for_has_none(store:
 
 
 def test_a_training_plate_with_doubts_trains_when_somebody_confirms_its_labels(store: Path) -> None:
-    path = add_plate(store, "doubtful", "train", doubts=["labels/a.tif: every label has two pieces"])
-    assert not read_plate(store, path).trains
-    confirm_labels(store, path)
-    assert (read_plate(store, path).doubts, read_plate(store, path).trains) == ((), True)
+    doubts = ["labels/a.tif: every label has two pieces"]
+    doubtful = add_plate(store, "doubtful", "train", doubts=doubts)
+    assert not read_plate(store, doubtful).trains
+    confirmed = add_plate(store, "doubtful", "train", "1" * 12, day=2, doubts=[], confirmed_doubts=doubts)
+    assert (read_plate(store, confirmed).doubts, read_plate(store, confirmed).trains) == ((), True)
 
 
 def test_test_and_screening_plates_do_not_train(store: Path) -> None:

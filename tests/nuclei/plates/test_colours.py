@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates.image_files import decode_image, decode_label_image
+from tasks.nuclei.plates.image_files import decode_image, decode_numbered
 from tests.plates import two_squares
 
 LABEL_IMAGE = two_squares()[1].astype(np.uint8)
@@ -99,21 +99,21 @@ def test_the_indices_of_a_palette_are_the_labels(options: dict[str, Any]) -> Non
     # Both nuclei have the same colour.
     colours = [0, 0, 0, 255, 0, 0, 255, 0, 0] + [7] * 3 * (13 if "bits" not in options else 2 ** options["bits"] - 3)
     content = palette_png(LABEL_IMAGE, colours, **options)
-    np.testing.assert_array_equal(decode_label_image(content, PATH), LABEL_IMAGE)
+    np.testing.assert_array_equal(decode_numbered(content, PATH).label_image, LABEL_IMAGE)
 
 
 def test_the_indices_of_a_tiff_with_a_palette_are_the_labels() -> None:
     content = tiff(LABEL_IMAGE, photometric="palette", colormap=ANY_COLOURS)
-    np.testing.assert_array_equal(decode_label_image(content, PATH), LABEL_IMAGE)
+    np.testing.assert_array_equal(decode_numbered(content, PATH).label_image, LABEL_IMAGE)
 
 
 def test_labels_that_were_saved_as_equal_colours_are_read() -> None:
     content = png(np.stack([LABEL_IMAGE] * 3, axis=-1))
-    np.testing.assert_array_equal(decode_label_image(content, PATH), LABEL_IMAGE)
+    np.testing.assert_array_equal(decode_numbered(content, PATH).label_image, LABEL_IMAGE)
 
 
 def test_an_image_with_0_as_white_is_refused_and_labels_stay_what_they_are() -> None:
     with pytest.raises(InputError, match=r"says that 0 is white \(PhotometricInterpretation 0\), which programs read"):
         decode_image(tiff(255 - GREY, photometric="miniswhite"), PATH)
     content = tiff(LABEL_IMAGE, photometric="miniswhite")
-    np.testing.assert_array_equal(decode_label_image(content, PATH), LABEL_IMAGE)
+    np.testing.assert_array_equal(decode_numbered(content, PATH).label_image, LABEL_IMAGE)

@@ -15,7 +15,7 @@ from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.files import open_plate
 from tasks.nuclei.plates.hcs import HcsWriter, hcs_fields
 from tasks.nuclei.plates.hcs_plates import HCS_FOLDER, pair_fields
-from tasks.nuclei.plates.image_files import decode_image, decode_label_image, read_image, read_label_image
+from tasks.nuclei.plates.image_files import decode_image, decode_numbered, read_image, read_label_image
 from tasks.steps.ingest import TASK, Params
 from tests.nuclei.plates.test_hcs import change, make_0_5
 from tests.plates import INFO, two_squares
@@ -49,7 +49,7 @@ def test_fields_are_presented_as_files_whose_names_say_well_and_site(plate: Path
     for brighter, fov in enumerate(opened.fovs):
         assert fov.labels_path is not None
         image = decode_image(opened.read(fov.image_path), fov.image_path)
-        labels = decode_label_image(opened.read(fov.labels_path), fov.labels_path)
+        labels = decode_numbered(opened.read(fov.labels_path), fov.labels_path).label_image
         np.testing.assert_array_equal(image, IMAGE + brighter)
         np.testing.assert_array_equal(labels, LABEL_IMAGE)
 

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates.image_files import decode_label_image
+from tasks.nuclei.plates.image_files import decode_numbered
 from tasks.nuclei.plates.label_numbers import number_labels
 from tests.plates import two_squares
 
@@ -24,7 +24,7 @@ TYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"]
 def test_labels_of_every_type_are_numbered_from_1(kind: str, order: Any) -> None:
     file = io.BytesIO()
     tifffile.imwrite(file, (LABEL_IMAGE * 60).astype(np.dtype(kind)), byteorder=order)
-    read = decode_label_image(file.getvalue(), Path("a.tif"))
+    read = decode_numbered(file.getvalue(), Path("a.tif")).label_image
     assert read.dtype == np.int32
     np.testing.assert_array_equal(read, LABEL_IMAGE)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.image_files import (
     decode_image,
-    decode_label_image,
+    decode_numbered,
     image_doubts,
     label_doubts,
     read_image,
@@ -61,7 +61,7 @@ def test_a_strip_or_tile_that_lies_nowhere_or_is_empty_is_refused(
     np.testing.assert_array_equal(decode_image(content, PATH), IMAGE)
     for tags, value in ((OFFSETS, 0), (COUNTS, 0), (OFFSETS, len(content))):
         changed = change_last(content, tags, value)
-        for decode in (decode_image, decode_label_image):
+        for decode in (decode_image, decode_numbered):
             with pytest.raises(InputError, match=rf"a\.tif: is damaged or cut short \({missing} of pixels are missing"):
                 decode(changed, PATH)
 
