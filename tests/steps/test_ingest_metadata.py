@@ -71,7 +71,8 @@ def test_a_size_without_a_unit_is_a_warning(plate: Path, store: Path) -> None:
     for name in "ab":
         tifffile.imwrite(plate / f"images/{name}.tif", IMAGE, imagej=True, resolution=(2, 2))
     (warning,) = report_of(ingest(plate, store), store)["warnings"]
-    assert warning["problem"].startswith("images/a.tif and 1 more: states a pixel size of 0.5 without a unit")
+    assert warning["file"] == "images/a.tif and 1 more"
+    assert warning["problem"].startswith("states a pixel size of 0.5 without a unit")
 
 
 def test_a_black_stretch_of_an_image_is_a_doubt_that_names_its_file(tmp_path: Path, store: Path) -> None:

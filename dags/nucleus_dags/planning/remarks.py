@@ -1,5 +1,6 @@
-"""What a person should know of plates that were imported all the same: doubtful labels and images, fields that were left
-out, and fields that came twice.
+"""What a person should know of plates that were imported all the same.
+
+Doubtful labels and images, fields that were left out, fields that came twice, and files that lack something.
 """
 
 from __future__ import annotations

@@ -6,14 +6,15 @@ import os
 
 LEFT_BY_SYSTEMS = frozenset(
     {
-        *("desktop.ini", "thumbs.db", "ehthumbs.db", "$recycle.bin", "system volume information"),  # Windows
-        *(".ds_store", "__macosx", "network trash folder", "temporary items"),  # macOS
+        *("desktop.ini", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db"),  # Windows
+        *("$recycle.bin", "recycler", "system volume information"),
+        *(".ds_store", "__macosx", "icon\r", "network trash folder", "temporary items"),  # macOS
         *("@eadir", "#recycle", "#snapshot"),  # Synology
         *("@recycle", "@recently-snapshot"),  # QNAP
-        *("lost+found", ".snapshot"),  # Linux, NetApp
+        *("lost+found", ".snapshot", "~snapshot"),  # Linux, NetApp
     }
 )
-"""In lower case."""
+"""In lower case. `ingest` ignores the same in images/ and labels/."""
 MOST_BYTES = 200
 """A file name has 255 bytes; the report on a faulty plate adds date and time."""
 MOST_SHOWN = 80
@@ -25,8 +26,8 @@ def is_of_a_system(name: str) -> bool:
 
 
 def is_ignored(name: str) -> bool:
-    """Whether an entry of the inbox counts for nothing: what systems leave, and what is hidden."""
-    return name.startswith(".") or is_of_a_system(name)
+    """Whether an entry of the inbox counts for nothing: what systems and editors leave, and what is hidden."""
+    return name.startswith((".", "~$")) or is_of_a_system(name)
 
 
 def problem_of(name: str) -> str | None:

@@ -20,8 +20,8 @@ IMAGES = (
 )
 """Of microscopes too, although a plate may only hold some of them: `ingest` says which."""
 SHORTCUTS = (".lnk", ".url", ".webloc", ".desktop", ".symlink")
-HALF_COPIED = (".part", ".partial", ".filepart", ".crdownload", ".download", ".tmp")
-"""As browsers and programs for file transfers name them."""
+HALF_COPIED = (".part", ".partial", ".filepart", ".crdownload", ".download", ".tmp", ".temp", ".!ut")
+"""As browsers and programs for file transfers name files before they are whole. `ingest` has the same list."""
 MARKS_OF_ZARR = (".zgroup", ".zattrs", "zarr.json")
 MOST_NAMED = 3
 

@@ -12,32 +12,23 @@ from tasks.nuclei.plates.image_files import EXTENSIONS
 LONGEST_NAME_BYTES = 200
 """Most file systems allow 255 for a file; the pipeline writes files that have more in their names than a field's."""
 
-# Of Windows, macOS, and the network storages of Synology, QNAP, NetApp and others.
-_OF_SYSTEMS = {
-    "$recycle.bin",
-    "#recycle",
-    "#snapshot",
-    "@eadir",
-    "@recently-snapshot",
-    "@recycle",
-    "__macosx",
-    "desktop.ini",
-    "ehthumbs.db",
-    "ehthumbs_vista.db",
-    "icon\r",
-    "lost+found",
-    "network trash folder",
-    "recycler",
-    "system volume information",
-    "temporary items",
-    "thumbs.db",
-    "~snapshot",
-}
-
-# rsync and others write .x.tif.AbC123 first, browsers and file managers x.tif.part; ._x.tif is macOS's, and no copy.
-_UNFINISHED = re.compile(
-    r"(?:\.(?!_).*\.(?:tiff?|png)\..+|.*\.(?:part|partial|filepart|tmp|temp|crdownload|download|!ut))", re.IGNORECASE
+LEFT_BY_SYSTEMS = frozenset(
+    {
+        *("desktop.ini", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db"),  # Windows
+        *("$recycle.bin", "recycler", "system volume information"),
+        *("__macosx", "icon\r", "network trash folder", "temporary items"),  # macOS
+        *("@eadir", "#recycle", "#snapshot"),  # Synology
+        *("@recycle", "@recently-snapshot"),  # QNAP
+        *("lost+found", "~snapshot"),  # Linux, NetApp
+    }
 )
+"""Files and folders in lower case, beside hidden ones. The DAGs have the same list, for the inbox."""
+
+HALF_COPIED = (".part", ".partial", ".filepart", ".crdownload", ".download", ".tmp", ".temp", ".!ut")
+"""As browsers and programs for file transfers name files before they are whole. The DAGs have the same list."""
+
+# rsync and others write .x.tif.AbC123 first; ._x.tif is macOS's, and no copy.
+_HIDDEN_COPY = re.compile(r"\.(?!_).*\.(?:tiff?|png)\..+", re.IGNORECASE)
 
 _KNOWN = {
     "thumbnails of the ImageXpress": re.compile(r".*_[sw]\d+_thumb.*", re.IGNORECASE),
@@ -50,9 +41,9 @@ _KNOWN = {
 
 def is_left_by_a_system(name: str) -> bool:
     """Whether an operating system, a network storage or an editor left a file or folder that nobody put there."""
-    if _UNFINISHED.fullmatch(name):
+    if _is_unfinished(name):
         return False
-    return name.startswith((".", "~$")) or name.lower() in _OF_SYSTEMS
+    return name.startswith((".", "~$")) or name.lower() in LEFT_BY_SYSTEMS
 
 
 def known_kind(name: str) -> str | None:
@@ -72,7 +63,7 @@ def without_extension(name: str) -> str | None:
 def problem_of(path: Path) -> str | None:
     """Say what is wrong with a file that should be an image, as far as can be told without reading it."""
     name = printable(path.name)
-    if _UNFINISHED.fullmatch(path.name):
+    if _is_unfinished(path.name):
         return f"{name}: is a copy that isn't finished; copy it again, or remove it"
     if path.is_dir():
         return f"{name}: is a folder; put its images beside it, if they belong to the plate, and remove it"
@@ -82,6 +73,10 @@ def problem_of(path: Path) -> str | None:
     if path.exists() and not path.is_file():
         return f"{name}: is not a file but a device or a pipe; remove it"
     return _problem_of_name(stem, name)
+
+
+def _is_unfinished(name: str) -> bool:
+    return name.lower().endswith(HALF_COPIED) or _HIDDEN_COPY.fullmatch(name) is not None
 
 
 def _problem_of_name(stem: str, shown: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -121,22 +121,26 @@ def disagreement(stated: Mapping[str, PixelSize], pixel_size_um: float) -> list[
     others = {name: size.um for name, size in stated.items() if size.um and not _agree(size.um, pixel_size_um)}
     if not others:
         return []
-    name, um = next(iter(others.items()))
-    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+    um = next(iter(others.values()))
     return [
-        f"{name}{more}: has pixels of {um:.6g} µm, and the plate's are {pixel_size_um:.6g} µm (pixel_size_um in "
+        f"{_first_of(others)}: has pixels of {um:.6g} µm, and the plate's are {pixel_size_um:.6g} µm (pixel_size_um in "
         "plate.json, or the first image where it isn't given); correct the wrong one, in Fiji with Image > Properties"
     ]
 
 
-def doubt(stated: Mapping[str, PixelSize], pixel_size_um: float) -> list[str]:
-    """Say once for all images, by their names, that they state a size without a unit; empty if none does."""
+def doubt(stated: Mapping[str, PixelSize], pixel_size_um: float) -> dict[str, str]:
+    """Say once for all images, under their names, that they state a size without a unit; empty if none does."""
     without = {name: size.stated for name, size in stated.items() if size.stated}
     if not without:
-        return []
-    name, size = next(iter(without.items()))
-    more = f" and {len(without) - 1} more" if len(without) > 1 else ""
-    return [f"{name}{more}: states a pixel size of {size}, which is no length; {pixel_size_um:.6g} µm is used"]
+        return {}
+    size = next(iter(without.values()))
+    says = f"states a pixel size of {size}, which is no length; {pixel_size_um:.6g} µm is used"
+    return {_first_of(without): says}
+
+
+def _first_of(names: Collection[str]) -> str:
+    first = next(iter(names))
+    return f"{first} and {len(names) - 1} more" if len(names) > 1 else first
 
 
 def _agree(one: float, other: float) -> bool:

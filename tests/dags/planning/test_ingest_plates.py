@@ -114,8 +114,8 @@ def test_a_training_plate_with_doubtful_labels_is_imported_and_not_announced_bef
         "1 new plate of 1 that arrived; doubtful labels or images: `a`",
         "",
         "- **a** is in the store, as ingest/a@000000000000.",
-        "- **a**: 7 doubts about its labels or images; no training uses the plate until they are corrected, or confirmed by "
-        '`"labels_confirmed": true` in plate.json:',
+        "- **a**: 7 doubts about its labels or images; no training uses the plate until they are corrected, or "
+        'confirmed by `"labels_confirmed": true` in plate.json:',
         *(f"  - {doubt}" for doubt in DOUBTS[:5]),
         "  - and 2 more, in report.json of the imported plate",
     ]
@@ -139,13 +139,13 @@ def test_a_test_plate_with_doubtful_labels_is_announced_and_told_of(box: Path, s
 def test_what_files_lack_is_told_of_and_what_single_nuclei_are_is_not(box: Path, store: Path) -> None:
     arrive(box, "a")
     warnings = [
-        {"file": "images", "problem": "images/1.tif: states a pixel size of 1 pixel, which is no length"},
+        {"file": "images/1.tif", "problem": "states a pixel size of 1 pixel, which is no length"},
         {"file": "labels/1.tif", "label": 3, "problem": "2 pieces"},
     ]
     new = sorted_out(box, store, a=ingested(add_plate(store, "a", "train", warnings=warnings)))
     assert new["shown"][3:] == [
         "- **a**: look at these files:",
-        "  - images: images/1.tif: states a pixel size of 1 pixel, which is no length",
+        "  - images/1.tif: states a pixel size of 1 pixel, which is no length",
     ]
 
 

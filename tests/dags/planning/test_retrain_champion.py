@@ -237,8 +237,8 @@ def test_a_training_plate_with_doubtful_labels_is_left_out_until_they_are_confir
     assert planned["augment"]["plates"] == ["ingest/a@000000000000", "ingest/b@000000000000"]
     assert planned["digest"] == undisturbed["digest"]
     assert planned["remarks"] == [
-        "- **c**: 1 doubt about its labels or images; no training uses the plate until they are corrected, or confirmed by "
-        '`"labels_confirmed": true` in plate.json:',
+        "- **c**: 1 doubt about its labels or images; no training uses the plate until they are corrected, or "
+        'confirmed by `"labels_confirmed": true` in plate.json:',
         "  - labels/1.tif: the labels seem to be transposed",
     ]
     confirmed = add_plate(store, "c", "train", "1" * 12, day=2, confirmed_doubts=DOUBTS)
@@ -267,7 +267,9 @@ def test_a_test_plate_with_doubtful_labels_is_used_and_told_of(store: Path) -> N
     doubtful = add_plate(store, "u", "test", doubts=DOUBTS)
     planned = plan(store)
     assert {"plate": doubtful} in planned["test_plates"]
-    assert planned["remarks"][0].startswith("- **u**: 1 doubt about its labels or images; scores on the plate may be wrong")
+    assert planned["remarks"][0].startswith(
+        "- **u**: 1 doubt about its labels or images; scores on the plate may be wrong"
+    )
 
 
 def in_run(run: str, **outputs: str) -> Any:

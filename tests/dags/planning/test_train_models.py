@@ -123,8 +123,8 @@ def test_doubts_about_the_plates_are_told_before_the_training(tmp_path: Path) ->
     test = add_stored_plate(tmp_path, "t", "test", doubts=["labels/1.tif: seem to be those of 2.tif"])
     assert train_models.remarks(tmp_path, [], [train], []) == []
     assert train_models.remarks(tmp_path, [], [train], [test]) == [
-        "- **t**: 1 doubt about its labels or images; scores on the plate may be wrong; correct them, or confirm them by "
-        '`"labels_confirmed": true` in plate.json:',
+        "- **t**: 1 doubt about its labels or images; scores on the plate may be wrong; correct them, or confirm them "
+        'by `"labels_confirmed": true` in plate.json:',
         "  - labels/1.tif: seem to be those of 2.tif",
     ]
 

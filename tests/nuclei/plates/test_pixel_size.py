@@ -141,9 +141,8 @@ def test_what_many_images_state_is_said_once() -> None:
     sizes = {"a": NOT_STATED, "b": PixelSize(0.65), "c": PixelSize(0.65), "d": PixelSize(None, "2 pixel")}
     (problem,) = disagreement(sizes, 0.216)
     assert problem.startswith("b and 1 more: has pixels of 0.65 µm, and the plate's are 0.216 µm")
-    (remark,) = doubt(sizes, 0.216)
-    assert remark == "d: states a pixel size of 2 pixel, which is no length; 0.216 µm is used"
-    assert doubt({"a": NOT_STATED}, 0.216) == []
+    assert doubt(sizes, 0.216) == {"d": "states a pixel size of 2 pixel, which is no length; 0.216 µm is used"}
+    assert doubt({"a": NOT_STATED}, 0.216) == {}
 
 
 def test_the_first_stated_size_is_that_of_the_plate_and_no_more_images_are_read() -> None:
