@@ -10,25 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from tests.fields import round_nuclei
+
 Image = NDArray[Any]
 SIDE_PX = 384
-BACKGROUND, SIGNAL, NOISE, RADIUS_PX = 110, 500, 6, 18
+RADIUS_PX = 18
 BRIGHTEST = 65535
 
 
 @cache
 def field(
-    nuclei: int = 25, noise: float = NOISE, background: float = BACKGROUND, seed: int = 1
-) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-    """Give an image and its label image: round nuclei that don't overlap, and a camera's noise."""
-    rng = np.random.default_rng(seed)
-    image, labels = np.full((SIDE_PX, SIDE_PX), float(background)), np.zeros((SIDE_PX, SIDE_PX), np.uint16)
-    while labels.max() < nuclei:
-        distance = _distance(*rng.uniform(0, SIDE_PX, 2)) / (RADIUS_PX * rng.uniform(0.8, 1.2))
-        if not labels[distance <= 1.1].any():
-            labels[distance <= 1] = labels.max() + 1
-            image += SIGNAL * rng.uniform(0.6, 1) / (1 + np.exp(12 * (distance - 1)))
-    image = _as_uint16(image + rng.normal(0, noise, image.shape))
+    nuclei: int = 25, noise: float = 6, background: float = 110, seed: int = 1
+) -> tuple[NDArray[np.uint16], NDArray[np.int32]]:
+    """Give an image and its label image, (y, x)."""
+    image, labels = round_nuclei(seed, (SIDE_PX, SIDE_PX), nuclei, RADIUS_PX, background, noise=noise)
     image.flags.writeable = labels.flags.writeable = False
     return image, labels
 
@@ -42,7 +37,7 @@ def _as_uint16(image: Image) -> NDArray[np.uint16]:
     return np.clip(np.rint(image), 0, BRIGHTEST).astype(np.uint16)
 
 
-FIELDS: dict[str, Callable[[], tuple[Image, NDArray[np.uint16]]]] = {
+FIELDS: dict[str, Callable[[], tuple[Image, NDArray[np.int32]]]] = {
     "a usual field": field,
     "a camera with a high offset": lambda: field(background=2000),
     "a bright background": lambda: field(background=2000, noise=15),
@@ -59,7 +54,7 @@ FIELDS: dict[str, Callable[[], tuple[Image, NDArray[np.uint16]]]] = {
 """Images with their label images."""
 
 
-def _of_usual(change: Callable[[Image], Image]) -> tuple[Image, NDArray[np.uint16]]:
+def _of_usual(change: Callable[[Image], Image]) -> tuple[Image, NDArray[np.int32]]:
     image, labels = field()
     return change(image), labels
 

@@ -15,7 +15,10 @@ def round_nuclei(
     signal: float = 500,
     noise: float = 6,
 ) -> tuple[NDArray[np.uint16], NDArray[np.int32]]:
-    """Give an image and its labels; nuclei differ in size, form and brightness, and don't overlap."""
+    """Give an image and its labels, (y, x).
+
+    Nuclei differ in size, form and brightness, and don't overlap. Where they crowd there are fewer than asked for.
+    """
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[: shape[0], : shape[1]]
     image, label_image = np.full(shape, float(background)), np.zeros(shape, np.int32)

@@ -12,7 +12,7 @@ from tasks.nuclei.intensity import SCALINGS, Scaling, recorded_scaling, robust_r
 from tasks.nuclei.synthesis import KINDS, synthesize_fov
 from tests.faulty_fields import FAULTS, FIELDS, SIDE_PX, dead_cells, field, glare
 
-FEW_GREY_LEVELS = 12
+FEW_GREY_LEVELS = 16
 
 
 def test_scaling_by_minmax_maps_the_minimum_to_0_and_the_maximum_to_255() -> None:
@@ -64,7 +64,7 @@ def test_nuclei_stand_out_of_every_kind_of_field_whatever_its_fault(name: str, f
     assert 0.25 * of_image < of_faulty < 1.4 * of_image
 
 
-def contrast(grey: NDArray[np.uint8], labels: NDArray[np.uint16], where: NDArray[np.bool_]) -> float:
+def contrast(grey: NDArray[np.uint8], labels: NDArray[np.integer], where: NDArray[np.bool_]) -> float:
     """Give by how many grey levels nuclei are brighter than the background, in a part of the field."""
     return float(np.median(grey[where & (labels > 0)]) - np.median(grey[where & (labels == 0)]))
 

@@ -82,8 +82,6 @@ def test_what_is_wrong_is_named_by_what_it_looks_like(
 def test_it_is_named_too_where_all_fields_are_wrong_in_the_same_way(
     change: Callable[[NDArray[Any]], NDArray[Any]], message: str
 ) -> None:
-    if message.startswith("one label covers"):
-        pytest.skip("in doubt only: crops inside a nucleus look like that")
     for verdict in verdicts_of([(image, change(labels).astype(np.int32)) for image, labels in PLATE]):
         assert message[:20] in " ".join(verdict.problems)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.special
 import tifffile
 from numpy.typing import NDArray
 
+from tests.fields import round_nuclei
 from tests.plates import INFO
 
 NUCLEI = 25
@@ -20,34 +20,25 @@ SCREEN = {"role": "screen", "replicate": None, "annotation": None}
 
 
 @cache
-def field(seed: int) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-    """Give image and label image (y, x): round nuclei of 11 to 15 px radius, 300 to 500 on a background of 110."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:SIDE_PX, :SIDE_PX]
-    label_image = np.zeros((SIDE_PX, SIDE_PX), np.uint16)
-    image = np.full(label_image.shape, 110.0)
-    number = 0
-    while number < NUCLEI:
-        (centre_y, centre_x), radius = rng.uniform(0, SIDE_PX, 2), rng.uniform(11, 15)
-        distance = np.hypot(y - centre_y, x - centre_x)
-        if label_image[distance < radius + 2].any() or (distance < radius).sum() < 100:
-            continue
-        number += 1
-        label_image[distance < radius] = number
-        image += rng.uniform(300, 500) * scipy.special.expit(2 * (radius - distance))
-    pixels = np.rint(image + rng.normal(0, 5, image.shape)).clip(0, 65535).astype(np.uint16)
-    pixels.flags.writeable = label_image.flags.writeable = False
-    return pixels, label_image
+def field(seed: int, side_px: int = SIDE_PX) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """Give the upper left part, (y, x), of an image and its label image: nuclei of 10 to 16 px radius."""
+    image, label_image = (
+        array[:side_px, :side_px].astype(np.uint16)
+        for array in round_nuclei(seed, (SIDE_PX, SIDE_PX), NUCLEI, radius_px=13)
+    )
+    image.flags.writeable = label_image.flags.writeable = False
+    return image, label_image
 
 
-def plain_plate(folder: Path) -> Path:
-    """Write the plate and return its folder."""
+def plain_plate(folder: Path, side_px: int = SIDE_PX) -> Path:
+    """Write the plate, or one of parts of its fields, and return its folder."""
     for part in ("images", "labels"):
         (folder / part).mkdir(parents=True)
     write_info(folder)
     for number in (1, 2):
-        put_image(folder, field(number)[0], number)
-        put_labels(folder, field(number)[1], number)
+        image, label_image = field(number, side_px)
+        put_image(folder, image, number)
+        put_labels(folder, label_image, number)
     return folder
 
 

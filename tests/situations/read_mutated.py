@@ -26,11 +26,10 @@ from tasks.methods.shared.weights_file import read_weights
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.roi_file import RoiReader
 from tasks.steps.ingest import TASK, Params
-from tests.plates import INFO
 from tests.rois import make_roi_file
 from tests.situations.mutations import mutated
 from tests.situations.ome_zarr import IMAGES, OmeZarr
-from tests.situations.plain import field, put_image, put_labels
+from tests.situations.plain import field, plain_plate, put_image, put_labels
 
 MEMORY_BYTES = 2 * 2**30
 """Above what the process has once its libraries are loaded."""
@@ -39,24 +38,12 @@ SIDE_PX = 96
 WEIGHTS = "weights.h5"
 
 
-def small_plate(folder: Path) -> Path:
-    """Write a plate with two fields of 96 x 96 px."""
-    for part in ("images", "labels"):
-        (folder / part).mkdir(parents=True)
-    (folder / "plate.json").write_text(json.dumps(INFO | {"name": "plain"}))
-    for number in (1, 2):
-        image, label_image = (array[:SIDE_PX, :SIDE_PX] for array in field(number))
-        put_image(folder, image, number)
-        put_labels(folder, label_image, number)
-    return folder
-
-
 def of_tiff(folder: Path) -> list[Path]:
     return [folder / "images/f1.tif"]
 
 
 def of_tiff_in_tiles(folder: Path) -> list[Path]:
-    put_image(folder, field(1)[0][:SIDE_PX, :SIDE_PX], tile=(32, 32), compression="zlib", predictor=True)
+    put_image(folder, field(1, SIDE_PX)[0], tile=(32, 32), compression="zlib", predictor=True)
     return [folder / "images/f1.tif"]
 
 
@@ -64,18 +51,18 @@ def of_ome_tiff(folder: Path) -> list[Path]:
     (folder / "images/f1.tif").unlink()
     metadata = {"axes": "YX", "PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm"}
     path = folder / "images/f1.ome.tif"
-    tifffile.imwrite(path, field(1)[0][:SIDE_PX, :SIDE_PX], ome=True, metadata=metadata)
+    tifffile.imwrite(path, field(1, SIDE_PX)[0], ome=True, metadata=metadata)
     return [path]
 
 
 def of_labels(folder: Path) -> list[Path]:
-    put_labels(folder, field(1)[1][:SIDE_PX, :SIDE_PX], compression="lzw")
+    put_labels(folder, field(1, SIDE_PX)[1], compression="lzw")
     return [folder / "labels/f1.tif"]
 
 
 def of_png(folder: Path) -> list[Path]:
     (folder / "images/f1.tif").unlink()
-    (folder / "images/f1.png").write_bytes(imagecodecs.png_encode(field(1)[0][:SIDE_PX, :SIDE_PX]))
+    (folder / "images/f1.png").write_bytes(imagecodecs.png_encode(field(1, SIDE_PX)[0]))
     return [folder / "images/f1.png"]
 
 
@@ -130,7 +117,7 @@ KINDS = (*PLATES, *FILES)
 def read_plates(kind: str, amount: int, folder: Path) -> Counter[str]:
     """Import a plate again and again, each time with one file mutated."""
     rng = np.random.default_rng(0)
-    plate, store = small_plate(folder / "plate"), folder / "store"
+    plate, store = plain_plate(folder / "plate", SIDE_PX), folder / "store"
     paths = PLATES[kind](plate)
     whole = {path: path.read_bytes() for path in paths}
     params = Params(folder=str(plate))

@@ -12,7 +12,7 @@ import scipy.ndimage
 from numpy.typing import NDArray
 
 from tests.situations.outcomes import Accepted, Change, Outcome, Refused, Row, check, table
-from tests.situations.plain import NUCLEI, field, put_labels, write_info
+from tests.situations.plain import NUCLEI, field, put_image, put_labels, write_info
 
 LABEL_IMAGE = field(1)[1]
 
@@ -116,8 +116,6 @@ ROWS: list[Row] = [
 
 
 def inverted_images(plate: Path) -> None:
-    from tests.situations.plain import put_image
-
     for number in (1, 2):
         put_image(plate, np.uint16(1000) - field(number)[0], number)
 
