@@ -1,6 +1,7 @@
 """Airflow's folder for the tests, set before Airflow's first import, when it is read; and a disk that is soon full.
 
-The programs of the environment, kubectl among them, go before those of the machine.
+The programs of the environment, kubectl among them, go before those of the machine. What tests record with
+`record_property` stands at the end of the output.
 """
 
 import os
@@ -27,6 +28,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that have slow tests, so that one of two processes doesn't end with all of them."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests counted, wherever they ran."""
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")
 
 
 @pytest.fixture
