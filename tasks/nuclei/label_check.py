@@ -5,9 +5,9 @@ looks at one field, `check_labels` at the measures of all fields of a plate toge
 comparison with the others only. Clear mistakes are `problems`; a `doubt` is for a person to look at.
 
 Told are masks and classes in place of numbered nuclei, outlines, points, a numbered background, exchanged nuclei and
-background, one number for everything, labels that are moved, turned, of another field or of another magnification,
-fields that were not annotated or only in part. Not told are single wrong nuclei, boxes in place of outlines, and
-whatever else leaves the brightness inside different from that outside.
+background, one number for everything, numbers cut to 8 bits, labels that are moved, turned, of another field or of
+another magnification, fields that were not annotated or only in part. Not told are single wrong nuclei, boxes in place
+of outlines, and whatever else leaves the brightness inside different from that outside.
 """
 
 from __future__ import annotations
