@@ -39,7 +39,8 @@ def pair_fields(folder: Path) -> Plate:
 
     Raises InputError as `hcs_fields` does, if images/ or labels/ lies beside, and where plate.json doesn't choose among
     several acquisitions or images of one field. The error names fields of which it doesn't choose the channel, plane,
-    time or label image, those without labels unless it is a screening plate, and those whose pixels aren't square.
+    time or label image, those without labels unless it is a screening plate, and those whose pixels aren't square. Of a
+    screening plate, a part of the fields may be faulty: then reading these raises it.
     """
     info = read_plate_info(folder, _stated_pixel_sizes(folder))
     every = hcs_fields(folder / HCS_FOLDER)
@@ -48,11 +49,13 @@ def pair_fields(folder: Path) -> Plate:
     refuse_fields_twice(fields)
     beside = [name for name in ("images", "labels") if (folder / name).exists()]
     problems = [f"{name}/: lies beside {HCS_FOLDER}; keep one of them" for name in beside]
-    problems += [problem for field in fields for problem in _problems(field, info)]
+    faults = {field: list(_problems(field, info)) for field in fields}
+    if info.role != "screen" or all(faults.values()):
+        problems += [problem for of_field in faults.values() for problem in of_field]
     raise_if_any(problems, folder)
 
     arrays: dict[Path, Callable[[], NDArray[Any]]] = {}
-    of_field = [(field, _fov(field, folder, info, arrays)) for field in fields]
+    of_field = [(field, _fov(field, faults[field], folder, info, arrays)) for field in fields]
     fovs = sorted((fov for _, fov in of_field), key=lambda fov: fov.name)
     by_image = {fov.image_path: field for field, fov in of_field}
     by_labels = {fov.labels_path: field for field, fov in of_field if fov.labels_path is not None}
@@ -77,19 +80,29 @@ def _stated_pixel_sizes(folder: Path) -> Iterator[PixelSize]:
         yield field.pixel_size
 
 
-def _fov(field: HcsField, folder: Path, info: PlateInfo, arrays: dict[Path, Callable[[], NDArray[Any]]]) -> Fov:
-    """Present a field as files, and note in `arrays` how these are read."""
-    channel = _channel_number(info.channel, field.channels)
+def _fov(
+    field: HcsField,
+    faults: Sequence[str],
+    folder: Path,
+    info: PlateInfo,
+    arrays: dict[Path, Callable[[], NDArray[Any]]],
+) -> Fov:
+    """Present a field as files, and note in `arrays` how these are read; reading a faulty field raises InputError."""
+    channel = 1 if faults else _channel_number(info.channel, field.channels)
     # Numbers that plate.json chooses stand in the name, as it would stand in one of the CV7000.
     z, time, acquisition = (1 if number is None else number for number in (info.z, info.time, info.acquisition))
     place = f"T{time:04d}F{field.site:03d}L01A{acquisition:02d}Z{z:02d}C{channel:02d}"
     name = f"{info.name}_{field.well}_{place}"
     image_path, labels_path = (folder / part / f"{name}.tif" for part in ("images", "labels"))
-    arrays[image_path] = partial(field.read_image, channel, info.z, info.time)
-    if field.labels_folder(info.labels) is None:
+    arrays[image_path] = partial(_refuse, faults) if faults else partial(field.read_image, channel, info.z, info.time)
+    if faults or field.labels_folder(info.labels) is None:
         return Fov(name, image_path, None, field.well, field.site, channel, z, time, acquisition)
     arrays[labels_path] = partial(field.read_labels, info.labels, info.z, info.time)
     return Fov(name, image_path, labels_path, field.well, field.site, channel, z, time, acquisition)
+
+
+def _refuse(faults: Sequence[str]) -> NDArray[Any]:
+    raise InputError(f"{'; '.join(faults)}.")
 
 
 def _of_one_acquisition(fields: Sequence[HcsField], info: PlateInfo) -> Sequence[HcsField]:

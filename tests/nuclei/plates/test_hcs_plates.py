@@ -147,6 +147,20 @@ def rescale(plate: Path, scale: list[float], unit: str | None) -> None:
     path.write_text(json.dumps(attributes))
 
 
+def test_a_screening_plate_is_imported_without_a_field_whose_image_is_not_there(plate: Path, tmp_path: Path) -> None:
+    write_info(plate, role="screen", replicate=None, annotation=None)
+    shutil.rmtree(plate / HCS_FOLDER / "D/08/0/s0")
+    result = execute(TASK, Params(folder=str(plate)), tmp_path / "store")
+    assert (result.counts["fovs"], result.counts["left_out"]) == (2, 1)
+    assert result.values["left_out"] == [
+        f"{HCS_FOLDER}/D/08/0/s0: is missing or cut short; copy the plate whole",
+    ]
+    for field in ("B/07/0", "B/07/1"):
+        shutil.rmtree(plate / HCS_FOLDER / field / "s0")
+    with pytest.raises(InputError, match=r"B/07/0/s0: is missing .*; .*D/08/0/s0: is missing"):
+        execute(TASK, Params(folder=str(plate)), tmp_path / "store")
+
+
 def test_a_channel_may_be_chosen_by_its_name(tmp_path: Path) -> None:
     channels = [{"label": "GFP"}, {"label": "DAPI"}]
     image = np.stack([IMAGE, IMAGE + 1])
