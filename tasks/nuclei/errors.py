@@ -1,5 +1,6 @@
 """Errors that the user can correct, kept apart from faults of the program."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -7,10 +8,13 @@ class InputError(ValueError):
     """A bad param or a bad file. The message says in one line which it is, what is allowed and what to do."""
 
 
-def raise_if_any(problems: list[str], folder: Path, at_most: int = 10) -> None:
+def raise_if_any(problems: Sequence[str], folder: Path) -> None:
     """Raise one InputError, in one line, for all problems of a plate's files; `folder` is the plate's."""
-    if not problems:
-        return
-    shown = "; ".join(problems[:at_most])
-    more = f"; and {len(problems) - at_most} more problems" if len(problems) > at_most else ""
-    raise InputError(f"{folder}: {shown}{more}.")
+    if problems:
+        raise InputError(f"{folder}: {first_of(problems, separator='; ')}.")
+
+
+def first_of(texts: Sequence[str], at_most: int = 10, separator: str = ", ") -> str:
+    """Join names or sentences in one line: the first of many, and how many more there are."""
+    shown = separator.join(texts[:at_most])
+    return f"{shown}{separator.strip(', ')} and {len(texts) - at_most} more" if len(texts) > at_most else shown

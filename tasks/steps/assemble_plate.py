@@ -26,7 +26,7 @@ from tasks import tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.files import link_or_copy
 from tasks.nuclei import figures
-from tasks.nuclei.errors import InputError, raise_if_any
+from tasks.nuclei.errors import InputError, first_of, raise_if_any
 from tasks.nuclei.plates.files import Fov, Plate
 from tasks.nuclei.plates.hcs import HcsWriter
 from tasks.nuclei.plates.image_files import read_image, read_label_image
@@ -174,9 +174,8 @@ def _fovs_by_well(plate: Plate, left_out: Sequence[Mapping[str, Any]]) -> dict[s
 
 def _log_left_out(left_out: Sequence[Mapping[str, Any]]) -> None:
     if left_out:
-        names = ", ".join(row["fov"] for row in left_out[:LEFT_OUT_SHOWN])
-        more = f" and {len(left_out) - LEFT_OUT_SHOWN} more" if len(left_out) > LEFT_OUT_SHOWN else ""
-        log.warning("%d faulty fields were left out when the plate was imported: %s%s", len(left_out), names, more)
+        names = first_of([row["fov"] for row in left_out], LEFT_OUT_SHOWN)
+        log.warning("%d faulty fields were left out when the plate was imported: %s", len(left_out), names)
 
 
 def _left_out_in_title(left_out: int) -> str:

@@ -33,7 +33,7 @@ from tasks.nuclei import augmentation as changes
 from tasks.nuclei.augmentation import Augmentation, AugmentationName, augmented_roi
 from tasks.nuclei.contact_sheet import write_contact_sheet
 from tasks.nuclei.copies import Fingerprint, copies_within, grouped
-from tasks.nuclei.errors import InputError, raise_if_any
+from tasks.nuclei.errors import InputError, first_of, raise_if_any
 from tasks.nuclei.intensity import Scaling, to_uint8
 from tasks.nuclei.plates.files import FROZEN_REPORT, Plate, open_plate
 from tasks.nuclei.plates.image_files import read_image, read_label_image
@@ -44,7 +44,7 @@ from tasks.store.imported_plates import report_of
 ROIS_PER_BLOCK = 64
 ROIS_ON_CONTACT_SHEET = 24
 PROGRESS_EVERY_S = 5.0
-DOUBTS_SHOWN = 3
+SENTENCES_SHOWN = 3
 
 log = logging.getLogger("nucleus")
 
@@ -165,15 +165,22 @@ def split_sources(plates: list[Plate], params: Params) -> list[Source]:
 
 
 def _numbers_of_images(plates: list[Plate]) -> dict[Path, int]:
-    """Number the images of all plates; copies of an image have its number."""
+    """Number the images of all plates; copies of an image, which are named in the log, have its number."""
     fingerprints = {
-        str(plate.folder / row["image"]): Fingerprint.of_row(row)
+        f"{plate.folder.name}/{row['image']}": Fingerprint.of_row(row)
         for plate in plates
         for row in report_of(plate.folder).get("fovs", [])
     }
-    paths = [str(fov.image_path) for plate in plates for fov in plate.fovs]
-    groups = grouped(paths, copies_within(fingerprints))
-    return {Path(path): number for number, group in enumerate(groups) for path in group}
+    paths = {
+        f"{plate.folder.name}/{fov.image_path.relative_to(plate.folder).as_posix()}": fov.image_path
+        for plate in plates
+        for fov in plate.fovs
+    }
+    pairs = copies_within(fingerprints)
+    if pairs:
+        named = first_of([f"{copy.name} {copy.kind} {copy.other}" for copy in pairs], separator="; ")
+        log.warning("copies are kept on one side of the validation split: %s", named)
+    return {paths[name]: number for number, group in enumerate(grouped(list(paths), pairs)) for name in group}
 
 
 def _split_by_field(
@@ -223,11 +230,10 @@ def problems_of_doubts(plate: Plate) -> list[str]:
     doubts = report_of(plate.folder).get("doubts", [])
     if not doubts:
         return []
-    shown = "; ".join(doubts[:DOUBTS_SHOWN])
-    more = f"; and {len(doubts) - DOUBTS_SHOWN} more in its {FROZEN_REPORT}" if len(doubts) > DOUBTS_SHOWN else ""
+    shown = first_of(doubts, SENTENCES_SHOWN, "; ")
     return [
-        f"plate {plate.info.name} has labels or images in doubt: {shown}{more}. Look at them; correct them, or write "
-        '"labels_confirmed": true into plate.json, and import the plate again'
+        f"plate {plate.info.name} has labels or images in doubt: {shown}. Look at all of them, in its {FROZEN_REPORT}; "
+        'correct them, or write "labels_confirmed": true into plate.json, and import the plate again'
     ]
 
 

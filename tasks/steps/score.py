@@ -19,7 +19,7 @@ import pydantic
 from tasks import tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.nuclei import scoring
-from tasks.nuclei.errors import InputError
+from tasks.nuclei.errors import InputError, first_of
 from tasks.nuclei.plates.files import Fov, Plate
 from tasks.nuclei.plates.image_files import read_numbered
 from tasks.nuclei.plates.info import ALL_CELL_LINES
@@ -32,7 +32,6 @@ ERROR_IOU_THRESHOLD = scoring.OBJECT_LEVEL_IOU
 
 # Four fields of 2160 x 2560 px at a time take about half a gigabyte.
 _THREADS = 4
-_PROBLEMS_SHOWN = 10
 
 
 class Params(TaskParams):
@@ -154,9 +153,8 @@ def _refuse_missing_labels(segmentations: list[Segmentation]) -> None:
 
 def _raise_if_any(problems: list[str]) -> None:
     if problems:
-        shown = "; ".join(problems[:_PROBLEMS_SHOWN])
-        more = f"; and {len(problems) - _PROBLEMS_SHOWN} more" if len(problems) > _PROBLEMS_SHOWN else ""
-        raise InputError(f"Nothing was scored: {shown}{more}. Correct these and segment the plate again.")
+        shown = first_of(problems, separator="; ")
+        raise InputError(f"Nothing was scored: {shown}. Correct these and segment the plate again.")
 
 
 def _score_fovs(segmentations: list[Segmentation]) -> list[ScoredFov]:

@@ -68,6 +68,7 @@ def with_fingerprints(folder) -> None:
     """Write what `ingest` knows of the fields of a plate."""
     rows = [
         {"fov": fov.name, "image": f"images/{fov.image_path.name}", "labels": f"labels/{fov.image_path.name}"}
+        | {"well": fov.well, "site": fov.site, "channel": fov.channel, "z": fov.z}
         | fingerprint_of_row(read_image(fov.image_path), with_parts=True)
         for fov in open_plate(folder).fovs
     ]
@@ -86,7 +87,7 @@ def make_copies(folder, names: str, **info) -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_fields_that_are_copies_are_on_one_side(tmp_path, seed):
+def test_fields_that_are_copies_are_on_one_side_and_named(tmp_path, seed, caplog):
     make_copies(tmp_path / "p", "aaabbcd")
     sources = sources_of(tmp_path, params(plates=["p"], random_seed=seed))
     sides: dict[str, set[bool]] = {}
@@ -94,6 +95,7 @@ def test_fields_that_are_copies_are_on_one_side(tmp_path, seed):
         sides.setdefault(source.fov[0], set()).add(source.is_validation)
     assert all(len(of_image) == 1 for of_image in sides.values())
     assert 1 <= sum(source.is_validation for source in sources) <= 3
+    assert "copies are kept on one side of the validation split: p/images/a1.tif " in caplog.text
 
 
 def test_of_fields_that_are_all_copies_of_one_the_largest_is_cut_in_two(tmp_path, caplog):

@@ -175,7 +175,7 @@ def test_all_faulty_files_are_named_at_once(tmp_path: Path, store: Path) -> None
     with pytest.raises(InputError) as error:
         ingest(plate, store)
     assert all(f"images/{name}.tif: every pixel is 7" in str(error.value) for name in names[:10])
-    assert str(error.value).endswith("; and 2 more problems.")
+    assert str(error.value).endswith("; and 2 more.")
 
 
 def test_an_image_and_its_labels_that_are_both_faulty_are_both_named(plate: Path, store: Path) -> None:

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from tasks.methods.external.catalogue import Tool
 from tasks.methods.external.command import run_command
 from tasks.methods.segmenter import Segmenter
-from tasks.nuclei.errors import InputError
+from tasks.nuclei.errors import InputError, first_of
 from tasks.nuclei.label_check import LabelMeasures, check_labels, measure_labels
 from tasks.nuclei.plates.image_files import read_image, read_label_image
 from tasks.nuclei.segmentation import SegmentationSettings, within_size_limits
 
 MODEL = "model"
 """Folder with what the tool learnt."""
-PROBLEMS_SHOWN = 10
 WRONG_SHARE = 0.25
 """Share of the fields with labels up to which clear mistakes are logged only."""
 
@@ -77,7 +76,7 @@ def _checked_output(images: Path, folder: Path, shapes: Mapping[str, tuple[int, 
         elif not problems:
             measures[written[name].name] = measure_labels(read_image(images / f"{name}.tif"), found)
     if problems:
-        raise InputError(f"{tool} wrote wrong label images: {_some(problems)}.")
+        raise InputError(f"{tool} wrote wrong label images: {first_of(problems, separator='; ')}.")
     _judge(measures, tool)
     return [written[name] for name in shapes]
 
@@ -111,11 +110,8 @@ def _judge(measures: Mapping[str, LabelMeasures], tool: str) -> None:
     doubts = [f"{name}: {doubt}" for name, verdict in verdicts.items() for doubt in verdict.doubts]
     labelled = sum(one.labels > 0 for one in measures.values())
     if len(wrong) > WRONG_SHARE * labelled:
-        raise InputError(f"{tool} wrote what are no labels of its images. {_some(wrong)}.")
+        raise InputError(f"{tool} wrote what are no labels of its images. {first_of(wrong, separator='; ')}.")
     if wrong or doubts:
-        log.warning("%s may have written wrong labels, look at them: %s", tool, _some(wrong + doubts))
-
-
-def _some(problems: list[str]) -> str:
-    more = f" and {len(problems) - PROBLEMS_SHOWN} more" if len(problems) > PROBLEMS_SHOWN else ""
-    return f"{'; '.join(problems[:PROBLEMS_SHOWN])}{more}"
+        log.warning(
+            "%s may have written wrong labels, look at them: %s", tool, first_of(wrong + doubts, separator="; ")
+        )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.methods.shared.weights_file import last_part, read_weights
-from tasks.nuclei.errors import InputError
+from tasks.nuclei.errors import InputError, first_of
 
 SHOWN = 5
 
@@ -61,5 +61,4 @@ def _differs(stored: NDArray[np.float32] | None, weight: Any) -> bool:
 
 def _problem(what: str, names: list[str]) -> list[str]:
     """Say which names, some of many."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return [f"{what} {', '.join(names[:SHOWN])}{more}"] if names else []
+    return [f"{what} {first_of(names, SHOWN)}"] if names else []

@@ -9,10 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from tasks.nuclei.errors import first_of
 from tasks.nuclei.plates.field_names import Place
 from tasks.nuclei.plates.info import PlateInfo
-
-NAMES_SHOWN = 10
 
 Value = int | str
 
@@ -104,13 +103,6 @@ def is_wanted(value: Value | None, wanted: Value) -> bool:
     return value is None or _plain(value) == _plain(wanted)
 
 
-def first_of(names: Iterable[str]) -> str:
-    """Give the first ten names, and how many more there are."""
-    names = sorted(names)
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return ", ".join(names[:NAMES_SHOWN]) + more
-
-
 def _counted(images: int) -> str:
     return "1 image" if images == 1 else f"{images} images"
 
@@ -137,7 +129,7 @@ def _of_wells(places: Mapping[str, Place | None]) -> Iterator[str]:
     odd, others, says = (without, with_well, "no") if len(with_well) >= len(without) else (with_well, without, "a")
     yield (
         f"images/: {len(odd)} of {len(places)} file names give {says} well, unlike the others ({min(others)}, ...): "
-        f"{first_of(odd)}; rename or remove them"
+        f"{first_of(sorted(odd))}; rename or remove them"
     )
 
 

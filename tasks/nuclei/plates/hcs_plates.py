@@ -21,8 +21,8 @@ from typing import Any
 import tifffile
 from numpy.typing import NDArray
 
-from tasks.nuclei.errors import InputError, raise_if_any
-from tasks.nuclei.plates.choosing import AXES, Axis, Value, first_of, is_wanted, problem_of_choice
+from tasks.nuclei.errors import InputError, first_of, raise_if_any
+from tasks.nuclei.plates.choosing import AXES, Axis, Value, is_wanted, problem_of_choice
 from tasks.nuclei.plates.files import Fov, Plate
 from tasks.nuclei.plates.hcs import HcsField, hcs_fields, refuse_fields_twice
 from tasks.nuclei.plates.info import PlateInfo, read_plate_info
@@ -127,7 +127,7 @@ def _chosen(
     if lost := {field.well for field in fields} - {field.well for field in chosen}:
         raise InputError(
             f"{HCS_FOLDER}: plate.json asks for {axis.key} {wanted!r}, and {len(lost)} wells have no such image: "
-            f"{first_of(lost)}; correct plate.json, or remove these wells."
+            f"{first_of(sorted(lost))}; correct plate.json, or remove these wells."
         )
     return chosen
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import tifffile
 
-from tasks.nuclei.errors import InputError
+from tasks.nuclei.errors import InputError, first_of
 
 PIXEL_SIZE_TOLERANCE = 0.005
 """Share by which two pixel sizes may differ: rounding to three digits changes a number by half a percent at most."""
@@ -121,9 +121,9 @@ def disagreement(stated: Mapping[str, PixelSize], pixel_size_um: float) -> list[
     others = {name: size.um for name, size in stated.items() if size.um and not _agree(size.um, pixel_size_um)}
     if not others:
         return []
-    um = next(iter(others.values()))
+    names, um = first_of(list(others), 1), next(iter(others.values()))
     return [
-        f"{_first_of(others)}: has pixels of {um:.6g} µm, and the plate's are {pixel_size_um:.6g} µm (pixel_size_um in "
+        f"{names}: has pixels of {um:.6g} µm, and the plate's are {pixel_size_um:.6g} µm (pixel_size_um in "
         "plate.json, or the first image where it isn't given); correct the wrong one, in Fiji with Image > Properties"
     ]
 
@@ -135,12 +135,7 @@ def doubt(stated: Mapping[str, PixelSize], pixel_size_um: float) -> dict[str, st
         return {}
     size = next(iter(without.values()))
     says = f"states a pixel size of {size}, which is no length; {pixel_size_um:.6g} µm is used"
-    return {_first_of(without): says}
-
-
-def _first_of(names: Collection[str]) -> str:
-    first = next(iter(names))
-    return f"{first} and {len(names) - 1} more" if len(names) > 1 else first
+    return {first_of(list(without), 1): says}
 
 
 def _agree(one: float, other: float) -> bool:

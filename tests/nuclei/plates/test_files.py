@@ -90,5 +90,5 @@ def test_a_plate_without_a_folder_of_images_is_refused(tmp_path: Path) -> None:
 
 
 def test_ten_problems_are_shown_and_the_rest_counted() -> None:
-    with pytest.raises(InputError, match=r"^plate: 0; 1; 2; 3; 4; 5; 6; 7; 8; 9; and 2 more problems\.$"):
+    with pytest.raises(InputError, match=r"^plate: 0; 1; 2; 3; 4; 5; 6; 7; 8; 9; and 2 more\.$"):
         raise_if_any([str(number) for number in range(12)], Path("plate"))
