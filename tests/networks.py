@@ -11,7 +11,7 @@ from tasks.nuclei.intensity import Scaling
 from tasks.nuclei.targets import TARGETS
 
 
-def make_network(folder: Path, targets: tuple = TARGETS, zoom: float = 1.0, scaling: Scaling = "robust") -> Path:
+def make_network(folder: Path, targets: tuple = TARGETS, zoom: float = 1.0, scaling: Scaling = "minmax") -> Path:
     """Write an untrained network as `train_fpn2_ws` does; its maps are noise around one half, always the same."""
     folder.mkdir(parents=True)
     keras.utils.set_random_seed(0)
