@@ -17,7 +17,7 @@ from nucleus_dags.forms.retrain_champion import retrain_champion_form
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.launchers.kinds import TRAIN
 from nucleus_dags.launchers.task_operator import Result, mlflow_run_url
-from nucleus_dags.notes import FAILURE, fail_with, failure_lines, show_lines
+from nucleus_dags.notes import FAILURE, fail_with, failure_lines, show_lines, show_remarks
 from nucleus_dags.planning import retrain_champion
 from nucleus_dags.planning.candidates import (
     calibrated_model,
@@ -73,8 +73,7 @@ def plan(found: dict[str, FoundModel | None]) -> list[StoredPlatePath]:
         raise AirflowSkipException(str(reason)) from None
     except FormError as error:
         fail_with(str(error))
-    if planned["remarks"]:
-        show_lines(["Look at these plates:", "", *planned["remarks"]])
+    show_remarks(planned["remarks"])
     for name, value in planned.items():
         ti.xcom_push(name, value)
     return planned["test_plates"]

@@ -14,7 +14,7 @@ from nucleus_dags.errors import FormError
 from nucleus_dags.forms.train_models import train_models_form
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.launchers.kinds import TRAIN
-from nucleus_dags.notes import FAILURE, fail_with, show_lines, show_summary
+from nucleus_dags.notes import FAILURE, fail_with, show_remarks, show_summary
 from nucleus_dags.planning import train_models
 from nucleus_dags.planning.candidates import (
     calibrated_model,
@@ -83,8 +83,7 @@ def test_plates(plates: list[PlateToImport]) -> list[PlateToImport]:
 def augmentation_after_remarks(given: Params, known: Params) -> Params:
     """Give the params of `augment`; before, show what a person should know of the plates."""
     remarks = train_models.remarks(_store(), known["left_out"], given["plates"], known["test_plates"])
-    if remarks:
-        show_lines(["Look at these plates:", "", *remarks])
+    show_remarks(remarks)
     get_current_context()["ti"].xcom_push("remarks", remarks)
     return given
 

@@ -60,6 +60,12 @@ def failure_lines() -> list[str]:
     return [*lines, "", FAILURE] if lines else [FAILURE]
 
 
+def show_remarks(remarks: Sequence[str]) -> None:
+    """Show what a person should know of the plates before the work is done; nothing where there is nothing."""
+    if remarks:
+        show_lines(["Look at these plates:", "", *remarks])
+
+
 def show_lines(lines: Sequence[str]) -> None:
     """Show lines of Markdown in the log and in the note of the run."""
     for line in lines:
