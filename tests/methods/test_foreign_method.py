@@ -106,11 +106,12 @@ def work_through(folder: Path) -> Laboratory:
     calibration = run("calibrate", **model)
     model["settings"] = calibration.values["settings"]
     segmentation = run("segment", **model, plate=plates[1])
+    segmented = run("segment", **model, plate=make_plate(store, "faulty", 2, *FAULTS_OF_FIELDS))
+    scores_of_faulty = run("score", segmentations=[segmented.outputs["segmentation"]])
+    # What was scored last stands on the registered version.
     registered = run("register_model", **model)
     scores = run("score", segmentations=[segmentation.outputs["segmentation"]])
     retraining = run(TASK_NAME, rois=rois, initialisation=training.outputs["network"], cycles=1)
-    segmented = run("segment", **model, plate=make_plate(store, "faulty", 2, *FAULTS_OF_FIELDS))
-    scores_of_faulty = run("score", segmentations=[segmented.outputs["segmentation"]])
     results = (training, calibration, segmentation, scores, registered, retraining, scores_of_faulty)
     return Laboratory(folder, described, plates[1], *results)
 

@@ -73,8 +73,9 @@ def test_a_network_from_before_there_was_a_choice_sees_fields_from_minimum_to_ma
     make: Callable[[Path], Path], load_network: Callable[[Path], KeptNetwork], tmp_path: Path
 ) -> None:
     file = make(tmp_path / "a") / "network.json"
-    assert load_network(file.parent).architecture.scaling == "robust"
     content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"scaling": "robust"}))
+    assert load_network(file.parent).architecture.scaling == "robust"
     del content["scaling"]
     file.write_text(json.dumps(content))
     assert load_network(file.parent).architecture.scaling == "minmax"

@@ -41,7 +41,7 @@ def test_images_and_labels_have_the_shape_that_was_asked(tmp_path: Path) -> None
     assert fov.labels_path is not None
     image, label_image = read_image(fov.image_path), read_label_image(fov.labels_path)
     assert image.shape == label_image.shape == (96, 128)
-    assert image.dtype == label_image.dtype == np.uint16
+    assert image.dtype == np.uint16
 
 
 def test_one_given_side_leaves_the_other_as_in_the_paper(tmp_path: Path) -> None:
