@@ -14,7 +14,14 @@ import tifffile
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates.black_parts import ZEROS_IN_DOUBT, BlackPart, black_part, row_of_cut, was_not_written
+from tasks.nuclei.plates.black_parts import (
+    ZEROS_IN_DOUBT,
+    BlackPart,
+    black_part,
+    filled_area,
+    row_of_cut,
+    was_not_written,
+)
 from tasks.nuclei.plates.label_numbers import NumberedLabels, number_labels
 from tasks.nuclei.plates.png_files import SIGNATURE, decode_png
 from tasks.nuclei.plates.raster import Raster, in_file_order, refuse_other_shapes
@@ -86,9 +93,19 @@ def refuse_unwritten(image: NDArray[Any], tile: tuple[int, int] | None, path: Pa
 def image_doubts(image: NDArray[Any]) -> list[str]:
     """Say what a person should look at in a (y, x) image that `decode_image` has not refused; empty if nothing."""
     part = black_part(image.ravel(), longer_than_px=0)
-    if part is None or part.zeros_elsewhere >= ZEROS_IN_DOUBT:
+    if part is not None and part.zeros_elsewhere < ZEROS_IN_DOUBT:
+        return [f"{_black(part, image.shape)}; look whether a part of the image is missing"]
+    area = filled_area(image)
+    if area is None:
         return []
-    return [f"{_black(part, image.shape)}; look whether a part of the image is missing"]
+    place = (
+        f"rows {area.rows[0]} to {area.rows[1]} of {image.shape[0]}, "
+        f"columns {area.columns[0]} to {area.columns[1]} of {image.shape[1]}"
+    )
+    return [
+        f"{area.share:.1%} of its pixels are exactly {area.value} in an area with straight edges ({place}); "
+        "look whether a part of the image is missing or overexposed"
+    ]
 
 
 def label_doubts(label_image: NDArray[np.integer]) -> list[str]:
