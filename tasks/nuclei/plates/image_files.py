@@ -6,6 +6,7 @@ What programs read differently, or isn't all there, is refused.
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ EXTENSIONS = TIFF_EXTENSIONS + PNG_EXTENSIONS
 
 IMAGE_DTYPES = (np.uint8, np.uint16)
 
+_NOT_TO_BE_READ = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
+
 
 def read_image(path: Path) -> NDArray[Any]:
     """Read a single-channel image: (y, x) uint8 or uint16.
@@ -57,13 +60,21 @@ def read_numbered(path: Path) -> NumberedLabels:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a whole file; InputError if it is missing or may not be read."""
+    """Read a whole file; InputError if it is missing, isn't a file or may not be read.
+
+    Raises OSError with the path for what may pass, such as a network storage that doesn't answer.
+    """
     try:
         return path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: does not exist.") from None
-    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}.") from None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise InputError(f"{path}: is a link that leads back to itself; put the file in its place.") from None
+        if error.errno in _NOT_TO_BE_READ:
+            raise InputError(f"{path}: cannot be read: {error.strerror}.") from None
+        # Where reading fails after opening, the error doesn't name the file.
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def decode_image(data: bytes, path: Path) -> NDArray[Any]:
