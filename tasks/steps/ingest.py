@@ -166,7 +166,7 @@ def _report(plate: Plate, digest: str, checks: Sequence[FieldCheck]) -> dict[str
     good = [check for check in checks if not check.problems]
     rows = [check.row for check in good]
     areas_px = np.concatenate([check.areas_px for check in good])
-    of_sizes = doubt_of_sizes(_pixel_sizes(good), info.pixel_size_um)
+    of_sizes = doubt_of_sizes(_pixel_sizes(good), info.pixel_size_um, info.size_is_of_images)
     warnings = [{"file": file, "problem": problem} for file, problem in of_sizes.items()]
     warnings += [warning for check in good for warning in check.warnings]
     doubts = [doubt for check in good for doubt in check.doubts]

@@ -75,6 +75,31 @@ def framed(image: NDArray[Any], value: int) -> NDArray[Any]:
     return np.pad(inner, 6, constant_values=value)
 
 
+HALF, END = slice(SIDE_PX // 2, None), slice(None)
+
+
+def lost(rows: slice, columns: slice, value: int = 0) -> Change:
+    """Make a screening plate, with one value in a part of an image."""
+    image = IMAGE.copy()
+    image[rows, columns] = value
+    return of_screen(written(image, compression="zlib"))
+
+
+def three_quadrants_lost(plate: Path) -> None:
+    image = np.zeros_like(IMAGE)
+    image[HALF, HALF] = IMAGE[HALF, HALF]
+    of_screen(written(image))(plate)
+
+
+def seen_through(is_seen: NDArray[np.bool_]) -> Change:
+    return of_screen(written(np.where(is_seen, IMAGE, 0).astype(np.uint16)))
+
+
+FROM_CENTRE = np.mgrid[:SIDE_PX, :SIDE_PX] - SIDE_PX // 2
+ROUND = np.hypot(*FROM_CENTRE) < SIDE_PX // 2
+TURNED = np.abs(FROM_CENTRE[0] * 3 + FROM_CENTRE[1]) < SIDE_PX * 1.4
+
+
 def without_file_of_an_image(plate: Path) -> None:
     (plate / "images/f1.tif").unlink()
     (plate / "images/f1.tif").symlink_to(plate / "nowhere.tif")
@@ -111,6 +136,19 @@ ROWS: list[Row] = [
         written(half_zero(IMAGE)),
         Refused("f1.tif: .*exactly 0 in long stretches"),
     ),
+    ("the right half lost", lost(END, HALF), Accepted(r"50\.0%.*columns 160 to 319 of 320", 2, 0)),
+    ("a quadrant lost", lost(HALF, HALF), Accepted("exactly 0 in an area with straight edges", 2, 0)),
+    ("three of four quadrants lost", three_quadrants_lost, Accepted("75.0%.*exactly 0", 2, 0)),
+    ("a tile in the middle lost", lost(slice(90, 210), slice(100, 220)), Accepted("exactly 0 in an area", 2, 0)),
+    ("a fifth of the columns lost", lost(END, slice(0, 70)), Accepted("21.9%.*exactly 0", 2, 0)),
+    ("the lower half saturated", lost(HALF, END, 65535), Accepted("exactly 65535.*overexposed", 2, 0)),
+    ("a gap filled up with 100", lost(HALF, END, 100), Accepted("50.0%.*exactly 100", 2, 0)),
+    ("a tile filled up with the background", lost(slice(90, 210), HALF, 110), Accepted("exactly 110", 2, 0)),
+    ("a black border at one side", lost(END, slice(0, 12)), Accepted(None, 2, 0)),
+    ("a round field of view", seen_through(ROUND), Accepted(None, 2, 0)),
+    ("the black corners of a turned image", seen_through(TURNED), Accepted(None, 2, 0)),
+    ("a background of 0", seen_through(LABEL_IMAGE > 0), Accepted(None, 2, 0)),
+    ("one nucleus, and a background of 0", seen_through(LABEL_IMAGE == 1), Accepted(None, 2, 0)),
     ("a strip that isn't there", lost_strip, Refused("f1.tif: .*(missing|lack)")),
     ("OME-XML that promises three planes", written(description=OME_OF_THREE), Refused("f1.tif: .*3")),
     (

@@ -6,7 +6,7 @@ import json
 import os
 import unicodedata
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tifffile
 
@@ -41,6 +41,14 @@ def without(key: str) -> Change:
 
 def value(**info: object) -> Change:
     return lambda plate: write_info(plate, **info)
+
+
+def link_to_itself(path: str) -> Change:
+    def change(plate: Path) -> None:
+        (plate / path).unlink()
+        (plate / path).symlink_to((plate / path).name)
+
+    return change
 
 
 def named(*names: str) -> Change:
@@ -100,6 +108,11 @@ def of_imagej(size: float, unit: str) -> Change:
     return sized(imagej=True, resolution=(1 / size, 1 / size), metadata={"unit": unit})
 
 
+def in_micron(size: float) -> dict[str, Any]:
+    """Give what a TIFF says of its pixel size, for one image."""
+    return {"imagej": True, "resolution": (1 / size, 1 / size), "metadata": {"unit": "micron"}}
+
+
 def without_size_in_plate_json(change: Change) -> Change:
     def and_leave_it_out(plate: Path) -> None:
         change(plate)
@@ -124,8 +137,30 @@ PLATE_JSON: list[Row] = [
     ("a cell line with a comma", value(cell_line="A, B"), Refused("cell_line: .*letters")),
     ("an unknown role", value(role="training"), Refused("role.*train.*test.*screen")),
     ("a pixel size of 0", value(pixel_size_um=0), Refused("pixel_size_um")),
+    ("a pixel size in nm", value(pixel_size_um=216), Refused("pixel_size_um: .*0.01 to 10 µm.*got 216")),
+    ("a pixel size in mm", value(pixel_size_um=0.000216), Refused("pixel_size_um: .*0.01 to 10 µm")),
+    ("a pixel size in nm as a text", value(pixel_size_um="500"), Refused("pixel_size_um: .*0.01 to 10 µm")),
+    ("a pixel size that is true", value(pixel_size_um=True), Refused("pixel_size_um: .*not true or false")),
+    ("a pixel size with a comma", value(pixel_size_um="0,5"), Refused("pixel_size_um: .*decimal point: 0.5")),
+    ("a pixel size as a text", value(pixel_size_um="0.5"), Accepted()),
     ("a pixel size that is no number", text(json.dumps(INFO).replace("0.5", "NaN")), Refused("pixel_size_um")),
-    ("a pixel size with its unit", value(pixel_size_um="0.5 um"), Refused("pixel_size_um")),
+    ("a pixel size with its unit", value(pixel_size_um="0.5 um"), Refused("pixel_size_um: .*as a number in µm")),
+    ("a binning that is true", value(binning=True), Refused("binning: .*not true or false")),
+    ("a plane that is true", value(z=True), Refused("z: .*not true or false")),
+    ("a binning as a text", value(binning="1"), Accepted()),
+    ("wells as a text", value(wells="384 "), Accepted()),
+    ("an objective as a number", value(objective=60), Accepted()),
+    ("words in other letters and with blanks", value(role="TRAIN ", replicate="Technical"), Accepted()),
+    ("a cell line with blanks", value(cell_line=" HeLa  Kyoto "), Accepted()),
+    ("a name with a blank at its end", value(name="plain "), Accepted()),
+    ("a key with a blank", text(json.dumps(INFO).replace('"role"', '"role "')), Accepted()),
+    ("a no-break space", value(cell_line="HeLa\u00a0"), Refused("cell_line: has a no-break space .*HeLa")),
+    ("a character without width", value(role="train\u200b"), Refused("role: has a zero width space .*train")),
+    ("a soft hyphen in a channel", value(channel="DA\u00adPI"), Refused("channel: has a soft hyphen .*DA")),
+    ("a key with a byte order mark", value(**{"\ufeffz": 1}), Refused("key .*zero width no-break space")),
+    ("something behind the end", text(json.dumps(INFO) + "}"), Refused("line 1, .*stands behind the closing bracket")),
+    ("a link to itself", link_to_itself("plate.json"), Refused("plate.json: is a link that leads back to itself")),
+    ("an image linked to itself", link_to_itself("images/f2.tif"), Refused("f2.tif: is a link that leads back")),
     ("no role", without("role"), Refused("role: required")),
     ("no word on how it was labelled", without("annotation"), Refused("annotation")),
     (
@@ -146,6 +181,19 @@ PIXEL_SIZES: list[Row] = [
     ("ImageJ in nm with another size", of_imagej(650, "nm"), Refused(r"0\.65.*0\.5")),
     ("72 dots per inch", sized(resolution=(72, 72), resolutionunit="INCH"), Accepted()),
     ("a size in the images alone", without_size_in_plate_json(of_ome(0.5, "µm")), Accepted()),
+    (
+        "a size of one image alone",
+        without_size_in_plate_json(lambda plate: put_image(plate, field(2)[0], 2, **in_micron(0.65))),
+        Accepted(r"f2\.tif.*0\.65 µm.*1 of 2 images"),
+    ),
+    (
+        "a size of one image alone, and in plate.json",
+        lambda plate: put_image(plate, field(2)[0], 2, **in_micron(0.5)),
+        Accepted(),
+    ),
+    ("96 dots per inch in µm", without_size_in_plate_json(of_imagej(264.6, "micron")), Refused("264.6 µm.*0.01 to 10")),
+    ("96 dots per inch in mm", without_size_in_plate_json(of_imagej(0.2646, "mm")), Refused("264.6 µm.*0.01 to 10")),
+    ("a size of 1 µm in OME-XML", without_size_in_plate_json(of_ome(1, "µm")), Accepted()),
     ("a size nowhere", without("pixel_size_um"), Refused("pixel_size_um")),
 ]
 

@@ -6,6 +6,7 @@ What programs read differently, or isn't all there, is refused.
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,14 @@ import tifffile
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates.black_parts import ZEROS_IN_DOUBT, BlackPart, black_part, row_of_cut, was_not_written
+from tasks.nuclei.plates.black_parts import (
+    ZEROS_IN_DOUBT,
+    BlackPart,
+    black_part,
+    filled_area,
+    row_of_cut,
+    was_not_written,
+)
 from tasks.nuclei.plates.label_numbers import NumberedLabels, number_labels
 from tasks.nuclei.plates.png_files import SIGNATURE, decode_png
 from tasks.nuclei.plates.raster import Raster, in_file_order, refuse_other_shapes
@@ -25,6 +33,8 @@ PNG_EXTENSIONS = (".png",)
 EXTENSIONS = TIFF_EXTENSIONS + PNG_EXTENSIONS
 
 IMAGE_DTYPES = (np.uint8, np.uint16)
+
+_NOT_TO_BE_READ = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 def read_image(path: Path) -> NDArray[Any]:
@@ -50,13 +60,21 @@ def read_numbered(path: Path) -> NumberedLabels:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a whole file; InputError if it is missing or may not be read."""
+    """Read a whole file; InputError if it is missing, isn't a file or may not be read.
+
+    Raises OSError with the path for what may pass, such as a network storage that doesn't answer.
+    """
     try:
         return path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: does not exist.") from None
-    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}.") from None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise InputError(f"{path}: is a link that leads back to itself; put the file in its place.") from None
+        if error.errno in _NOT_TO_BE_READ:
+            raise InputError(f"{path}: cannot be read: {error.strerror}.") from None
+        # Where reading fails after opening, the error doesn't name the file.
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def decode_image(data: bytes, path: Path) -> NDArray[Any]:
@@ -86,9 +104,19 @@ def refuse_unwritten(image: NDArray[Any], tile: tuple[int, int] | None, path: Pa
 def image_doubts(image: NDArray[Any]) -> list[str]:
     """Say what a person should look at in a (y, x) image that `decode_image` has not refused; empty if nothing."""
     part = black_part(image.ravel(), longer_than_px=0)
-    if part is None or part.zeros_elsewhere >= ZEROS_IN_DOUBT:
+    if part is not None and part.zeros_elsewhere < ZEROS_IN_DOUBT:
+        return [f"{_black(part, image.shape)}; look whether a part of the image is missing"]
+    area = filled_area(image)
+    if area is None:
         return []
-    return [f"{_black(part, image.shape)}; look whether a part of the image is missing"]
+    place = (
+        f"rows {area.rows[0]} to {area.rows[1]} of {image.shape[0]}, "
+        f"columns {area.columns[0]} to {area.columns[1]} of {image.shape[1]}"
+    )
+    return [
+        f"{area.share:.1%} of its pixels are exactly {area.value} in an area with straight edges ({place}); "
+        "look whether a part of the image is missing or overexposed"
+    ]
 
 
 def label_doubts(label_image: NDArray[np.integer]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from functools import partial
@@ -12,8 +11,8 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates.image_files import read_bytes
-from tasks.nuclei.plates.pixel_size import PixelSize, first_stated
+from tasks.nuclei.plates.pixel_size import CREDIBLE_IN_WORDS, PixelSize, first_stated, is_credible
+from tasks.nuclei.plates.plate_json import read_json, tidied
 
 ALL_CELL_LINES = "all"
 """It stands for all cell lines together in the scores, so no cell line may have this name."""
@@ -51,10 +50,8 @@ CellLine = Annotated[
 """As `PlateName`, and spaces: it becomes part of the name of a metric."""
 
 
-_JSON = (
-    "Texts stand in straight double quotes, numbers have a decimal point, a comma stands between entries and not after "
-    "the last one, and comments aren't allowed; correct the file."
-)
+ARRIVES = {"arrives": True}
+"""Context in which the plate.json of a person is validated. What was imported before stays readable as it is."""
 
 Role = Literal["train", "test", "screen"]
 
@@ -97,6 +94,12 @@ class PlateInfo(pydantic.BaseModel):
     no heat map of such a plate."""
     labels_confirmed: bool = False
     """A person has looked at the labels that `ingest` doubts, and says that they are right."""
+    _size_is_of_images: bool = pydantic.PrivateAttr(default=False)
+
+    @property
+    def size_is_of_images(self) -> bool:
+        """Whether a plate that arrives leaves its pixel size to its images."""
+        return self._size_is_of_images
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -105,6 +108,18 @@ class PlateInfo(pydantic.BaseModel):
         later = ("z", "time", "acquisition", "labels", "image", "wells", "labels_confirmed")
         unset = [name for name in later if content[name] is None or content[name] is False]
         return {name: value for name, value in content.items() if name not in unset}
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _read_what_is_unambiguous(cls, value: Any, of: pydantic.ValidationInfo) -> Any:
+        return tidied(str(of.field_name), value) if of.context == ARRIVES else value
+
+    @pydantic.field_validator("pixel_size_um")
+    @classmethod
+    def _refuse_what_no_microscope_has(cls, um: float, of: pydantic.ValidationInfo) -> float:
+        if of.context == ARRIVES and not is_credible(um):
+            raise ValueError(f"allowed are {CREDIBLE_IN_WORDS}")
+        return um
 
     @pydantic.model_validator(mode="after")
     def _say_how_it_was_labelled(self) -> PlateInfo:
@@ -117,47 +132,23 @@ class PlateInfo(pydantic.BaseModel):
 def read_plate_info(folder: Path, stated: Iterable[PixelSize] | None = None) -> PlateInfo:
     """Read and validate plate.json; InputError names the key, what came and what is allowed.
 
-    `stated` are the pixel sizes that the images state; they are read only if plate.json leaves its own out.
+    `stated` are the pixel sizes that the images of a plate that arrives state; they are read only if plate.json leaves
+    its own out. It is None for a plate that was imported.
     """
     path = folder / "plate.json"
-    content = _read_json(path)
+    content = read_json(path)
     if not isinstance(content, dict):
         raise InputError(f'{path}: must be one JSON object, as in {{"name": "my-plate", ...}}; correct the file.')
-    if stated is not None and content.get("pixel_size_um") is None:
+    size_is_of_images = stated is not None and content.get("pixel_size_um") is None
+    if stated is not None and size_is_of_images:
         content["pixel_size_um"] = first_stated(stated, path)
     try:
-        return PlateInfo.model_validate(content)
+        info = PlateInfo.model_validate(content, context=None if stated is None else ARRIVES)
     except pydantic.ValidationError as error:
         problems = dict.fromkeys(_describe(problem) for problem in error.errors(include_url=False))
         raise InputError(f"{path}: {'; '.join(problems)}.") from None
-
-
-def _read_json(path: Path) -> Any:
-    """Read JSON in UTF-8, or in UTF-16 or UTF-32 as Windows writes them; a key that stands twice is refused."""
-    data = read_bytes(path)
-    try:
-        return json.loads(data, object_pairs_hook=_without_repetition)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: isn't text in UTF-8; save it again with this encoding.") from None
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path}: isn't JSON: line {error.lineno}, column {error.colno}: {error.msg}. {_JSON}"
-        ) from None
-    except ValueError as error:
-        raise InputError(f"{path}: isn't JSON: {error}. {_JSON}") from None
-    except RecursionError:
-        raise InputError(f"{path}: has brackets in brackets without an end; correct the file.") from None
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise InputError(f"{twice} stands there more than once; keep one of them.")
-    return content
+    info._size_is_of_images = size_is_of_images
+    return info
 
 
 def _describe(problem: Any) -> str:
@@ -169,6 +160,8 @@ def _describe(problem: Any) -> str:
         return f"{key}: required, and not given"
     if not key:
         return message
-    if problem["loc"][0] == "channel":
+    if problem["loc"][0] == "channel" and problem["type"] != "value_error":
         key, message = "channel", "allowed is a number from 1 to 99, or the channel's name"
+    if key == "pixel_size_um" and problem["type"] != "value_error":
+        message = f"allowed are {CREDIBLE_IN_WORDS}"
     return f"{key}: {message}, got {problem['input']!r:.200}"

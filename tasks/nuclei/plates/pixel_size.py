@@ -18,6 +18,7 @@ PIXEL_SIZE_TOLERANCE = 0.005
 
 CREDIBLE_UM = (0.01, 10)
 """Resolutions in dpi that printing has left, such as 72 or 300, are sizes of 85 µm and more; no microscope has them."""
+CREDIBLE_IN_WORDS = "0.01 to 10 µm, the side of a pixel of the image as a number in µm (216 nm are 0.216)"
 
 _PREFIXES_UM = {
     ("p", "pico"): 1e-6,
@@ -106,8 +107,13 @@ def _stated(tiff: tifffile.TiffFile) -> PixelSize:
 
 
 def first_stated(sizes: Iterable[PixelSize], plate_json: Path) -> float:
-    """Give the first pixel size in µm, for a plate.json without one; InputError if none is stated."""
+    """Give the first pixel size in µm, for a plate.json without one; InputError if none or no credible is stated."""
     for size in sizes:
+        if size.um and not is_credible(size.um):
+            raise InputError(
+                f"{plate_json}: pixel_size_um is not given, and an image states {size.um:.6g} µm, which no light "
+                f"microscope has; add pixel_size_um. Allowed are {CREDIBLE_IN_WORDS}."
+            )
         if size.um:
             return size.um
     raise InputError(
@@ -128,14 +134,31 @@ def disagreement(stated: Mapping[str, PixelSize], pixel_size_um: float) -> list[
     ]
 
 
-def doubt(stated: Mapping[str, PixelSize], pixel_size_um: float) -> dict[str, str]:
-    """Say once for all images, under their names, that they state a size without a unit; empty if none does."""
+def doubt(stated: Mapping[str, PixelSize], pixel_size_um: float, size_is_of_images: bool = False) -> dict[str, str]:
+    """Say what a person should look at in the sizes that images state, under the images' names; empty if nothing.
+
+    That is, once for all of them, a size without a unit, and one that was taken from some images for all of a plate.
+    """
     without = {name: size.stated for name, size in stated.items() if size.stated}
-    if not without:
-        return {}
-    size = next(iter(without.values()))
-    says = f"states a pixel size of {size}, which is no length; {pixel_size_um:.6g} µm is used"
-    return {first_of(list(without), 1): says}
+    with_unit = [name for name, size in stated.items() if size.um]
+    says = {}
+    if without:
+        size = next(iter(without.values()))
+        says[first_of(list(without), 1)] = (
+            f"states a pixel size of {size}, which is no length; {pixel_size_um:.6g} µm is used"
+        )
+    if size_is_of_images and 0 < len(with_unit) < len(stated):
+        says[first_of(with_unit, 1)] = (
+            f"states a pixel size of {pixel_size_um:.6g} µm, which is used for all images; {len(with_unit)} of "
+            f"{len(stated)} images state it, and plate.json leaves it out"
+        )
+    return says
+
+
+def is_credible(um: float | None) -> bool:
+    """Whether a light microscope may have pixels of a size."""
+    low, high = CREDIBLE_UM
+    return um is not None and low <= um <= high
 
 
 def _agree(one: float, other: float) -> bool:
@@ -180,7 +203,7 @@ def _of_resolution(tiff: tifffile.TiffFile) -> PixelSize:
     if unit is None and not tiff.is_imagej:
         return NOT_STATED
     y, x = (pixel_size(side, unit) for side in sides)
-    if unit in _RESOLUTION_UNITS.values() and not all(_is_credible(size) for size in (y, x)):
+    if unit in _RESOLUTION_UNITS.values() and not all(is_credible(size.um) for size in (y, x)):
         return NOT_STATED
     if sides == [1, 1] and y.um is None:
         return NOT_STATED
@@ -190,8 +213,3 @@ def _of_resolution(tiff: tifffile.TiffFile) -> PixelSize:
 def _inverse(resolution: tuple[int, int]) -> float:
     pixels, length = resolution
     return length / pixels if pixels else 0.0
-
-
-def _is_credible(size: PixelSize) -> bool:
-    low, high = CREDIBLE_UM
-    return size.um is not None and low <= size.um <= high

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import struct
 from pathlib import Path
@@ -132,6 +133,28 @@ def test_a_missing_file_and_a_folder_are_refused_with_the_name(tmp_path: Path) -
         read_image(tmp_path / "a.tif")
     with pytest.raises(InputError, match="cannot be read: Is a directory"):
         read_image(tmp_path)
+
+
+def test_a_link_to_itself_and_a_name_too_long_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").symlink_to("b.tif")
+    (tmp_path / "b.tif").symlink_to("a.tif")
+    with pytest.raises(InputError, match=r"a\.tif: is a link that leads back to itself; put the file in its place"):
+        read_image(tmp_path / "a.tif")
+    with pytest.raises(InputError, match="cannot be read: File name too long"):
+        read_image(tmp_path / ("x" * 300))
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT])
+def test_a_storage_that_does_not_answer_is_no_fault_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(path: Path) -> bytes:
+        raise OSError(number, "reading failed")
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(OSError, match=r"reading failed: '.*a\.tif'") as caught:
+        read_image(tmp_path / "a.tif")
+    assert caught.value.errno == number
 
 
 @pytest.mark.parametrize(("largest", "dtype"), [(2, np.uint16), (65_535, np.uint16), (65_536, np.uint32)])

@@ -11,6 +11,7 @@ import pytest
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.files import open_plate
 from tasks.nuclei.plates.info import read_plate_info
+from tasks.nuclei.plates.pixel_size import PixelSize
 from tests.plates import INFO, make_plate, two_squares
 
 IMAGE, LABEL_IMAGE = two_squares()
@@ -162,3 +163,60 @@ def test_keys_that_are_not_given_leave_the_identity_of_a_plate_as_it_was(tmp_pat
     later = {"z": 0, "time": 0, "acquisition": 0, "labels": "n", "image": "", "wells": 96}
     (tmp_path / "plate/plate.json").write_text(json.dumps(INFO | later))
     assert set(read_plate_info(tmp_path / "plate").identity) == before | set(later)
+
+
+@pytest.mark.parametrize(
+    ("key", "written", "read"),
+    [
+        ("cell_line", "  HeLa\t Kyoto ", "HeLa Kyoto"),
+        ("objective", 60, "60X"),
+        ("objective", 2.5, "2.5X"),
+        ("objective", "60X  Öl ", "60X Öl"),
+        ("binning", "2", 2),
+        ("annotation", "Semi-Automatic", "semi-automatic"),
+        ("role", " TEST", "test"),
+    ],
+)
+def test_what_is_unambiguous_is_read(tmp_path: Path, key: str, written: object, read: object) -> None:
+    assert getattr(read_plate_info(_plate(tmp_path, **{key: written}), stated=[]), key) == read
+
+
+@pytest.mark.parametrize(
+    ("key", "written"), [("pixel_size_um", 216), ("objective", "60X\u00a0"), ("cell_line", "A  b ")]
+)
+def test_what_was_imported_before_is_read_as_it_is(tmp_path: Path, key: str, written: object) -> None:
+    assert getattr(read_plate_info(_plate(tmp_path, **{key: written})), key) == written
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cell_line: has a no-break space .*binning: .*pixel_size_um: "):
+        read_plate_info(_plate(tmp_path, cell_line="\u00a0A", binning=True, pixel_size_um=216), stated=[])
+
+
+def test_whose_the_pixel_size_is_is_known(tmp_path: Path) -> None:
+    folder = _plate(tmp_path)
+    assert not read_plate_info(folder, stated=[]).size_is_of_images
+    (folder / "plate.json").write_text(json.dumps({key: INFO[key] for key in INFO if key != "pixel_size_um"}))
+    info = read_plate_info(folder, stated=[PixelSize(0.65)])
+    assert (info.pixel_size_um, info.size_is_of_images) == (0.65, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{} {}", "line 1, column 4: something stands behind the closing bracket"),
+        ('{"a": 1,}', "a key in straight double quotes is expected here"),
+        ('{"a": }', "a value is expected here"),
+        ('{"a": 1 "b": 2}', "a comma or a closing bracket is missing here"),
+        ('{"a" 1}', "a colon is missing between key and value"),
+        ('{"a": "b}', "the text that begins here has no closing quote"),
+        ('{"a": "b\n"}', "a text holds a line break or a tab"),
+        ('{"a": "C:\\x"}', "a text holds a single backslash"),
+        ('{"a": "\\u12"}', "a text holds a single backslash"),
+        ('{"a": ' + "1" * 5000 + "}", "a number has thousands of digits"),
+    ],
+)
+def test_what_is_no_json_is_said_in_words(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "plate.json").write_text(text)
+    with pytest.raises(InputError, match=words):
+        read_plate_info(tmp_path)

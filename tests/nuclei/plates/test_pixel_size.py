@@ -151,3 +151,17 @@ def test_the_first_stated_size_is_that_of_the_plate_and_no_more_images_are_read(
     assert list(sizes) == [PixelSize(0.3)]
     with pytest.raises(InputError, match=r"plate\.json: pixel_size_um is not given, and no image states it"):
         first_stated([NOT_STATED], Path("plate.json"))
+
+
+@pytest.mark.parametrize("um", [264.6, 85, 0.001])
+def test_a_size_that_no_microscope_has_is_not_that_of_a_plate(um: float) -> None:
+    with pytest.raises(InputError, match=rf"an image states {um} µm, which no light microscope has; .*0\.01 to 10 µm"):
+        first_stated([NOT_STATED, PixelSize(um)], Path("plate.json"))
+
+
+def test_a_size_of_some_images_that_is_used_for_all_is_said() -> None:
+    sizes = {"a": NOT_STATED, "b": PixelSize(0.65), "c": PixelSize(0.65)}
+    assert doubt(sizes, 0.65) == {}
+    (says,) = doubt(sizes, 0.65, size_is_of_images=True).values()
+    assert says.startswith("states a pixel size of 0.65 µm, which is used for all images; 2 of 3 images state it")
+    assert doubt(dict.fromkeys("abc", PixelSize(0.65)), 0.65, size_is_of_images=True) == {}
