@@ -168,10 +168,15 @@ def _report(plate: Plate, digest: str, checks: Sequence[FieldCheck]) -> dict[str
     areas_px = np.concatenate([check.areas_px for check in good])
     of_sizes = doubt_of_sizes(_pixel_sizes(good), info.pixel_size_um, info.size_is_of_images)
     warnings = [{"file": file, "problem": problem} for file, problem in of_sizes.items()]
+    warnings += [{"file": file, "problem": remark} for file, remark in plate.remarks.items()]
     warnings += [warning for check in good for warning in check.warnings]
     doubts = [doubt for check in good for doubt in check.doubts]
     open_doubts = [] if info.labels_confirmed else doubts
     left_out = [_left_out(check) for check in checks if check.problems]
+    left_out += [
+        {"fov": fault.name, "file": fault.name, "well": fault.well, "site": fault.site, "problem": fault.problem}
+        for fault in plate.faults
+    ]
     return {
         "digest": digest,
         "frozen_at": datetime.now(UTC).isoformat(timespec="microseconds"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tifffile
 
 from tests.situations.outcomes import Accepted, Change, Outcome, Refused, Row, check, table
@@ -82,7 +84,111 @@ ROWS: list[Row] = [
         Refused("Assay_B07.*Again_B07|Again_B07.*Assay_B07"),
     ),
     ("names of two microscopes", screen(CV7000, IMAGEXPRESS), Refused("B07")),
+    ("a well and a number by hand", screen("my plate_{well}_{site}"), FOUR),
+    ("a well alone, which may be none", screen("B7_{site}_{row}"), Accepted("no well was read.*B7_1", 4, 0)),
+    ("ImageXpress, times", screen(f"TimePoint_1_{IMAGEXPRESS}", f"TimePoint_2_{IMAGEXPRESS}"), Refused('"time"')),
 ]
+
+TWO_OF_ONE = [
+    ("ImageJ", "C1-f{row}{site}", "C2-f{row}{site}", "channel", "C1"),
+    ("Fiji, channels", "st{row}{site}_t001_z001_c001", "st{row}{site}_t001_z001_c002", "channel", "c001"),
+    ("Fiji, planes", "st{row}{site}_z0001_c001", "st{row}{site}_z0002_c001", "z", 1),
+    ("MetaMorph", "exp_w1DAPI_s{row}{site}_t1", "exp_w2GFP_s{row}{site}_t1", "channel", "w1DAPI"),
+    ("ImageXpress, one digit", "P_{well[0]}{column}_s{site}_w1", "P_{well[0]}{column}_s{site}_w2", "channel", 1),
+    ("ImageXpress, hyphen", "P-{well}_s{site}_w1", "P-{well}_s{site}_w2", "channel", 1),
+    (
+        "IN Cell, one field",
+        "{well[0]} - {row}{site}(wv A - B)",
+        "{well[0]} - {row}{site}(wv C - D)",
+        "channel",
+        "A - B",
+    ),
+    ("Operetta, no plane", "r02c0{column}f0{site}-ch1sk1fk1fl1", "r02c0{column}f0{site}-ch2sk1fk1fl1", "channel", 1),
+    ("Operetta, exported", "r02c0{column}f0{site}p01-ch1t01", "r02c0{column}f0{site}p01-ch2t01", "channel", 1),
+    ("Columbus", "00200{column}-{site}-001001001", "00200{column}-{site}-001001002", "channel", 1),
+    (
+        "NIS-Elements JOBS",
+        "Well{well}_ChannelDAPI_Seq{site}",
+        "Well{well}_ChannelA_Seq{site}",
+        "channel",
+        "ChannelDAPI",
+    ),
+    ("NIS-Elements", "Well {well}_Seq0006_XY{site}_C1", "Well {well}_Seq0006_XY{site}_C2", "channel", "C1"),
+    ("CellVoyager", "B-0{column}_F000{site}_T0001_Z0001_C1", "B-0{column}_F000{site}_T0001_Z0001_C2", "channel", 1),
+    ("CV7000, a projection", "{well}_T0001F00{site}L01A01ZMIPC01", "{well}_T0001F00{site}L01A01ZMIPC02", "channel", 1),
+    ("Gen5, planes", "B{column}_01_{site}Z0_DAPI_001", "B{column}_01_{site}Z1_DAPI_001", "z", 0),
+    ("Micro-Manager 1, planes", "p{row}{site}_img_000000000_DAPI_000", "p{row}{site}_img_000000000_DAPI_001", "z", 0),
+    ("Micro-Manager 1, times", "p{row}{site}_img_000000000_DAPI_000", "p{row}{site}_img_000000001_DAPI_000", "time", 0),
+    (
+        "Micro-Manager 2",
+        "channel000_P{row}{site}_time000_z000",
+        "channel001_P{row}{site}_time000_z000",
+        "channel",
+        "channel000",
+    ),
+    ("ZEN", "Exp_s{row}{site}_t02_z03_c01", "Exp_s{row}{site}_t02_z04_c01", "z", 3),
+    ("Incucyte", "Plate_B{column}_{site}_00d00h00m", "Plate_B{column}_{site}_00d02h00m", "time", 0),
+    ("wavelengths", "f{row}{site}_405", "f{row}{site}_488", "channel", "405"),
+    ("w and a number", "f{row}{site}_w1", "f{row}{site}_w2", "channel", "w1"),
+    ("Bio-Formats", "f{row}{site}_C=0", "f{row}{site}_C=1", "channel", "C=0"),
+    ("a well, a site and C1", "{well}_{site}_C1", "{well}_{site}_C2", "channel", "C1"),
+    ("colours", "f{row}{site}_blue", "f{row}{site}_green", "channel", "blue"),
+    ("stains behind ch", "f{row}{site}_chDAPI", "f{row}{site}_chGFP", "channel", "chDAPI"),
+    ("nm", "f{row}{site} 405 nm", "f{row}{site} 488 nm", "channel", "405 nm"),
+    ("times by hand", "field{row}{site}_t001", "field{row}{site}_t002", "time", 1),
+    ("planes by hand", "field{row}{site}_z01", "field{row}{site}_z02", "z", 1),
+    ("the word frame", "movie{row}{site}_frame1", "movie{row}{site}_frame2", "time", 1),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "key", "value"), [pytest.param(*row[1:], id=row[0]) for row in TWO_OF_ONE])
+def test_two_images_of_a_field_are_no_two_fields(one: str, other: str, key: str, value: object, tmp_path: Path) -> None:
+    check(screen(one, other), Refused(f'"{key}"'), tmp_path / "none")
+    check(screen(one, other, **{key: value}), FOUR_OF_MORE, tmp_path / "chosen")
+
+
+@pytest.mark.parametrize("name", ["cell_{row}", "field{row}", "c{row}", "t{row}", "2024-05-01_{row}", "A{row}"])
+def test_ordinary_names_are_fields_of_their_own(name: str, tmp_path: Path) -> None:
+    check(screen(name), Accepted("no well" if name == "A{row}" else None, 2, 0), tmp_path)
+
+
+CLONES = ("mouse_{row}{site}_c1", "mouse_{row}{site}_c2")
+
+
+def test_names_that_look_like_channels_may_be_declared_fields(tmp_path: Path) -> None:
+    check(screen(*CLONES), Refused('"channel".*"each_name_is_a_field": true'), tmp_path / "a")
+    check(screen(*CLONES, each_name_is_a_field=True), Accepted(fovs=8, nuclei=0), tmp_path / "b")
+
+
+def beside(name: str, in_folder: bool = False) -> Change:
+    def change(plate: Path) -> None:
+        screen(CV7000)(plate)
+        path = Path(os.fsdecode(os.fsencode(plate / "images") + b"/" + os.fsencode(name)))
+        if in_folder:
+            path.mkdir()
+        else:
+            path.write_bytes(b"x")
+
+    return change
+
+
+LEFT_OUT = [
+    *("notes.docx", "B07.tif.filepart", "plate.czi", "scan.jpg", os.fsdecode(b"Z\xe4hlung.tif"), "a\tb.tif", " .tif"),
+]
+
+
+@pytest.mark.parametrize("name", LEFT_OUT, ids=[ascii(name) for name in LEFT_OUT])
+def test_a_screen_is_imported_without_a_file_that_is_no_image(name: str, tmp_path: Path) -> None:
+    check(beside(name), Accepted('"left_out".*images/', 4, 0), tmp_path)
+
+
+def test_a_screen_is_imported_without_a_folder_among_its_images(tmp_path: Path) -> None:
+    check(beside("TimePoint_1", in_folder=True), Accepted("TimePoint_1: is a folder", 4, 0), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["metadata.txt", "Assay.ini", "experiment_descriptor.dat", "P_metadata.json"])
+def test_known_side_files_are_counted(name: str, tmp_path: Path) -> None:
+    check(beside(name), Accepted("files of the microscope that describe the measurement", 4, 0), tmp_path)
 
 
 @table(ROWS)

@@ -19,7 +19,7 @@ from tasks import tracking
 from tasks.contract import BAD_INPUT, Result, execute
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.files import FROZEN_REPORT, Plate, open_plate
-from tasks.nuclei.plates.hcs import hcs_fields
+from tasks.nuclei.plates.hcs_listing import list_hcs
 from tasks.nuclei.tables import read_nuclei
 from tasks.steps.assemble_plate import TASK, Params
 from tasks.store.registered_model import ModelName
@@ -220,7 +220,7 @@ def test_a_plate_without_any_nucleus_is_assembled(tmp_path: Path) -> None:
 def test_an_ome_zarr_plate_has_every_field_in_its_well_with_its_labels(tmp_path: Path) -> None:
     _, segmentations = make(tmp_path)
     result = assemble(tmp_path, segmentations, ome_zarr=True)
-    fields = hcs_fields(tmp_path / result.outputs["ome_zarr"])
+    fields = list_hcs(tmp_path / result.outputs["ome_zarr"]).fields
     assert [(field.well, field.site) for field in fields] == [("B07", 1), ("B07", 2), ("D08", 1), ("P24", 1)]
     for field, label_image in zip(fields, FOUND.values(), strict=True):
         np.testing.assert_array_equal(field.read_image(1), IMAGE)

@@ -49,6 +49,8 @@ def choose_images(places: Mapping[str, Place | None], info: PlateInfo) -> Choice
     problems = list(_of_wells(places))
     chosen = {name: place for name, place in places.items() if place is not None}
     not_used: Counter[str] = Counter()
+    of_microscope = any(place.well for place in chosen.values())
+    or_fields = "" if of_microscope else '; or, if each is a field of its own, "each_name_is_a_field": true'
     for axis in AXES:
         # Each channel may have acquisitions of its own: which there are is known when the channel is.
         if problems and axis.key == "acquisition":
@@ -57,7 +59,7 @@ def choose_images(places: Mapping[str, Place | None], info: PlateInfo) -> Choice
         values = _values(axis, chosen.values(), wanted)
         problem = problem_of_choice(axis, wanted, values)
         if problem is not None:
-            problems.append(f"images/: {problem}")
+            problems.append(f"images/: {problem}{or_fields}")
         elif wanted is not None:
             kept = {name: place for name, place in chosen.items() if is_wanted(getattr(place, axis.key), wanted)}
             not_used[f"images of other {axis.plural}"] += len(chosen) - len(kept)

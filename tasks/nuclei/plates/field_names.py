@@ -1,7 +1,7 @@
 """What a microscope writes into the names of its files: well, site, channel, z, time, acquisition.
 
-One table, `CONVENTIONS`. A name may go on behind what the microscope wrote (`…C01_corrected`), and most may begin with
-anything. Upper and lower case are the same.
+One table, `CONVENTIONS`, of those that give a well. A name may go on behind what the microscope wrote
+(`…C01_corrected`), and most may begin with anything. Upper and lower case are the same. Other names: `name_marks`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Place:
     z: int | None
     time: int | None
     acquisition: int | None
-    series: str
+    series: str = ""
     """The rest of the name where it gives no well: images of one series are of the same place."""
 
     @property
@@ -63,8 +63,17 @@ CONVENTIONS = (
         "MeasurementData.mlf: T time, F field, L timeline, A action, Z plane, C channel; names of cpg0016 source_10",
         # An action takes one or several channels: with the channel chosen, there is most often one action left.
         _pattern(
-            r"(?:^|.*_)(?P<well>A?[A-Z]\d{2})_T(?P<time>\d{4,})F(?P<site>\d{3,4})L\d{2}A(?P<acquisition>\d{2,})"
-            r"Z(?P<z>\d{2,4})C(?P<channel>\d{2})(?![0-9A-Za-z]).*"
+            r"(?:^|.*[_\ -])(?P<well>A?[A-Z]\d{1,2})_T(?P<time>\d{4,})F(?P<site>\d{3,4})L\d{2}A(?P<acquisition>\d{2,})"
+            r"Z(?:(?P<z>\d{2,4})|[A-Z]{2,4})C(?P<channel>\d{2})(?![0-9A-Za-z]).*"
+        ),
+    ),
+    _Convention(
+        "Yokogawa CellVoyager",
+        "B-07_F0001_T0001_Z0001_C1",
+        "names that laboratories report: F field, T time, Z plane, C channel",
+        _pattern(
+            r"(?:^|.*[_\ ])(?P<row>A?[A-Z])-?(?P<column>\d{1,2})_F(?P<site>\d{3,4})_T(?P<time>\d{4})_Z(?P<z>\d{2,4})"
+            r"_C(?P<channel>\d{1,2})(?![0-9A-Za-z]).*"
         ),
     ),
     _Convention(
@@ -79,20 +88,29 @@ CONVENTIONS = (
     _Convention(
         "PerkinElmer/Revvity Operetta, Opera Phenix",
         "r02c07f01p01-ch1sk1fk1fl1",
-        "Harmony's Index.idx.xml: row, column, field, plane, channel; sk time, fk state, fl FLIM",
+        "Harmony's Index.idx.xml: row, column, field, plane, channel; sk time, fk state, fl FLIM; some may lack",
         _pattern(
-            r"(?:^|.*[_\ ])r(?P<row>\d{2})c(?P<column>\d{2})f(?P<site>\d{2,4})p(?P<z>\d{2,4})(?:rc\d+)?"
-            r"-ch(?P<channel>\d{1,2})sk(?P<time>\d+)fk\d+fl\d+(?![0-9A-Za-z]).*"
+            r"(?:^|.*[_\ -])r(?P<row>\d{2})c(?P<column>\d{2})f(?P<site>\d{2,4})(?:p(?P<z>\d{2,4}))?(?:rc\d+)?"
+            r"-ch(?P<channel>\d{1,2})(?:(?:sk|t)(?P<time>\d+))?(?:fk\d+)?(?:fl\d+)?(?![0-9A-Za-z]).*"
+        ),
+    ),
+    _Convention(
+        "PerkinElmer Columbus, exported",
+        "002007-1-001001001",
+        "names that laboratories report: row and column, field, then plane, time and channel of three digits each",
+        _pattern(
+            r"(?:^|.*[_\ ])(?P<row>\d{3})(?P<column>\d{3})-(?P<site>\d{1,4})-(?P<z>\d{3})(?P<time>\d{3})"
+            r"(?P<channel>\d{3})(?![0-9A-Za-z]).*"
         ),
     ),
     _Convention(
         "Molecular Devices ImageXpress",
         "screen_B07_s1_w1E78EB128-BD0D-4D94-A6AD-3FF28BB1B105",
-        "MetaXpress, names of BBBC021: s is left out where there is one site, w where there is one wavelength",
+        "MetaXpress, names of BBBC021: s is left out for one site, w for one wavelength; folders TimePoint_1 for times",
         _pattern(
-            r"(?:^|.*?_)(?P<well>A?[A-Z]\d{2})(?=_[sw]\d)(?:_s(?P<site>\d{1,4}?)(?=[^0-9]|$|" + _GUID + r"))?"
-            r"(?:_w(?P<channel>\d{1,2}?)(?=[^0-9]|$|" + _GUID + r"))?(?:_t(?P<time>\d+))?(?:_z(?P<z>\d+))?"
-            r"(?:" + _GUID + r")?(?![0-9A-Za-z]).*"
+            r"(?:TimePoint_(?P<time_point>\d+)_)?(?:|.*?[_\ -])(?P<well>(?-i:A?[A-Z]\d{2}|[A-P]\d))(?=_[sw]\d)"
+            r"(?:_s(?P<site>\d{1,4}?)(?=[^0-9]|$|" + _GUID + r")|_w(?P<channel>\d{1,2}?)(?=[^0-9]|$|" + _GUID + r")"
+            r"|_t(?P<time>\d+)|_z(?P<z>\d+))+(?:" + _GUID + r")?(?![0-9A-Za-z]).*"
         ),
     ),
     _Convention(
@@ -100,8 +118,8 @@ CONVENTIONS = (
         "B - 07(fld 1 wv DAPI - DAPI z 2)",
         "MoBIE's HCSPattern, spaCR: fld field, wv wavelength; z and time where there are several",
         _pattern(
-            r"(?:^|.*[_\ ])(?P<row>A?[A-Z])\ -\ (?P<column>\d{1,2})\(fld\ (?P<site>\d+)"
-            r"(?:\ wv\ (?P<channel>[^)]+?)|\ z\ (?P<z>\d+)|(?:\ ?-)?\ t(?:m|ime)\ (?P<time>\d+)(?:\ -\ \d+\ ?ms)?)*\).*"
+            r"(?:^|.*[_\ ])(?P<row>A?[A-Z])\ ?-\ ?(?P<column>\d{1,2})\((?=fld|wv)(?:\ ?fld\ (?P<site>\d+)"
+            r"|\ ?wv\ (?P<channel>[^)]+?)|\ z\ (?P<z>\d+)|(?:\ ?-)?\ t(?:m|ime)\ (?P<time>\d+)(?:\ -\ \d+\ ?ms)?)+\).*"
         ),
     ),
     _Convention(
@@ -122,46 +140,18 @@ CONVENTIONS = (
     _Convention(
         "BioTek/Agilent Cytation",
         "B7_01_1_3_DAPI_001",
-        "Gen5: well, step, number of the channel, field, channel, time",
+        "Gen5: well, step, number of the channel, field and plane, channel, time",
         _pattern(
-            r"(?P<well>[A-Z]\d{1,2})_-?\d{1,2}_\d{1,2}_(?P<site>\d{1,4})_(?P<channel>[^_]+)_(?P<time>\d{3})"
-            r"(?![0-9A-Za-z]).*"
+            r"(?P<well>[A-Z]\d{1,2})_-?\d{1,2}(?:_\d{1,2}(?=_\d)|(?=_\d+Z))_(?P<site>\d{1,4})(?:Z(?P<z>\d{1,3}))?"
+            r"_(?P<channel>[^_]+)_(?P<time>\d{3})(?![0-9A-Za-z]).*"
         ),
     ),
     _Convention(
-        "Micro-Manager",
-        "img_channel000_position003_time000000000_z000",
-        "Micro-Manager 2, separate image files: all from 0; no well",
+        "Sartorius Incucyte",
+        "Plate_B7_1_00d02h00m",
+        "names that laboratories report: well, field, time since the start",
         _pattern(
-            r"(?P<series>.*)img_(?P<channel>channel\d{3})_(?P<behind>position\d{3})_time(?P<time>\d+)_z(?P<z>\d+)"
-            r"(?![0-9A-Za-z]).*"
-        ),
-    ),
-    _Convention(
-        "Leica LAS X, exported",
-        "Series002_t0_z03_ch00",
-        "LAS X's export as TIFF: t, z, ch from 0; no well",
-        _pattern(
-            r"(?P<series>.+?)(?:_t(?P<time>\d+)|_z(?P<z>\d+))*[_-](?P<channel>ch\d{1,2})(?![0-9A-Za-z])(?P<behind>.*)"
-        ),
-    ),
-    _Convention(
-        "Zeiss ZEN and Nikon NIS-Elements, exported",
-        "slide 3_s2t1z4c1",
-        "export as TIFF of either: s and xy position, t time, z plane, c channel; no well",
-        # In small letters, since screen_C1 and screen_C2 are two wells.
-        _pattern(
-            r"(?P<series>.+?)_(?:t(?P<time>\d+)|z(?P<z>\d+)|(?P<behind>(?:s|xy)\d+))*(?P<channel>(?-i:c)\d{1,2})(?:_ORG)?"
-        ),
-    ),
-    _Convention(
-        "named by hand, by stain",
-        "day 3_DAPI_1",
-        "names of stains, filters and fluorescent proteins",
-        _pattern(
-            r"(?P<series>.*?)(?:^|[_\ .-])(?P<channel>DAPI|Hoechst\d*|DRAQ5|SYTOX\w*|E?GFP|FITC|TRITC|mCherry|RFP|"
-            r"YFP|CFP|BFP|iRFP\d*|Cy[357]|TxRed|Texas\ ?Red|(?:Alexa|AF)[_\ ]?\d{3}|BF|Brightfield|Phase|DIC)"
-            r"(?P<behind>(?:[_\ .-].*)?)"
+            r"(?:^|.*[_\ ])(?P<well>[A-Z]\d{1,2})_(?P<site>\d{1,3})_(?P<time>\d{2,3}d\d{2}h\d{2}m)(?![0-9A-Za-z]).*"
         ),
     ),
 )
@@ -179,24 +169,38 @@ def read_place(name: str, wells: int | None = None) -> Place | None:
     well = _well(groups, wells)
     if well is None:
         return None
-    site = int(groups["site"]) if groups.get("site") else (1 if well else None)
-    numbers = {axis: int(groups[axis]) if groups.get(axis) else None for axis in ("z", "time", "acquisition")}
-    series = (groups.get("series") or "") + (groups.get("behind") or "")
-    return Place(well, site, _channel(groups.get("channel")), **numbers, series=series)
+    site, z, acquisition = (_number(groups.get(axis)) for axis in ("site", "z", "acquisition"))
+    channel, time = groups.get("channel"), groups.get("time") or groups.get("time_point")
+    return Place(
+        well,
+        1 if site is None else site,
+        int(channel) if channel and channel.isdigit() else channel,
+        z,
+        time_of(time),
+        acquisition,
+    )
+
+
+def time_of(text: str | None) -> int | None:
+    """Give a number as it is, and 01d02h30m in minutes; None for none."""
+    if text is None or text.isdigit():
+        return _number(text)
+    days, hours, minutes = re.findall(r"\d+", text)
+    return (int(days) * 24 + int(hours)) * 60 + int(minutes)
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text else None
 
 
 def _well(groups: dict[str, str | None], wells: int | None) -> str | None:
-    """Give the well of a name; empty if the convention has none, None if there is no such well."""
+    """Give the well of a name; None if there is no such well."""
     label = groups.get("well") or groups.get("well_label")
     if groups.get("row"):
         row = str(groups["row"])
-        label = f"{row_name(int(row) - 1) if row.isdigit() else row}{groups['column']}"
+        label = f"{row_name(int(row) - 1) if row.isdigit() else row}{int(str(groups['column'])):02d}"
     if label and is_well(label.upper()):
         return parse_well(label.upper()).name
     if number := groups.get("number"):
         return f"W{int(number):04d}" if wells is None else well_of_number(int(number), wells)
-    return None if label else ""
-
-
-def _channel(text: str | None) -> int | str | None:
-    return int(text) if text and text.isdigit() else text
+    return None

@@ -1,12 +1,15 @@
-"""Files of a folder by their names: which are images, which aren't and belong there, which are refused."""
+"""Files and folders by their names: which are images, which aren't and belong there, which are refused."""
 
 from __future__ import annotations
 
 import os
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
+from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.image_files import EXTENSIONS
 
 LONGEST_NAME_BYTES = 200
@@ -30,13 +33,49 @@ HALF_COPIED = (".part", ".partial", ".filepart", ".crdownload", ".download", ".t
 # rsync and others write .x.tif.AbC123 first; ._x.tif is macOS's, and no copy.
 _HIDDEN_COPY = re.compile(r"\.(?!_).*\.(?:tiff?|png)\..+", re.IGNORECASE)
 
+_SEPARATORS = re.compile(r"[\W_]+")
+
 _KNOWN = {
     "thumbnails of the ImageXpress": re.compile(r".*_[sw]\d+_thumb.*", re.IGNORECASE),
     "correction images of the CV7000": re.compile(r"(?:DC_.+_CAM\d+|SC_.+_CH\d+)\.(?:tiff?|png)", re.IGNORECASE),
     "files of the microscope that describe the measurement": re.compile(
-        r".*\.(?:xml|mlf|mrf|mes|wpi|wpp|htd|xdce|columbusidx)", re.IGNORECASE
+        r".*\.(?:xml|mlf|mrf|mes|wpi|wpp|htd|xdce|columbusidx|idx|scan|nd|kin|xlog|lifext)"
+        r"|(?:.*metadata|displaysettings|display_and_comments|.*_info|.*protocol|.*log|readme)\.(?:txt|json)"
+        r"|(?:assay|experiment)\w*\.ini|experiment_descriptor\.(?:dat|xml)",
+        re.IGNORECASE,
     ),
 }
+
+_EXPORTED = frozenset(
+    {
+        *(".npy", ".npz", ".mat", ".h5", ".hdf5", ".ilp", ".zarr"),  # arrays
+        *(".zip", ".roi", ".json", ".geojson", ".svg"),  # outlines of ImageJ, QuPath, LabelMe
+        *(
+            ".czi",
+            ".lif",
+            ".nd2",
+            ".oib",
+            ".oir",
+            ".vsi",
+            ".ims",
+            ".lsm",
+            ".stk",
+            ".flex",
+            ".c01",
+            ".dv",
+        ),  # microscopes
+        *(".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".jp2"),
+    }
+)
+"""Ends of files that may show the pixels or the nuclei, and that other programs can save as TIFF."""
+
+_FOLDERS = {
+    "images": ("image", "imgs", "img", "raw", "tif", "tiff", "tiffs"),
+    "labels": ("label", "masks", "mask", "annotations", "annotation", "segmentation", "segmentations", "gt"),
+}
+"""Other names of the folders, in lower case."""
+
+_ARCHIVES = (".zip", ".ozx", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 
 
 def is_left_by_a_system(name: str) -> bool:
@@ -65,14 +104,48 @@ def problem_of(path: Path) -> str | None:
     name = printable(path.name)
     if _is_unfinished(path.name):
         return f"{name}: is a copy that isn't finished; copy it again, or remove it"
-    if path.is_dir():
+    if path.is_dir() and path.suffix != ".zarr":
         return f"{name}: is a folder; put its images beside it, if they belong to the plate, and remove it"
     stem = without_extension(path.name)
     if stem is None:
-        return f"{name}: is not an image; allowed are {', '.join(EXTENSIONS)}, remove it"
+        what_next = "export it as TIFF" if path.suffix.lower() in _EXPORTED else "remove it"
+        return f"{name}: is not an image; allowed are {', '.join(EXTENSIONS)}, {what_next}"
     if path.exists() and not path.is_file():
         return f"{name}: is not a file but a device or a pipe; remove it"
     return _problem_of_name(stem, name)
+
+
+def without_image(name: str, images: Iterable[str]) -> str:
+    """Say what to do with a label image that no image has the name of: f1_cp_masks or mask_f1 belongs to f1."""
+    parts = f" {_SEPARATORS.sub(' ', name)} ".casefold()
+    belongs = [image for image in images if f" {_SEPARATORS.sub(' ', image)} ".casefold() in parts]
+    if belongs:
+        image = max(belongs, key=len)
+        return f"has no image, and seems to belong to the image {image}; give it the same name"
+    return "has no image; add its image to images/ or remove it"
+
+
+def refuse_other_folder(folder: Path, part: Literal["images", "labels"]) -> None:
+    """Raise InputError for a plate without images/, and where a folder for images/ or labels/ has another name."""
+    if (folder / part).is_dir():
+        return
+    entries = {entry.name.lower(): entry for entry in sorted(folder.iterdir())}
+    other = next((entries[name] for name in (part, *_FOLDERS[part]) if name in entries), None)
+    if other is not None and other.is_dir():
+        raise InputError(f"{folder}: has a folder {printable(other.name)}/; rename it to {part}/.")
+    if part == "images":
+        raise InputError(f"{folder}: {_without_images(entries.values())}")
+
+
+def _without_images(entries: Iterable[Path]) -> str:
+    for entry in entries:
+        if entry.name.lower().endswith(".zarr"):
+            return f"has {printable(entry.name)}; rename it to images.ome.zarr, if it is an OME-Zarr plate."
+        if entry.name.lower().endswith(_ARCHIVES):
+            return (
+                f"has no folder images/, but {printable(entry.name)}; unpack it, and put the plate's images in images/."
+            )
+    return "has no folder images/; put the plate's images there."
 
 
 def _is_unfinished(name: str) -> bool:

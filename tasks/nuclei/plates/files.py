@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.nuclei.errors import InputError, raise_if_any
 from tasks.nuclei.plates.choosing import choose_images
-from tasks.nuclei.plates.field_names import Place, read_place
-from tasks.nuclei.plates.file_names import is_left_by_a_system, known_kind, printable, problem_of, without_extension
+from tasks.nuclei.plates.field_names import Place
+from tasks.nuclei.plates.file_names import (
+    is_left_by_a_system,
+    known_kind,
+    printable,
+    problem_of,
+    refuse_other_folder,
+    without_extension,
+    without_image,
+)
 from tasks.nuclei.plates.image_files import EXTENSIONS, read_bytes
 from tasks.nuclei.plates.info import PlateInfo, read_plate_info
+from tasks.nuclei.plates.name_marks import may_give_well, read_places
 from tasks.nuclei.plates.pixel_size import PixelSize, pixel_size_of_image
 
 FROZEN_REPORT = "report.json"
@@ -38,6 +48,17 @@ class Fov:
     acquisition: int | None = None
 
 
+class Fault(NamedTuple):
+    """What is wrong with a file or a field that a screening plate is imported without."""
+
+    name: str
+    """Relative to the plate."""
+    problem: str
+    """With the name."""
+    well: str = ""
+    site: int | None = None
+
+
 @dataclass(frozen=True)
 class Plate:
     """The files of a plate, paired; nothing but plate.json has been read."""
@@ -56,6 +77,10 @@ class Plate:
     """Gives the pixel size that an image states, from its path and its content."""
     doubts: Callable[[Path], list[str]] = field(default=lambda path: [], compare=False)
     """Says what a person should look at in a file of a fov and isn't seen in its content."""
+    faults: tuple[Fault, ...] = field(default=(), compare=False)
+    """What a screening plate is imported without; other plates are refused."""
+    remarks: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """What a person should know of the plate, by the file or folder that it is about."""
 
 
 class _Listing(NamedTuple):
@@ -64,6 +89,8 @@ class _Listing(NamedTuple):
     files: dict[str, Path]
     """Images by their names without extension."""
     not_used: Counter[str]
+    faults: list[Fault]
+    """Of single files, which may be left out."""
     problems: list[str]
 
 
@@ -84,46 +111,78 @@ def pair_files(folder: Path) -> Plate:
 
     Raises InputError that names what is wrong: plate.json is missing or wrong or doesn't say which channel, z, time
     or acquisition is used of several; there is no image, a label image has no image, two files have one name, or two
-    images one well and site; a file is of another kind. Images without labels are allowed.
+    images one well and site; a file is of another kind. Images without labels are allowed. Of a screening plate, single
+    files that are wrong are left out.
     """
-    info = read_plate_info(folder, _stated_pixel_sizes(folder / "images"))
-    _refuse_other_spelling(folder)
+    info = read_plate_info(folder, _stated_pixel_sizes(folder))
+    refuse_other_folder(folder, "images")
+    if info.role != "screen":
+        refuse_other_folder(folder, "labels")
     images, labels = _listing(folder / "images"), _listing(folder / "labels")
+    faults = [*images.faults, *labels.faults, *_without_images(labels.files, images.files)]
     problems = [*images.problems, *labels.problems]
-    problems += [
-        f"labels/{path.name}: has no image; add its image to images/ or remove it"
-        for name, path in labels.files.items()
-        if name not in images.files
-    ]
-    if not images.files and not problems:
+    if not images.files and not faults:
         problems = [f"images/: holds no image; allowed are {', '.join(EXTENSIONS)}"]
-    places = {name: read_place(name, info.wells) for name in images.files}
+    if info.role != "screen" or not images.files:
+        problems += [fault.problem for fault in faults]
+    places = dict.fromkeys(images.files) if info.each_name_is_a_field else read_places(images.files, info.wells)
     choice = choose_images(places, info)
     raise_if_any(problems + choice.problems, folder)
     fovs = [_fov(name, images.files[name], labels.files.get(name), places[name]) for name in choice.names]
     without_field = Counter({"label images of images left out": len(labels.files.keys() - set(choice.names))})
     not_used = images.not_used + labels.not_used + choice.not_used + without_field
-    return Plate(info, folder, tuple(fovs), not_used=not_used)
+    remarks = _remark_on_wells(fovs) if info.role == "screen" else {}
+    return Plate(info, folder, tuple(fovs), not_used=not_used, faults=tuple(faults), remarks=remarks)
 
 
-def _stated_pixel_sizes(images: Path) -> Iterator[PixelSize]:
-    """Read the pixel sizes of the images, one after the other as they are asked for."""
-    for path in _listing(images).files.values():
-        yield pixel_size_of_image(read_bytes(path), path)
+def _without_images(labels: Mapping[str, Path], images: Mapping[str, Path]) -> Iterator[Fault]:
+    for name, path in labels.items():
+        if name not in images:
+            shown = f"labels/{path.name}"
+            yield Fault(shown, f"{shown}: {without_image(name, images)}")
 
 
-def _refuse_other_spelling(folder: Path) -> None:
-    for name in ("images", "labels"):
-        other = next((path.name for path in folder.iterdir() if path.name.lower() == name != path.name), None)
-        if other is not None and not (folder / name).exists():
-            raise InputError(f"{folder}: has a folder {printable(other)}/; rename it to {name}/, in small letters.")
-    if not (folder / "images").is_dir():
-        raise InputError(f"{folder}: has no folder images/; put the plate's images there.")
+def _remark_on_wells(fovs: Sequence[Fov]) -> dict[str, str]:
+    """Say it if names that look as if they gave wells were read without."""
+    looks = [fov.image_path.name for fov in fovs if may_give_well(fov.name)]
+    if not looks or any(fov.well for fov in fovs):
+        return {}
+    words = (
+        f"no well was read in the names, though some look as if they gave one ({looks[0]}), so there is no heat map; "
+        "names such as screen_B07_1 are read, if all have their well in the same place"
+    )
+    return {"images/": words}
+
+
+def _stated_pixel_sizes(folder: Path) -> Iterator[PixelSize]:
+    def read(path: Path) -> PixelSize:
+        return pixel_size_of_image(read_bytes(path), path)
+
+    refuse_other_folder(folder, "images")
+    yield from stated_sizes(partial(read, path) for path in _listing(folder / "images").files.values())
+
+
+def stated_sizes(reads: Iterable[Callable[[], PixelSize]]) -> Iterator[PixelSize]:
+    """Read the pixel sizes of images, one after the other as they are asked for.
+
+    Faulty images are passed over, since all faults of a plate are named together; if none else states a size, raises
+    InputError of the first.
+    """
+    first: InputError | None = None
+    for read in reads:
+        try:
+            size = read()
+        except InputError as error:
+            first = first or error
+            continue
+        yield size
+    if first is not None:
+        raise first
 
 
 def _listing(folder: Path) -> _Listing:
     """Sort the files of a folder by what they are, going by their names; a folder that isn't there is empty."""
-    listing = _Listing({}, Counter(), [])
+    listing = _Listing({}, Counter(), [], [])
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if is_left_by_a_system(path.name):
             continue
@@ -131,10 +190,12 @@ def _listing(folder: Path) -> _Listing:
             listing.not_used[kind] += 1
             continue
         name, problem = without_extension(path.name), problem_of(path)
-        if name is not None and name in listing.files:
-            problem = f"{path.name}: has the same name as {listing.files[name].name}; remove or rename one of them"
+        shown = f"{folder.name}/{printable(path.name)}"
         if problem is not None:
-            listing.problems.append(f"{folder.name}/{problem}")
+            listing.faults.append(Fault(shown, f"{folder.name}/{problem}"))
+        elif name in listing.files:
+            other = listing.files[name].name
+            listing.problems.append(f"{shown}: has the same name as {other}; remove or rename one of them")
         elif name is not None:
             listing.files[name] = path
     return listing

@@ -14,11 +14,9 @@ one stays missing. Fields are numbered from 0, because napari shows the field of
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,8 +40,6 @@ MODEL_KEY = "segmented_with"
 SITE_KEY = "site"
 """Key of the site's number in the attributes of a field. Without it, as in plates of other programs, the
 field's name is the site."""
-
-MAX_SITE = 9999
 
 READ_VERSIONS = ("0.1", "0.2", "0.3", "0.4", "0.5")
 
@@ -78,9 +74,9 @@ class HcsField:
     @property
     def channels(self) -> list[str]:
         """Names of the channels, in order; empty where the plate gives none."""
-        with _faults_named(self.folder):
+        with faults_named(self.folder):
             number = self.sizes.get("c", 1)
-            named = _attributes(self.folder).get("omero", {}).get("channels", [])
+            named = attributes_of(self.folder).get("omero", {}).get("channels", [])
             names = [str(channel.get("label", "")) for channel in named]
             return (names + [""] * number)[:number]
 
@@ -92,7 +88,7 @@ class HcsField:
     @property
     def pixel_size(self) -> PixelSize:
         """Side of a pixel; InputError if height and width differ."""
-        with _faults_named(self.folder):
+        with faults_named(self.folder):
             return _full_resolution(self.folder).pixel_size
 
     def labels_folder(self, name: str | None = None) -> Path | None:
@@ -100,14 +96,14 @@ class HcsField:
 
         Raises InputError if there are several others, or none of the name.
         """
-        with _faults_named(self.folder):
+        with faults_named(self.folder):
             labels = self.folder / "labels"
-            names = _required("labels", labels) if labels.is_dir() else []
+            names = required("labels", labels) if labels.is_dir() else []
             if not names:
                 return None
             wanted = name or (names[0] if len(names) == 1 else LABELS_NAME)
             if wanted in names:
-                return _below(labels, wanted)
+                return below(labels, wanted)
         there_are = f"{labels}: has {len(names)} label images ({', '.join(map(str, names))})"
         if name is not None:
             raise InputError(f"{there_are}, and plate.json asks for {name}; correct plate.json.")
@@ -211,46 +207,7 @@ class HcsWriter:
         }
 
 
-def hcs_fields(folder: Path) -> list[HcsField]:
-    """List the images of a plate by well and site; no pixels are read. Several may be of one well and site.
-
-    Raises InputError for a folder that is not a plate, for a well that is missing, for a name that is
-    not a well (B07 is column 7 or 07 in row B) or not a site (a number, with something behind or in front of it).
-    """
-    with _faults_named(folder):
-        wells = _required("plate", folder)["wells"]
-        fields = [field for well in wells for field in _fields_of_well(folder, well["path"])]
-    return sorted(fields, key=lambda field: (parse_well(field.well), field.site))
-
-
-def refuse_fields_twice(fields: Sequence[HcsField]) -> None:
-    """Raise InputError for a well and site that two fields have; they are in the order of `hcs_fields`."""
-    for field, following in pairwise(fields):
-        if (field.well, field.site) == (following.well, following.site):
-            raise InputError(f"{field.folder} and {following.folder} are both site {field.site}; remove one of them.")
-
-
-def _fields_of_well(folder: Path, path: str) -> Iterator[HcsField]:
-    well = parse_well(path.replace("/", "")).name
-    of_well = _below(folder, path)
-    for image in _required("well", of_well)["images"]:
-        field = _below(of_well, image["path"])
-        # 0 and 0_illum_corr, or one number anywhere, as in field_3.
-        name = re.fullmatch(r"(\d{1,4})(\D.*)?|\D*(\d{1,4})\D*", image["path"])
-        if name is None:
-            raise InputError(f"{field}: is not the name of a field; allowed is a number, such as 0 or 0_illum_corr.")
-        number, ending, acquisition = int(name[1] or name[3]), name[2] or "", image.get("acquisition")
-        site = _attributes(field).get(SITE_KEY)
-        yield HcsField(
-            well,
-            site if type(site) is int and 0 <= site <= MAX_SITE else number,
-            field,
-            ending.strip("_-"),
-            acquisition if type(acquisition) is int else None,
-        )
-
-
-def _below(folder: Path, path: str) -> Path:
+def below(folder: Path, path: str) -> Path:
     """Give a path that attributes name; InputError for one that leads out of the folder."""
     if Path(path).is_absolute() or ".." in Path(path).parts:
         raise InputError(f"{folder}: names the path {path}, which leads out of it; convert the plate again.")
@@ -258,7 +215,7 @@ def _below(folder: Path, path: str) -> Path:
 
 
 @contextmanager
-def _faults_named(folder: Path) -> Iterator[None]:
+def faults_named(folder: Path) -> Iterator[None]:
     """Name the folder whose attributes lack something or differ from what OME-Zarr prescribes."""
     try:
         yield
@@ -274,7 +231,7 @@ def _well_path(well: str) -> str:
     return f"{row_name(place.row)}/{column_name(place.column)}"
 
 
-def _attributes(folder: Path) -> dict[str, Any]:
+def attributes_of(folder: Path) -> dict[str, Any]:
     """Give the attributes of OME-Zarr in a group; in version 0.5 they lie under a key of their own."""
     try:
         attributes: dict[str, Any] = zarr.open_group(folder, mode="r").attrs.asdict()
@@ -284,21 +241,22 @@ def _attributes(folder: Path) -> dict[str, Any]:
     return of_ome
 
 
-def _required(key: str, folder: Path) -> Any:
-    attributes = _attributes(folder)
+def required(key: str, folder: Path) -> Any:
+    """Give one of the attributes of a group; InputError if it isn't there."""
+    attributes = attributes_of(folder)
     if key not in attributes:
         raise InputError(f"{folder}: has no {key!r} in its attributes, as an OME-Zarr plate has; convert it again.")
     return attributes[key]
 
 
 def _full_resolution(folder: Path) -> _Image:
-    multiscale = _required("multiscales", folder)[0]
-    version = multiscale.get("version", _attributes(folder).get("version"))
+    multiscale = required("multiscales", folder)[0]
+    version = multiscale.get("version", attributes_of(folder).get("version"))
     if version not in (None, *READ_VERSIONS):
         allowed = f"{READ_VERSIONS[0]} to {READ_VERSIONS[-1]}"
         raise InputError(f"{folder}: is OME-Zarr {version}; allowed are {allowed}, convert it.")
     dataset = multiscale["datasets"][0]
-    path = _below(folder, dataset["path"])
+    path = below(folder, dataset["path"])
     try:
         array = zarr.open_array(path, mode="r")
     except (FileNotFoundError, ValueError):
@@ -312,7 +270,7 @@ def _full_resolution(folder: Path) -> _Image:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    with _faults_named(folder):
+    with faults_named(folder):
         image = _full_resolution(folder)
         return dict(zip(image.axes, image.array.shape, strict=True))
 
@@ -343,7 +301,7 @@ def _pixel_size(multiscale: Mapping[str, Any], dataset: Mapping[str, Any]) -> Pi
 
 def _read_plane(folder: Path, channel: int, planes: Mapping[str, int | None]) -> Plane:
     """Read a channel, counted from 1, in the machine's byte order. `planes` are indices along other axes."""
-    with _faults_named(folder):
+    with faults_named(folder):
         image = _full_resolution(folder)
         sizes = dict(zip(image.axes, image.array.shape, strict=True))
     for axis, size in sizes.items():

@@ -23,12 +23,18 @@ from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError, first_of, raise_if_any
 from tasks.nuclei.plates.choosing import AXES, Axis, Value, is_wanted, problem_of_choice
-from tasks.nuclei.plates.files import Fov, Plate
-from tasks.nuclei.plates.hcs import HcsField, hcs_fields, refuse_fields_twice
+from tasks.nuclei.plates.files import Fault, Fov, Plate, stated_sizes
+from tasks.nuclei.plates.hcs import HcsField
+from tasks.nuclei.plates.hcs_listing import HcsListing, list_hcs, refuse_fields_twice
 from tasks.nuclei.plates.info import PlateInfo, read_plate_info
-from tasks.nuclei.plates.pixel_size import PixelSize
 
 HCS_FOLDER = "images.ome.zarr"
+PARTS = ("images", "labels")
+
+UNLISTED = (
+    "is on the disk, and the attributes of the plate or well don't list it, so it isn't imported; if it belongs to the "
+    "plate, convert the plate again"
+)
 
 CHANNEL, Z, TIME, ACQUISITION = AXES
 IMAGE = Axis("image", "kinds of images, by the ends of their names", "which one to use")
@@ -37,72 +43,71 @@ IMAGE = Axis("image", "kinds of images, by the ends of their names", "which one 
 def pair_fields(folder: Path) -> Plate:
     """Read plate.json and list the fields of images.ome.zarr; no pixels are read.
 
-    Raises InputError as `hcs_fields` does, if images/ or labels/ lies beside, and where plate.json doesn't choose among
+    Raises InputError as `list_hcs` does, if images/ or labels/ lies beside, and where plate.json doesn't choose among
     several acquisitions or images of one field. The error names fields of which it doesn't choose the channel, plane,
-    time or label image, those without labels unless it is a screening plate, and those whose pixels aren't square. Of a
-    screening plate, a part of the fields may be faulty: then reading these raises it.
+    time or label image, those without labels unless it is a screening plate, and those whose pixels aren't square. A
+    screening plate is without its faulty fields and wells.
     """
-    info = read_plate_info(folder, _stated_pixel_sizes(folder))
-    every = hcs_fields(folder / HCS_FOLDER)
-    of_acquisition = _of_one_acquisition(every, info)
-    fields = _chosen(of_acquisition, IMAGE, [field.ending for field in of_acquisition], info)
+    listing = list_hcs(folder / HCS_FOLDER)
+    info = read_plate_info(folder, stated_sizes(partial(getattr, field, "pixel_size") for field in listing.fields))
+    of_acquisition = _of_one_acquisition(listing.fields, info)
+    every = _chosen(of_acquisition, IMAGE, [field.ending for field in of_acquisition], info)
+    faults = [*_faulty_wells(listing, folder), *_faulty_fields(every, info, folder)]
+    faulty = {fault.name for fault in faults}
+    fields = [field for field in every if field.folder.relative_to(folder).as_posix() not in faulty]
     refuse_fields_twice(fields)
-    beside = [name for name in ("images", "labels") if (folder / name).exists()]
-    problems = [f"{name}/: lies beside {HCS_FOLDER}; keep one of them" for name in beside]
-    faults = {field: list(_problems(field, info)) for field in fields}
-    if info.role != "screen" or all(faults.values()):
-        problems += [problem for of_field in faults.values() for problem in of_field]
+    problems = [f"{name}/: lies beside {HCS_FOLDER}; keep one of them" for name in PARTS if (folder / name).exists()]
+    if info.role != "screen" or not fields:
+        problems += [fault.problem for fault in faults]
     raise_if_any(problems, folder)
 
     arrays: dict[Path, Callable[[], NDArray[Any]]] = {}
-    of_field = [(field, _fov(field, faults[field], folder, info, arrays)) for field in fields]
-    fovs = sorted((fov for _, fov in of_field), key=lambda fov: fov.name)
+    of_field = [(field, _fov(field, folder, info, arrays)) for field in fields]
     by_image = {fov.image_path: field for field, fov in of_field}
     by_labels = {fov.labels_path: field for field, fov in of_field if fov.labels_path is not None}
     not_used = {
-        "images of other acquisitions": len(every) - len(of_acquisition),
-        "images of other kinds": len(of_acquisition) - len(fields),
+        "images of other acquisitions": len(listing.fields) - len(of_acquisition),
+        "images of other kinds": len(of_acquisition) - len(every),
     }
-    not_used = {what: number for what, number in not_used.items() if number}
     return Plate(
         info,
         folder,
-        tuple(fovs),
+        tuple(sorted((fov for _, fov in of_field), key=lambda fov: fov.name)),
         read=lambda path: _as_tiff(arrays[path]()),
-        not_used=not_used,
+        not_used={what: number for what, number in not_used.items() if number},
         pixel_size=lambda path, _: by_image[path].pixel_size,
         doubts=lambda path: by_labels[path].label_doubts(info.labels, info.z, info.time),
+        faults=tuple(faults),
+        remarks={unlisted.relative_to(folder).as_posix(): UNLISTED for unlisted in listing.unlisted},
     )
 
 
-def _stated_pixel_sizes(folder: Path) -> Iterator[PixelSize]:
-    for field in hcs_fields(folder / HCS_FOLDER):
-        yield field.pixel_size
+def _faulty_wells(listing: HcsListing, folder: Path) -> Iterator[Fault]:
+    for well, error in listing.faulty_wells.items():
+        problem = str(error).removeprefix(f"{folder}/").rstrip(".")
+        yield Fault(f"{HCS_FOLDER}: well {well}", problem, well)
 
 
-def _fov(
-    field: HcsField,
-    faults: Sequence[str],
-    folder: Path,
-    info: PlateInfo,
-    arrays: dict[Path, Callable[[], NDArray[Any]]],
-) -> Fov:
-    """Present a field as files, and note in `arrays` how these are read; reading a faulty field raises InputError."""
-    channel = 1 if faults else _channel_number(info.channel, field.channels)
+def _faulty_fields(fields: Sequence[HcsField], info: PlateInfo, folder: Path) -> Iterator[Fault]:
+    for field in fields:
+        for problem in _problems(field, info):
+            shown = problem.removeprefix(f"{folder}/")
+            yield Fault(field.folder.relative_to(folder).as_posix(), shown, field.well, field.site)
+
+
+def _fov(field: HcsField, folder: Path, info: PlateInfo, arrays: dict[Path, Callable[[], NDArray[Any]]]) -> Fov:
+    """Present a field as files, and note in `arrays` how these are read."""
+    channel = _channel_number(info.channel, field.channels)
     # Numbers that plate.json chooses stand in the name, as it would stand in one of the CV7000.
     z, time, acquisition = (1 if number is None else number for number in (info.z, info.time, info.acquisition))
     place = f"T{time:04d}F{field.site:03d}L01A{acquisition:02d}Z{z:02d}C{channel:02d}"
     name = f"{info.name}_{field.well}_{place}"
-    image_path, labels_path = (folder / part / f"{name}.tif" for part in ("images", "labels"))
-    arrays[image_path] = partial(_refuse, faults) if faults else partial(field.read_image, channel, info.z, info.time)
-    if faults or field.labels_folder(info.labels) is None:
+    image_path, labels_path = (folder / part / f"{name}.tif" for part in PARTS)
+    arrays[image_path] = partial(field.read_image, channel, info.z, info.time)
+    if field.labels_folder(info.labels) is None:
         return Fov(name, image_path, None, field.well, field.site, channel, z, time, acquisition)
     arrays[labels_path] = partial(field.read_labels, info.labels, info.z, info.time)
     return Fov(name, image_path, labels_path, field.well, field.site, channel, z, time, acquisition)
-
-
-def _refuse(faults: Sequence[str]) -> NDArray[Any]:
-    raise InputError(f"{'; '.join(faults)}.")
 
 
 def _of_one_acquisition(fields: Sequence[HcsField], info: PlateInfo) -> Sequence[HcsField]:

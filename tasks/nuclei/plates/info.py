@@ -92,6 +92,9 @@ class PlateInfo(pydantic.BaseModel):
     wells: Literal[96, 384, 1536] | None = None
     """How many wells the plate has, where file names only number them, as those of CQ1 and ScanR; without it, there is
     no heat map of such a plate."""
+    each_name_is_a_field: bool = False
+    """Whether every image is a field of its own and its name gives nothing else, whatever it looks like: c1 and c2 are
+    no channels, but clones."""
     labels_confirmed: bool = False
     """A person has looked at the labels that `ingest` doubts, and says that they are right."""
     _size_is_of_images: bool = pydantic.PrivateAttr(default=False)
@@ -105,7 +108,7 @@ class PlateInfo(pydantic.BaseModel):
     def identity(self) -> dict[str, Any]:
         """What makes a plate another one, for its digest. Keys that plates once didn't have count if they are set."""
         content = self.model_dump(mode="json")
-        later = ("z", "time", "acquisition", "labels", "image", "wells", "labels_confirmed")
+        later = ("z", "time", "acquisition", "labels", "image", "wells", "each_name_is_a_field", "labels_confirmed")
         unset = [name for name in later if content[name] is None or content[name] is False]
         return {name: value for name, value in content.items() if name not in unset}
 

@@ -16,9 +16,8 @@ def place(
     z: int | None = None,
     time: int | None = None,
     acquisition: int | None = None,
-    series: str = "",
 ) -> Place:
-    return Place(well, site, channel, z, time, acquisition, series)
+    return Place(well, site, channel, z, time, acquisition)
 
 
 EXAMPLES = [
@@ -61,21 +60,23 @@ EXAMPLES = [
     ("MFGTMP_260306160001_A01f00d0", place("A01", 0, "d0")),
     ("B7_01_2_3_DAPI_001", place("B07", 3, "DAPI", time=1)),
     ("B7_-1_2_3_Tsf[DAPI 377,447]_001", place("B07", 3, "Tsf[DAPI 377,447]", time=1)),
-    # Leica LAS X, Micro-Manager
-    ("Series002_z03_ch00", place("", None, "ch00", z=3, series="Series002")),
-    ("Pos007_S001_t50_z00_ch01", place("", None, "ch01", z=0, time=50, series="Pos007_S001")),
-    ("TileScan 003_Merging_ch00_left half", place("", None, "ch00", series="TileScan 003_Merging_left half")),
-    ("x-ch2", place("", None, "ch2", series="x")),
-    ("slide 3_s2t1z4c1", place("", None, "c1", z=4, time=1, series="slide 3s2")),
-    ("exp_t001xy02c3", place("", None, "c3", time=1, series="expxy02")),
-    ("exp_c2_ORG", place("", None, "c2", series="exp")),
-    ("B07_DAPI", place("", None, "DAPI", series="B07")),
-    ("day 3 GFP 01", place("", None, "GFP", series="day 3 01")),
-    ("Hoechst33342_1", place("", None, "Hoechst33342", series="_1")),
-    (
-        "img_channel001_position003_time000000002_z004",
-        place("", None, "channel001", z=4, time=2, series="position003"),
-    ),
+    # Where names of one microscope differ
+    ("A_B7_T0001F001L01A01Z01C02", place("B07", 1, 2, z=1, time=1, acquisition=1)),
+    ("A_B07_T0001F001L01A01ZMIPC02", place("B07", 1, 2, time=1, acquisition=1)),
+    ("B-07_F0001_T0002_Z0003_C1", place("B07", 1, 1, z=3, time=2)),
+    ("r02c07f01-ch2sk1fk1fl1", place("B07", 1, 2, time=1)),
+    ("plate1-r02c07f01p01-ch1sk1fk1fl1", place("B07", 1, 1, z=1, time=1)),
+    ("r02c07f01p01-ch2t03", place("B07", 1, 2, z=1, time=3)),
+    ("r02c07f01p02-ch01", place("B07", 1, 1, z=2)),
+    ("002007-1-001001002", place("B07", 1, 2, z=1, time=1)),
+    ("P_B7_s1_w2", place("B07", 1, 2)),
+    ("P-B07_s1_w2", place("B07", 1, 2)),
+    ("P_B07_w1_s2", place("B07", 2, 1)),
+    ("TimePoint_2_P_B07_s1_w1", place("B07", 1, 1, time=2)),
+    ("B - 07(wv FITC - FITC)", place("B07", 1, "FITC - FITC")),
+    ("B-07(fld 1 wv FITC - FITC)", place("B07", 1, "FITC - FITC")),
+    ("B7_01_1Z1_DAPI_001", place("B07", 1, "DAPI", z=1, time=1)),
+    ("Plate_B7_1_00d02h00m", place("B07", 1, time=120)),
 ]
 
 
@@ -114,6 +115,9 @@ def test_every_convention_is_the_first_to_read_its_own_example(convention) -> No
         "B - 07",
         "search00",
         "日本語",
+        "f1_w1",
+        "B07_DAPI",
+        "M1_01_2_cells_001",
     ],
 )
 def test_another_name_gives_no_place(name: str) -> None:

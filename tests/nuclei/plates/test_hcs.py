@@ -16,7 +16,8 @@ from ome_zarr.reader import Multiscales, Plate, Reader
 from ome_zarr.writer import write_image, write_labels, write_plate_metadata, write_well_metadata
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates.hcs import HcsWriter, hcs_fields, refuse_fields_twice
+from tasks.nuclei.plates.hcs import HcsWriter
+from tasks.nuclei.plates.hcs_listing import list_hcs, refuse_fields_twice
 from tasks.nuclei.plates.pixel_size import NOT_STATED, PixelSize
 from tests.plates import two_squares
 
@@ -131,7 +132,7 @@ def test_a_plate_is_not_written_over_another(plate: Path) -> None:
 
 
 def test_fields_are_read_back_by_well_and_site_with_their_pixels(plate: Path) -> None:
-    fields = hcs_fields(plate)
+    fields = list_hcs(plate).fields
     assert [(field.well, field.site) for field in fields] == [("B07", 1), ("B07", 4), ("D08", 2)]
     for brighter, field in enumerate(fields):
         np.testing.assert_array_equal(field.read_image(1), IMAGE + brighter)
@@ -140,7 +141,7 @@ def test_fields_are_read_back_by_well_and_site_with_their_pixels(plate: Path) ->
 
 
 def test_a_field_without_labels_has_no_folder_of_them(tmp_path: Path) -> None:
-    (field,) = hcs_fields(make_0_5(tmp_path / "p", IMAGE, "yx"))
+    (field,) = list_hcs(make_0_5(tmp_path / "p", IMAGE, "yx")).fields
     assert field.labels_folder() is None
 
 
@@ -148,7 +149,7 @@ def test_a_channel_of_version_0_5_is_chosen_by_its_number_and_axes_of_length_one
     image = np.stack([IMAGE, IMAGE + 1])[np.newaxis, :, np.newaxis]
     channels = [{"label": "DAPI"}, {"label": "GFP"}]
     folder = make_0_5(tmp_path / "p", image, "tczyx", ("cells",), omero={"channels": channels})
-    (field,) = hcs_fields(folder)
+    (field,) = list_hcs(folder).fields
     assert (field.well, field.site, field.channels) == ("C03", 0, ["DAPI", "GFP"])
     np.testing.assert_array_equal(field.read_image(2), IMAGE + 1)
     np.testing.assert_array_equal(field.read_labels(), LABEL_IMAGE)
@@ -157,14 +158,14 @@ def test_a_channel_of_version_0_5_is_chosen_by_its_number_and_axes_of_length_one
 
 
 def test_several_planes_are_refused_with_their_axis(tmp_path: Path) -> None:
-    (field,) = hcs_fields(make_0_5(tmp_path / "p", np.stack([IMAGE, IMAGE]), "zyx"))
+    (field,) = list_hcs(make_0_5(tmp_path / "p", np.stack([IMAGE, IMAGE]), "zyx")).fields
     with pytest.raises(InputError, match="C/3/0: has 2 planes along z; allowed is 1"):
         field.read_image(1)
 
 
 def test_of_several_planes_and_times_those_of_the_indices_are_read(tmp_path: Path) -> None:
     image = np.stack([np.stack([IMAGE + np.uint16(10 * t + z) for z in range(3)]) for t in range(2)])
-    (field,) = hcs_fields(make_0_5(tmp_path / "p", image, "tzyx", ("nuclei",)))
+    (field,) = list_hcs(make_0_5(tmp_path / "p", image, "tzyx", ("nuclei",))).fields
     assert field.sizes == {"t": 2, "z": 3, "y": 20, "x": 30}
     np.testing.assert_array_equal(field.read_image(1, z=2, time=1), IMAGE + 12)
     np.testing.assert_array_equal(field.read_labels(z=2, time=1), LABEL_IMAGE)
@@ -173,7 +174,7 @@ def test_of_several_planes_and_times_those_of_the_indices_are_read(tmp_path: Pat
 
 
 def test_of_several_label_images_the_one_called_nuclei_is_read_or_one_that_is_named(tmp_path: Path) -> None:
-    (field,) = hcs_fields(make_0_5(tmp_path / "p", IMAGE, "yx", ("cells", "nuclei")))
+    (field,) = list_hcs(make_0_5(tmp_path / "p", IMAGE, "yx", ("cells", "nuclei"))).fields
     assert field.labels_folder() == tmp_path / "p/C/3/0/labels/nuclei"
     assert field.labels_folder("cells") == tmp_path / "p/C/3/0/labels/cells"
     with pytest.raises(InputError, match=r"has 2 label images \(cells, nuclei\), and plate.json asks for nucleoli"):
@@ -181,7 +182,7 @@ def test_of_several_label_images_the_one_called_nuclei_is_read_or_one_that_is_na
 
 
 def test_several_label_images_without_one_called_nuclei_are_refused_with_their_names(tmp_path: Path) -> None:
-    (field,) = hcs_fields(make_0_5(tmp_path / "p", IMAGE, "yx", ("cells", "dapi")))
+    (field,) = list_hcs(make_0_5(tmp_path / "p", IMAGE, "yx", ("cells", "dapi"))).fields
     message = r'labels: has 2 label images \(cells, dapi\); say in plate.json which .*, such as "labels": "cells"'
     with pytest.raises(InputError, match=message):
         field.labels_folder()
@@ -194,35 +195,36 @@ def test_a_label_image_of_several_channels_is_refused(plate: Path) -> None:
     group.create_array("0", data=np.stack([LABEL_IMAGE, LABEL_IMAGE]))
     group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}]
     with pytest.raises(InputError, match="labels/nuclei: has 2 channels; a label image has one"):
-        hcs_fields(plate)[0].read_labels()
+        list_hcs(plate).fields[0].read_labels()
 
 
 def test_a_pixel_size_of_1_without_a_unit_states_nothing(tmp_path: Path) -> None:
-    (field,) = hcs_fields(make_0_5(tmp_path / "p", IMAGE, "yx"))
+    (field,) = list_hcs(make_0_5(tmp_path / "p", IMAGE, "yx")).fields
     assert field.pixel_size == NOT_STATED
 
 
 def test_a_folder_that_is_no_plate_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing: is missing or cut short; copy the plate whole"):
-        hcs_fields(tmp_path / "nothing")
+        list_hcs(tmp_path / "nothing")
     zarr.open_group(tmp_path / "group.zarr", mode="w", zarr_format=2)
     with pytest.raises(InputError, match=r"group\.zarr: has no 'plate' in its attributes"):
-        hcs_fields(tmp_path / "group.zarr")
+        list_hcs(tmp_path / "group.zarr")
 
 
 def test_attributes_of_another_shape_are_refused_with_their_folder(plate: Path) -> None:
     change(plate / "B/07/.zattrs", well={"images": [{}]})
     with pytest.raises(InputError, match=r"its attributes aren't those of OME-Zarr \(KeyError: 'path'\); convert it"):
-        hcs_fields(plate)
+        list_hcs(plate)
     change(plate / ".zattrs", plate={})
     with pytest.raises(InputError, match=r"its attributes aren't those of OME-Zarr \(KeyError: 'wells'\); convert it"):
-        hcs_fields(plate)
+        list_hcs(plate)
 
 
 def test_a_well_that_is_named_and_not_there_is_refused(plate: Path) -> None:
     (plate / "D/08").rename(plate / "moved")
-    with pytest.raises(InputError, match="D/08: is missing or cut short; copy the plate whole"):
-        hcs_fields(plate)
+    listing = list_hcs(plate)
+    assert {field.well for field in listing.fields} == {"B07"}
+    assert "D/08: is missing or cut short; copy the plate whole" in str(listing.faulty_wells["D08"])
 
 
 @pytest.mark.parametrize(
@@ -233,7 +235,7 @@ def test_the_number_in_the_name_of_a_field_is_its_site(plate: Path, name: str, s
     (plate / "D/08/0").rename(plate / "D/08" / name)
     change(plate / "D/08" / name / ".zattrs", site="not a number")
     change(plate / "D/08/.zattrs", well={"images": [{"path": name}]})
-    field = hcs_fields(plate)[-1]
+    field = list_hcs(plate).fields[-1]
     assert (field.site, field.ending, field.folder) == (site, ending, plate / "D/08" / name)
 
 
@@ -241,26 +243,26 @@ def test_the_number_in_the_name_of_a_field_is_its_site(plate: Path, name: str, s
 def test_names_that_are_no_field_are_refused(plate: Path, name: str) -> None:
     change(plate / "B/07/.zattrs", well={"images": [{"path": name}]})
     with pytest.raises(InputError, match=r"is not the name of a field; allowed is a number|leads out of it"):
-        hcs_fields(plate)
+        list_hcs(plate)
 
 
 @pytest.mark.parametrize("path", ["1/6", "../B/07", "/B/07", "B/49"])
 def test_names_that_are_no_well_are_refused(plate: Path, path: str) -> None:
     change(plate / ".zattrs", plate={"wells": [{"path": path}]})
     with pytest.raises(InputError, match=r"is not the name of a well|leads out of it"):
-        hcs_fields(plate)
+        list_hcs(plate)
 
 
 def test_two_fields_of_one_site_are_refused_with_both_names(plate: Path) -> None:
     change(plate / "B/07/1/.zattrs", site=1)
     with pytest.raises(InputError, match=r"B/07/0 and .*B/07/1 are both site 1; remove one of them"):
-        refuse_fields_twice(hcs_fields(plate))
+        refuse_fields_twice(list_hcs(plate).fields)
 
 
 def test_a_version_that_is_not_known_is_refused_with_the_allowed_ones(plate: Path) -> None:
     change(plate / "B/07/0/.zattrs", multiscales=[{"version": "0.6"}])
     with pytest.raises(InputError, match=r"B/07/0: is OME-Zarr 0\.6; allowed are 0\.1 to 0\.5"):
-        hcs_fields(plate)[0].read_image(1)
+        list_hcs(plate).fields[0].read_image(1)
 
 
 @pytest.mark.parametrize("version", [{}, {"version": "0.4"}])
@@ -268,7 +270,7 @@ def test_a_version_that_is_not_known_is_refused_with_the_allowed_ones(plate: Pat
 def test_axes_may_be_names_alone_and_the_version_may_be_missing(plate: Path, version: Any, axes: Any) -> None:
     datasets = [{"path": "s0", "coordinateTransformations": [{"type": "scale", "scale": [1, 1]}]}]
     change(plate / "B/07/0/.zattrs", multiscales=[{**version, "axes": axes, "datasets": datasets}])
-    field = hcs_fields(plate)[0]
+    field = list_hcs(plate).fields[0]
     assert field.pixel_size == NOT_STATED
     np.testing.assert_array_equal(field.read_image(1), IMAGE)
 
@@ -277,7 +279,7 @@ def test_axes_may_be_names_alone_and_the_version_may_be_missing(plate: Path, ver
 def test_axes_that_are_not_y_before_x_are_refused(plate: Path, axes: Any) -> None:
     change(plate / "B/07/0/.zattrs", multiscales=[{"axes": axes, "datasets": [{"path": "s0"}]}])
     with pytest.raises(InputError, match=r"B/07/0: its attributes aren't those of OME-Zarr"):
-        hcs_fields(plate)[0].read_image(1)
+        list_hcs(plate).fields[0].read_image(1)
 
 
 @pytest.mark.parametrize("version", [{}, {"version": "0.1"}, {"version": "0.2"}])
@@ -286,11 +288,11 @@ def test_without_axes_an_image_of_five_has_those_of_the_first_versions(plate: Pa
     group = zarr.open_group(plate / "B/07/0", mode="r+", zarr_format=2)
     group.create_array("old", data=image)
     change(plate / "B/07/0/.zattrs", multiscales=[{**version, "datasets": [{"path": "old"}]}])
-    np.testing.assert_array_equal(hcs_fields(plate)[0].read_image(2), IMAGE + 1)
+    np.testing.assert_array_equal(list_hcs(plate).fields[0].read_image(2), IMAGE + 1)
 
 
 def test_a_cut_file_of_pixels_or_of_metadata_is_refused_with_its_field(plate: Path) -> None:
-    field = hcs_fields(plate)[0]
+    field = list_hcs(plate).fields[0]
     chunk = plate / "B/07/0/s0/0/0"
     chunk.write_bytes(chunk.read_bytes()[:-5])
     with pytest.raises(InputError, match=r"B/07/0: is damaged or cut short \([^\n]+\); copy it again"):

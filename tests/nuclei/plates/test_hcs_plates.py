@@ -13,7 +13,8 @@ import pytest
 from tasks.contract import execute
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.files import open_plate
-from tasks.nuclei.plates.hcs import HcsWriter, hcs_fields
+from tasks.nuclei.plates.hcs import HcsWriter
+from tasks.nuclei.plates.hcs_listing import list_hcs
 from tasks.nuclei.plates.hcs_plates import HCS_FOLDER, pair_fields
 from tasks.nuclei.plates.image_files import decode_image, decode_numbered, read_image, read_label_image
 from tasks.steps.ingest import TASK, Params
@@ -119,7 +120,7 @@ def test_the_pixel_size_of_the_images_is_used_where_plate_json_leaves_it_out(pla
 )
 def test_the_pixel_size_may_have_any_unit_of_length(plate: Path, unit: str, scale: float, um: float) -> None:
     rescale(plate, [scale, scale], unit)
-    assert hcs_fields(plate / HCS_FOLDER)[0].pixel_size.um == pytest.approx(um)
+    assert list_hcs(plate / HCS_FOLDER).fields[0].pixel_size.um == pytest.approx(um)
 
 
 def test_a_size_without_a_unit_is_said_once_for_the_plate(plate: Path, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from tasks.contract import execute
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates.hcs import HcsWriter, hcs_fields
+from tasks.nuclei.plates.hcs import HcsWriter
+from tasks.nuclei.plates.hcs_listing import list_hcs
 from tasks.nuclei.plates.hcs_plates import HCS_FOLDER
 from tasks.nuclei.plates.zarr_chunks import read_plane
 from tasks.steps.ingest import TASK, Params
@@ -99,7 +100,7 @@ def test_an_image_that_lacks_chunks_is_refused_with_their_number(plate: Path) ->
     for chunk in ("1.1", "1.2", "2.1"):
         (plate / HCS_FOLDER / "B/07/0/s0" / chunk).unlink()
     with pytest.raises(InputError, match=r"B/07/0: 3 of the 12 chunks of its pixels are missing; copy the plate whole"):
-        hcs_fields(plate / HCS_FOLDER)[0].read_image(1)
+        list_hcs(plate / HCS_FOLDER).fields[0].read_image(1)
 
 
 def test_a_chunk_of_an_image_whose_end_was_never_written_is_refused(plate: Path) -> None:
@@ -109,7 +110,7 @@ def test_a_chunk_of_an_image_whose_end_was_never_written_is_refused(plate: Path)
     chunk = folder / "0.0"
     chunk.write_bytes(chunk.read_bytes()[:-6000] + bytes(6000))
     with pytest.raises(InputError, match=r"B/07/0: 47\.6% of its pixels are exactly 0 in long stretches"):
-        hcs_fields(plate / HCS_FOLDER)[0].read_image(1)
+        list_hcs(plate / HCS_FOLDER).fields[0].read_image(1)
 
 
 def test_a_label_image_without_its_empty_chunks_is_imported_and_said_to_be(plate: Path, tmp_path: Path) -> None:
