@@ -6,8 +6,9 @@ comparison with the others only. Clear mistakes are `problems`; a `doubt` is for
 
 Told are masks and classes in place of numbered nuclei, outlines, points, a numbered background, exchanged nuclei and
 background, one number for everything, numbers cut to 8 bits, labels that are moved, turned, of another field or of
-another magnification, fields that were not annotated or only in part, and parts of a field with a number. Not told are single wrong
-nuclei, boxes in place of outlines, and whatever else leaves the brightness inside different from that outside.
+another magnification, fields that were not annotated or only in part, and numbered parts of a field. Not told are
+single wrong nuclei, boxes in place of outlines, and whatever else leaves the brightness inside different from that
+outside.
 """
 
 from __future__ import annotations

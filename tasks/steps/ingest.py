@@ -3,8 +3,8 @@
 The output folder is the plate again (plate.json, images/, labels/, read-only copies), with
 report.json: the digest, the row of Table S1, counts, areas and intensities of the plate and of each
 field of view, the warnings, and the doubts that a person must look at before a training. A training or
-test plate with any faulty file is refused whole; a screening plate is imported without the faulty fields,
-which the report names. A plate is refused too with an image that another plate uses for training where
+test plate with any faulty file is refused whole; a screening plate is imported without the faulty fields and
+without faulty labels, which the report names. A plate is refused too with an image that another plate uses for training where
 this one is for tests, or the other way round.
 """
 
@@ -137,7 +137,7 @@ def check_and_copy_plate(plate: Plate, output_dir: Path) -> list[FieldCheck]:
         (output_dir / name).mkdir()
     (output_dir / "plate.json").write_text(plate.info.model_dump_json(indent=1))
     checks = list(_in_threads(lambda fov: check_and_copy_field(fov, plate, output_dir), plate.fovs, "checked"))
-    judge_labels(checks)
+    judge_labels(checks, are_needed=plate.info.role != "screen")
     return checks
 
 
@@ -157,8 +157,9 @@ def refuse_or_leave_out(plate: Plate, checks: Sequence[FieldCheck], output_dir: 
         raise_if_any(problems, plate.folder)
     if all(check.problems for check in checks):
         raise_if_any(problems, plate.folder)
-    for name in (name for check in checks if check.problems for name in check.names):
-        (output_dir / name).unlink(missing_ok=True)
+    for check in checks:
+        for name in check.sha256.keys() - set([] if check.problems else check.names):
+            (output_dir / name).unlink(missing_ok=True)
 
 
 def _report(plate: Plate, digest: str, checks: Sequence[FieldCheck]) -> dict[str, Any]:

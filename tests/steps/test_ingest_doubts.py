@@ -131,10 +131,27 @@ def test_a_field_that_may_not_be_read_is_left_out_of_a_screening_plate(folder_of
     assert "images/c.tif: cannot be read: Permission denied" in result.values["left_out"][0]
 
 
-def test_wrong_labels_of_a_screening_plate_leave_their_field_out(tmp_path: Path, store: Path) -> None:
-    result = ingest(make(tmp_path / "p", {"d": LABELS["d"] + 1}, role="screen"), store)
-    assert (result.counts["fovs"], result.counts["nuclei"]) == (3, sum(LABELS[name].max() for name in "abc"))
-    assert not (store / result.outputs["plate"] / "labels/d.tif").exists()
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (LABELS["d"] + 1, "the background seems to have a number"),
+        (LABELS["d"] > 0, "looks like a mask"),
+        (LABELS["d"] / np.float32(2), "float32"),
+        (LABELS["d"][:-1], "is 127 x 160 px"),
+    ],
+    ids=["background", "mask", "fractions", "size"],
+)
+def test_wrong_labels_of_a_screening_plate_are_not_used_and_their_image_is(
+    tmp_path: Path, store: Path, labels: Any, words: str
+) -> None:
+    result = ingest(make(tmp_path / "p", {"d": labels}, role="screen"), store)
+    assert (result.counts["fovs"], result.counts["nuclei"]) == (4, sum(LABELS[name].max() for name in "abc"))
+    stored = open_plate(store / result.outputs["plate"])
+    assert [fov.labels_path is None for fov in stored.fovs] == [False, False, False, True]
+    assert not (stored.folder / "labels/d.tif").exists()
+    (warning,) = report_of(result, store)["warnings"]
+    assert words in warning["problem"]
+    assert warning["problem"].endswith("; the labels are not used, and the field is imported without them")
 
 
 @pytest.mark.parametrize(
