@@ -227,7 +227,7 @@ def problems_of_doubts(plate: Plate) -> list[str]:
     more = f"; and {len(doubts) - DOUBTS_SHOWN} more in its {FROZEN_REPORT}" if len(doubts) > DOUBTS_SHOWN else ""
     return [
         f"plate {plate.info.name} has labels or images in doubt: {shown}{more}. Look at them; correct them, or write "
-        '"labels_confirmed": true into plate.json, and import the plate again'
+        '"labels_confirmed": true into plate.json, which holds for these files as they are, and import the plate again'
     ]
 
 

@@ -143,9 +143,9 @@ ROWS: list[Row] = [
     ("fields of two numbered nuclei", sparse(lambda labels: labels), Accepted(nuclei=4)),
     ("masks of fields of one nucleus", sparse(as_mask, 1, 1), Accepted(nuclei=2)),
     (
-        "a field without labels that a person confirmed",
+        "a field without labels that nobody can have seen and plate.json confirms",
         confirmed(first(np.zeros_like)),
-        Accepted(".*", nuclei=NUCLEI),
+        Refused("labels_confirmed is true, but there are doubts that nobody has seen.*f1.tif: has no label"),
     ),
     ("dark nuclei", lambda plate: inverted_images(plate), Accepted()),
     ("masks that a person confirmed", confirmed(both(lambda labels: labels > 0)), Refused("f1.tif")),
