@@ -6,8 +6,9 @@ comparison with the others only. Clear mistakes are `problems`; a `doubt` is for
 
 Told are masks and classes in place of numbered nuclei, outlines, points, a numbered background, exchanged nuclei and
 background, one number for everything, numbers cut to 8 bits, labels that are moved, turned, of another field or of
-another magnification, fields that were not annotated or only in part. Not told are single wrong nuclei, boxes in place
-of outlines, and whatever else leaves the brightness inside different from that outside.
+another magnification, fields that were not annotated or only in part, and numbered parts of a field. Not told are
+single wrong nuclei, boxes in place of outlines, and whatever else leaves the brightness inside different from that
+outside.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.nuclei.label_fit import Fit, Sketch, auc_of, measure_fit, ranks_of, sketch
-from tasks.nuclei.measure import Instances, edge_pixels, intensity_histogram, measure_instances
+from tasks.nuclei.label_forms import contrast, edges, holes, large_pieces
+from tasks.nuclei.label_gaps import unlabelled_pieces
+from tasks.nuclei.measure import Instances, measure_instances
 
 PIECES_OF_A_MASK = 3
 """Pieces per label from which labels are a mask or classes; annotated fields have 1.01 at most."""
@@ -38,13 +40,23 @@ LARGER_THAN_NUCLEI_PX = 256
 """Side of a field that no nucleus fills."""
 LARGEST_SHARE = 0.5
 """Share of the field from which one nucleus is doubted; in annotated fields it is 0.05 at most."""
+SHARE_OF_A_REGION, TIMES_LARGER = 0.05, 5
+"""Share of the field, and how many times larger than the others, from which a label is doubted to be a nucleus."""
+SPARSE_MASKS = (
+    "looks like a mask or like classes: the fields have one or two numbers each, and nuclei that lie apart share them; "
+    "give every nucleus a number of its own, from 1, and the background 0"
+)
 
 GOOD_FIT, BAD_FIT = 0.9, 0.75
 """AUC from which labels fit, and below which they are doubted; annotated fields have 0.93 at least."""
 CLEAR_GAIN, DOUBTFUL_GAIN = 0.1, 0.01
 """How much better the AUC of other labels must be; in annotated fields that is 0.001 at most."""
-FEWEST_LABELS, FEW_LABELS_GAIN = 5, 0.05
-"""Fewer nuclei than these fit somewhere else easily, so that they must fit much better there."""
+FEWEST_LABELS, LEAST_GAIN_BY_TURNS = 5, 0.05
+"""Fewer nuclei than these fit somewhere else easily, so that moves explain nothing."""
+
+FEWEST_UNLABELLED, UNLABELLED_SHARE = 3, 0.2
+"""Pieces that look like nuclei without a label, and these as a share of the labels, from which a field is doubted; in
+annotated fields there are 2 at most."""
 
 MOST_COMPARED = 200
 """Fields whose labels are tried on a field that its own don't fit; the nearest in the order of the plate."""
@@ -65,6 +77,8 @@ class LabelMeasures:
     contrast_of_largest: float
     """How far its brightness is from that of the other labels: AUC, less 0.5; 0 where there are no others."""
     holes_of_largest: int
+    large_pieces: int
+    """Connected pieces of all labels together, without those that are far smaller than the largest."""
     hole_share: float
     """Pixels that are enclosed by one label, as a share of these and the labels together."""
     fit: Fit | None
@@ -91,16 +105,17 @@ def measure_labels(image: NDArray[Any], label_image: NDArray[np.integer]) -> Lab
     """Measure labels, (y, x) integers from 0, of a (y, x) uint8 or uint16 image of the same size."""
     instances = measure_instances(label_image)
     largest = int(instances.numbers[instances.areas_px.argmax()]) if len(instances.numbers) else 0
-    owners, hole_areas = _holes(label_image)
+    owners, hole_areas = holes(label_image)
     filled_px = int(instances.areas_px.sum() + hole_areas.sum())
-    spans_field = largest > 0 and all(np.any(edge == largest) for edge in _edges(label_image))
+    spans_field = largest > 0 and all(np.any(edge == largest) for edge in edges(label_image))
     return LabelMeasures(
         instances=instances,
         largest_share=float(instances.areas_px.max(initial=0)) / label_image.size,
         background_share=1 - float(instances.areas_px.sum()) / label_image.size,
         spans_field=spans_field,
-        contrast_of_largest=_contrast(image, label_image, largest) if spans_field else 0.0,
+        contrast_of_largest=contrast(image, label_image, largest) if spans_field else 0.0,
         holes_of_largest=int(np.count_nonzero(owners == largest)),
+        large_pieces=large_pieces(label_image),
         hole_share=float(hole_areas.sum()) / filled_px if filled_px else 0.0,
         fit=measure_fit(image, label_image),
         sketch=sketch(image, label_image),
@@ -112,8 +127,9 @@ def check_labels(fields: Mapping[str, LabelMeasures]) -> dict[str, Verdict]:
     verdicts = {name: Verdict() for name in fields}
     dark = _nuclei_are_dark(list(fields.values()))
     _judge_shapes(fields, verdicts)
-    _judge_fits(fields, dark, verdicts)
-    _judge_completeness(fields, dark, verdicts)
+    missing = _unlabelled(fields, dark)
+    _judge_fits(fields, dark, missing, verdicts)
+    _judge_completeness(fields, dark, missing, verdicts)
     return verdicts
 
 
@@ -121,14 +137,33 @@ def _judge_shapes(fields: Mapping[str, LabelMeasures], verdicts: Mapping[str, Ve
     labels = sum(measures.labels for measures in fields.values())
     pieces = sum(measures.pieces for measures in fields.values())
     all_masks = len(fields) > 1 and pieces >= max(PIECES_OF_A_MASK * labels, FEWEST_PIECES)
+    sparse_masks = _are_sparse_masks(fields.values())
+    doubtful = _have_doubtful_pieces(labels, pieces)
     typical_px = _typical_area_px(fields.values())
     for name, measures in fields.items():
         if measures.labels == 0:
             continue
         if problem := _shape_problem(measures, all_masks, typical_px):
             verdicts[name].problems.append(problem)
+        elif sparse_masks:
+            verdicts[name].problems.append(SPARSE_MASKS)
         else:
-            verdicts[name].doubts += _shape_doubts(measures)
+            verdicts[name].doubts += _shape_doubts(measures, doubtful, typical_px)
+
+
+def _are_sparse_masks(fields: Iterable[LabelMeasures]) -> bool:
+    """Whether no field has more than two numbers, and these are of masks or of two classes.
+
+    Fields with a number in several pieces speak for that, fields with two numbers in one piece each against it.
+    """
+    labelled = [measures for measures in fields if measures.labels]
+    shared = sum(measures.large_pieces > measures.labels for measures in labelled)
+    numbered = sum(measures.labels == 2 == measures.pieces for measures in labelled)
+    return shared > numbered and all(measures.labels <= 2 for measures in labelled)
+
+
+def _have_doubtful_pieces(labels: int, pieces: int) -> bool:
+    return pieces >= max(DOUBTFUL_PIECES * labels, labels + 3)
 
 
 def _typical_area_px(fields: Iterable[LabelMeasures]) -> float | None:
@@ -180,16 +215,31 @@ def _is_background(measures: LabelMeasures) -> bool:
     return is_large and (measures.labels >= FEWEST_LABELS or abs(measures.contrast_of_largest) >= 0.35)
 
 
-def _shape_doubts(measures: LabelMeasures) -> Iterator[str]:
+def _shape_doubts(measures: LabelMeasures, doubtful_plate: bool, typical_px: float | None) -> Iterator[str]:
     labels, pieces = measures.labels, measures.pieces
-    if pieces >= max(DOUBTFUL_PIECES * labels, labels + 3):
-        yield f"has {labels} labels in {pieces} separate pieces; every nucleus must have a number of its own"
+    if _have_doubtful_pieces(labels, pieces) or (doubtful_plate and measures.large_pieces > labels):
+        yield f"has {_in_words(labels)} in {pieces} separate pieces; every nucleus must have a number of its own"
     if measures.largest_share > LARGEST_SHARE:
         yield f"one label covers {measures.largest_share:.0%} of the field; a nucleus seldom does"
+    elif (times := _times_larger(measures, typical_px)) is not None:
+        yield (
+            f"one label covers {measures.largest_share:.0%} of the field and is {times:.0f} times as large as the "
+            "plate's nuclei; what is no nucleus must be 0, also parts of the field that shall be ignored"
+        )
     elif measures.background_share == 0:
         yield "leaves no background: every pixel is part of a nucleus"
     if labels >= 3 and np.median(measures.instances.areas_px) <= LARGEST_OF_POINTS_PX:
         yield "has points in place of nuclei; every nucleus must be filled with its number"
+
+
+def _times_larger(measures: LabelMeasures, typical_px: float | None) -> float | None:
+    """Say how many times larger than all others the largest label is, if it is far larger than a nucleus."""
+    areas_px = np.sort(measures.instances.areas_px)
+    others = [float(np.median(areas_px[:-1]))] if len(areas_px) > 1 else []
+    others += [typical_px] if typical_px is not None else []
+    if not others or measures.largest_share <= SHARE_OF_A_REGION or areas_px[-1] < TIMES_LARGER * max(others):
+        return None
+    return float(areas_px[-1]) / max(others)
 
 
 def _nuclei_are_dark(fields: Sequence[LabelMeasures]) -> bool:
@@ -208,15 +258,26 @@ def _nuclei_are_dark(fields: Sequence[LabelMeasures]) -> bool:
     return bool(dark > bright + 0.1)
 
 
-def _judge_fits(fields: Mapping[str, LabelMeasures], dark: bool, verdicts: Mapping[str, Verdict]) -> None:
+def _unlabelled(fields: Mapping[str, LabelMeasures], dark: bool) -> dict[str, int]:
+    """Count, by field, what looks like nuclei and has no label."""
+    areas_px = [area_px for measures in fields.values() for area_px in measures.instances.areas_px]
+    sketches = {name: measures.sketch for name, measures in fields.items()}
+    return unlabelled_pieces(sketches, float(np.median(areas_px)), dark) if areas_px else dict.fromkeys(fields, 0)
+
+
+def _judge_fits(
+    fields: Mapping[str, LabelMeasures], dark: bool, missing: Mapping[str, int], verdicts: Mapping[str, Verdict]
+) -> None:
     fits = {name: _fit(measures, dark) for name, measures in fields.items()}
     aucs = [fit.auc for fit in fits.values() if fit]
     unexplained = []
     for name, fit in fits.items():
-        if fit is None or verdicts[name].problems:
+        labels = fields[name].labels
+        # Of far more nuclei than labels, some always lie where these would come by a turn, or as in another field.
+        if fit is None or verdicts[name].problems or (labels < FEWEST_LABELS and missing[name] > 2 * labels):
             continue
-        if better := _better_labels(fit, fields[name].labels):
-            _add_better(verdicts[name], fit, fields[name].labels, *better)
+        if better := _better_labels(fit, labels):
+            _add_better(verdicts[name], fit, *better)
         elif fit.auc < BAD_FIT:
             unexplained.append(name)
     for number, name in enumerate(unexplained):
@@ -242,10 +303,9 @@ def _better_labels(fit: Fit, labels: int) -> tuple[str, float] | None:
     turn, turned_auc = max(fit.turned.items(), key=lambda item: item[1], default=("", 0.0))
     change, magnified_auc = max(fit.magnified.items(), key=lambda item: item[1], default=("", 0.0))
     distance_px = float(np.hypot(fit.moved.dy_px, fit.moved.dx_px))
-    if turned_auc >= max(GOOD_FIT, fit.auc + FEW_LABELS_GAIN, fit.moved.auc):
+    if turned_auc >= max(GOOD_FIT, fit.auc + LEAST_GAIN_BY_TURNS, fit.moved.auc):
         return turn, turned_auc
-    gain = DOUBTFUL_GAIN if many else FEW_LABELS_GAIN
-    if distance_px >= 2 * fit.step_px and fit.moved.auc >= max(GOOD_FIT, fit.auc + gain):
+    if many and distance_px >= 2 * fit.step_px and fit.moved.auc >= max(GOOD_FIT, fit.auc + DOUBTFUL_GAIN):
         return f"moved by {distance_px:.0f} px ({_direction(fit)})", fit.moved.auc
     if many and magnified_auc >= max(GOOD_FIT, fit.auc + 2 * CLEAR_GAIN):
         return change, magnified_auc
@@ -259,11 +319,9 @@ def _direction(fit: Fit) -> str:
     return " and ".join(part for part, amount in zip(parts, (down, right), strict=True) if amount)
 
 
-def _add_better(verdict: Verdict, fit: Fit, labels: int, change: str, auc: float) -> None:
-    # A turn is one try; of all the moves, one suits single nuclei easily.
-    is_sure = labels >= FEWEST_LABELS or change in fit.turned
+def _add_better(verdict: Verdict, fit: Fit, change: str, auc: float) -> None:
     measured = f"fit to the brightness {auc:.2f} without that, and {fit.auc:.2f} as they are; 0.5 is chance, 1 perfect"
-    if is_sure and fit.auc < GOOD_FIT and auc >= fit.auc + CLEAR_GAIN:
+    if fit.auc < GOOD_FIT and auc >= fit.auc + CLEAR_GAIN:
         verdict.problems.append(
             f"does not fit its image: the labels seem to be {change} ({measured}); save them as they lie on the image"
         )
@@ -297,73 +355,15 @@ def _bad_fit(fit: Fit, aucs: list[float], dark: bool) -> str:
     )
 
 
-def _judge_completeness(fields: Mapping[str, LabelMeasures], dark: bool, verdicts: Mapping[str, Verdict]) -> None:
-    typical_px = _typical_area_px(fields.values())
-    levels = {name: _level(measures.sketch, dark) for name, measures in fields.items()}
-    known = [level for level in levels.values() if level is not None]
-    if typical_px is None:
-        return
-    for name, measures in fields.items():
-        level = levels[name]
-        if verdicts[name].problems or verdicts[name].doubts:
-            continue
-        missing = _unlabelled(measures.sketch, np.median(known) if level is None else level, typical_px, dark)
-        if missing >= max(3, measures.labels):
+def _judge_completeness(
+    fields: Mapping[str, LabelMeasures], dark: bool, missing: Mapping[str, int], verdicts: Mapping[str, Verdict]
+) -> None:
+    for name, more in missing.items():
+        labels, verdict = fields[name].labels, verdicts[name]
+        if more >= max(FEWEST_UNLABELLED, UNLABELLED_SHARE * labels) and not (verdict.problems or verdict.doubts):
             seen = f"as {'dark' if dark else 'bright'} and as large as the plate's nuclei"
-            amount = f"has {measures.labels} labels" if measures.labels else "has no label"
-            verdicts[name].doubts.append(f"{amount}, but some {missing} more pieces are {seen}")
+            verdict.doubts.append(f"has {_in_words(labels)}, but some {more} more pieces are {seen}; label them too")
 
 
-def _level(small: Sketch, dark: bool) -> float | None:
-    """Give the brightness halfway between the labels and what is outside; None without labels."""
-    image = _bright(small, dark)
-    inside, outside = image[small.inside > 200], image[small.inside < 50]
-    return (float(np.median(inside)) + float(np.median(outside))) / 2 if len(inside) and len(outside) else None
-
-
-def _unlabelled(small: Sketch, level: float, typical_px: float, dark: bool) -> int:
-    """Count the pieces that are brighter than `level`, as large as half a nucleus, and not labelled."""
-    bright = (_bright(small, dark) > level).astype(np.uint8)
-    count, pieces, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=4)
-    labelled = np.bincount(pieces.ravel(), weights=small.inside.ravel() / 255, minlength=count)
-    areas = stats[:, cv2.CC_STAT_AREA]
-    least = max(typical_px / 2 * small.image.size / np.prod(small.full_shape), 4)
-    return int(np.count_nonzero((areas >= least)[1:] & (labelled < 0.1 * areas)[1:]))
-
-
-def _bright(small: Sketch, dark: bool) -> NDArray[np.uint16]:
-    return np.iinfo(np.uint16).max - small.image if dark else small.image
-
-
-def _edges(label_image: NDArray[np.integer]) -> tuple[NDArray[np.integer], ...]:
-    return label_image[0], label_image[-1], label_image[:, 0], label_image[:, -1]
-
-
-def _contrast(image: NDArray[Any], label_image: NDArray[np.integer], largest: int) -> float:
-    """Give the AUC, less 0.5, of the pixels of a label against those of the other labels; 0 where there are none."""
-    inside, others = (
-        intensity_histogram(image[pixels])
-        for pixels in (label_image == largest, (label_image > 0) & (label_image != largest))
-    )
-    pairs = float(inside.sum()) * float(others.sum())
-    return float((inside * (np.cumsum(others) - others / 2)).sum()) / pairs - 0.5 if pairs else 0.0
-
-
-def _holes(label_image: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give the label around each piece of background that one label encloses alone, and the areas in px."""
-    count, pieces, stats, _ = cv2.connectedComponentsWithStats((label_image == 0).astype(np.uint8), connectivity=4)
-    lowest, highest = np.full(count, np.iinfo(np.int64).max), np.zeros(count, np.int64)
-    for here, there in (
-        (np.s_[:, :-1], np.s_[:, 1:]),
-        (np.s_[:, 1:], np.s_[:, :-1]),
-        (np.s_[:-1], np.s_[1:]),
-        (np.s_[1:], np.s_[:-1]),
-    ):
-        border = (label_image[here] == 0) & (label_image[there] > 0)
-        piece, label = pieces[here][border], label_image[there][border].astype(np.int64)
-        np.minimum.at(lowest, piece, label)
-        np.maximum.at(highest, piece, label)
-    at_edge = np.unique(edge_pixels(pieces))
-    enclosed = (lowest == highest) & ~np.isin(np.arange(count), at_edge)
-    enclosed[0] = False
-    return highest[enclosed], stats[enclosed, cv2.CC_STAT_AREA].astype(np.int64)
+def _in_words(labels: int) -> str:
+    return {0: "no label", 1: "1 label"}.get(labels, f"{labels} labels")

@@ -233,7 +233,8 @@ def problems_of_doubts(plate: Plate) -> list[str]:
     shown = first_of(doubts, SENTENCES_SHOWN, "; ")
     return [
         f"plate {plate.info.name} has labels or images in doubt: {shown}. Look at all of them, in its {FROZEN_REPORT}; "
-        'correct them, or write "labels_confirmed": true into plate.json, and import the plate again'
+        'correct them, or write "labels_confirmed": true into plate.json, which holds for these files as they are, and '
+        "import the plate again"
     ]
 
 

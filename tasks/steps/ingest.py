@@ -3,9 +3,10 @@
 The output folder is the plate again (plate.json, images/, labels/, read-only copies), with
 report.json: the digest, the row of Table S1, counts, areas and intensities of the plate and of each
 field of view, the warnings, and the doubts that a person must look at before a training. A training or
-test plate with any faulty file is refused whole; a screening plate is imported without the faulty fields,
-which the report names. A plate is refused too with an image that another plate uses for training where
-this one is for tests, or the other way round.
+test plate with any faulty file is refused whole; a screening plate is imported without the faulty fields and
+without faulty labels, which the report names. A plate is refused too with an image that another plate uses
+for training where this one is for tests, or the other way round, and with doubts that plate.json confirms and
+that nobody can have seen.
 """
 
 from __future__ import annotations
@@ -44,7 +45,13 @@ from tasks.nuclei.plates.hcs_plates import HCS_FOLDER, pair_fields
 from tasks.nuclei.plates.info import PlateInfo, Role
 from tasks.nuclei.plates.pixel_size import PixelSize, disagreement
 from tasks.nuclei.plates.pixel_size import doubt as doubt_of_sizes
-from tasks.store.imported_plates import problems_of_roles
+from tasks.store.imported_plates import (
+    known_missing,
+    missing_fields,
+    newest_version,
+    problems_of_roles,
+    was_doubted,
+)
 
 READERS = 4
 MAX_LOGGED = 20
@@ -117,11 +124,12 @@ def run(params: Params, workspace: Workspace) -> Outcome:
         log.info("%d %s left out", number, what)
     refuse_or_leave_out(plate, checks, workspace.output_dir)
     report = _report(plate, digest, checks)
-    _log_report(report)
     frozen = workspace.store / "ingest"
     # Of two plates with the same image in two roles, one must find the other's report.
     with filelock.FileLock(frozen / ".roles.lock"):
         raise_if_any(problems_of_roles(plate.info, report["fovs"], frozen), plate.folder)
+        _compare_with_known(report, plate, checks, newest_version(plate.info.name, frozen))
+        _log_report(report)
         (workspace.output_dir / FROZEN_REPORT).write_text(json.dumps(report, indent=1))
     shown = {
         "doubts": report["doubts"][:MAX_LOGGED],
@@ -137,7 +145,7 @@ def check_and_copy_plate(plate: Plate, output_dir: Path) -> list[FieldCheck]:
         (output_dir / name).mkdir()
     (output_dir / "plate.json").write_text(plate.info.model_dump_json(indent=1))
     checks = list(_in_threads(lambda fov: check_and_copy_field(fov, plate, output_dir), plate.fovs, "checked"))
-    judge_labels(checks)
+    judge_labels(checks, are_needed=plate.info.role != "screen")
     return checks
 
 
@@ -157,8 +165,9 @@ def refuse_or_leave_out(plate: Plate, checks: Sequence[FieldCheck], output_dir: 
         raise_if_any(problems, plate.folder)
     if all(check.problems for check in checks):
         raise_if_any(problems, plate.folder)
-    for name in (name for check in checks if check.problems for name in check.names):
-        (output_dir / name).unlink(missing_ok=True)
+    for check in checks:
+        for name in check.sha256.keys() - set([] if check.problems else check.names):
+            (output_dir / name).unlink(missing_ok=True)
 
 
 def _report(plate: Plate, digest: str, checks: Sequence[FieldCheck]) -> dict[str, Any]:
@@ -171,7 +180,6 @@ def _report(plate: Plate, digest: str, checks: Sequence[FieldCheck]) -> dict[str
     warnings += [{"file": file, "problem": remark} for file, remark in plate.remarks.items()]
     warnings += [warning for check in good for warning in check.warnings]
     doubts = [doubt for check in good for doubt in check.doubts]
-    open_doubts = [] if info.labels_confirmed else doubts
     left_out = [_left_out(check) for check in checks if check.problems]
     left_out += [
         {"fov": fault.name, "file": fault.name, "well": fault.well, "site": fault.site, "problem": fault.problem}
@@ -185,18 +193,45 @@ def _report(plate: Plate, digest: str, checks: Sequence[FieldCheck]) -> dict[str
             "fovs": len(rows),
             "nuclei": len(areas_px),
             "warnings": len(warnings),
-            "doubts": len(open_doubts),
+            "doubts": len(doubts),
             "left_out": len(left_out),
         },
         "metrics": _metrics(areas_px, _histogram(good), info.pixel_size_um),
         "fovs": rows,
         "left_out": left_out,
         "not_used": dict(plate.not_used),
-        "doubts": open_doubts,
-        "confirmed_doubts": doubts if info.labels_confirmed else [],
+        "doubts": doubts,
+        "confirmed_doubts": [],
+        "missing": [],
         "copies": copies_among(good),
         "warnings": warnings,
     }
+
+
+def _compare_with_known(report: dict[str, Any], plate: Plate, checks: Sequence[FieldCheck], known: Path | None) -> None:
+    """Add the fields that the newest known version has and this one doesn't, and settle what plate.json confirms.
+
+    Raises InputError for a confirmation of doubts that the known version didn't have about the same files.
+    """
+    missing = missing_fields(report, known)
+    said = "is a field of the known version of the plate, and isn't in this one"
+    if plate.info.role == "screen":
+        report["warnings"] += [{"file": name, "problem": f"{said}; look whether it is lost"} for name in missing]
+        report["counts"]["warnings"] = len(report["warnings"])
+        return
+    files = {doubt: check.sha256 for check in checks for doubt in check.doubts}
+    of_fields = [f"{name}: {said}; add it, or confirm that it shall be gone" for name in missing]
+    if not plate.info.labels_confirmed:
+        report |= {"doubts": report["doubts"] + of_fields, "missing": missing}
+        report["counts"]["doubts"] = len(report["doubts"])
+        return
+    unseen = [doubt for doubt in report["doubts"] if not was_doubted(doubt, files[doubt], known)]
+    unseen += [doubt for name, doubt in zip(missing, of_fields, strict=True) if name not in known_missing(known)]
+    what_to_do = "import the plate without labels_confirmed, look at what is doubtful, then confirm that or correct it"
+    head = f"plate.json: labels_confirmed is true, but there are doubts that nobody has seen as yet; {what_to_do}"
+    raise_if_any([head, *unseen] if unseen else [], plate.folder)
+    report |= {"doubts": [], "confirmed_doubts": report["doubts"] + of_fields}
+    report["counts"]["doubts"] = 0
 
 
 def _pixel_sizes(checks: Iterable[FieldCheck]) -> dict[str, PixelSize]:

@@ -6,11 +6,12 @@
 An image is for training or for tests, never for both. Images are told by their pixels, so that another file name,
 file format, number of bits or plate hides nothing, and so are copies that are cropped or changed as a whole
 (`tasks.nuclei.copies` says which). And a name stands for one plate with one role, in all its versions: the newest one
-takes the place of the others.
+takes the place of the others. What a person confirms is what the newest version was doubted for.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -38,12 +39,55 @@ def left_out_of(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def newest_version(name: str, frozen: Path) -> Path | None:
+    """Give the folder of the version of a plate that counts."""
+    folders = [folder for folder, info, _ in _frozen_plates(frozen) if info.name == name]
+    return max(folders, key=lambda folder: str(report_of(folder).get("frozen_at")), default=None)
+
+
+def known_missing(known: Path | None) -> list[str]:
+    """Give the images of fields that a version lacks of those before it, as nobody has confirmed yet."""
+    names: list[str] = report_of(known).get("missing", []) if known else []
+    return names
+
+
+def missing_fields(report: Mapping[str, Any], known: Path | None) -> list[str]:
+    """Give the images of the known version that a new one has neither under this name nor with these pixels.
+
+    Those that the known version lacks itself of the ones before it stay missing.
+    """
+    before = report_of(known) if known else {}
+    values = {value for fingerprint in _fingerprints(report["fovs"]).values() for value in fingerprint.values}
+    names = {row["image"] for row in report["fovs"]} | {row["file"] for row in report["left_out"]}
+    gone = [row["image"] for row in before.get("fovs", []) if row["pixels_sha256"] not in values]
+    return [name for name in dict.fromkeys(gone + before.get("missing", [])) if name not in names]
+
+
+def was_doubted(doubt: str, files: Mapping[str, str], known: Path | None) -> bool:
+    """Whether the known version has a doubt about the same file, and the field's files, SHA-256 by name, are its own.
+
+    Sentences may differ: they compare with the other fields of the plate.
+    """
+    if known is None:
+        return False
+    report = report_of(known)
+    before = [*report.get("doubts", []), *report.get("confirmed_doubts", [])]
+    about = [name for name in files if doubt.startswith(f"{name}: ")]
+    if not any(other.startswith(f"{name}: ") for name in about for other in before):
+        return False
+    return all(_sha256(known / name) == sha256 for name, sha256 in files.items())
+
+
+def _sha256(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+
+
 def problems_of_roles(info: PlateInfo, fovs: list[dict[str, Any]], frozen: Path) -> list[str]:
     """Say what of a plate contradicts the imported ones; `fovs` are its rows of report.json.
 
     A plate keeps its role and its images through all its versions, and an image its role in all plates.
     """
-    known = list(_frozen_plates(frozen))
+    known = [(other, rows) for _, other, rows in _frozen_plates(frozen)]
     versions = [(other, rows) for other, rows in known if other.name == info.name]
     problems = [
         f"plate.json: role is {info.role}, but a plate named {info.name} is known with role {role}; "
@@ -53,11 +97,26 @@ def problems_of_roles(info: PlateInfo, fovs: list[dict[str, Any]], frozen: Path)
     fields = _fingerprints(fovs)
     values = {value for fingerprint in fields.values() for value in fingerprint.values}
     if versions and not any(row["pixels_sha256"] in values for _, rows in versions for row in rows):
-        problems.append(
-            f"images/: none is of the known plate named {info.name}; give a new plate a name of its own, and a new "
-            "version of a plate some of its images"
-        )
+        problems += _no_known_image(info, fields, versions)
     return problems + _images_in_the_other_role(info, fields, known)
+
+
+def _no_known_image(
+    info: PlateInfo, fields: dict[str, Fingerprint], versions: list[tuple[PlateInfo, list[dict[str, Any]]]]
+) -> list[str]:
+    """Say of a version without any known image whether its images are changed ones, or those of another plate."""
+    known: dict[str, Fingerprint] = {}
+    for _, rows in versions:
+        known |= _fingerprints(rows)
+    # A name stands for itself too: only other names are compared as they are.
+    changed = copies({f"{name} here": fingerprint for name, fingerprint in fields.items()}, known)
+    if found := {copy.name.removesuffix(" here"): f"{copy.kind} {copy.other}" for copy in changed}:
+        what_to_do = f"of the known plate {info.name}; the images of a plate don't change, put the original images back"
+        return [f"{name}: {found[name]} {what_to_do}" for name in fields if name in found]
+    return [
+        f"images/: none is of the known plate named {info.name}; give a new plate a name of its own, and a new "
+        "version of a plate some of its images"
+    ]
 
 
 def _images_in_the_other_role(
@@ -80,8 +139,8 @@ def _fingerprints(rows: Iterable[Mapping[str, Any]], of_plate: str = "") -> dict
     return {f"{row['image']}{of_plate}": Fingerprint.of_row(row) for row in rows}
 
 
-def _frozen_plates(frozen: Path) -> Iterator[tuple[PlateInfo, list[dict[str, Any]]]]:
-    """Give what plates say of themselves, with their rows of report.json."""
+def _frozen_plates(frozen: Path) -> Iterator[tuple[Path, PlateInfo, list[dict[str, Any]]]]:
+    """Give the folders of plates, what they say of themselves, and their rows of report.json."""
     # Those on their way first: one that is renamed meanwhile is met again.
     for pattern in (f".*.partial/output/{FROZEN_REPORT}", f"*/{FROZEN_REPORT}"):
         for path in sorted(frozen.glob(pattern)):
@@ -89,6 +148,6 @@ def _frozen_plates(frozen: Path) -> Iterator[tuple[PlateInfo, list[dict[str, Any
                 continue
             try:
                 info = PlateInfo.model_validate_json((path.parent / "plate.json").read_bytes())
-                yield info, json.loads(path.read_text())["fovs"]
+                yield path.parent, info, json.loads(path.read_text())["fovs"]
             except FileNotFoundError:
                 continue

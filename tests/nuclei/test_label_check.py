@@ -102,12 +102,25 @@ def test_labels_of_the_next_field_are_named_with_the_field_that_they_fit() -> No
         ]
 
 
+def corner() -> NDArray[Any]:
+    y, x = np.indices((256, 256))
+    return y + x < 110
+
+
 DOUBTFUL: dict[str, tuple[Callable[[NDArray[Any]], NDArray[Any]], str]] = {
     "moved by 5 px": (lambda labels: moved(labels, 3, 4), "moved by 5 px (3 px down and 4 px right)"),
     "of a field of another plate": (lambda _: round_nuclei(99)[1], "the labels hardly fit the brightness"),
     "points": (points, "has points in place of nuclei"),
     "a quarter is labelled": (lambda labels: np.where(labels < 6, labels, 0), "has 5 labels, but some"),
     "not annotated": (np.zeros_like, "has no label, but some"),
+    "the left half is labelled": (
+        lambda labels: np.where(np.arange(256) < 128, labels, 0),
+        "more pieces are as bright",
+    ),
+    "a field labelled to 60 %": (lambda labels: np.where(labels <= 12, labels, 0), "has 12 labels, but some"),
+    "one nucleus is labelled": (lambda labels: np.where(labels == 2, labels, 0), "has 1 label, but some"),
+    "a numbered stripe": (lambda labels: np.where(np.arange(256) < 24, 200, labels), "what is no nucleus must be 0"),
+    "a numbered corner": (lambda labels: np.where(corner(), 200, labels), "what is no nucleus must be 0"),
     "some nuclei have one number": (
         lambda labels: np.where(labels > 6, 7, labels),
         "has 7 labels in 20 separate pieces",
@@ -120,6 +133,27 @@ def test_what_may_be_wrong_is_a_doubt(change: Callable[[NDArray[Any]], NDArray[A
     verdict = verdict_of(change(LABELS))
     assert verdict.problems == []
     assert message in verdict.doubts[0]
+
+
+def sparse(nuclei: int, seeds: range = range(4)) -> list[Field]:
+    return [round_nuclei(seed, nuclei=nuclei) for seed in seeds]
+
+
+@pytest.mark.parametrize("number", [1, 255])
+@pytest.mark.parametrize("fields", [sparse(2), [*sparse(1), *sparse(2, range(5, 7))]], ids=["two", "one or two"])
+def test_masks_of_sparse_fields_are_masks(fields: list[Field], number: int) -> None:
+    for verdict in verdicts_of([(image, np.where(labels, number, 0)) for image, labels in fields]):
+        assert "looks like a mask or like classes" in verdict.problems[0]
+
+
+def test_two_classes_of_sparse_fields_are_no_labels() -> None:
+    fields = [(image, np.where(labels, labels % 2 + 1, 0)) for image, labels in sparse(4)]
+    assert all("looks like a mask" in verdict.problems[0] for verdict in verdicts_of(fields))
+
+
+def test_a_plate_that_is_labelled_in_part_in_all_fields_is_doubted() -> None:
+    verdicts = verdicts_of([(image, np.where(labels < 4, labels, 0)) for image, labels in PLATE[:2]])
+    assert all("has 3 labels, but some" in verdict.doubts[0] for verdict in verdicts)
 
 
 def dark(fields: list[Field]) -> list[Field]:
@@ -141,6 +175,20 @@ def confluent() -> Field:
     return (np.where(labels, 400 + labels % 7 * 30, 150) + noise).astype(np.uint16), labels.astype(np.int32)
 
 
+def split(labels: NDArray[Any]) -> NDArray[Any]:
+    y = np.argwhere(labels == 1).mean(axis=0).astype(int)[0]
+    return np.where((labels == 1) & (np.arange(256)[:, np.newaxis] == y), 0, labels)
+
+
+def splintered(labels: NDArray[Any]) -> NDArray[Any]:
+    made = labels.copy()
+    y, x = np.argwhere(labels)[0]
+    made[y - 3, x] = 1
+    return made
+
+
+PAIR = sparse(2)
+
 RIGHT: dict[str, list[Field]] = {
     "a plate": PLATE,
     "one field": PLATE[:1],
@@ -157,6 +205,9 @@ RIGHT: dict[str, list[Field]] = {
     "a confluent field": [confluent()],
     "an empty field": [*PLATE, round_nuclei(7, nuclei=0)],
     "a large field": [round_nuclei(1, (900, 1100), 80, 25)],
+    "one nucleus in each field": sparse(1),
+    "two nuclei in each field, one in pieces": [(np.array(PAIR[0][0]), split(PAIR[0][1])), *PAIR[1:]],
+    "nuclei with a splinter": [(image, splintered(labels)) for image, labels in sparse(1)],
     "nothing at all": [round_nuclei(7, nuclei=0)],
 }
 

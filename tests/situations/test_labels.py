@@ -11,6 +11,7 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
+from tests.fields import round_nuclei
 from tests.situations.outcomes import Accepted, Change, Outcome, Refused, Row, check, table
 from tests.situations.plain import NUCLEI, field, put_image, put_labels, write_info
 
@@ -70,6 +71,30 @@ def confirmed(change: Change) -> Change:
     return and_say_so
 
 
+def left_half(label_image: NDArray[Any]) -> NDArray[Any]:
+    return np.where(np.arange(label_image.shape[1]) < label_image.shape[1] // 2, label_image, 0)
+
+
+def striped(label_image: NDArray[Any]) -> NDArray[Any]:
+    return np.where(np.arange(len(label_image))[:, np.newaxis] < len(label_image) // 10, 200, label_image)
+
+
+def as_mask(label_image: NDArray[Any]) -> NDArray[Any]:
+    return np.where(label_image, 255, 0).astype(np.uint8)
+
+
+def sparse(make: Callable[[NDArray[Any]], NDArray[Any]], *nuclei: int) -> Change:
+    """Put fields of few nuclei, two if no other number is given."""
+
+    def change(plate: Path) -> None:
+        for number, count in enumerate(nuclei or (2, 2), start=1):
+            image, label_image = round_nuclei(number, nuclei=count)
+            put_image(plate, image, number)
+            put_labels(plate, make(label_image.astype(np.uint16)), number)
+
+    return change
+
+
 def half_done(label_image: NDArray[Any]) -> NDArray[Any]:
     return np.where(label_image > 3, 0, label_image)
 
@@ -105,10 +130,22 @@ ROWS: list[Row] = [
     ("labels 30 px off", first(lambda labels: np.roll(labels, 30, axis=1)), Refused("f1.tif.*moved by 30 px")),
     ("a field that nobody labelled", first(np.zeros_like), Accepted("f1.tif", nuclei=NUCLEI)),
     ("a field labelled in part", first(half_done), Accepted("f1.tif", nuclei=NUCLEI + 3)),
+    ("both fields labelled in part", both(half_done), Accepted("f1.tif.*f2.tif", nuclei=6)),
+    ("the left half labelled", first(left_half), Accepted("f1.tif: has", nuclei=None)),
     (
-        "a field without labels that a person confirmed",
+        "one nucleus of 25 labelled",
+        first(lambda labels: np.where(labels == 9, labels, 0)),
+        Accepted("1 label", nuclei=26),
+    ),
+    ("a stripe to be ignored with a number", first(striped), Accepted("f1.tif: one label covers", nuclei=None)),
+    ("masks of fields of two nuclei", sparse(lambda labels: labels > 0), Refused("f1.tif.*mask.*f2.tif.*mask")),
+    ("masks of 0 and 255 of one and of two nuclei", sparse(as_mask, 1, 2), Refused("f1.tif.*mask.*f2.tif.*mask")),
+    ("fields of two numbered nuclei", sparse(lambda labels: labels), Accepted(nuclei=4)),
+    ("masks of fields of one nucleus", sparse(as_mask, 1, 1), Accepted(nuclei=2)),
+    (
+        "a field without labels that nobody can have seen and plate.json confirms",
         confirmed(first(np.zeros_like)),
-        Accepted(".*", nuclei=NUCLEI),
+        Refused("labels_confirmed is true, but there are doubts that nobody has seen.*f1.tif: has no label"),
     ),
     ("dark nuclei", lambda plate: inverted_images(plate), Accepted()),
     ("masks that a person confirmed", confirmed(both(lambda labels: labels > 0)), Refused("f1.tif")),

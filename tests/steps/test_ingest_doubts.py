@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from tasks.contract import execute
+from tasks.contract import Result, execute
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.files import open_plate
 from tasks.steps import augment
@@ -56,12 +56,100 @@ def test_doubts_are_in_the_report_and_in_the_result_and_are_logged(
     assert doubt in caplog.text
 
 
+NONE = {"b": np.zeros_like(LABELS["b"])}
+
+
+def doubted_and_confirmed(tmp_path: Path, store: Path, labels: dict[str, Any]) -> Result:
+    ingest(make(tmp_path / "doubted" / "p", labels), store)
+    return ingest(make(tmp_path / "confirmed" / "p", labels, labels_confirmed=True), store)
+
+
 def test_what_a_person_confirmed_is_no_doubt_but_clear_mistakes_stay(tmp_path: Path, store: Path) -> None:
-    result = ingest(make(tmp_path / "p", {"b": np.zeros_like(LABELS["b"])}, labels_confirmed=True), store)
+    result = doubted_and_confirmed(tmp_path, store, NONE)
     report = report_of(result, store)
     assert (result.counts["doubts"], report["doubts"], len(report["confirmed_doubts"])) == (0, [], 1)
     with pytest.raises(InputError, match="flipped upside down"):
         ingest(make(tmp_path / "q", {"b": LABELS["b"][::-1]}, labels_confirmed=True), store)
+
+
+def test_a_confirmation_stays_when_other_fields_are_corrected(tmp_path: Path, store: Path) -> None:
+    doubted_and_confirmed(tmp_path, store, NONE)
+    corrected = NONE | {"a": np.where(LABELS["a"] == 1, 0, LABELS["a"])}
+    report = report_of(ingest(make(tmp_path / "again" / "p", corrected, labels_confirmed=True), store), store)
+    assert (report["doubts"], len(report["confirmed_doubts"])) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    ("labels", "name"),
+    [
+        (NONE | {"a": round_nuclei(99, (128, 160), 12, 10)[1].astype(np.uint16)}, "a"),
+        (NONE | {"c": np.zeros_like(LABELS["c"])}, "c"),
+        ({"b": np.where(LABELS["b"] < 4, LABELS["b"], 0)}, "b"),
+        (NONE | {"d": np.where(np.arange(160) < 70, LABELS["d"], 0)}, "d"),
+    ],
+    ids=["of another field", "emptied", "another part", "half erased"],
+)
+def test_a_confirmation_does_not_hold_for_labels_that_come_later(
+    tmp_path: Path, store: Path, labels: dict[str, Any], name: str
+) -> None:
+    doubted_and_confirmed(tmp_path, store, NONE)
+    message = rf"labels_confirmed is true, but there are doubts that nobody has seen .*; labels/{name}\.tif: "
+    with pytest.raises(InputError, match=message):
+        ingest(make(tmp_path / "again" / "p", labels, labels_confirmed=True), store)
+    again = doubted_and_confirmed(tmp_path / "looked at", store, labels)
+    assert report_of(again, store)["doubts"] == []
+
+
+def test_doubts_that_were_corrected_since_are_not_confirmed(tmp_path: Path, store: Path) -> None:
+    ingest(make(tmp_path / "1" / "p", NONE), store)
+    ingest(make(tmp_path / "2" / "p"), store)
+    with pytest.raises(InputError, match="doubts that nobody has seen"):
+        ingest(make(tmp_path / "3" / "p", NONE, labels_confirmed=True), store)
+
+
+def without_d(folder: Path, **info: Any) -> Path:
+    plate = make(folder, **info)
+    for path in plate.glob("*/d.tif"):
+        path.unlink()
+    return plate
+
+
+def test_a_version_with_fewer_fields_is_doubted_until_that_is_confirmed(tmp_path: Path, store: Path) -> None:
+    ingest(make(tmp_path / "1" / "p"), store)
+    with pytest.raises(InputError, match=r"nobody has seen .*; images/d\.tif: is a field of the known version"):
+        ingest(without_d(tmp_path / "0" / "p", labels_confirmed=True), store)
+    fewer = ingest(without_d(tmp_path / "2" / "p"), store)
+    doubts = ["images/d.tif: is a field of the known version of the plate, and isn't in this one; add it, or confirm"]
+    assert [doubt[: len(doubts[0])] for doubt in report_of(fewer, store)["doubts"]] == doubts
+    assert fewer.counts["doubts"] == 1
+    still = ingest(without_d(tmp_path / "3" / "p", objective="changed"), store)
+    assert still.counts["doubts"] == 1
+    confirmed = ingest(without_d(tmp_path / "4" / "p", labels_confirmed=True), store)
+    assert confirmed.counts["doubts"] == 0
+    assert ingest(without_d(tmp_path / "5" / "p", objective="other"), store).counts["doubts"] == 0
+
+
+def test_a_screening_plate_with_fewer_fields_is_warned_of(tmp_path: Path, store: Path) -> None:
+    ingest(make(tmp_path / "1" / "p", role="screen"), store)
+    result = ingest(without_d(tmp_path / "2" / "p", role="screen"), store)
+    (warning,) = report_of(result, store)["warnings"]
+    assert warning["file"] == "images/d.tif"
+    assert "isn't in this one; look whether it is lost" in warning["problem"]
+    assert (result.counts["warnings"], result.counts["doubts"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda image: (image // 4).astype(np.uint8), lambda image: np.kron(image, np.ones((2, 2), np.uint16))],
+    ids=["8 bit", "twice as large"],
+)
+def test_changed_images_of_a_known_plate_are_called_that(tmp_path: Path, store: Path, change: Any) -> None:
+    ingest(make(tmp_path / "1" / "p"), store)
+    images = {name: change(image) for name, image in IMAGES.items()}
+    labels = {name: LABELS[name] if images[name].dtype == np.uint8 else change(LABELS[name]) for name in IMAGES}
+    message = r"images/a\.tif: has other .* copy of images/a\.tif of the known plate p; .* put the original images back"
+    with pytest.raises(InputError, match=message):
+        ingest(make_plate(tmp_path / "2" / "p", images, labels), store)
 
 
 def test_a_training_refuses_a_plate_in_doubt_until_it_is_confirmed(tmp_path: Path, store: Path) -> None:
@@ -131,10 +219,27 @@ def test_a_field_that_may_not_be_read_is_left_out_of_a_screening_plate(folder_of
     assert "images/c.tif: cannot be read: Permission denied" in result.values["left_out"][0]
 
 
-def test_wrong_labels_of_a_screening_plate_leave_their_field_out(tmp_path: Path, store: Path) -> None:
-    result = ingest(make(tmp_path / "p", {"d": LABELS["d"] + 1}, role="screen"), store)
-    assert (result.counts["fovs"], result.counts["nuclei"]) == (3, sum(LABELS[name].max() for name in "abc"))
-    assert not (store / result.outputs["plate"] / "labels/d.tif").exists()
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (LABELS["d"] + 1, "the background seems to have a number"),
+        (LABELS["d"] > 0, "looks like a mask"),
+        (LABELS["d"] / np.float32(2), "float32"),
+        (LABELS["d"][:-1], "is 127 x 160 px"),
+    ],
+    ids=["background", "mask", "fractions", "size"],
+)
+def test_wrong_labels_of_a_screening_plate_are_not_used_and_their_image_is(
+    tmp_path: Path, store: Path, labels: Any, words: str
+) -> None:
+    result = ingest(make(tmp_path / "p", {"d": labels}, role="screen"), store)
+    assert (result.counts["fovs"], result.counts["nuclei"]) == (4, sum(LABELS[name].max() for name in "abc"))
+    stored = open_plate(store / result.outputs["plate"])
+    assert [fov.labels_path is None for fov in stored.fovs] == [False, False, False, True]
+    assert not (stored.folder / "labels/d.tif").exists()
+    (warning,) = report_of(result, store)["warnings"]
+    assert words in warning["problem"]
+    assert warning["problem"].endswith("; the labels are not used, and the field is imported without them")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,9 @@ from tasks.nuclei.plates.pixel_size import NOT_STATED, PixelSize
 
 MIN_AREA_PX = 5
 
+NUCLEI_OF_ROW = ("nuclei", "nuclei_at_edge", "area_mean_px")
+"""Keys of a field's entry in report.json that only fields with labels have."""
+
 UNREADABLE = "can't be read"
 """In place of the SHA-256 of such a file."""
 
@@ -32,11 +35,13 @@ class FieldCheck:
 
     fov: Fov
     names: list[str]
-    """Files relative to the plate: the image, then the label image if there is one."""
+    """Files relative to the plate: the image, then the label image if there is one that is used."""
     sha256: dict[str, str]
-    """By name."""
+    """By name, of all files of the field."""
     problems: list[str] = field(default_factory=list)
     """Sentences with the name of the file; a field with any is faulty, and the rest is empty."""
+    label_problems: list[str] = field(default_factory=list)
+    """The same of the label image, until it is settled whether the field needs it."""
     doubts: list[str] = field(default_factory=list)
     warnings: list[dict[str, Any]] = field(default_factory=list)
     """What to look at in a file: file, problem, and for a single nucleus its label in the file."""
@@ -48,6 +53,23 @@ class FieldCheck:
     labels: LabelMeasures | None = None
     pixel_size: PixelSize = NOT_STATED
     """As the image states it."""
+
+    def settle_labels(self, are_needed: bool) -> None:
+        """Make faults of the label image those of the field, or go on without it, which a warning says."""
+        faults, self.label_problems = self.label_problems, []
+        if are_needed or not faults:
+            self.problems += faults
+            return
+        image, labels = self.names
+        self.names = [image]
+        self.doubts = [doubt for doubt in self.doubts if not doubt.startswith(f"{labels}: ")]
+        without = "; the labels are not used, and the field is imported without them"
+        warnings = [warning for warning in self.warnings if warning["file"] != labels]
+        said = [fault.removeprefix(f"{labels}: ") + without for fault in faults]
+        self.warnings = warnings + [{"file": labels, "problem": problem} for problem in said]
+        self.row = {key: value for key, value in self.row.items() if key not in NUCLEI_OF_ROW}
+        self.row |= {"labels": None} if self.row else {}
+        self.areas_px, self.labels = np.zeros(0, np.int64), None
 
 
 def read_files(fov: Fov, plate: Plate) -> dict[str, bytes | InputError]:
@@ -75,17 +97,21 @@ def check_and_copy_field(fov: Fov, plate: Plate, output_dir: Path) -> FieldCheck
     """Read an image and its label image once; check, measure and copy what was read. What is faulty isn't copied."""
     contents = read_files(fov, plate)
     check = FieldCheck(fov, list(contents), hashes_of(contents))
+    are_needed = plate.info.role != "screen"
     read: list[Any] = []
-    for (name, content), decode in zip(contents.items(), (decode_image, decode_numbered), strict=False):
+    kinds = ((decode_image, check.problems), (decode_numbered, check.label_problems))
+    for (name, content), (decode, problems) in zip(contents.items(), kinds, strict=False):
         try:
             if isinstance(content, InputError):
                 raise content
             read.append(decode(content, Path(name)))
         except InputError as error:
-            check.problems.append(str(error).removeprefix(f"{plate.folder}/").rstrip("."))
-    if check.problems:
+            problems.append(str(error).removeprefix(f"{plate.folder}/").rstrip("."))
+    if check.problems or (are_needed and check.label_problems):
+        check.settle_labels(are_needed=True)
         return check
-    _check_arrays(check, *read, with_parts=plate.info.role != "screen")
+    _check_arrays(check, *read, with_parts=are_needed)
+    check.settle_labels(are_needed)
     whole = {name: content for name, content in contents.items() if isinstance(content, bytes)}
     _read_metadata(check, plate, whole[check.names[0]])
     for name, content in whole.items() if not check.problems else ():
@@ -94,15 +120,19 @@ def check_and_copy_field(fov: Fov, plate: Plate, output_dir: Path) -> FieldCheck
     return check
 
 
-def judge_labels(checks: Sequence[FieldCheck]) -> None:
-    """Add to every field the problems and doubts of its labels that a comparison of all fields shows."""
+def judge_labels(checks: Sequence[FieldCheck], are_needed: bool) -> None:
+    """Add to every field the problems and doubts of its labels that a comparison of all fields shows.
+
+    Where labels aren't needed, faulty ones are not used, and their field is.
+    """
     labelled = {check.names[1]: check.labels for check in checks if check.labels and not check.problems}
     verdicts = check_labels(labelled)
     for check in checks:
         if check.labels and not check.problems:
             name = check.names[1]
-            check.problems += [f"{name}: {problem}" for problem in verdicts[name].problems]
+            check.label_problems += [f"{name}: {problem}" for problem in verdicts[name].problems]
             check.doubts += [f"{name}: {doubt}" for doubt in verdicts[name].doubts]
+            check.settle_labels(are_needed)
 
 
 def copies_among(checks: Sequence[FieldCheck]) -> list[str]:
@@ -130,8 +160,14 @@ def _check_arrays(
 ) -> None:
     label_image = labels.label_image if labels is not None else None
     histogram = intensity_histogram(image)
-    check.problems += _problems_of_arrays(check.names, image, label_image, histogram)
-    if check.problems:
+    if np.count_nonzero(histogram) == 1:
+        check.problems.append(
+            f"{check.names[0]}: every pixel is {image.flat[0]}; it shows nothing, remove it and its labels"
+        )
+    if label_image is not None and image.shape != label_image.shape:
+        check.label_problems.append(_other_size(check.names, image, label_image))
+        labels = None
+    if check.problems or (with_parts and check.label_problems):
         return
     present = np.flatnonzero(histogram)
     check.intensities = np.column_stack((present, histogram[present]))
@@ -153,22 +189,15 @@ def _read_metadata(check: FieldCheck, plate: Plate, image: bytes) -> None:
         check.pixel_size = plate.pixel_size(fov.image_path, image)
     except InputError as error:
         check.problems.append(str(error).removeprefix(f"{plate.folder}/").rstrip("."))
-    if fov.labels_path is not None and not check.problems:
+    if fov.labels_path is not None and len(check.names) > 1 and not check.problems:
         check.warnings += [{"file": check.names[1], "problem": doubt} for doubt in plate.doubts(fov.labels_path)]
 
 
-def _problems_of_arrays(
-    names: Sequence[str], image: NDArray[Any], label_image: NDArray[Any] | None, histogram: NDArray[np.int64]
-) -> list[str]:
-    problems = []
-    if label_image is not None and image.shape != label_image.shape:
-        problems.append(
-            f"{names[1]}: is {size_in_words(*label_image.shape)} px and {names[0]} is {size_in_words(*image.shape)} "
-            "px; they must be equal, label the image again"
-        )
-    if np.count_nonzero(histogram) == 1:
-        problems.append(f"{names[0]}: every pixel is {image.flat[0]}; it shows nothing, remove it and its labels")
-    return problems
+def _other_size(names: Sequence[str], image: NDArray[Any], label_image: NDArray[Any]) -> str:
+    return (
+        f"{names[1]}: is {size_in_words(*label_image.shape)} px and {names[0]} is {size_in_words(*image.shape)} "
+        "px; they must be equal, label the image again"
+    )
 
 
 def _warnings(instances: Instances, labels: NumberedLabels, labels_name: str) -> list[dict[str, Any]]:
@@ -204,8 +233,5 @@ def _row(check: FieldCheck, image: NDArray[Any], histogram: NDArray[np.int64]) -
 
 def _nuclei_of_row(instances: Instances) -> dict[str, Any]:
     nuclei = len(instances.numbers)
-    return {
-        "nuclei": nuclei,
-        "nuclei_at_edge": int(instances.at_edge.sum()),
-        "area_mean_px": float(instances.areas_px.mean()) if nuclei else None,
-    }
+    area_mean_px = float(instances.areas_px.mean()) if nuclei else None
+    return dict(zip(NUCLEI_OF_ROW, (nuclei, int(instances.at_edge.sum()), area_mean_px), strict=True))

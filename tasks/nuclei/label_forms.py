@@ -1,0 +1,54 @@
+"""Measures of the forms of labels: the pieces that they have, what they enclose, what they touch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.nuclei.measure import edge_pixels, intensity_histogram
+
+LARGE_PIECE = 0.25
+"""Size of a piece, as a share of the largest, from which it may be a nucleus, and not a splinter of one."""
+
+
+def edges(label_image: NDArray[np.integer]) -> tuple[NDArray[np.integer], ...]:
+    return label_image[0], label_image[-1], label_image[:, 0], label_image[:, -1]
+
+
+def contrast(image: NDArray[Any], label_image: NDArray[np.integer], largest: int) -> float:
+    """Give the AUC, less 0.5, of the pixels of a label against those of the other labels; 0 where there are none."""
+    inside, others = (
+        intensity_histogram(image[pixels])
+        for pixels in (label_image == largest, (label_image > 0) & (label_image != largest))
+    )
+    pairs = float(inside.sum()) * float(others.sum())
+    return float((inside * (np.cumsum(others) - others / 2)).sum()) / pairs - 0.5 if pairs else 0.0
+
+
+def large_pieces(label_image: NDArray[np.integer]) -> int:
+    stats = cv2.connectedComponentsWithStats((label_image > 0).astype(np.uint8), connectivity=8)[2]
+    areas_px = stats[1:, cv2.CC_STAT_AREA]
+    return int(np.count_nonzero(areas_px >= LARGE_PIECE * areas_px.max(initial=0)))
+
+
+def holes(label_image: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give the label around each piece of background that one label encloses alone, and the areas in px."""
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats((label_image == 0).astype(np.uint8), connectivity=4)
+    lowest, highest = np.full(count, np.iinfo(np.int64).max), np.zeros(count, np.int64)
+    for here, there in (
+        (np.s_[:, :-1], np.s_[:, 1:]),
+        (np.s_[:, 1:], np.s_[:, :-1]),
+        (np.s_[:-1], np.s_[1:]),
+        (np.s_[1:], np.s_[:-1]),
+    ):
+        border = (label_image[here] == 0) & (label_image[there] > 0)
+        piece, label = pieces[here][border], label_image[there][border].astype(np.int64)
+        np.minimum.at(lowest, piece, label)
+        np.maximum.at(highest, piece, label)
+    at_edge = np.unique(edge_pixels(pieces))
+    enclosed = (lowest == highest) & ~np.isin(np.arange(count), at_edge)
+    enclosed[0] = False
+    return highest[enclosed], stats[enclosed, cv2.CC_STAT_AREA].astype(np.int64)
