@@ -156,12 +156,13 @@ def plates_arrive_and_a_faulty_one_is_set_aside(lab: Month) -> None:
     lab.arrive(lab.make_plate("held-out", "test", 100))
     faulty = lab.make_plate("faulty", "train", 9)
     image = next((faulty / "images").iterdir())
-    tifffile.imwrite(image, np.zeros((512, 512, 3), np.uint8), photometric="rgb")
+    colours = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
+    tifffile.imwrite(image, colours, photometric="rgb")
     lab.arrive(faulty)
     lab.wait_until(lambda: lab.handled("first") and lab.handled("held-out"), "two plates are imported")
     lab.wait_until(lambda: not (lab.home.inbox / "faulty").exists(), "the faulty plate is set aside")
     (report,) = (lab.home.inbox / "rejected").glob("faulty-*.txt")
-    assert "as colour and several pages have" in report.read_text()
+    assert "colour" in report.read_text()
     assert (lab.imported("train"), lab.imported("test")) == (["first"], ["held-out"])
 
 
