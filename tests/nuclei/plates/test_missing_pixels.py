@@ -153,6 +153,30 @@ def test_a_missing_part_of_some_rows_is_a_doubt_that_names_them() -> None:
     assert image_doubts(IMAGE) == []
 
 
+@pytest.mark.parametrize("value", [0, 100, 65535])
+def test_a_lost_tile_is_a_doubt_that_names_its_place(value: int) -> None:
+    image = IMAGE.copy()
+    image[100:164, 200:280] = value
+    (doubt,) = image_doubts(image)
+    assert doubt.startswith(f"6.2% of its pixels are exactly {value} in an area with straight edges")
+    assert "(rows 100 to 163 of 256, columns 200 to 279 of 320)" in doubt
+
+
+def test_a_lost_tile_is_found_among_dead_pixels() -> None:
+    image = IMAGE.copy()
+    image[np.random.default_rng(1).random(image.shape) < 0.02] = 0
+    assert image_doubts(image) == []
+    image[:, 160:] = 0
+    assert len(image_doubts(image)) == 1
+
+
+def test_dead_columns_and_a_narrow_border_are_no_lost_tiles() -> None:
+    image = IMAGE.copy()
+    image[:, 100:103] = 65535
+    image[:, :12] = 0
+    assert image_doubts(image) == []
+
+
 def framed(width: int) -> NDArray[np.uint16]:
     image = np.zeros_like(IMAGE)
     image[width:-width, width:-width] = IMAGE[width:-width, width:-width]
