@@ -42,6 +42,9 @@ DONE, FAILED, BAD_INPUT, NOTHING_TO_DO = 0, 1, 2, 99
 
 FILE_HASHES = "files.json"
 
+STORAGE_IS_AWAY = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.EHOSTDOWN)
+"""What a network storage that doesn't answer for a while gives."""
+
 TERMINATION_MESSAGE, MOST_TERMINATION_MESSAGE = Path("/dev/termination-log"), 4096
 """In a pod, the file that the kubelet takes a container's last words from, and how many bytes of it."""
 
@@ -212,6 +215,8 @@ def _remedy(error: OSError, store: Path) -> str | None:
     if error.errno in (errno.EROFS, errno.EACCES):
         who = f"user {os.getuid()} may not use it ({error.strerror})"
         return f"{error.filename}: {who}; correct its rights or its mount and run the task again."
+    if error.errno in STORAGE_IS_AWAY:
+        return f"{error.filename}: its storage doesn't answer ({error.strerror}); run the task again when it does."
     return None
 
 

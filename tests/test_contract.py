@@ -1,6 +1,7 @@
 """The contract: keys, the store, exit statuses."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import logging
@@ -53,6 +54,8 @@ class Recorder:
             raise NothingToDo("no new plates")
         if params.fault == "away":
             raise ServiceError("the server is away")
+        if params.fault == "stale":
+            raise OSError(errno.ESTALE, "Stale file handle", "/plates/f1.tif")
         return Outcome({"lines": "lines.txt", "folder": "."}, {"mean": 0.5}, {"lines": params.amount})
 
     def log(self, params: Params, result: Result, store: Path) -> None:
@@ -136,6 +139,7 @@ def test_a_result_from_before_there_were_values_is_read(recorder, tmp_path):
         ("bad", BAD_INPUT, "count_lines: lines.txt: is odd; make it even"),
         ("nothing", NOTHING_TO_DO, "nothing to do: no new plates"),
         ("away", FAILED, "the server is away"),
+        ("stale", FAILED, "/plates/f1.tif: its storage doesn't answer (Stale file handle); run the task again"),
     ],
 )
 def test_the_exit_status_tells_how_it_ended_and_one_line_says_why(recorder, tmp_path, caplog, fault, status, words):

@@ -69,7 +69,7 @@ def read_plate_folder(folder: Path) -> PlateFolder:
         # From bytes, JSON is read in UTF-8, and in UTF-16 or UTF-32 as Windows writes them.
         info = json.loads(path.read_bytes(), object_pairs_hook=_without_repetition)
         name, role, cell_line = (_text(value) for value in (info["name"], info["role"], info.get("cell_line", "")))
-        return PlateFolder(name, role, cell_line, folder)
+        return PlateFolder(name, role.lower(), cell_line, folder)
     except UnicodeDecodeError:
         raise FormError(f"{path} can't be read: it isn't text in UTF-8; save it again with this encoding.") from None
     except OSError as error:
@@ -81,9 +81,9 @@ def read_plate_folder(folder: Path) -> PlateFolder:
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
+    content = {key.strip(): value for key, value in pairs}
     if len(content) < len(pairs):
-        keys = [key for key, _ in pairs]
+        keys = [key.strip() for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"{twice} stands there more than once; keep one of them")
     return content
@@ -108,8 +108,11 @@ def plates_in(folder: Path) -> PlatesOfFolder:
 
 
 def _text(value: object) -> str:
-    """Give a text that can be handed on. Raises TypeError for what is none, UnicodeError for half a character."""
+    """Give a text that can be handed on, blanks as `ingest` reads them.
+
+    Raises TypeError for what is none, UnicodeError for half a character.
+    """
     if not isinstance(value, str):
         raise TypeError(value)
     value.encode()
-    return value
+    return " ".join(value.split())

@@ -26,6 +26,17 @@ def test_without_a_cell_line_it_is_empty(tmp_path: Path) -> None:
     assert read_plate_folder(add_plate(tmp_path, "a", name="a", role="train")).cell_line == ""
 
 
+def test_blanks_and_capitals_are_read_as_ingest_reads_them(tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    folder.mkdir()
+    (folder / "plate.json").write_text('{" name ": "p ", "role": " TRAIN", "cell_line": "HeLa  S3 "}')
+    plate = read_plate_folder(folder)
+    assert (plate.name, plate.role, plate.cell_line) == ("p", "train", "HeLa S3")
+    with pytest.raises(FormError, match="role stands there more than once"):
+        (folder / "plate.json").write_text('{"name": "p", "role": "train", " role": "test"}')
+        read_plate_folder(folder)
+
+
 @pytest.mark.parametrize("content", ['{"name": ', "", "not json"])
 def test_a_file_that_is_no_json_is_refused_with_its_path(tmp_path: Path, content: str) -> None:
     (tmp_path / "plate.json").write_text(content)
