@@ -165,7 +165,10 @@ def _labels_by_fov(parts: list[Part], plate: Plate) -> dict[str, Path]:
 
 def _fovs_by_well(plate: Plate, left_out: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Count the fields of each well in the order of their names; wells of which all were left out have 0."""
-    wells = sorted([(fov.name, fov.well, 1) for fov in plate.fovs] + [(row["fov"], row["well"], 0) for row in left_out])
+    wells = sorted(
+        [(fov.name, fov.well, 1) for fov in plate.fovs]
+        + [(row["fov"], row["well"], 0) for row in left_out if row["well"]]
+    )
     counts: dict[str, int] = {}
     for _, well, count in wells:
         counts[well] = counts.get(well, 0) + count

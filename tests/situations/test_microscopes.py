@@ -145,8 +145,7 @@ TWO_OF_ONE = [
 @pytest.mark.parametrize(("one", "other", "key", "value"), [pytest.param(*row[1:], id=row[0]) for row in TWO_OF_ONE])
 def test_two_images_of_a_field_are_no_two_fields(one: str, other: str, key: str, value: object, tmp_path: Path) -> None:
     check(screen(one, other), Refused(f'"{key}"'), tmp_path / "none")
-    chosen: Any = {key: value}
-    check(screen(one, other, **chosen), FOUR_OF_MORE, tmp_path / "chosen")
+    check(screen(one, other, beside=(), **{key: value}), FOUR_OF_MORE, tmp_path / "chosen")
 
 
 @pytest.mark.parametrize("name", ["cell_{row}", "field{row}", "c{row}", "t{row}", "2024-05-01_{row}", "A{row}"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from tests.situations.ome_zarr import IMAGES, OmeZarr
 from tests.situations.outcomes import Accepted, Change, Outcome, Refused, Row, check, table
-from tests.situations.plain import NUCLEI, write_info
+from tests.situations.plain import NUCLEI, SCREEN, write_info
 
 
 def ome_zarr(
@@ -58,6 +59,58 @@ def lead_out(images: Path) -> None:
     path = images / "B/07/0/.zattrs"
     path.write_text(path.read_text().replace('"path": "0"', '"path": "../1/0"'))
 
+
+def change_json(path: str, key: str, value: Any) -> Callable[[Path], object]:
+    def change(images: Path) -> None:
+        content = json.loads((images / path).read_text())
+        (images / path).write_text(json.dumps(content | {key: value}))
+
+    return change
+
+
+def list_images(*paths: str) -> Callable[[Path], object]:
+    return change_json("B/07/.zattrs", "well", {"images": [{"path": path} for path in paths]})
+
+
+def list_well(path: str) -> Callable[[Path], object]:
+    return change_json(".zattrs", "plate", {"wells": [{"path": "B/07"}, {"path": path}]})
+
+
+def copy(source: str, target: str) -> Callable[[Path], object]:
+    return lambda images: shutil.copytree(images / source, images / target)
+
+
+def lose_folder(path: str) -> Callable[[Path], object]:
+    return lambda images: shutil.rmtree(images / path)
+
+
+def lower_row(images: Path) -> None:
+    (images / "B").rename(images / "b")
+    change_json(".zattrs", "plate", {"wells": [{"path": "b/07"}]})(images)
+
+
+def stretch(path: str) -> Callable[[Path], object]:
+    """Make pixels higher than wide."""
+
+    def change(images: Path) -> None:
+        file = images / path / ".zattrs"
+        content = json.loads(file.read_text())
+        content["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"] = [0.5, 0.25]
+        file.write_text(json.dumps(content))
+
+    return change
+
+
+def move(name: str) -> Callable[[Path], object]:
+    return lambda images: images.rename(images.with_name(name))
+
+
+def zip_it(images: Path) -> None:
+    shutil.rmtree(images)
+    images.with_name("plate.zip").write_bytes(b"x")
+
+
+ONE_LEFT_OUT = Accepted('"left_out".*B/07/1', fovs=1, nuclei=None)
 
 ROWS: list[Row] = [
     ("version 0.4", ome_zarr(), Accepted()),
@@ -108,6 +161,24 @@ ROWS: list[Row] = [
         Accepted("images of other kinds", fovs=1, nuclei=NUCLEI),
     ),
     ("an image before and after a correction", ome_zarr(names=("0", "0_illum_corr")), Refused('illum_corr.*"image"')),
+    (
+        "an image on the disk that its well doesn't list",
+        ome_zarr(list_images("0")),
+        Accepted("B/07/1.*on the disk.*list", fovs=1, nuclei=NUCLEI),
+    ),
+    ("a well on the disk that the plate doesn't list", ome_zarr(copy("B/07", "C/08")), Accepted("C/08.*on the disk")),
+    ("an image that is listed twice", ome_zarr(list_images("0", "0")), Refused("B/07: lists 0 twice")),
+    ("a row in a small letter", ome_zarr(lower_row), Accepted()),
+    ("a screen, the attributes of a field lost", ome_zarr(lose("B/07/1/.zattrs"), SCREEN), ONE_LEFT_OUT),
+    ("a screen, the description of an array lost", ome_zarr(lose("B/07/1/0/.zarray"), SCREEN), ONE_LEFT_OUT),
+    ("a screen, a field's folder lost", ome_zarr(lose_folder("B/07/1"), SCREEN), ONE_LEFT_OUT),
+    ("a training plate, a field's folder lost", ome_zarr(lose_folder("B/07/1")), Refused("B/07/1: is missing")),
+    ("a screen, its only well lost", ome_zarr(lose_folder("B/07"), SCREEN), Refused("B/07: is missing")),
+    ("a screen, a well lost", ome_zarr(list_well("C/08"), SCREEN), Accepted("well C08.*C/08: is missing", nuclei=None)),
+    ("a screen, pixels that aren't square", ome_zarr(stretch("B/07/1"), SCREEN), ONE_LEFT_OUT),
+    ("a plate called plate.ome.zarr", ome_zarr(move("plate.ome.zarr")), Refused("rename it to images.ome.zarr")),
+    ("a plate called images.zarr", ome_zarr(move("images.zarr")), Refused("rename it to images.ome.zarr")),
+    ("a zip of a plate", ome_zarr(zip_it), Refused(r"plate\.zip; unpack it")),
 ]
 
 

@@ -143,9 +143,10 @@ def test_fields_that_were_left_out_are_counted_by_well_and_a_well_without_others
         {"fov": fov(well, site), "file": "", "well": well, "site": site, "problem": "is damaged"}
         for well, site in (("B07", 3), ("C01", 1), ("C01", 2))
     ]
+    left_out.append({"fov": "images/notes.txt", "file": "", "well": "", "site": None, "problem": "is not an image"})
     (plate.folder / FROZEN_REPORT).write_text(json.dumps({"fovs": rows, "left_out": left_out}))
     result = assemble(tmp_path, segmentations)
-    assert result.counts == {"fovs": 4, "wells": 4, "nuclei": 5, "left_out": 3}
+    assert result.counts == {"fovs": 4, "wells": 4, "nuclei": 5, "left_out": 4}
     wells = pd.read_csv(tmp_path / result.outputs["wells"])
     assert wells[["well", "fovs", "left_out", "nuclei"]].fillna(-1).to_numpy().tolist() == [
         ["B07", 2, 1, 3],
@@ -153,7 +154,7 @@ def test_fields_that_were_left_out_are_counted_by_well_and_a_well_without_others
         ["D08", 1, 0, 0],
         ["P24", 1, 0, 2],
     ]
-    assert f"3 faulty fields were left out when the plate was imported: {fov('B07', 3)}" in caplog.text
+    assert f"4 faulty fields were left out when the plate was imported: {fov('B07', 3)}" in caplog.text
 
 
 def test_label_images_are_the_files_of_the_parts_under_a_second_name(tmp_path: Path) -> None:

@@ -49,7 +49,8 @@ _WORDS = (
 _WAVELENGTH = _between_separators(
     r"(?P<channel>365|385|395|405|445|455|470|475|488|505|514|532|546|555|561|568|590|594|633|635|640|647|660|730|750)"
 )
-_LETTERS_AND_NUMBERS = _between_separators(r"\d*(?:[A-Z]{1,2}[=\#]?\d+)+")
+# Only letters that microscopes use, and short numbers: hashes such as c7d5467665187035 have others.
+_LETTERS_AND_NUMBERS = _between_separators(r"\d{0,2}(?:(?:fov|pos|xy|[sfpmrwtz]|ch?)[=\#]?\d{1,4})+")
 _LETTER_AND_NUMBER = re.compile(
     r"(?<![A-Z])(?:(?P<channel>(?:ch?|w)[=#]?\d+)|z[=#]?(?P<z>\d+)|t[=#]?(?P<time>\d+))", re.IGNORECASE
 )

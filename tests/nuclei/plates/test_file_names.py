@@ -86,7 +86,10 @@ def test_what_a_microscope_writes_beside_its_images_is_left_out_and_counted(plat
         ("b.tmp", "is a copy that isn't finished"),
         ("notes.docx", "notes.docx: is not an image; allowed are .*, remove it"),
         ("notes.txt", "is not an image"),
-        ("RoiSet.zip", "is not an image"),
+        ("RoiSet.zip", "is not an image; allowed are .*, export it as TIFF"),
+        ("b.npy", "is not an image; allowed are .*, export it as TIFF"),
+        ("b.roi", "export it as TIFF"),
+        ("b.czi", "export it as TIFF"),
         ("b.jpg", "is not an image"),
         ("b", "is not an image"),
         ("two\nlines.tif", r"two\\x0alines.tif: has a line break, tab or other control character in its name"),
@@ -151,4 +154,20 @@ def test_composed_and_decomposed_accents_are_one_name(tmp_path: Path) -> None:
 def test_a_folder_in_other_letters_is_named(plate: Path, part: str) -> None:
     (plate / part).rename(plate / part.capitalize())
     with pytest.raises(InputError, match=rf"has a folder {part.capitalize()}/; rename it to {part}/"):
+        pair_files(plate)
+
+
+@pytest.mark.parametrize("name", ["f1_cp_masks", "f1_label", "f1-mask", "mask_f1", "Labels of F1"])
+def test_a_label_image_of_nearly_the_name_of_an_image_is_told_which(tmp_path: Path, name: str) -> None:
+    plate = make_plate(tmp_path / "p", {"f1": IMAGE, "f12": IMAGE}, {name: LABEL_IMAGE})
+    with pytest.raises(
+        InputError, match=rf"labels/{name}\.tif: .*seems to belong to the image f1; give it the same name"
+    ):
+        pair_files(plate)
+
+
+@pytest.mark.parametrize(("other", "part"), [("masks", "labels"), ("Annotations", "labels"), ("raw", "images")])
+def test_a_folder_of_another_name_is_told_its_right_one(plate: Path, other: str, part: str) -> None:
+    (plate / part).rename(plate / other)
+    with pytest.raises(InputError, match=rf"has a folder {other}/; rename it to {part}/"):
         pair_files(plate)

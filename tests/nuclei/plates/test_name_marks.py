@@ -55,7 +55,18 @@ def test_marks_are_read_and_the_rest_is_the_series(name: str, expected: Place) -
     "name",
     [
         *("cell_1", "field3", "c1", "T1", "test_1", "2024-05-01_3", "A1", "B7_3", "1c", "日本語", "scan_R2C3"),
-        *("fc22db33a2495f58", "2022-10-14-U2OS-9", "DAPIs_1", "abcFITC", "siRNA2_1", "mitosis_3", "cond_C_1"),
+        *(
+            "fc22db33a2495f58",
+            "c7d5467665187035",
+            "57b49733c5a3c268",
+            "f0c9f135c62572f3",
+            "2022-10-14-U2OS-9",
+            "DAPIs_1",
+            "abcFITC",
+            "siRNA2_1",
+            "mitosis_3",
+            "cond_C_1",
+        ),
         *("phases_1", "exp2c1", "control", "zebra_12", "w-1", "img_0488", "exp_F01"),
     ],
 )
