@@ -3,8 +3,8 @@
 Recognised are
 - equal pixels, told by their values: saved as 8 or as 16 bit, under any name, in any format;
 - a shared part of the pixels, of a fifth of the area or more: crops, and fields moved by whole pixels;
-- the whole field with other intensities (8 bit in place of 16, other contrast, gamma 0.5 to 2, JPEG), of another size,
-  flipped, or rotated by 90, 180 or 270°.
+- the whole field with other intensities (8 bit in place of 16, other contrast, gamma 0.5 to 2, JPEG, inverted), of
+  another size, flipped, or rotated by 90, 180 or 270°.
 
 Not recognised are smaller shared parts, parts that are changed in intensity, size or orientation besides, rotations by
 other angles, another plane or time point of the same place, and, where the pixels are not equal, fields with fewer
@@ -180,10 +180,13 @@ def _thumbnail(image: NDArray[Any]) -> bytes:
     small = cv2.resize(clipped, (THUMBNAIL_PX,) * 2, interpolation=cv2.INTER_AREA)
     small = small - cv2.GaussianBlur(small, (0, 0), THUMBNAIL_SIGMA_PX, borderType=cv2.BORDER_REPLICATE)
     contrast = float(small.std())
-    if contrast < max(LEAST_CONTRAST * float(pixels.mean()), LEAST_CONTRAST_IN_NOISE * _noise(pixels)):
+    # From black or from white, whichever is nearer, so that it is the same for an inverted copy.
+    mean = min(float(pixels.mean()), float(np.iinfo(image.dtype).max - pixels.mean()))
+    if contrast < max(LEAST_CONTRAST * mean, LEAST_CONTRAST_IN_NOISE * _noise(pixels)):
         return b""
     normalised = _normalised(small)
-    pieces = cv2.connectedComponents((normalised > 1).astype(np.uint8))[0] - 1
+    # An inverted copy must be kept wherever its original is.
+    pieces = max(cv2.connectedComponents((side > 1).astype(np.uint8))[0] - 1 for side in (normalised, -normalised))
     return np.clip(np.rint(normalised * 24), -127, 127).astype(np.int8).tobytes() if pieces >= FEWEST_PIECES else b""
 
 
@@ -199,7 +202,7 @@ def _normalised(thumbnail: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _alike(fields: Mapping[str, Fingerprint], known: Mapping[str, Fingerprint]) -> dict[str, list[str]]:
-    """Give the known fields whose thumbnails are those of a field, turned or not."""
+    """Give the known fields whose thumbnails are those of a field, turned, inverted or not."""
     thumbnails, compared = (
         {name: one.thumbnail for name, one in some.items() if one.thumbnail is not None} for some in (fields, known)
     )
@@ -211,7 +214,7 @@ def _alike(fields: Mapping[str, Fingerprint], known: Mapping[str, Fingerprint]) 
     for side in (columns, columns.transpose(0, 2, 1)):
         for turns in range(4):
             turned = np.rot90(side, turns, axes=(1, 2)).reshape(len(columns), -1)
-            np.maximum(best, rows @ turned.T / rows.shape[1], out=best)
+            np.maximum(best, np.abs(rows @ turned.T) / rows.shape[1], out=best)
     return {
         name: [other for other, correlation in zip(compared, row, strict=True) if correlation >= ALIKE]
         for name, row in zip(thumbnails, best, strict=True)

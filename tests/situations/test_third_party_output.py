@@ -36,6 +36,15 @@ WRONG = {
     "several planes": ("labels = np.stack([labels, 0 * labels]).astype(np.uint16)", "2"),
     "x and y exchanged": ("labels = labels.T.astype(np.uint16)", "exchanged|transposed"),
     "nothing for some images": ("if path.stem.endswith('2'): continue", "missing"),
+    "masks of one or two nuclei": (
+        "labels = np.where(labels <= 1 + (path.stem == '000001'), labels > 0, 0).astype(np.uint8) * 255",
+        "mask",
+    ),
+    "a file that is cut short": (
+        "(output / name).write_bytes(path.read_bytes()[:900]); continue",
+        r"wrote wrong label images: 000001\.tif: is damaged or cut short",
+    ),
+    "an empty file": ("(output / name).touch(); continue", r"000002\.tif: is damaged"),
     "the image": ("labels = image", "mask|classes"),
 }
 
@@ -56,5 +65,10 @@ def test_label_images_are_taken_as_they_are(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("change", "words"), WRONG.values(), ids=WRONG)
 def test_anything_else_is_refused_with_the_tool_s_name(change: str, words: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"(?s)tool .*({words})"):
+    with pytest.raises(InputError, match=f"(?s)tool .*({words})") as caught:
         segment(change, tmp_path)
+    message = str(caught.value)
+    assert "/tmp" not in message
+    assert "copy it again" not in message
+    assert not any(twice in message for twice in ("..", ".;", "\n"))
+    assert message.endswith(".")

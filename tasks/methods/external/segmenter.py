@@ -16,6 +16,7 @@ from tasks.methods.external.command import run_command
 from tasks.methods.segmenter import Segmenter
 from tasks.nuclei.errors import InputError, first_of
 from tasks.nuclei.label_check import LabelMeasures, check_labels, measure_labels
+from tasks.nuclei.plates.field_check import size_in_words
 from tasks.nuclei.plates.image_files import read_image, read_label_image
 from tasks.nuclei.segmentation import SegmentationSettings, within_size_limits
 
@@ -23,6 +24,8 @@ MODEL = "model"
 """Folder with what the tool learnt."""
 WRONG_SHARE = 0.25
 """Share of the fields with labels up to which clear mistakes are logged only."""
+
+_NUMBERS = f"{1:06}.tif is of the first image that it got, and so on."
 
 log = logging.getLogger("nucleus")
 
@@ -43,11 +46,11 @@ class ExternalSegmenter(Segmenter):
             folders = {"images": Path(work) / "images", "output": Path(work) / "output", "model": self._model}
             folders["images"].mkdir()
             folders["output"].mkdir()
-            shapes = {}
+            shapes: dict[str, tuple[int, int]] = {}
             for number, image in enumerate(images, start=1):
                 name = f"{number:06}"
                 tifffile.imwrite(folders["images"] / f"{name}.tif", image)
-                shapes[name] = image.shape
+                shapes[name] = (image.shape[0], image.shape[1])
             if not shapes:
                 return
             run_command(self._tool.segment, folders, self._tool.name)
@@ -60,25 +63,31 @@ class ExternalSegmenter(Segmenter):
         return within_size_limits(seen, settings)
 
 
-def _checked_output(images: Path, folder: Path, shapes: Mapping[str, tuple[int, ...]], tool: str) -> list[Path]:
+def _checked_output(images: Path, folder: Path, shapes: Mapping[str, tuple[int, int]], tool: str) -> list[Path]:
     """Give the label images in the order of the images. Raises InputError if any is missing or wrong."""
     written = _written(folder, shapes, tool)
     problems = []
     measures: dict[str, LabelMeasures] = {}
     for name, shape in shapes.items():
+        file = written[name].name
         try:
             found = read_label_image(written[name])
         except InputError as error:
-            problems.append(str(error))
+            problems.append(f"{file}: {_without_place(error, written[name])}")
             continue
         if found.shape != shape:
-            problems.append(f"{written[name].name} is {found.shape}, its image {shape}")
+            problems.append(f"{file}: is {size_in_words(*found.shape)} px, and its image {size_in_words(*shape)} px")
         elif not problems:
-            measures[written[name].name] = measure_labels(read_image(images / f"{name}.tif"), found)
+            measures[file] = measure_labels(read_image(images / f"{name}.tif"), found)
     if problems:
-        raise InputError(f"{tool} wrote wrong label images: {first_of(problems, separator='; ')}.")
+        raise InputError(f"{tool} wrote wrong label images: {first_of(problems, separator='; ')}. {_NUMBERS}")
     _judge(measures, tool)
     return [written[name] for name in shapes]
+
+
+def _without_place(error: InputError, path: Path) -> str:
+    """Leave out of a sentence on a file where it lies and how to copy it: it is in a folder that is soon gone."""
+    return str(error).removeprefix(f"{path}: ").partition("; copy it again")[0].rstrip(".")
 
 
 def _written(folder: Path, names: Collection[str], tool: str) -> dict[str, Path]:
@@ -110,7 +119,9 @@ def _judge(measures: Mapping[str, LabelMeasures], tool: str) -> None:
     doubts = [f"{name}: {doubt}" for name, verdict in verdicts.items() for doubt in verdict.doubts]
     labelled = sum(one.labels > 0 for one in measures.values())
     if len(wrong) > WRONG_SHARE * labelled:
-        raise InputError(f"{tool} wrote what are no labels of its images. {first_of(wrong, separator='; ')}.")
+        raise InputError(
+            f"{tool} wrote what are no labels of its images. {first_of(wrong, separator='; ')}. {_NUMBERS}"
+        )
     if wrong or doubts:
         log.warning(
             "%s may have written wrong labels, look at them: %s", tool, first_of(wrong + doubts, separator="; ")

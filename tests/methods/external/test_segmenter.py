@@ -115,7 +115,7 @@ def test_a_registered_model_on_a_machine_without_its_tool_says_what_it_needs(tmp
         ),
         (
             "[tifffile.imwrite(output / p.name, np.zeros((3, 4), np.uint16)) for p in images.iterdir()]",
-            r"bad wrote wrong label images: 000001.tif is \(3, 4\), its image \(40, 50\); 000002.tif",
+            r"bad wrote wrong label images: 000001.tif: is 3 x 4 px, and its image 40 x 50 px; 000002.tif",
         ),
         (
             "[tifffile.imwrite(output / p.name, np.full((40, 50), 0.5, np.float32)) for p in images.iterdir()]",
