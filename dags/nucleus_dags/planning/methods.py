@@ -150,8 +150,8 @@ def _chosen_values(values: Sequence[str] | None, choice: Mapping[str, Any]) -> l
 def _names_of_its_own(file: Path) -> list[str]:
     """Give the keys of a laboratory's own file; none without one."""
     try:
-        content = yaml.safe_load(file.read_text()) if file.exists() else None
-    except (OSError, yaml.YAMLError) as error:
+        content = yaml.safe_load(file.read_bytes()) if file.exists() else None
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise FormError(f"{file} can't be read ({' '.join(str(error).split())}); correct it.") from None
     if not isinstance(content or {}, dict):
         raise FormError(f"{file} must have names as keys, each with what belongs to it; correct it.")
