@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,8 +28,19 @@ def test_mutated_files_are_read_or_refused_and_nothing_else_is_touched(
     (beside / "f1.tif").write_bytes(b"of somebody else")
     work = tmp_path / "work"
     work.mkdir()
-    command = [sys.executable, "-m", "tests.situations.read_mutated", kind, str(AMOUNT), str(work)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=600)
+    command = [
+        sys.executable,
+        "-X",
+        "faulthandler",
+        "-m",
+        "tests.situations.read_mutated",
+        kind,
+        str(AMOUNT),
+        str(work),
+    ]
+    # The heaps of threads take address space, which is what is bounded, and hardly any memory.
+    env = os.environ | {"MALLOC_ARENA_MAX": "2"}
+    done = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     outcomes = json.loads(done.stdout)
     assert outcomes["refused"] + outcomes.get("accepted", 0) == AMOUNT
