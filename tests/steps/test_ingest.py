@@ -26,18 +26,7 @@ from tests.steps.ingesting import (
     relabel,
     report_of,
     run_command,
-    two_fields,
 )
-
-
-@pytest.fixture
-def plate(tmp_path: Path) -> Path:
-    return two_fields(tmp_path / "plate")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "store"
 
 
 def test_the_stored_plate_opens_and_holds_the_same_files(plate: Path, store: Path) -> None:

@@ -22,11 +22,6 @@ IMAGES = {name: image for name, (image, _) in FIELDS.items()}
 LABELS = {name: labels.astype(np.uint16) for name, (_, labels) in FIELDS.items()}
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "store"
-
-
 def make(folder: Path, labels: dict[str, Any] | None = None, **info: Any) -> Path:
     return make_plate(folder, IMAGES, LABELS | (labels or {}), **info)
 

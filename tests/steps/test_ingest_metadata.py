@@ -12,17 +12,7 @@ import tifffile
 
 from tasks.nuclei.errors import InputError
 from tests.plates import INFO, make_plate
-from tests.steps.ingesting import IMAGE, LABEL_IMAGE, ingest, relabel, report_of, stored_plates, two_fields
-
-
-@pytest.fixture
-def plate(tmp_path: Path) -> Path:
-    return two_fields(tmp_path / "plate")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "store"
+from tests.steps.ingesting import IMAGE, LABEL_IMAGE, ingest, relabel, report_of, stored_plates
 
 
 def state_size(plate: Path, um: float, *names: str) -> None:

@@ -27,18 +27,7 @@ from tests.steps.ingesting import (
     relabel,
     run_command,
     stored_plates,
-    two_fields,
 )
-
-
-@pytest.fixture
-def plate(tmp_path: Path) -> Path:
-    return two_fields(tmp_path / "plate")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "store"
 
 
 def _remove_labels(plate: Path) -> None:
