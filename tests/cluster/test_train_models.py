@@ -292,7 +292,7 @@ def test_plates_that_arrive_are_imported_by_pods_and_a_bad_one_is_told_of(system
     assert (system.cluster.store / outcome["plate"] / "report.json").exists()
     # It belongs to root, so it may not be moved.
     (report,) = (system.cluster.inbox / "rejected").glob("faulty-*.txt")
-    assert "is damaged or cut short" in report.read_text()
+    assert "is neither TIFF nor PNG by its content" in report.read_text()
     assert faulty.exists()
     wait_until(lambda: {run["state"] for run in system.runs("ingest_plates")} == {"success"}, "all its runs end well")
     assert "asset_triggered" in [run["run_type"] for run in system.runs("ingest_plates")]
