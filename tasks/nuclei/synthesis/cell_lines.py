@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -57,6 +57,22 @@ class NucleusKind:
     """Mean photons per pixel in a nucleus of mean brightness."""
     background_photons: float
 
+    def magnified(self, magnification: float) -> NucleusKind:
+        """Give the kind in pixels that are smaller by this factor; the camera has as many of them as before."""
+        return replace(
+            self,
+            pixel_size_um=self.pixel_size_um / magnification,
+            nuclei_per_fov=max(1, round(self.nuclei_per_fov / magnification**2)),
+            area_mean_px=self.area_mean_px * magnification**2,
+            area_sd_px=self.area_sd_px * magnification**2,
+            texture_scale_px=self.texture_scale_px * magnification,
+            edge_px=self.edge_px * magnification,
+            psf_sigma_px=max(self.psf_sigma_px * magnification, LEAST_PSF_SIGMA_PX),
+        )
+
+
+LEAST_PSF_SIGMA_PX = 0.6
+"""What a pixel blurs by its own size, whatever the microscope."""
 
 MCF10A = NucleusKind(
     cell_line="MCF10A",

@@ -1,4 +1,4 @@
-"""Light of the nuclei in the plane of the camera: chromatin, nucleoli, blur."""
+"""Light in the plane of the camera: chromatin, nucleoli, what else glows, blur."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from tasks.nuclei.synthesis.cell_lines import NucleusKind
+from tasks.nuclei.synthesis.conditions import Conditions
+from tasks.nuclei.synthesis.cytoplasm import cytoplasm_light
+from tasks.nuclei.synthesis.debris import debris_light
 from tasks.nuclei.synthesis.placement import Nucleus
-from tasks.nuclei.synthesis.shapes import Mask
-
-Floats = NDArray[np.float32]
+from tasks.nuclei.synthesis.shapes import Floats, Mask
 
 MITOTIC_FRACTION = 0.02
 MITOTIC_BRIGHTNESS = 2.0
@@ -25,9 +26,13 @@ TEXTURE_TILE_PX = 512
 
 
 def render(
-    kind: NucleusKind, nuclei: list[Nucleus], label_image: NDArray[np.uint16], rng: np.random.Generator
+    kind: NucleusKind,
+    nuclei: list[Nucleus],
+    label_image: NDArray[np.uint16],
+    conditions: Conditions,
+    rng: np.random.Generator,
 ) -> Floats:
-    """Give the light of the nuclei in the image plane, (y, x), 1 in a nucleus of mean brightness."""
+    """Give the light in the image plane, (y, x), 1 in a nucleus of mean brightness."""
     sharp, defocused, ghosts = np.zeros((3, *label_image.shape), np.float32)
     texture = _chromatin_texture(kind, rng)
     for nucleus in nuclei:
@@ -39,13 +44,18 @@ def render(
             ghost = Nucleus(nucleus.mask, nucleus.top + away[0], nucleus.left + away[1])
             _add_light(ghosts, ghost, GHOST_BRIGHTNESS * own_light)
     radius = math.sqrt(kind.area_mean_px / math.pi)
+    if conditions.cytoplasm:
+        defocused += cytoplasm_light(conditions.cytoplasm, radius, sharp + defocused, label_image, rng)
+    if conditions.debris_per_mpx:
+        sharp += debris_light(conditions.debris_per_mpx, radius, label_image, rng)
     light: Floats = (
         ndimage.gaussian_filter(sharp, kind.psf_sigma_px)
         + ndimage.gaussian_filter(defocused, 2.5 * kind.psf_sigma_px)
         + ndimage.gaussian_filter(ghosts, 0.3 * radius)
         + SCATTERED_FRACTION * _spread(sharp + defocused, round(6 * radius))
     )
-    return light
+    # Two running means of a size have a standard deviation of 0.41 of it.
+    return _spread(light, round(conditions.defocus * radius / 0.41)) if conditions.defocus else light
 
 
 def _add_light(plane: Floats, nucleus: Nucleus, light: Floats) -> None:

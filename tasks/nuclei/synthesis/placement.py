@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import ndtri
 
+from tasks.nuclei.errors import InputError
 from tasks.nuclei.synthesis.cell_lines import NucleusKind
 from tasks.nuclei.synthesis.shapes import Mask, draw_mask
 
@@ -17,6 +18,7 @@ Window = tuple[slice, slice]
 
 MIN_VISIBLE_FRACTION = 0.1
 """A nucleus cut by the border shows at least this part of itself; nobody would outline less."""
+MOST_NUCLEI = np.iinfo(np.uint16).max
 MAX_TRIES = 400
 """Positions tried for one nucleus before it is left out."""
 
@@ -53,17 +55,32 @@ def _overlap(start: int, length: int, size: int) -> tuple[slice, slice]:
 def place_nuclei(
     kind: NucleusKind, shape: tuple[int, int], rng: np.random.Generator
 ) -> tuple[list[Nucleus], NDArray[np.uint16]]:
-    """Place one nucleus after the other where it has room; one that finds none is left out."""
+    """Place one nucleus after the other where it has room; one that finds none is left out.
+
+    InputError for more nuclei than the labels' 16 bits can number.
+    """
     label_image = np.zeros(shape, np.uint16)
     nuclei: list[Nucleus] = []
-    density = kind.nuclei_per_fov / math.prod(kind.fov_shape_px)
-    for area_px in _draw_areas(kind, max(1, round(density * math.prod(shape))), rng):
+    for area_px in _draw_areas(kind, _count(kind, shape), rng):
         nucleus = _find_room(kind, draw_mask(kind, area_px, rng), nuclei, label_image, rng)
         if nucleus is not None:
             nuclei.append(nucleus)
             in_field, own = nucleus.windows(shape)
             label_image[in_field][nucleus.mask[own]] = len(nuclei)
     return nuclei, label_image
+
+
+def _count(kind: NucleusKind, shape: tuple[int, int]) -> int:
+    if kind.nuclei_per_fov == 0:
+        return 0
+    density = kind.nuclei_per_fov / math.prod(kind.fov_shape_px)
+    count = max(1, round(density * math.prod(shape)))
+    if count > MOST_NUCLEI:
+        raise InputError(
+            f"A field of {shape[0]} x {shape[1]} px would hold {count} nuclei; at most {MOST_NUCLEI} have a number in "
+            "16 bits. Ask for smaller fields or a higher magnification."
+        )
+    return count
 
 
 def _draw_areas(kind: NucleusKind, count: int, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from skimage.draw import disk, polygon2mask
 from tasks.nuclei.synthesis.cell_lines import NucleusKind
 
 Mask = NDArray[np.bool_]
+Floats = NDArray[np.float32]
 
 
 def draw_mask(kind: NucleusKind, area_px: float, rng: np.random.Generator) -> Mask:
