@@ -54,6 +54,7 @@ from tasks.store.imported_plates import (
 )
 
 READERS = 4
+ANNOTATION_IN_TABLE_S1 = {"manual": "Manual", "semi-automatic": "Semi-Auto", "synthetic": "Synthetic"}
 MAX_LOGGED = 20
 """Sentences of one kind in the log and in the result; all are in report.json."""
 
@@ -145,7 +146,8 @@ def check_and_copy_plate(plate: Plate, output_dir: Path) -> list[FieldCheck]:
         (output_dir / name).mkdir()
     (output_dir / "plate.json").write_text(plate.info.model_dump_json(indent=1))
     checks = list(_in_threads(lambda fov: check_and_copy_field(fov, plate, output_dir), plate.fovs, "checked"))
-    judge_labels(checks, are_needed=plate.info.role != "screen")
+    info = plate.info
+    judge_labels(checks, are_needed=info.role != "screen", are_exact=info.annotation == "synthetic")
     return checks
 
 
@@ -307,7 +309,7 @@ def _table_s1_row(info: PlateInfo, fov_rows: list[dict[str, Any]], areas_px: NDA
         "Area Mean - px": float(areas_px.mean()) if len(areas_px) else None,
         "Area SD - px": float(areas_px.std()) if len(areas_px) else None,
         "Dataset Type": info.role.capitalize(),
-        "GT Labelling": {"manual": "Manual", "semi-automatic": "Semi-Auto"}.get(info.annotation or ""),
+        "GT Labelling": ANNOTATION_IN_TABLE_S1.get(info.annotation or ""),
     }
 
 

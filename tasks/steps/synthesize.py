@@ -1,4 +1,8 @@
-"""Make a plate of synthetic nuclei, as the paper's of one cell line (Table S1), with exact labels."""
+"""Make a plate of synthetic nuclei with exact labels, as the paper's of one cell line (Table S1) or with varied fields.
+
+What varies, and how much, is in `tasks/nuclei/synthesis/conditions.py`. plate.json calls varied plates synthetic, so
+that `ingest` doesn't doubt fields without nuclei, and cytoplasm, debris and haze without labels.
+"""
 
 import logging
 import sys
@@ -11,9 +15,10 @@ import tifffile
 from numpy.typing import NDArray
 
 from tasks.contract import PROCESSING, Outcome, Resources, Task, TaskParams, Workspace
+from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.image_files import write_label_image
 from tasks.nuclei.plates.info import PlateInfo, PlateName
-from tasks.nuclei.synthesis import KINDS, NucleusKind, SyntheticFov, synthesize_fov
+from tasks.nuclei.synthesis import KINDS, PLAIN, NucleusKind, SyntheticFov, draw, synthesize_fov
 
 log = logging.getLogger("nucleus")
 
@@ -36,28 +41,44 @@ class Params(TaskParams):
     """Height of a field; not given, as in the paper. The density of nuclei stays the same."""
     width_px: int | None = pydantic.Field(default=None, ge=64, le=5000)
     """Width of a field; not given, as in the paper."""
+    magnification: float = pydantic.Field(default=1.0, ge=0.4, le=2.5)
+    """Nuclei have this many times the diameter in px that the paper's have, and pixel_size_um of plate.json is smaller
+    by this factor."""
+    conditions: Literal["plain", "varied"] = "plain"
+    """plain: all fields are as the paper's. varied: each has its own density of nuclei, brightness, cytoplasm, debris,
+    blur, exposure and uneven light; 6 % are empty, and 5 % so far out of focus that nothing has a label."""
     random_seed: int = pydantic.Field(default=0, ge=0)
     """Another seed gives other nuclei. A plate with more fields begins with the same ones."""
 
 
 def run(params: Params, workspace: Workspace) -> Outcome:
-    kind = KINDS[params.cell_line]
+    kind = KINDS[params.cell_line].magnified(params.magnification)
     shape = (params.height_px or kind.fov_shape_px[0], params.width_px or kind.fov_shape_px[1])
     fovs = params.fovs or kind.fovs
     folder = workspace.output_dir
     _write_plate_info(params, kind, folder)
     areas_px = []
     for index in range(fovs):
-        fov = synthesize_fov(kind, shape, np.random.default_rng([params.random_seed, index]))
+        fov = _synthesize_fov(params, kind, shape, index)
         _write_fov(fov, folder, f"{params.name}_{_cv7000_site(index)}.tif")
         areas_px.append(_areas_px(fov.label_image))
         log.info("field %d of %d: %d nuclei", index + 1, fovs, len(areas_px[-1]))
     all_areas_px = np.concatenate(areas_px)
+    if not len(all_areas_px):
+        raise InputError(
+            f"random_seed {params.random_seed} gives no nucleus that can be outlined in {fovs} fields; "
+            "raise fovs, or take another random_seed."
+        )
     return Outcome(
         outputs={"plate": "."},
         metrics={"area_mean_px": float(all_areas_px.mean()), "area_sd_px": float(all_areas_px.std())},
         counts={"fovs": fovs, "nuclei": len(all_areas_px)},
     )
+
+
+def _synthesize_fov(params: Params, kind: NucleusKind, shape: tuple[int, int], index: int) -> SyntheticFov:
+    rng = np.random.default_rng([params.random_seed, index])
+    return synthesize_fov(kind, shape, rng, draw(rng) if params.conditions == "varied" else PLAIN)
 
 
 def _write_plate_info(params: Params, kind: NucleusKind, folder: Path) -> None:
@@ -69,7 +90,7 @@ def _write_plate_info(params: Params, kind: NucleusKind, folder: Path) -> None:
         pixel_size_um=kind.pixel_size_um,
         role=params.role,
         replicate=kind.replicate,
-        annotation="semi-automatic",
+        annotation="semi-automatic" if params.conditions == "plain" else "synthetic",
     )
     (folder / "plate.json").write_text(info.model_dump_json(indent=1))
     (folder / "images").mkdir()

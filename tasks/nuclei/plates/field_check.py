@@ -120,10 +120,11 @@ def check_and_copy_field(fov: Fov, plate: Plate, output_dir: Path) -> FieldCheck
     return check
 
 
-def judge_labels(checks: Sequence[FieldCheck], are_needed: bool) -> None:
+def judge_labels(checks: Sequence[FieldCheck], are_needed: bool, are_exact: bool = False) -> None:
     """Add to every field the problems and doubts of its labels that a comparison of all fields shows.
 
-    Where labels aren't needed, faulty ones are not used, and their field is.
+    Where labels aren't needed, faulty ones are not used, and their field is. Of exact labels, which were computed with
+    their images, doubts are only warnings; clear mistakes, such as exchanged files, stay problems.
     """
     labelled = {check.names[1]: check.labels for check in checks if check.labels and not check.problems}
     verdicts = check_labels(labelled)
@@ -131,7 +132,10 @@ def judge_labels(checks: Sequence[FieldCheck], are_needed: bool) -> None:
         if check.labels and not check.problems:
             name = check.names[1]
             check.label_problems += [f"{name}: {problem}" for problem in verdicts[name].problems]
-            check.doubts += [f"{name}: {doubt}" for doubt in verdicts[name].doubts]
+            if are_exact:
+                check.warnings += [{"file": name, "problem": doubt} for doubt in verdicts[name].doubts]
+            else:
+                check.doubts += [f"{name}: {doubt}" for doubt in verdicts[name].doubts]
             check.settle_labels(are_needed)
 
 

@@ -72,7 +72,9 @@ class PlateInfo(pydantic.BaseModel):
     role: Role
     """What the plate is used for. A screening plate is only segmented, and needs no labels."""
     replicate: Literal["biological", "technical"] | None = None
-    annotation: Literal["manual", "semi-automatic"] | None = None
+    annotation: Literal["manual", "semi-automatic", "synthetic"] | None = None
+    """How the labels were made. Synthetic ones were computed together with their images, so that what has no label is
+    no nucleus, whatever it looks like."""
     channel: Annotated[int, pydantic.Field(ge=1, le=99)] | Annotated[str, pydantic.Field(min_length=1)] | None = None
     """Which channel shows the nuclei, where there are several: its number, the first is 1, or its name in the names of
     the files."""
