@@ -54,6 +54,17 @@ def test_doubts_are_in_the_report_and_in_the_result_and_are_logged(
 NONE = {"b": np.zeros_like(LABELS["b"])}
 
 
+def test_synthetic_labels_are_not_doubted_but_clear_mistakes_are_refused(tmp_path: Path, store: Path) -> None:
+    result = ingest(make(tmp_path / "p", NONE, annotation="synthetic"), store)
+    report = report_of(result, store)
+    assert (report["doubts"], augment.problems_of_doubts(open_plate(store / result.outputs["plate"]))) == ([], [])
+    (warning,) = report["warnings"]
+    assert (warning["file"], warning["problem"][:12]) == ("labels/b.tif", "has no label")
+    assert report["table_s1"]["GT Labelling"] == "Synthetic"
+    with pytest.raises(InputError, match="flipped upside down"):
+        ingest(make(tmp_path / "q", {"b": LABELS["b"][::-1]}, annotation="synthetic"), store)
+
+
 def doubted_and_confirmed(tmp_path: Path, store: Path, labels: dict[str, Any]) -> Result:
     ingest(make(tmp_path / "doubted" / "p", labels), store)
     return ingest(make(tmp_path / "confirmed" / "p", labels, labels_confirmed=True), store)

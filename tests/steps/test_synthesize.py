@@ -9,7 +9,7 @@ from tasks.contract import BAD_INPUT, DONE, Result, execute, parse_params
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.files import open_plate
 from tasks.nuclei.plates.image_files import read_image, read_label_image
-from tasks.nuclei.synthesis import KINDS
+from tasks.nuclei.synthesis import KINDS, draw
 from tasks.steps.synthesize import TASK, Params
 
 SMALL = {"name": "demo", "cell_line": "HCT116", "fovs": 2, "height_px": 96, "width_px": 128}
@@ -87,6 +87,33 @@ def test_every_kind_of_the_library_can_be_asked_for() -> None:
     assert set(get_args(Params.model_fields["cell_line"].annotation)) == set(KINDS)
 
 
+def test_a_magnified_plate_states_its_smaller_pixels(tmp_path: Path) -> None:
+    plain, twice = (
+        synthesize(tmp_path, magnification=factor, fovs=1, height_px=256, width_px=256) for factor in (1, 2)
+    )
+    assert open_plate(tmp_path / twice.outputs["plate"]).info.pixel_size_um == pytest.approx(0.325)
+    assert twice.counts["nuclei"] == pytest.approx(plain.counts["nuclei"] / 4, abs=2)
+
+
+def test_varied_fields_differ_in_density_and_their_plate_is_called_synthetic(tmp_path: Path) -> None:
+    plates = [
+        open_plate(tmp_path / synthesize(tmp_path, conditions=of, fovs=6).outputs["plate"])
+        for of in ("plain", "varied")
+    ]
+    assert [plate.info.annotation for plate in plates] == ["semi-automatic", "synthetic"]
+    plain, varied = ([read_label_image(fov.labels_path).max() for fov in plate.fovs] for plate in plates)  # type: ignore[arg-type]
+    assert np.std(varied) > 3 * np.std(plain)
+
+
+def test_a_plate_of_empty_fields_only_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^random_seed \d+ gives no nucleus .* in 1 fields; raise fovs, or take"):
+        synthesize(tmp_path, conditions="varied", fovs=1, random_seed=_seed_of_an_empty_field())
+
+
+def _seed_of_an_empty_field() -> int:
+    return next(seed for seed in range(1000) if draw(np.random.default_rng([seed, 0])).density == 0)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -97,6 +124,9 @@ def test_every_kind_of_the_library_can_be_asked_for() -> None:
         ("fovs", 0),
         ("height_px", 63),
         ("width_px", 5001),
+        ("magnification", 0.3),
+        ("magnification", 2.6),
+        ("conditions", "wild"),
         ("random_seed", -1),
     ],
 )
