@@ -74,7 +74,7 @@ VARIED = (
     ("cytoplasm", _Range(0.45, 0.05, 0.5)),
     ("debris_per_mpx", _Range(0.6, 3.0, 80.0)),
     ("blur", _Range(1.0, 0.7, 2.0)),
-    ("defocus", _Range(0.12, 0.08, 0.25)),
+    ("defocus", _Range(0.12, 0.06, 0.18)),
     ("defocus", _Range(0.05, 1.0, 1.8)),
     ("exposure", _Range(1.0, 0.12, 2.0)),
     ("vignetting", _Range(0.3, 0.25, 0.5)),
