@@ -217,4 +217,4 @@ def test_the_real_images_are_ingested_without_a_doubt_and_with_the_counts_of_the
     ingested = {plate.name: ingest(plate, store) for plate in plates}
     assert {name: result.counts["nuclei"] for name, result in ingested.items()} == nuclei
     doubts = {name: report_of(result, store)["doubts"] for name, result in ingested.items()}
-    assert doubts == dict.fromkeys(nuclei, [])
+    assert doubts == {name: [] for name in nuclei}
