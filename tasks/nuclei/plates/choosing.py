@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from tasks.nuclei.errors import first_of
-from tasks.nuclei.plates.field_names import Place
 from tasks.nuclei.plates.info import PlateInfo
+from tasks.nuclei.plates.place import Place
 
 Value = int | str
 

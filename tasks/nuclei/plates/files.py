@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 from tasks.nuclei.errors import InputError, raise_if_any
 from tasks.nuclei.plates.choosing import choose_images
-from tasks.nuclei.plates.field_names import Place
-from tasks.nuclei.plates.file_names import (
+from tasks.nuclei.plates.file_kinds import (
     is_left_by_a_system,
     known_kind,
     printable,
@@ -24,8 +23,9 @@ from tasks.nuclei.plates.file_names import (
 )
 from tasks.nuclei.plates.image_files import EXTENSIONS, read_bytes
 from tasks.nuclei.plates.info import PlateInfo, read_plate_info
-from tasks.nuclei.plates.name_marks import may_give_well, read_places
+from tasks.nuclei.plates.name_parts import may_give_well, read_places
 from tasks.nuclei.plates.pixel_size import PixelSize, pixel_size_of_image
+from tasks.nuclei.plates.place import Place
 
 FROZEN_REPORT = "report.json"
 """`ingest` writes it into its copy of a plate: what it found, and the files of every field."""

@@ -1,4 +1,4 @@
-"""Tests of tasks.nuclei.plates.file_names, by plates with such files."""
+"""Tests of tasks.nuclei.plates.file_kinds, by plates with such files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates.file_names import LONGEST_NAME_BYTES
+from tasks.nuclei.plates.file_kinds import LONGEST_NAME_BYTES
 from tasks.nuclei.plates.files import pair_files
 from tests.plates import make_plate, two_squares
 
