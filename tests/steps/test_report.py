@@ -25,6 +25,7 @@ from tests.steps.test_score import (
     add_scored_plate,
 )
 from tests.stored_results import add_segmentation
+from tests.tracked import track_in
 
 
 class Made(NamedTuple):
@@ -185,7 +186,7 @@ def test_mlflow_gets_page_figures_and_the_table_as_the_runs_note_also_of_a_store
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    track_in(tmp_path, monkeypatch)
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id := tracking.open_run("reports", "dag run 1", "first"))
     assert execute(report.TASK, report.Params(**made.result.params), made.store).reused
 

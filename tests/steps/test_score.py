@@ -15,6 +15,7 @@ from tasks.contract import BAD_INPUT, Result, execute
 from tasks.nuclei.errors import InputError
 from tasks.steps.score import TASK, Params
 from tests.stored_results import add_plate, add_scored_plate, add_segmentation
+from tests.tracked import track_in
 
 # One line of 12 px is a field: four nuclei of 2 px.
 TRUTH = [1, 1, 0, 2, 2, 0, 3, 3, 0, 4, 4, 0]
@@ -205,7 +206,7 @@ def test_the_same_segmentations_are_scored_once(tmp_path: Path) -> None:
 def test_mlflow_gets_the_curve_by_step_and_the_metrics_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     segmentation = add_scored_plate(tmp_path, "p1", "HCT 116", {"a": (TRUTH, ONE_SPLIT)})
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    track_in(tmp_path, monkeypatch)
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id := tracking.open_run("scores", "dag run 1", "first"))
     score(tmp_path, segmentation)
     score(tmp_path, segmentation)

@@ -17,6 +17,7 @@ from tasks.nuclei.errors import InputError
 from tasks.steps import augment, calibrate, register_model, segment
 from tests.plates import make_plate
 from tests.third_party_tools import make_tool, write_catalogue
+from tests.tracked import track_in
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_a_registered_model_says_what_it_needs_on_another_machine(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = train(store).outputs["network"]
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    track_in(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("e", "dag run", "name"))
     execute(register_model.TASK, register_model.Params(method="external", networks=[network]), store)
