@@ -19,6 +19,8 @@ from tests.plates import make_plate
 from tests.third_party_tools import make_tool, write_catalogue
 from tests.tracked import track_in
 
+pytestmark = pytest.mark.usefixtures("rois_in_this_process")
+
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
