@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import tf_keras as keras
@@ -14,10 +16,19 @@ from tasks.nuclei.targets import TARGETS
 def make_network(folder: Path, targets: tuple = TARGETS, zoom: float = 1.0, scaling: Scaling = "minmax") -> Path:
     """Write an untrained network as `train_fpn2_ws` does; its maps are noise around one half, always the same."""
     folder.mkdir(parents=True)
+    for name, content in _files_of_network(targets, zoom, scaling).items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@cache
+def _files_of_network(targets: tuple, zoom: float, scaling: Scaling) -> dict[str, bytes]:
+    """Give the files of a network by name. Building one takes seconds."""
     keras.utils.set_random_seed(0)
     network = Fpn(Architecture("mobilenetv2", targets, decoder_filters=8, zoom=zoom, scaling=scaling))
     head = network.model.get_layer("head_conv")
     weights, bias = head.get_weights()
     head.set_weights([weights * 300, bias])
-    network.save(folder)
-    return folder
+    with tempfile.TemporaryDirectory() as folder:
+        network.save(Path(folder))
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}

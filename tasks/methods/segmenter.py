@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,11 @@ class Segmenter(ABC):
     @abstractmethod
     def nuclei_in(seen: Any, settings: Any) -> NDArray[np.int32]:
         """Label image (y, x), 1..n, 0 = background, from what `look_at` gave. May run in any thread."""
+
+    @staticmethod
+    def doubts_about(seen: Any) -> Sequence[str]:
+        """Say why the nuclei in what `look_at` gave may be wrong, in sentences without the field's name."""
+        return ()
 
     def segment(self, image: NDArray[np.integer]) -> NDArray[np.int32]:
         """Label image (y, x), 0 = background, of a field (y, x)."""

@@ -40,6 +40,14 @@ def test_the_note_says_nothing_of_fields_that_are_all_there(store: Path) -> None
     assert not [line for line in lines if "left out" in line]
 
 
+def test_the_first_line_points_to_label_images_that_look_wrong(store: Path) -> None:
+    plate = read_plate(store, add_plate(store, "s", "screen", fovs=[{}] * 382))
+    remark = "- **s**: 1 of 382 label images look wrong, and count all the same; look at them:"
+    first, *lines = segment_plate._lines("run", plate, ASSEMBLED, [], 0, [remark])
+    assert first == "5000 nuclei in 382 fields; look at the remarks below"
+    assert remark in lines
+
+
 def test_the_note_says_what_to_look_at_in_images_that_are_doubtful(store: Path) -> None:
     doubt = "images/x.tif: 4.0% of its pixels are exactly 0 in long stretches"
     assert note_of(store, doubts=[doubt])[-2:] == [

@@ -26,6 +26,7 @@ from tasks.store.registered_model import ModelName
 from tests.plates import make_plate, two_squares
 from tests.segmentations import add_part
 from tests.stored_results import store_result
+from tests.tracked import track_in
 
 MODEL = ModelName(version=3, key="0123456789abcdef")
 IMAGE, TWO_NUCLEI = two_squares()
@@ -293,7 +294,7 @@ def test_mlflow_gets_the_table_of_wells_the_pictures_and_the_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, segmentations = make(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    track_in(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id := tracking.open_run("screens", "dag run 1", "first"))
     assemble(tmp_path, segmentations)

@@ -212,6 +212,23 @@ def test_limits_of_area_and_tiles_reach_every_method_that_has_them() -> None:
     assert settings(methods=["fpn2_ws", "mask_rcnn"], **chosen) == {"fpn2_ws": chosen, "mask_rcnn": of_area}
 
 
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        (
+            {"max_tile_px": 512, "halo_px": 256},
+            "FPN2-WS: Tile margin: 256 is not less than half of Maximum tile size, 512",
+        ),
+        ({"halo_px": 768}, "FPN2-WS: Tile margin: 768 is not less than half of Maximum tile size, 1536"),
+        ({"max_tile_px": 128}, "FPN2-WS: Tile margin: 64 is not less than half of Maximum tile size, 128"),
+    ],
+)
+def test_tiles_that_are_all_margin_are_refused_before_anything_is_trained(chosen: dict[str, int], message: str) -> None:
+    with pytest.raises(FormError, match=f"^{message}[.]$"):
+        settings(methods=["fpn2_ws"], **chosen)
+    assert settings(methods=["mask_rcnn", "fpn2_ws"], max_tile_px=160)["fpn2_ws"] == {"max_tile_px": 160}
+
+
 def test_epochs_that_one_of_the_methods_does_not_allow_are_refused_by_its_name() -> None:
     with pytest.raises(FormError, match=r"^FPN2-WS: Epochs: 0 is less than the minimum of 1\.$"):
         candidates(methods=["jacobkie", "fpn2_ws"], cycles=0)

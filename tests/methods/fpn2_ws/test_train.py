@@ -26,6 +26,7 @@ from tasks.nuclei.roi_file import RoiReader
 from tests.disks import resize
 from tests.repository import REPOSITORY
 from tests.rois import make_roi_file
+from tests.tracked import track_in
 
 TINY: dict[str, Any] = {
     "rois": "rois.h5",
@@ -92,7 +93,7 @@ def test_the_paper_s_values_are_the_defaults():
 
 
 def test_mlflow_shows_the_gpus_and_the_precision_that_auto_has_chosen(tmp_path, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    track_in(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     run_id = tracking.open_run("experiment", "dag run", "name")
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
