@@ -81,19 +81,6 @@ def test_the_challenger_is_trained_as_the_champion_was_from_its_weights_on_all_p
     assert planned["champion_version"] == 4
 
 
-def test_the_challenger_of_a_champion_from_before_decoders_and_averages_has_neither_from_the_preset(
-    store: Path,
-) -> None:
-    champion = fpn_champion()
-    (training,) = champion["trainings"]
-    earlier = {name: value for name, value in training.items() if name not in ("decoder", "averaging")}
-    champion["trainings"] = [earlier | {"decoder_filters": 64}]
-    planned = plan_with(store, champion, initial_weights=["champion", "random"])["candidates"]
-    for params in (TrainFpnParams(rois=ROIS, **candidate["trainings"][0]) for candidate in planned):
-        assert (params.preset, params.decoder, params.decoder_filters) == ("laptop", "fpn", (64,))
-        assert params.averaging == 0
-
-
 @pytest.mark.parametrize("scaling", ["robust", "minmax"])
 def test_the_challenger_sees_intensities_as_the_champion_does(store: Path, scaling: str) -> None:
     champion = fpn_champion()
