@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tf_keras as keras
 
-from tasks.methods.fpn2_ws.network import Architecture, Fpn
+from tasks.methods.fpn2_ws.network import Architecture, MapNetwork
 from tasks.nuclei.intensity import Scaling
 from tasks.nuclei.targets import TARGETS
 
@@ -25,7 +25,7 @@ def make_network(folder: Path, targets: tuple = TARGETS, zoom: float = 1.0, scal
 def _files_of_network(targets: tuple, zoom: float, scaling: Scaling) -> dict[str, bytes]:
     """Give the files of a network by name. Building one takes seconds."""
     keras.utils.set_random_seed(0)
-    network = Fpn(Architecture("mobilenetv2", targets, decoder_filters=8, zoom=zoom, scaling=scaling))
+    network = MapNetwork(Architecture("mobilenetv2", targets, decoder_filters=(8,), zoom=zoom, scaling=scaling))
     head = network.model.get_layer("head_conv")
     weights, bias = head.get_weights()
     head.set_weights([weights * 300, bias])
