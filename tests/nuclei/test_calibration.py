@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from tasks.methods.fpn2_ws.method import Settings
-from tasks.methods.fpn2_ws.nuclei import instances_from_maps
+from tasks.methods.fpn2_ws.nuclei import nuclei_from_maps
 from tasks.nuclei.calibration import KnownField, Trial
 from tasks.nuclei.calibration import calibrate as calibrate_any
 from tasks.nuclei.scoring import count, f1_score, score_instances
+from tasks.nuclei.segmentation import Nuclei
 
 SETTINGS = Settings()
 MARKER_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -17,9 +18,9 @@ FOREGROUND_THRESHOLDS = (0.05, 0.09, 0.10, 0.14)
 SEARCHED = (("marker_threshold", MARKER_THRESHOLDS), ("foreground_threshold", FOREGROUND_THRESHOLDS))
 
 
-def nuclei_in(seen: Any, settings: Any) -> np.ndarray:
+def nuclei_in(seen: Any, settings: Any) -> Nuclei:
     distance_map, blurred_border = seen
-    return instances_from_maps(distance_map, blurred_border, settings)
+    return nuclei_from_maps(distance_map, blurred_border, settings)
 
 
 def calibrate(fields: list[KnownField], settings: Settings) -> list[Trial]:
@@ -56,7 +57,7 @@ def test_every_trial_says_what_the_segmentation_reaches_with_its_thresholds():
     trials = calibrate([field], SETTINGS)
     assert [trial.mean_f1 for trial in trials] == sorted((trial.mean_f1 for trial in trials), reverse=True)
     for trial in trials:
-        found = nuclei_in(field.seen, SETTINGS.model_copy(update=trial.values))
+        found = nuclei_in(field.seen, SETTINGS.model_copy(update=trial.values)).label_image
         counts = count(score_instances(field.true_labels, found))
         assert np.array_equal(trial.f1, f1_score(counts.tp, counts.fp, counts.fn))
 
