@@ -119,7 +119,9 @@ def within_limits(
     method has none. A method does this last: `calibrate` tries limits on what is found without any.
     """
     areas_px = np.bincount(label_image.ravel())[1:]
-    sure = np.full(len(areas_px), np.nan) if confidences is None else confidences[: len(areas_px)]
+    sure = np.full(len(areas_px), np.nan, np.float32)
+    if confidences is not None:
+        sure[:] = confidences[: len(areas_px)]
     kept = (areas_px > 0) & (areas_px >= settings.min_area_px)
     if settings.max_area_px is not None:
         kept &= areas_px <= settings.max_area_px
@@ -128,7 +130,7 @@ def within_limits(
     if not kept.all():
         numbers = np.where(kept, np.cumsum(kept), 0)
         label_image = np.concatenate(([0], numbers)).astype(np.int32)[label_image]
-    return Nuclei(label_image, sure[kept].astype(np.float32))
+    return Nuclei(label_image, sure[kept])
 
 
 class _Tile:

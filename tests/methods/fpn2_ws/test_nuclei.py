@@ -70,6 +70,32 @@ def test_a_piece_of_foreground_without_a_marker_is_no_nucleus():
     assert nuclei_from_maps(distance, border, Settings(marker_threshold=0.4)).label_image.max() == 1
 
 
+def test_perfect_maps_make_nuclei_sure_and_low_blunt_ones_make_them_unsure(colony):
+    perfect, border = distance_map(colony), blurred_border(colony)
+    sure, unsure = (
+        nuclei_from_maps(maps, border, Settings(marker_threshold=0.3)).confidences
+        for maps in (perfect, np.minimum(perfect, 0.35))
+    )
+    assert np.median(sure) > 0.9
+    assert np.median(unsure) < 0.75
+    assert ((sure >= 0) & (sure <= 1)).all()
+
+
+def test_a_nucleus_that_is_less_sure_than_the_least_confidence_is_removed(colony):
+    maps = distance_map(colony), blurred_border(colony)
+    found = nuclei_from_maps(*maps, Settings())
+    least = float(np.median(found.confidences))
+    kept = nuclei_from_maps(*maps, Settings(min_confidence=least))
+    assert kept.label_image.max() == len(kept.confidences) == (found.confidences >= least).sum()
+    assert kept.confidences.min() >= least
+
+
+def test_a_field_without_nuclei_has_no_confidences():
+    nothing = np.zeros((40, 50), np.float32)
+    found = nuclei_from_maps(nothing, nothing, Settings())
+    assert (found.label_image.max(), found.confidences.shape) == (0, (0,))
+
+
 def test_nuclei_outside_the_size_limits_are_removed_and_the_rest_numbered_from_one():
     distance, border = np.zeros((2, 60, 60), np.float32)
     distance[2:5, 2:5] = distance[10:20, 10:20] = distance[25:55, 25:55] = 1
