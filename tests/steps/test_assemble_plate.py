@@ -135,14 +135,14 @@ def test_wells_are_counted_and_measured_and_a_well_without_nuclei_has_no_area(tm
 
 def test_doubtful_nuclei_are_counted_by_well_and_in_the_metrics(tmp_path: Path) -> None:
     plate = open_plate(make_plate(tmp_path / "screen", dict.fromkeys(FOUND, IMAGE), {}, role="test"))
-    confidences = {B07_1: [0.9, 0.4994], B07_2: [0.5], P24_1: [0.8, 0.7]}
+    confidences = {B07_1: [0.9, 0.6994], B07_2: [0.7], P24_1: [0.8, 0.75]}
     part = add_part(tmp_path, "part", plate, FOUND, confidences=confidences)
     result = assemble(tmp_path, [part])
     wells = pd.read_csv(tmp_path / result.outputs["wells"])
     assert wells["doubtful_share"].fillna(-1).tolist() == [0.3333, -1, 0]
     assert result.metrics["doubtful_share"] == 0.2
     table = nuclei_csv(tmp_path / result.outputs["assembled"])
-    assert table["confidence"].tolist() == [0.9, 0.499, 0.5, 0.8, 0.7]
+    assert table["confidence"].tolist() == [0.9, 0.699, 0.7, 0.8, 0.75]
 
 
 def test_tables_from_before_there_were_confidences_are_put_together_and_have_none(tmp_path: Path) -> None:

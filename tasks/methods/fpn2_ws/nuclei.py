@@ -16,6 +16,9 @@ from tasks.nuclei.targets import inner_border
 # perfect maps make a nucleus a pixel too wide.
 BORDER_SHARE = 0.25
 
+SAMPLED = (slice(None, None, 2), slice(None, None, 2))
+"""Pixels at which maps are compared. With all of them, false nuclei are told no better, and it takes twice as long."""
+
 
 def predict_maps(
     image: NDArray[np.integer], predict: Predict, settings: Settings, scaling: Scaling, zoom: float = 1.0
@@ -61,23 +64,19 @@ def nuclei_from_maps(
 
 
 def fit_of_nuclei(label_image: NDArray[np.int32], distance_map: NDArray[np.float32]) -> NDArray[np.float64]:
-    """How well a predicted distance map (y, x) is that of the nuclei that were found, of labels 1..m, in [0, 1].
+    """How well a predicted distance map (y, x) is that of the nuclei that were found, of labels 1..m, (m,) in [0, 1].
 
-    1 less the sum of the differences to the map of these outlines, as a share of the sum of that.
+    1 less the sum of the differences between the two maps, as a share of the sum of that of these nuclei: a piece of
+    glowing cytoplasm has a low, blunt map. 0 for labels that aren't there.
     """
-    inside = label_image > 0
-    labels = label_image[inside]
-    own = _own_distances(label_image, inside, labels)
-    errors, total = (np.bincount(labels, weights) for weights in (np.abs(distance_map[inside] - own), own))
-    return np.clip(1 - errors[1:] / np.maximum(total[1:], 1), 0, 1)
-
-
-def _own_distances(
-    label_image: NDArray[np.int32], inside: NDArray[np.bool_], labels: NDArray[np.int32]
-) -> NDArray[np.float32]:
-    """Distance of each pixel of a nucleus to its outline, divided by the nucleus's maximum."""
-    core = inside & ~inner_border(label_image)
-    distance = 1 + cv2.distanceTransform(core.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)[inside]
-    largest = np.zeros(int(labels.max(initial=0)) + 1, np.float32)
-    np.maximum.at(largest, labels, distance)
-    return np.asarray(distance / largest[labels])
+    core = (label_image > 0) & ~inner_border(label_image)
+    distances = cv2.distanceTransform(core.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_3)
+    seen = label_image[SAMPLED]
+    inside = seen > 0
+    labels, own, predicted = seen[inside], distances[SAMPLED][inside] + 1, distance_map[SAMPLED][inside]
+    amount = int(label_image.max(initial=0)) + 1
+    largest = np.ones(amount, np.float32)
+    np.maximum.at(largest, labels, own)
+    own /= largest[labels]
+    errors, sums = (np.bincount(labels, of_pixels, amount)[1:] for of_pixels in (np.abs(predicted - own), own))
+    return np.clip(1 - np.divide(errors, sums, out=np.ones(amount - 1), where=sums > 0), 0, 1)
