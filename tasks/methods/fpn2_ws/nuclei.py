@@ -79,4 +79,5 @@ def fit_of_nuclei(label_image: NDArray[np.int32], distance_map: NDArray[np.float
     np.maximum.at(largest, labels, own)
     own /= largest[labels]
     errors, sums = (np.bincount(labels, of_pixels, amount)[1:] for of_pixels in (np.abs(predicted - own), own))
-    return np.clip(1 - np.divide(errors, sums, out=np.ones(amount - 1), where=sums > 0), 0, 1)
+    fit: NDArray[np.float64] = 1 - np.divide(errors, sums, out=np.ones(amount - 1), where=sums > 0)
+    return np.clip(fit, 0, 1)
