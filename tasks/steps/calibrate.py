@@ -144,7 +144,10 @@ def depends_on_search(params: Params, store: Path) -> list[Path | str]:
 
 def _write_table(trials: list[Trial], params: Params, workspace: Workspace) -> None:
     columns = (*params.search, "mean_f1", *(f"f1_at_{t}" for t in REPORTED_IOU_THRESHOLDS))
-    rows = [(*trial.values.values(), trial.mean_f1, *map(trial.f1_at, REPORTED_IOU_THRESHOLDS)) for trial in trials]
+    rows = [
+        (*map(trial.values.get, params.search), trial.mean_f1, *map(trial.f1_at, REPORTED_IOU_THRESHOLDS))
+        for trial in trials
+    ]
     pd.DataFrame(rows, columns=columns).to_csv(workspace.output_dir / "calibration.csv", index=False)
 
 

@@ -18,7 +18,7 @@ from tasks.nuclei.errors import InputError, first_of
 from tasks.nuclei.label_check import LabelMeasures, check_labels, measure_labels
 from tasks.nuclei.plates.field_check import size_in_words
 from tasks.nuclei.plates.image_files import read_image, read_label_image
-from tasks.nuclei.segmentation import SegmentationSettings, within_size_limits
+from tasks.nuclei.segmentation import Nuclei, SegmentationSettings, within_limits
 
 MODEL = "model"
 """Folder with what the tool learnt."""
@@ -66,8 +66,8 @@ class ExternalSegmenter(Segmenter):
                 yield Written(read_label_image(path), tuple(f"{self._tool.name}: {doubt}" for doubt in of_field))
 
     @staticmethod
-    def nuclei_in(seen: Written, settings: SegmentationSettings) -> NDArray[np.int32]:
-        return within_size_limits(seen.label_image, settings)
+    def nuclei_in(seen: Written, settings: SegmentationSettings) -> Nuclei:
+        return within_limits(seen.label_image, None, settings)
 
     @staticmethod
     def doubts_about(seen: Written) -> Sequence[str]:
