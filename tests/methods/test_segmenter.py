@@ -80,7 +80,9 @@ def test_a_network_from_before_there_was_a_choice_sees_fields_from_minimum_to_ma
     file.write_text(json.dumps(content))
     assert load_network(file.parent).architecture.scaling == "minmax"
     file.write_text(json.dumps(content | {"scaling": "clahe"}))
-    with pytest.raises(InputError, match="The intensity scaling is 'clahe', and this program knows robust, minmax"):
+    with pytest.raises(
+        InputError, match="The intensity scaling is 'clahe', and this program knows percentile, minmax, robust"
+    ):
         load_network(file.parent)
 
 

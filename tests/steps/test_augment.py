@@ -241,6 +241,9 @@ def test_the_intensities_of_rois_are_by_the_scaling_that_was_asked_for(store):
     image[0, 0] = 60_000
     tifffile.imwrite(store / "one" / "images" / "f0.tif", image)
     assert brightness_of_nuclei(store, "minmax") < 5 < 40 < brightness_of_nuclei(store, "robust")
+    assert brightness_of_nuclei(store, "percentile") == pytest.approx(
+        16 * brightness_of_nuclei(store, "robust"), rel=0.02
+    )
 
 
 def brightness_of_nuclei(store, scaling: str) -> float:
