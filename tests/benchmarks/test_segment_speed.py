@@ -28,7 +28,7 @@ class PerfectlyTrained(Fpn2Ws):
 
     def __init__(self, label_image: np.ndarray) -> None:
         super().__init__(
-            [MapNetwork(Architecture("mobilenetv2", TARGETS, "unet", UNET_FILTERS, "bfloat16", scaling="robust"))],
+            [MapNetwork(Architecture("mobilenetv2", TARGETS, "unet", UNET_FILTERS, "bfloat16", scaling="percentile"))],
             Settings(),
         )
         self._maps = distance_map(label_image), blurred_border(label_image)
@@ -46,7 +46,7 @@ def seen_by_the_network(model: PerfectlyTrained, image: np.ndarray) -> list[np.n
         seen.append(images)
         return model.predict_batch(images)
 
-    predict_maps(image, noted, model.settings, "robust")
+    predict_maps(image, noted, model.settings, "percentile")
     return seen
 
 

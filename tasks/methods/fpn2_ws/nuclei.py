@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.methods.fpn2_ws.method import Settings
-from tasks.nuclei.intensity import Scaling, to_uint8
+from tasks.nuclei.intensity import GreyLevels, Scaling, grey_levels
 from tasks.nuclei.segmentation import Nuclei, Predict, flooded, magnified, predict_tiled, within_limits
 from tasks.nuclei.targets import inner_border
 
@@ -16,33 +18,43 @@ from tasks.nuclei.targets import inner_border
 # perfect maps make a nucleus a pixel too wide.
 BORDER_SHARE = 0.25
 
-SAMPLED = (slice(None, None, 2), slice(None, None, 2))
-"""Pixels at which maps are compared. With all of them, false nuclei are told no better, and it takes twice as long."""
+
+class Maps(NamedTuple):
+    """What the networks say of a field, (y, x) each, in [0, 1]."""
+
+    distance_map: NDArray[np.float32]
+    blurred_border: NDArray[np.float32]
+    foreground: NDArray[np.float32] | None = None
+    """None from networks that don't predict it."""
 
 
 def predict_maps(
-    image: NDArray[np.integer], predict: Predict, settings: Settings, scaling: Scaling, zoom: float = 1.0
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Distance map and blurred border of a field; `image` and both results are (y, x).
+    image: NDArray[np.integer],
+    predict: Predict,
+    settings: Settings,
+    scaling: Scaling,
+    zoom: float = 1.0,
+    channels: int = 2,
+) -> Maps:
+    """Maps of a field (y, x); `predict` gives so many `channels` of them, in the order of `Maps`.
 
     The networks see the field in grey levels by `scaling`, magnified by `zoom`.
     """
-    grey = to_uint8(image, scaling)
+    grey = grey_levels(image, scaling)
     if settings.test_time_augmentation:
         predict = averaged_over_turns(predict)
-    maps = predict_tiled(magnified(grey, zoom), predict, settings)
-    parts = (maps[..., 0], maps[..., 1])
+    maps = predict_tiled(magnified(grey, zoom), predict, settings, channels)
+    parts = [maps[..., channel] for channel in range(channels)]
     if zoom == 1:
-        return parts
+        return Maps(*parts)
     back = cv2.INTER_AREA if zoom > 1 else cv2.INTER_LINEAR
-    distance_map, blurred_border = (cv2.resize(part, grey.shape[::-1], interpolation=back) for part in parts)
-    return distance_map, blurred_border
+    return Maps(*(cv2.resize(part, grey.shape[::-1], interpolation=back) for part in parts))
 
 
 def averaged_over_turns(predict: Predict) -> Predict:
     """Give the mean of what `predict` says of an image, its two flips and three rotations, each turned back."""
 
-    def predict_turned(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict_turned(images: GreyLevels) -> NDArray[np.float32]:
         total = predict(images)
         for axis in (1, 2):
             total = total + np.flip(predict(np.flip(images, axis)), axis)
@@ -53,31 +65,38 @@ def averaged_over_turns(predict: Predict) -> Predict:
     return predict_turned
 
 
-def nuclei_from_maps(
-    distance_map: NDArray[np.float32], blurred_border: NDArray[np.float32], settings: Settings
-) -> Nuclei:
-    """Give the nuclei of the paper's seeded watershed on the blurred border; both maps are (y, x)."""
-    foreground = distance_map + BORDER_SHARE * blurred_border > settings.foreground_threshold
-    marked = (distance_map > settings.marker_threshold) & foreground
-    label_image = flooded(marked, foreground, blurred_border)
-    return within_limits(label_image, fit_of_nuclei(label_image, distance_map), settings)
+def nuclei_from_maps(maps: Maps, settings: Settings) -> Nuclei:
+    """Give the nuclei of the paper's seeded watershed on the blurred border."""
+    foreground = _foreground(maps, settings)
+    marked = (maps.distance_map > settings.marker_threshold) & foreground
+    label_image = flooded(marked, foreground, maps.blurred_border)
+    return within_limits(label_image, fit_of_nuclei(label_image, maps.distance_map), settings)
+
+
+def _foreground(maps: Maps, settings: Settings) -> NDArray[np.bool_]:
+    if maps.foreground is not None:
+        return np.asarray(maps.foreground > settings.mask_threshold)
+    return np.asarray(maps.distance_map + BORDER_SHARE * maps.blurred_border > settings.foreground_threshold)
 
 
 def fit_of_nuclei(label_image: NDArray[np.int32], distance_map: NDArray[np.float32]) -> NDArray[np.float64]:
-    """How well a predicted distance map (y, x) is that of the nuclei that were found, of labels 1..m, (m,) in [0, 1].
+    """How well a predicted distance map (y, x) is that of the nuclei that were found, of labels 1..m, in [0, 1].
 
-    1 less the sum of the differences between the two maps, as a share of the sum of that of these nuclei: a piece of
-    glowing cytoplasm has a low, blunt map. 0 for labels that aren't there.
+    1 less the sum of the differences to the map of these outlines, as a share of the sum of that.
     """
-    core = (label_image > 0) & ~inner_border(label_image)
-    distances = cv2.distanceTransform(core.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_3)
-    seen = label_image[SAMPLED]
-    inside = seen > 0
-    labels, own, predicted = seen[inside], distances[SAMPLED][inside] + 1, distance_map[SAMPLED][inside]
-    amount = int(label_image.max(initial=0)) + 1
-    largest = np.ones(amount, np.float32)
-    np.maximum.at(largest, labels, own)
-    own /= largest[labels]
-    errors, sums = (np.bincount(labels, of_pixels, amount)[1:] for of_pixels in (np.abs(predicted - own), own))
-    fit: NDArray[np.float64] = 1 - np.divide(errors, sums, out=np.ones(amount - 1), where=sums > 0)
-    return np.clip(fit, 0, 1)
+    inside = label_image > 0
+    labels = label_image[inside]
+    own = _own_distances(label_image, inside, labels)
+    errors, total = (np.bincount(labels, weights) for weights in (np.abs(distance_map[inside] - own), own))
+    return np.clip(1 - errors[1:] / np.maximum(total[1:], 1), 0, 1)
+
+
+def _own_distances(
+    label_image: NDArray[np.int32], inside: NDArray[np.bool_], labels: NDArray[np.int32]
+) -> NDArray[np.float32]:
+    """Distance of each pixel of a nucleus to its outline, divided by the nucleus's maximum."""
+    core = inside & ~inner_border(label_image)
+    distance = 1 + cv2.distanceTransform(core.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)[inside]
+    largest = np.zeros(int(labels.max(initial=0)) + 1, np.float32)
+    np.maximum.at(largest, labels, distance)
+    return np.asarray(distance / largest[labels])
