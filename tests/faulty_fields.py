@@ -47,20 +47,47 @@ FIELDS: dict[str, Callable[[], tuple[Image, NDArray[np.int32]]]] = {
     "8 bit, dark": lambda: _of_usual(lambda image: (image // 12).astype(np.uint8)),
     "values from 0 to 1": lambda: _of_usual(lambda image: image.astype(np.float32) / BRIGHTEST),
     "32 bit, signed": lambda: _of_usual(lambda image: image.astype(np.int32) - 200),
-    "uneven light": lambda: _of_usual(_unevenly_lit),
+    "uneven light": lambda: _of_usual(unevenly_lit(0.5)),
 }
 """Images with their label images."""
+HARD_FIELDS: dict[str, Callable[[int], tuple[Image, NDArray[np.int32]]]] = {
+    "strong vignetting": lambda seed: _of_usual(unevenly_lit(0.8), seed),
+    "a 12-bit camera": lambda seed: _of_usual(of_12_bits, seed),
+    "1 % saturated pixels": lambda seed: _of_usual(overexposed(0.01), seed),
+    "nuclei 20 times as bright as others": lambda seed: of_many_brightnesses(20, seed),
+}
+"""Images with their label images, by seed."""
 
 
-def _of_usual(change: Callable[[Image], Image]) -> tuple[Image, NDArray[np.int32]]:
-    image, labels = field()
+def _of_usual(change: Callable[[Image], Image], seed: int = 1) -> tuple[Image, NDArray[np.int32]]:
+    image, labels = field(seed=seed)
     return change(image), labels
 
 
-def _unevenly_lit(image: Image) -> NDArray[np.uint16]:
-    """The corners get half of the light of the centre."""
+def unevenly_lit(lost: float) -> Callable[[Image], Image]:
+    """Give what takes this share of the light from the corners of a field."""
     share = (_distance(SIDE_PX / 2, SIDE_PX / 2) / (SIDE_PX / np.sqrt(2))) ** 2
-    return _as_uint16((image - 100.0) * (1 - 0.5 * share) + 100)
+    return lambda image: _as_uint16((image - 100.0) * (1 - lost * share) + 100)
+
+
+def of_12_bits(image: Image) -> NDArray[np.uint16]:
+    """As cameras of 12 bits are often saved: the four lowest bits are 0."""
+    return _as_uint16(image) << 4
+
+
+def overexposed(share: float) -> Callable[[Image], Image]:
+    """Give what exposes a field until this share of its pixels is saturated."""
+    return lambda image: _as_uint16(image * (BRIGHTEST / np.quantile(image, 1 - share)))
+
+
+def of_many_brightnesses(times: float, seed: int) -> tuple[NDArray[np.uint16], NDArray[np.int32]]:
+    """Give a field whose brightest nuclei are so many times as bright as its faintest, which are as bright as usual."""
+    image, labels = field(noise=0, seed=seed)
+    rng = np.random.default_rng(seed)
+    brightness = times ** rng.uniform(0, 1, labels.max() + 1)
+    _, nearest = ndimage.distance_transform_edt(labels == 0, return_indices=True)
+    light = (image - 110.0) * brightness[labels[tuple(nearest)]] + 110
+    return _as_uint16(light + rng.normal(0, 6, light.shape)), labels
 
 
 def _set(where: Callable[[Image], Any], level: float) -> Callable[[Image], Image]:
@@ -161,3 +188,19 @@ FAULTS: dict[str, Callable[[Image], Image]] = {
     "a saturated bubble": _set(lambda _: _distance(60, 320) < 30, 1),
     "a scale bar": _set(lambda _: np.s_[360:366, 280:360], 1),
 }
+
+
+def empty_wells(seed: int = 1) -> dict[str, NDArray[np.uint16]]:
+    """Give fields without a nucleus, by what there is in them."""
+    plain = field(nuclei=0, seed=seed)[0]
+    rng = np.random.default_rng(seed)
+    noise, centre = rng.normal(0, 1, plain.shape), SIDE_PX / 2
+    haze = ndimage.gaussian_filter(noise, 40)
+    return {
+        "noise": plain,
+        "blurred noise": _as_uint16(110 + 6 * ndimage.gaussian_filter(noise, 3) / 0.094),
+        "a gradient": _as_uint16(plain + np.linspace(0, 300, SIDE_PX)),
+        "a vignette": unevenly_lit(0.8)(_as_uint16(plain + 400.0)),
+        "haze": _as_uint16(plain + 60 * haze / haze.std() + 200),
+        "a bright spot of light": glare(20, 60, centre, centre)(plain),
+    }

@@ -20,11 +20,12 @@ from skimage.measure import label
 
 from tasks.nuclei.imgaug_on_numpy2 import SegmentationMapsOnImage
 from tasks.nuclei.imgaug_on_numpy2 import augmenters as iaa
+from tasks.nuclei.intensity import GreyLevels
 
 AugmentationName = Literal["Full", "Min_Blur", "Min_Contr", "Min_Noise", "Min_Scaling", "None", "Gentle"]
 Range = tuple[float, float]
-IntensityMethod = Callable[..., NDArray[np.uint8]]
-"""Takes `image`, (y, x, 1)."""
+IntensityMethod = Callable[..., GreyLevels]
+"""Takes `image`, (y, x, 1), and gives the same type."""
 
 DrawnMethod = Callable[[np.random.Generator], IntensityMethod]
 """A method whose strength is drawn at random."""
@@ -92,9 +93,9 @@ PRESETS: dict[AugmentationName, Augmentation] = {
 
 @dataclass(frozen=True)
 class Roi:
-    """One augmented ROI: `image` (y, x) uint8, `label_image` (y, x) uint16 with labels 1..n."""
+    """One augmented ROI: `image` (y, x) of the field's type, `label_image` (y, x) uint16 with labels 1..n."""
 
-    image: NDArray[np.uint8]
+    image: GreyLevels
     label_image: NDArray[np.uint16]
     scale: float
     window: tuple[int, int, int, int]
@@ -102,7 +103,7 @@ class Roi:
 
 
 def augmented_roi(
-    image: NDArray[np.uint8],
+    image: GreyLevels,
     label_image: NDArray[np.integer],
     scale: float,
     roi_px: int,
@@ -127,7 +128,7 @@ def augmented_roi(
         roi_image = method(image=roi_image)
     # A crop can cut a nucleus into pieces, and mirroring repeats its number: every piece is an instance.
     roi_labels = label(_central(turned_segmap.arr, roi_px)[:, :, 0], connectivity=1)
-    return Roi(np.ascontiguousarray(roi_image[:, :, 0]), roi_labels.astype(np.uint16), scale, window)
+    return Roi(roi_image[:, :, 0].clip(0, 255), roi_labels.astype(np.uint16), scale, window)
 
 
 def _random_geometry(rotation_step_deg: int, rng: np.random.Generator) -> tuple[iaa.Augmenter, bool]:
@@ -190,8 +191,8 @@ def _intensity_methods(augmentation: Augmentation, rng: np.random.Generator) -> 
 
 def _contrast_methods(ranges: Augmentation) -> list[DrawnMethod]:
     return [
-        lambda rng: iaa.CLAHE(clip_limit=rng.uniform(*ranges.clahe_clip_limit), tile_grid_size_px=CLAHE_TILE_PX),
-        lambda rng: iaa.GammaContrast(rng.uniform(*ranges.gamma)),
+        lambda rng: partial(_equalised, clip_limit=rng.uniform(*ranges.clahe_clip_limit)),
+        lambda rng: partial(_with_gamma, gamma=rng.uniform(*ranges.gamma)),
         lambda rng: partial(_saturated, percent=rng.uniform(*ranges.saturated_percent)),
     ]
 
@@ -218,10 +219,26 @@ def _seed(rng: np.random.Generator) -> int:
     return int(rng.integers(2**31))
 
 
-def _saturated(image: NDArray[np.uint8], percent: float) -> NDArray[np.uint8]:
+def _equalised(image: GreyLevels, clip_limit: float) -> GreyLevels:
+    """Equalise the histogram in places (CLAHE). imgaug does it in whole grey levels; their fractions are kept."""
+    whole = np.rint(image).astype(np.uint8)
+    equalised: NDArray[np.uint8] = iaa.CLAHE(clip_limit=clip_limit, tile_grid_size_px=CLAHE_TILE_PX)(image=whole)
+    with_fractions: GreyLevels = np.add(equalised, image - whole, dtype=image.dtype)
+    return with_fractions
+
+
+def _with_gamma(image: GreyLevels, gamma: float) -> GreyLevels:
+    """Raise shares of the brightest intensity to the power of `gamma`. imgaug does it for whole grey levels alone."""
+    if image.dtype != np.uint8:
+        return np.asarray(255 * (image / 255) ** gamma, np.float32)
+    changed: NDArray[np.uint8] = iaa.GammaContrast(gamma)(image=image)
+    return changed
+
+
+def _saturated(image: GreyLevels, percent: float) -> GreyLevels:
     """Clip `percent` of the darkest and of the brightest pixels and stretch the rest to 0..255."""
     low, high = np.percentile(image, (percent, 100 - percent))
     if high <= low:
         return image
-    stretched: NDArray[np.uint8] = np.clip((image - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
+    stretched: GreyLevels = np.clip((image - low) * (255 / (high - low)), 0, 255).astype(image.dtype)
     return stretched

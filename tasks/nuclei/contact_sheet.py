@@ -32,5 +32,6 @@ def _triptych(reader: RoiReader, row: int) -> NDArray[np.uint8]:
     border = reader.target(row, "blurred_border")
     # The blurred border peaks near 0.4; it is stretched so that it can be seen.
     bright_border = np.clip(border.astype(np.uint16) * 2, 0, 255).astype(np.uint8)
-    tiles = np.hstack([reader.image(row), reader.target(row, "distance_map"), bright_border])
+    image = np.rint(reader.image(row)).astype(np.uint8)
+    tiles = np.hstack([image, reader.target(row, "distance_map"), bright_border])
     return np.pad(tiles, 3, constant_values=255)

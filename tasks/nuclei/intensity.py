@@ -1,10 +1,11 @@
-"""From the intensities of a camera to the 8 bits that networks see.
+"""From the intensities of a camera to the grey levels that networks see, 0 to 255.
 
 `minmax` is the paper's: the darkest pixel becomes 0 and the brightest 255, so that a single pixel decides how bright
-nuclei are. `robust` is the range from the 0.01th to the 99.99th percentile of what lies within blank edges. It ends
+nuclei are. `percentile` is the range from the 0.01th to the 99.99th percentile of what lies within blank edges. It ends
 where something is several times as far from the background as the fainter nuclei (dead cells, glare), and a little
 below the background unless more hangs together below it than above, as where nuclei are dark. It is never so narrow
-that the noise of an empty well could be taken for nuclei.
+that the noise of an empty well could be taken for nuclei. `robust` is the same rounded to whole grey levels, for
+networks that were trained so.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from scipy import ndimage
 
 from tasks.nuclei.errors import InputError
 
-Scaling = Literal["robust", "minmax"]
+Scaling = Literal["percentile", "minmax", "robust"]
 """How intensities become grey levels. A network must see its fields as it saw its ROIs."""
 SCALINGS: tuple[Scaling, ...] = get_args(Scaling)
+GreyLevels = NDArray[np.uint8 | np.float32]
+"""From 0 to 255: uint8 by scalings with whole levels, float32 by the others."""
 
 OUTLIER_SHARE = 1e-4
 """Of the pixels at either end; a pixel at least."""
@@ -71,14 +74,15 @@ def recorded_scaling(name: str | None) -> Scaling:
     return known[name]
 
 
-def to_uint8(image: NDArray[Any], scaling: Scaling) -> NDArray[np.uint8]:
+def grey_levels(image: NDArray[Any], scaling: Scaling) -> GreyLevels:
     """Scale a finite (y, x) image to 0..255; a constant image is all 0.
 
-    `minmax`: its minimum is 0 and its maximum 255. `robust`: the range is that of `robust_range`, and edges of one
-    intensity throughout that are brighter, as stitching or a light leak leave them, are 0.
+    `minmax`: its minimum is 0 and its maximum 255; uint8. `percentile`: the range is that of `robust_range`, and edges
+    of one intensity throughout that are brighter, as stitching or a light leak leave them, are 0; float32. `robust`:
+    the same as uint8.
     """
     if scaling == "minmax":
-        return _stretched(image, Range(float(image.min()), float(image.max())))
+        return _whole(_stretched(image, Range(float(image.min()), float(image.max()))))
     smooth = _smoothed(image)
     inside = _without_blank_edges(smooth)
     chosen = _range_of(image[inside], smooth[inside])
@@ -86,7 +90,7 @@ def to_uint8(image: NDArray[Any], scaling: Scaling) -> NDArray[np.uint8]:
     outside = np.ones(image.shape, np.bool_)
     outside[inside] = False
     grey[outside & (image > chosen.high)] = 0
-    return grey
+    return grey if scaling == "percentile" else _whole(grey)
 
 
 class Range(NamedTuple):
@@ -107,13 +111,16 @@ def robust_range(image: NDArray[Any]) -> Range:
     return _range_of(image[inside], smooth[inside])
 
 
-def _stretched(image: NDArray[Any], seen: Range) -> NDArray[np.uint8]:
+def _stretched(image: NDArray[Any], seen: Range) -> NDArray[np.float32]:
     """Give grey levels: 0 up to the low end of the range, 255 from the high one on."""
     if seen.low >= seen.high:
-        return np.zeros(image.shape, np.uint8)
+        return np.zeros(image.shape, np.float32)
     scaled = (image.astype(np.float32) - np.float32(seen.low)) * np.float32(255 / (seen.high - seen.low))
-    grey: NDArray[np.uint8] = np.rint(scaled).clip(0, 255).astype(np.uint8)
-    return grey
+    return scaled.clip(0, 255)
+
+
+def _whole(grey: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.rint(grey).astype(np.uint8)
 
 
 def _smoothed(image: NDArray[Any]) -> NDArray[Any]:

@@ -1,6 +1,6 @@
 """The HDF5 file of training ROIs: its layout, writing and reading.
 
-    image           (n, y, x) uint8     augmented grey image
+    image           (n, y, x)           augmented grey image: uint8 in layout 1; uint16, grey level x 16, in layout 2
     labels          (n, y, x) uint16    augmented label image, 0 = background
     distance_map    (n, y, x) uint8     normalised distance map x 255
     blurred_border  (n, y, x) uint8     blurred border x 255
@@ -9,7 +9,8 @@
     attributes      layout (int), zoom (float): how much the fields were magnified before scaling,
                     scaling (text): how their intensities became grey levels; minmax where it is missing
 
-A chunk is one ROI, since training reads ROIs in random order; LZF unpacks faster than a disk reads.
+A chunk is one ROI, since training reads ROIs in random order; LZF unpacks faster than a disk reads. Of 16 bits, the
+upper bytes are packed apart from the lower ones, which are noise; finer steps would hold nothing else.
 The targets are rounded to 1/255; the squared error of rounding, 1e-6, is a thousandth of a good network's.
 """
 
@@ -27,10 +28,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.intensity import Scaling, recorded_scaling
+from tasks.nuclei.intensity import GreyLevels, Scaling, recorded_scaling
 from tasks.nuclei.targets import TARGETS, Target
 
-LAYOUT = 1
+StoredImage = NDArray[np.uint8 | np.uint16]
+WHOLE_LEVELS, FINE_LEVELS = 1, 2
+"""Layouts, by what the images hold."""
+STEPS_OF_A_LEVEL = 16
+"""In layout 2."""
 
 ROI_TABLE = np.dtype(
     [
@@ -52,11 +57,18 @@ SOURCE_TABLE = np.dtype(
 class RoiBlock:
     """ROIs of consecutive rows: the arrays are as in the file, `rows` is their part of the table."""
 
-    image: NDArray[np.uint8]
+    image: StoredImage
     labels: NDArray[np.uint16]
     distance_map: NDArray[np.uint8]
     blurred_border: NDArray[np.uint8]
     rows: NDArray[np.void]
+
+
+def as_stored(grey: GreyLevels) -> StoredImage:
+    """Give grey levels as they are in a file: uint8 as it is, of others the steps as uint16."""
+    if grey.dtype == np.uint8:
+        return np.asarray(grey, np.uint8)
+    return np.asarray(np.rint(grey * np.float32(STEPS_OF_A_LEVEL)), np.uint16)
 
 
 @dataclass(frozen=True, order=True)
@@ -79,15 +91,21 @@ class RoiWriter:
         # There is no chunk cache, because on a full disk HDF5 crashes when it empties the cache at the end.
         self._file = h5py.File(path, "w", libver="latest", rdcc_nbytes=0)
         shape, chunks = (amount, roi_px, roi_px), (1, roi_px, roi_px)
-        for name in ("image", *TARGETS):
-            self._file.create_dataset(name, shape, np.uint8, chunks=chunks, compression="lzf")
-        self._file.create_dataset("labels", shape, np.uint16, chunks=chunks, compression="lzf")
+        self._image_dtype = np.dtype(np.uint16 if scaling == "percentile" else np.uint8)
+        dtypes = {"image": self._image_dtype, "labels": np.uint16} | dict.fromkeys(TARGETS, np.uint8)
+        for name, dtype in dtypes.items():
+            self._file.create_dataset(name, shape, dtype, chunks=chunks, compression="lzf", shuffle=name == "image")
         self._file.create_dataset("rois", (amount,), ROI_TABLE)
         rows = [(s.plate.encode(), s.cell_line.encode(), s.fov.encode(), *s.region) for s in sources]
         self._file.create_dataset("sources", data=np.array(rows, SOURCE_TABLE))
-        self._file.attrs.update(layout=LAYOUT, zoom=zoom, scaling=scaling)
+        layout = WHOLE_LEVELS if self._image_dtype == np.uint8 else FINE_LEVELS
+        self._file.attrs.update(layout=layout, zoom=zoom, scaling=scaling)
 
     def write(self, first_row: int, block: RoiBlock) -> None:
+        if block.image.dtype != self._image_dtype:
+            raise TypeError(
+                f"Images are {block.image.dtype}; by the scaling of this file they are {self._image_dtype}."
+            )
         rows = slice(first_row, first_row + len(block.rows))
         for name in ("image", "labels", *TARGETS):
             self._file[name][rows] = getattr(block, name)
@@ -111,9 +129,12 @@ class RoiReader:
         self._path = path
         with self._whole():
             self._file = h5py.File(path, "r")
-            layout = int(self._file.attrs["layout"])
-            if layout != LAYOUT:
-                raise InputError(f"{path} has layout {layout}, and this program reads {LAYOUT}; run augment again.")
+            self._layout = int(self._file.attrs["layout"])
+            if self._layout not in (WHOLE_LEVELS, FINE_LEVELS):
+                raise InputError(
+                    f"{path} has layout {self._layout}, and this program reads {WHOLE_LEVELS} and {FINE_LEVELS}; "
+                    "run augment again."
+                )
             self.roi_px: int = self._file["image"].shape[1]
             self.zoom = float(self._file.attrs["zoom"])
             self.scaling = recorded_scaling(self._file.attrs.get("scaling"))
@@ -153,9 +174,10 @@ class RoiReader:
                 for plate, cell_line, fov, y0, x0, y1, x1 in self._file["sources"][numbers].tolist()
             ]
 
-    def image(self, row: int) -> NDArray[np.uint8]:
-        """Give one ROI image, (y, x) uint8."""
-        return self._plane("image", row)
+    def image(self, row: int) -> GreyLevels:
+        """Give the grey levels of one ROI, (y, x), 0 to 255: uint8, or float32 where there are fractions."""
+        plane = self._plane("image", row)
+        return plane if self._layout == WHOLE_LEVELS else np.asarray(plane / np.float32(STEPS_OF_A_LEVEL), np.float32)
 
     def label_image(self, row: int) -> NDArray[np.uint16]:
         """Give one label image, (y, x) uint16."""
@@ -170,16 +192,14 @@ class RoiReader:
             plane: NDArray[Any] = self._file[dataset][row]
             return plane
 
-    def batch(self, rows: Sequence[int], targets: Sequence[Target]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Give images (b, y, x, 1) and targets (b, y, x, t), uint8, of the given rows.
+    def batch(self, rows: Sequence[int], targets: Sequence[Target]) -> tuple[GreyLevels, NDArray[np.uint8]]:
+        """Give images (b, y, x, 1), as `image` does, and targets (b, y, x, t), uint8, of the given rows.
 
         Rows are read one by one: HDF5's own selection of scattered rows is some 30 times slower.
         """
-        shape = (len(rows), self.roi_px, self.roi_px)
-        images = np.empty((*shape, 1), np.uint8)
-        maps = np.empty((*shape, len(targets)), np.uint8)
+        images = np.stack([self.image(row) for row in rows])[..., np.newaxis]
+        maps = np.empty((*images.shape[:-1], len(targets)), np.uint8)
         for i, row in enumerate(rows):
-            images[i, :, :, 0] = self._plane("image", row)
             for channel, target in enumerate(targets):
                 maps[i, :, :, channel] = self._plane(target, row)
         return images, maps

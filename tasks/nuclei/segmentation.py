@@ -1,6 +1,6 @@
 """What methods of segmentation share: fields cut into tiles for a network, the flood from markers, size limits.
 
-The networks are plain functions here, from images (b, y, x) uint8 to maps (b, y, x, channels) float32,
+The networks are plain functions here, from grey levels (b, y, x) to maps (b, y, x, channels) float32,
 so this module works with any of them and is tested without one.
 """
 
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import watershed
 
-Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+from tasks.nuclei.intensity import GreyLevels
+
+Predict = Callable[[GreyLevels], NDArray[np.float32]]
 
 MULTIPLE_OF_PX = 32
 
@@ -54,17 +56,17 @@ class TiledSettings(SegmentationSettings):
         return self
 
 
-def magnified(grey: NDArray[np.uint8], zoom: float) -> NDArray[np.uint8]:
+def magnified(grey: GreyLevels, zoom: float) -> GreyLevels:
     """Give an image (y, x) as networks that were trained at `zoom` see it."""
     if zoom == 1:
         return grey
     how = cv2.INTER_LINEAR if zoom > 1 else cv2.INTER_AREA
-    resized: NDArray[np.uint8] = cv2.resize(grey, None, fx=zoom, fy=zoom, interpolation=how)
+    resized: GreyLevels = cv2.resize(grey, None, fx=zoom, fy=zoom, interpolation=how)
     return resized
 
 
 def predict_tiled(
-    grey: NDArray[np.uint8], predict: Predict, settings: TiledSettings, channels: int = 2
+    grey: GreyLevels, predict: Predict, settings: TiledSettings, channels: int = 2
 ) -> NDArray[np.float32]:
     """Maps (y, x, channels) of a field of any size."""
     maps = np.empty((*grey.shape, channels), np.float32)
@@ -136,7 +138,7 @@ def _spans(length: int, settings: TiledSettings) -> list[tuple[slice, slice]]:
     ]
 
 
-def _predict_padded(grey: NDArray[np.uint8], predict: Predict, settings: TiledSettings) -> NDArray[np.float32]:
+def _predict_padded(grey: GreyLevels, predict: Predict, settings: TiledSettings) -> NDArray[np.float32]:
     """Maps (y, x, channels) of an image of any size."""
     height, width = grey.shape
     mode = cv2.BORDER_CONSTANT if settings.padding == "zero" else cv2.BORDER_REFLECT_101

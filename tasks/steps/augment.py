@@ -34,10 +34,10 @@ from tasks.nuclei.augmentation import Augmentation, AugmentationName, augmented_
 from tasks.nuclei.contact_sheet import write_contact_sheet
 from tasks.nuclei.copies import Fingerprint, copies_within, grouped
 from tasks.nuclei.errors import InputError, first_of, raise_if_any
-from tasks.nuclei.intensity import Scaling, to_uint8
+from tasks.nuclei.intensity import GreyLevels, Scaling, grey_levels
 from tasks.nuclei.plates.files import FROZEN_REPORT, Plate, open_plate
 from tasks.nuclei.plates.image_files import read_image, read_label_image
-from tasks.nuclei.roi_file import ROI_TABLE, RoiBlock, RoiReader, RoiSource, RoiWriter
+from tasks.nuclei.roi_file import ROI_TABLE, RoiBlock, RoiReader, RoiSource, RoiWriter, as_stored
 from tasks.nuclei.targets import blurred_border, distance_map
 from tasks.store.imported_plates import report_of
 
@@ -50,7 +50,7 @@ log = logging.getLogger("nucleus")
 
 
 PRESETS: dict[PresetName, dict[str, Any]] = {
-    "laptop": {"rois": 5000, "augmentation": "Gentle", "scaling": "robust"},
+    "laptop": {"rois": 5000, "augmentation": "Gentle", "scaling": "percentile"},
     "paper": {"scaling": "minmax"},
 }
 """Values of what isn't given; the paper's are the defaults, but for the scaling."""
@@ -71,10 +71,13 @@ class Params(TaskParams):
     """Fields are magnified by this first, here and whenever a network trained on these ROIs segments; written with a
     point: 1.5. A zoom of 2 finds the outlines of nuclei smaller than some 25 px across far better, for four times the
     work."""
-    scaling: Scaling = pydantic.Field("robust", title="Intensity scaling")
-    """How intensities become the 8 bits that networks see, here and whenever a network trained on these ROIs segments.
-    robust: hot pixels, dead cells, blank borders and glare don't change how bright nuclei look. minmax: from the
-    darkest to the brightest pixel of a field, as in the paper; one hot pixel can hide all nuclei."""
+    scaling: Scaling = pydantic.Field(
+        "percentile", title="Intensity scaling", json_schema_extra={"enum": ["percentile", "minmax"]}
+    )
+    """How intensities become the grey levels that networks see, here and whenever a network trained on these ROIs
+    segments. percentile: hot pixels, dead cells, blank borders and glare don't change how bright nuclei look, and faint
+    differences are kept. minmax: 8 bits from the darkest to the brightest pixel of a field, as in the paper; one hot
+    pixel can hide all nuclei."""
     augmentation: AugmentationName = pydantic.Field("Full", title="Augmentation")
     """How the crops are changed. Full: the paper's. Min_Blur, Min_Contr, Min_Noise: Full without blur, changes of
     contrast, noise. Min_Scaling: Full at one scale. None: crops only. Gentle: for short trainings."""
@@ -302,7 +305,7 @@ def make_block(block: Block, augmentation: Augmentation, params: Params) -> RoiB
             rng.random() < params.validation_share if params.split == "paper" else block.source.is_validation
         )
         rows[i] = (block.source_index, roi.scale, y + y0, x + x0, height, width, is_validation)
-        images.append(roi.image)
+        images.append(as_stored(roi.image))
         labels.append(roi.label_image)
         distances.append(_as_uint8(distance_map(roi.label_image)))
         borders.append(_as_uint8(blurred_border(roi.label_image)))
@@ -310,8 +313,8 @@ def make_block(block: Block, augmentation: Augmentation, params: Params) -> RoiB
 
 
 @lru_cache(maxsize=8)
-def _read_field(image_path: Path, labels_path: Path, scaling: Scaling) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
-    return to_uint8(read_image(image_path), scaling), read_label_image(labels_path)
+def _read_field(image_path: Path, labels_path: Path, scaling: Scaling) -> tuple[GreyLevels, NDArray[np.integer]]:
+    return grey_levels(read_image(image_path), scaling), read_label_image(labels_path)
 
 
 def _as_uint8(values: NDArray[np.float32]) -> NDArray[np.uint8]:

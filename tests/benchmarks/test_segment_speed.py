@@ -26,7 +26,7 @@ class PerfectlyTrained(Fpn2Ws):
     """Does all the work of the network, and then answers as a perfect one: noise would make no nuclei to flood."""
 
     def __init__(self, label_image: np.ndarray) -> None:
-        super().__init__([Fpn(Architecture("mobilenetv2", TARGETS, 64, "bfloat16", scaling="robust"))], Settings())
+        super().__init__([Fpn(Architecture("mobilenetv2", TARGETS, 64, "bfloat16", scaling="percentile"))], Settings())
         self._maps = distance_map(label_image), blurred_border(label_image)
 
     def look_at(self, image):
@@ -42,7 +42,7 @@ def seen_by_the_network(model: PerfectlyTrained, image: np.ndarray) -> list[np.n
         seen.append(images)
         return model.predict_batch(images)
 
-    predict_maps(image, noted, model.settings, "robust")
+    predict_maps(image, noted, model.settings, "percentile")
     return seen
 
 

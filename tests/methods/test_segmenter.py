@@ -21,7 +21,7 @@ from tasks.methods.saved_model import load_model, save_model
 from tasks.methods.segmenter import Segmenter
 from tasks.methods.shared.kept_network import KeptNetwork
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.intensity import SCALINGS, Scaling, to_uint8
+from tasks.nuclei.intensity import SCALINGS, Scaling, grey_levels
 from tests.networks import make_network
 
 FPN2_WS, MASK_RCNN, JACOBKIE = map(method_named, ("fpn2_ws", "mask_rcnn", "jacobkie"))
@@ -80,7 +80,9 @@ def test_a_network_from_before_there_was_a_choice_sees_fields_from_minimum_to_ma
     file.write_text(json.dumps(content))
     assert load_network(file.parent).architecture.scaling == "minmax"
     file.write_text(json.dumps(content | {"scaling": "clahe"}))
-    with pytest.raises(InputError, match="The intensity scaling is 'clahe', and this program knows robust, minmax"):
+    with pytest.raises(
+        InputError, match="The intensity scaling is 'clahe', and this program knows percentile, minmax, robust"
+    ):
         load_network(file.parent)
 
 
@@ -98,10 +100,10 @@ def test_a_segmenter_scales_fields_as_its_network_saw_its_rois(
 
     def noted(image: np.ndarray, scaling: Scaling) -> np.ndarray:
         asked.append(scaling)
-        return to_uint8(image, scaling)
+        return grey_levels(image, scaling)
 
     for module in ("fpn2_ws.nuclei", "mask_rcnn.segmenter", "jacobkie.segmenter"):
-        monkeypatch.setattr(f"tasks.methods.{module}.to_uint8", noted)
+        monkeypatch.setattr(f"tasks.methods.{module}.grey_levels", noted)
     segmenter.look_at(np.random.default_rng(0).integers(0, 999, (64, 64)).astype(np.float32))
     assert asked == [scaling]
 

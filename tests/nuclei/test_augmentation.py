@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from tasks.nuclei.augmentation import FULL, NONE, PRESETS, augmented_roi
+from tasks.nuclei.intensity import grey_levels
+from tasks.nuclei.synthesis import KINDS, synthesize_fov
 
 NO_CHANGE = replace(NONE, rotation_step_deg=90)
 
@@ -56,6 +58,31 @@ def test_intensity_changes_leave_the_labels_alone():
     plain, strong = roi_of(3, NO_CHANGE), roi_of(3, changed)
     assert np.array_equal(plain.label_image, strong.label_image)
     assert not np.array_equal(plain.image, strong.image)
+
+
+@pytest.mark.parametrize("name", ["Full", "Gentle"])
+def test_fractions_of_grey_levels_are_changed_as_whole_ones_are_within_a_level(name):
+    """The methods and their strengths are the paper's, whatever the type."""
+    fov = synthesize_fov(KINDS["MCF10A"], (160, 160), np.random.default_rng(0))
+    whole = grey_levels(fov.image, "robust")
+    certain = replace(PRESETS[name], scales=(1.0,), scale_jitter=0, rotation_step_deg=90, blur_probability=0)
+    for seed in range(30):
+        first, other = (
+            augmented_roi(image, fov.label_image, 1.0, 128, certain, np.random.default_rng(seed)).image
+            for image in (whole, whole.astype(np.float32))
+        )
+        assert (first.dtype, other.dtype) == (np.uint8, np.float32)
+        assert 0 <= other.min() <= other.max() <= 255
+        assert np.abs(other - first).mean() < 1
+        assert np.abs(other - first).max() < 2
+
+
+def test_fractions_of_grey_levels_reach_the_roi():
+    image = np.random.default_rng(0).uniform(100, 102, (128, 128)).astype(np.float32)
+    labels = np.zeros((128, 128), np.uint16)
+    for seed in range(10):
+        roi = augmented_roi(image, labels, 1.0, 128, PRESETS["Gentle"], np.random.default_rng(seed))
+        assert len(np.unique(roi.image)) > 256
 
 
 def test_without_intensity_classes_the_grey_values_are_the_field_s():

@@ -6,29 +6,66 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.intensity import SCALINGS, Scaling, recorded_scaling, robust_range, to_uint8
+from tasks.nuclei.intensity import SCALINGS, GreyLevels, Scaling, grey_levels, recorded_scaling, robust_range
 from tasks.nuclei.synthesis import KINDS, synthesize_fov
-from tests.faulty_fields import FAULTS, FIELDS, SIDE_PX, dead_cells, field, glare
+from tests.faulty_fields import (
+    FAULTS,
+    FIELDS,
+    HARD_FIELDS,
+    SIDE_PX,
+    dead_cells,
+    empty_wells,
+    field,
+    glare,
+    of_many_brightnesses,
+)
 
 FEW_GREY_LEVELS = 16
 
 
 def test_scaling_by_minmax_maps_the_minimum_to_0_and_the_maximum_to_255() -> None:
-    scaled = to_uint8(np.array([[100, 200], [300, 610]], np.uint16), "minmax")
+    scaled = grey_levels(np.array([[100, 200], [300, 610]], np.uint16), "minmax")
     assert scaled.dtype == np.uint8
     assert scaled.tolist() == [[0, 50], [100, 255]]
 
 
+@pytest.mark.parametrize("name", FIELDS)
+def test_the_whole_levels_of_earlier_networks_are_those_of_today_rounded(name: str) -> None:
+    image = FIELDS[name]()[0]
+    whole, fine = grey_levels(image, "robust"), grey_levels(image, "percentile")
+    assert (whole.dtype, fine.dtype) == (np.uint8, np.float32)
+    assert_array_equal(whole, np.rint(fine))
+
+
+def test_the_faintest_of_nuclei_keep_their_texture_beside_the_brightest() -> None:
+    image, labels = of_many_brightnesses(20, seed=1)
+    faintest = labels == 1 + np.argmin([np.median(image[labels == number]) for number in range(1, labels.max() + 1)])
+    whole, fine = (len(np.unique(grey_levels(image, scaling)[faintest])) for scaling in ("robust", "percentile"))
+    assert whole < 30
+    assert fine == len(np.unique(image[faintest]))
+
+
+@pytest.mark.parametrize("name", HARD_FIELDS)
+def test_every_nucleus_stands_out_of_the_background_around_it(name: str) -> None:
+    image, labels = HARD_FIELDS[name](2)
+    grey = grey_levels(image, "percentile")
+    for number, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
+        near = np.s_[max(rows.start - 8, 0) : rows.stop + 8, max(columns.start - 8, 0) : columns.stop + 8]
+        seen = (labels[near] == number) | (labels[near] == 0)
+        assert contrast(grey[near], labels[near], seen) > 20
+
+
 @pytest.mark.parametrize("scaling", SCALINGS)
 def test_a_constant_image_scales_to_zero(scaling: Scaling) -> None:
-    assert to_uint8(np.full((2, 2), 7, np.uint16), scaling).tolist() == [[0, 0], [0, 0]]
+    assert grey_levels(np.full((2, 2), 7, np.uint16), scaling).tolist() == [[0, 0], [0, 0]]
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)
 def test_scaling_covers_all_16_bit_intensities_in_order(scaling: Scaling) -> None:
-    scaled = to_uint8(np.arange(2**16, dtype=np.uint16).reshape(256, 256), scaling).ravel()
+    scaled = grey_levels(np.arange(2**16, dtype=np.uint16).reshape(256, 256), scaling).ravel()
     assert (scaled[0], scaled[-1]) == (0, 255)
     assert (np.diff(scaled.astype(int)) >= 0).all()
 
@@ -47,7 +84,7 @@ def test_a_field_without_outliers_is_scaled_by_its_percentiles(kind: str) -> Non
 def test_what_a_fault_leaves_alone_looks_as_if_it_was_not_there(name: str, fault: str) -> None:
     image, _ = FIELDS[name]()
     faulty = FAULTS[fault](image)
-    expected, seen = (to_uint8(one, "robust").astype(int)[faulty == image] for one in (image, faulty))
+    expected, seen = (grey_levels(one, "percentile").astype(float)[faulty == image] for one in (image, faulty))
     assert np.abs(seen - expected).max() <= FEW_GREY_LEVELS
 
 
@@ -59,12 +96,12 @@ def test_nuclei_stand_out_of_every_kind_of_field_whatever_its_fault(name: str, f
     image, labels = FIELDS[name]()
     faulty = FAULTS[fault](image)
     left_alone = faulty == image
-    of_image, of_faulty = (contrast(to_uint8(one, "robust"), labels, left_alone) for one in (image, faulty))
+    of_image, of_faulty = (contrast(grey_levels(one, "percentile"), labels, left_alone) for one in (image, faulty))
     assert of_image > 80
     assert 0.25 * of_image < of_faulty < 1.4 * of_image
 
 
-def contrast(grey: NDArray[np.uint8], labels: NDArray[np.integer], where: NDArray[np.bool_]) -> float:
+def contrast(grey: GreyLevels, labels: NDArray[np.integer], where: NDArray[np.bool_]) -> float:
     """Give by how many grey levels nuclei are brighter than the background, in a part of the field."""
     return float(np.median(grey[where & (labels > 0)]) - np.median(grey[where & (labels == 0)]))
 
@@ -72,16 +109,19 @@ def contrast(grey: NDArray[np.uint8], labels: NDArray[np.integer], where: NDArra
 def test_by_minmax_one_hot_pixel_hides_all_nuclei() -> None:
     image, labels = field()
     assert (
-        to_uint8(FAULTS["a hot pixel"](image), "minmax")[labels > 0].max() < 5 < 200 < to_uint8(image, "robust").max()
+        grey_levels(FAULTS["a hot pixel"](image), "minmax")[labels > 0].max()
+        < 5
+        < 200
+        < grey_levels(image, "percentile").max()
     )
 
 
 def test_nuclei_are_seen_beside_more_dead_cells_than_nuclei_and_under_wide_glare() -> None:
     image, labels = field(nuclei=1)
-    assert np.median(to_uint8(dead_cells(3, 10)(image), "robust")[labels > 0]) > 100
+    assert np.median(grey_levels(dead_cells(3, 10)(image), "percentile")[labels > 0]) > 100
     image, labels = field()
     faulty = glare(20, 100)(image)
-    assert np.median(to_uint8(faulty, "robust")[(labels > 0) & (faulty == image)]) > 100
+    assert np.median(grey_levels(faulty, "percentile")[(labels > 0) & (faulty == image)]) > 100
 
 
 def test_a_nucleus_that_has_fewer_pixels_than_are_left_out_is_within_the_range() -> None:
@@ -102,23 +142,29 @@ def test_specks_of_debris_are_not_taken_for_nuclei() -> None:
 def test_the_noise_of_an_empty_well_stays_dark(fault: str) -> None:
     empty = field(nuclei=0)[0]
     for image in (empty, FAULTS[fault](empty)):
-        grey = to_uint8(image, "robust")[image == empty]
+        grey = grey_levels(image, "percentile")[image == empty]
         assert grey.std() < 10
         assert grey.max() < 100
-    assert to_uint8(empty, "minmax").std() > 25
+    assert grey_levels(empty, "minmax").std() > 25
+
+
+@pytest.mark.parametrize("name", [name for name in empty_wells() if name != "blurred noise"])
+def test_what_an_empty_well_has_for_light_shows_no_pieces_as_small_as_nuclei(name: str) -> None:
+    grey = grey_levels(empty_wells()[name], "percentile")
+    assert (grey - ndimage.gaussian_filter(grey, 10)).std() < 10
 
 
 def test_saturated_edges_are_no_light_and_a_white_background_stays_white() -> None:
     image, _ = field()
-    assert not to_uint8(FAULTS["a saturated edge"](image), "robust")[:, -40:].any()
+    assert not grey_levels(FAULTS["a saturated edge"](image), "percentile")[:, -40:].any()
     inverted = np.where(field()[1] > 0, 20_000, 65_535).astype(np.uint16)
-    assert to_uint8(inverted, "robust")[0, 0] == 255
+    assert grey_levels(inverted, "percentile")[0, 0] == 255
 
 
 @pytest.mark.parametrize("nuclei", [2, 8, 25])
 def test_dark_nuclei_keep_their_contrast_however_few_they_are(nuclei: int) -> None:
     image, labels = field(nuclei=nuclei)
-    grey = to_uint8(3000 - image, "robust")
+    grey = grey_levels(3000 - image, "percentile")
     assert np.median(grey[labels == 0]) > 230
     assert np.median(grey[labels == 0]) - np.median(grey[labels > 0]) > 150
     assert grey[labels == 0].std() < 35
@@ -128,7 +174,7 @@ def test_dark_nuclei_keep_their_contrast_however_few_they_are(nuclei: int) -> No
 def test_few_dark_nuclei_stand_out_whatever_the_fault(fault: str) -> None:
     image, labels = field(nuclei=8)
     faulty = FAULTS[fault](3000 - image)
-    assert contrast(255 - to_uint8(faulty, "robust"), labels, faulty == 3000 - image) > 100
+    assert contrast(255 - grey_levels(faulty, "percentile"), labels, faulty == 3000 - image) > 100
 
 
 def test_dirt_on_the_camera_is_not_taken_for_dark_nuclei() -> None:
@@ -146,26 +192,31 @@ def test_images_of_every_type_and_size_are_scaled(shape: tuple[int, int], dtype:
     rng = np.random.default_rng(1)
     for image in (rng.integers(0, 100, shape), rng.integers(0, 2, shape), np.eye(*shape), np.zeros(shape)):
         before = image.astype(dtype)
-        grey = to_uint8(before, scaling)
+        grey = grey_levels(before, scaling)
         assert grey.shape == shape
-        assert grey.dtype == np.uint8
+        assert grey.dtype == (np.float32 if scaling == "percentile" else np.uint8)
         assert_array_equal(before, image.astype(dtype))
-        assert_array_equal(to_uint8(np.asfortranarray(before)[::-1][::-1], scaling), grey)
+        assert_array_equal(grey_levels(np.asfortranarray(before)[::-1][::-1], scaling), grey)
 
 
 def test_floats_far_beyond_all_others_do_not_count() -> None:
     image = FIELDS["values from 0 to 1"]()[0].astype(np.float64)
     faulty = image.copy()
     faulty[3, 3], faulty[9, 9] = -1e30, 1e30
-    seen, expected = (to_uint8(one, "robust").astype(int) for one in (faulty, image))
+    seen, expected = (grey_levels(one, "percentile").astype(float) for one in (faulty, image))
     assert np.abs(seen - expected)[20:].max() <= FEW_GREY_LEVELS
 
 
-@pytest.mark.parametrize(("recorded", "scaling"), [(None, "minmax"), ("minmax", "minmax"), ("robust", "robust")])
+@pytest.mark.parametrize(
+    ("recorded", "scaling"),
+    [(None, "minmax"), ("minmax", "minmax"), ("robust", "robust"), ("percentile", "percentile")],
+)
 def test_what_is_from_before_there_was_a_choice_is_by_minmax(recorded: str | None, scaling: Scaling) -> None:
     assert recorded_scaling(recorded) == scaling
 
 
 def test_a_scaling_that_is_not_known_is_refused_with_what_to_do() -> None:
-    with pytest.raises(InputError, match="scaling is 'clahe', and this program knows robust, minmax; use the version"):
+    with pytest.raises(
+        InputError, match="scaling is 'clahe', and this program knows percentile, minmax, robust; use the version"
+    ):
         recorded_scaling("clahe")

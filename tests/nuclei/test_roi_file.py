@@ -7,7 +7,7 @@ import pytest
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.roi_file import RoiReader
 from tasks.nuclei.targets import TARGETS, distance_map
-from tests.rois import make_roi_file
+from tests.rois import make_roi_file, write_images
 
 
 def test_training_and_validation_rows_are_told_apart(tmp_path):
@@ -33,11 +33,45 @@ def test_targets_are_the_maps_of_the_labels_rounded_to_1_255(tmp_path):
 
 
 def test_the_scaling_is_kept_and_is_minmax_in_a_file_from_before_there_was_a_choice(tmp_path):
-    path = make_roi_file(tmp_path / "rois.h5")
+    path = make_roi_file(tmp_path / "rois.h5", scaling="robust")
     assert RoiReader(path).scaling == "robust"
     with h5py.File(path, "a") as file:
         del file.attrs["scaling"]
     assert RoiReader(path).scaling == "minmax"
+
+
+def test_images_with_fractions_of_grey_levels_come_back_within_a_32nd(tmp_path):
+    written = np.random.default_rng(0).uniform(0, 255, (2, 64, 64)).astype(np.float32)
+    written[0, 0, :2] = 0, 255
+    path = write_images(tmp_path / "rois.h5", written, "percentile")
+    images, _ = RoiReader(path).batch([0, 1], TARGETS)
+    assert images.dtype == np.float32
+    np.testing.assert_allclose(images[..., 0], written, atol=1 / 32)
+    assert images[0, 0, :2, 0].tolist() == [0, 255]
+
+
+@pytest.mark.parametrize("scaling", ["minmax", "robust"])
+def test_whole_grey_levels_are_kept_as_they_always_were(tmp_path, scaling):
+    written = np.random.default_rng(0).integers(0, 256, (2, 64, 64)).astype(np.uint8)
+    path = write_images(tmp_path / "rois.h5", written, scaling)
+    with h5py.File(path) as file:
+        assert (file.attrs["layout"], file["image"].dtype) == (1, np.uint8)
+    read = RoiReader(path).image(1)
+    assert read.dtype == np.uint8
+    assert np.array_equal(read, written[1])
+
+
+def test_images_of_the_other_kind_than_the_file_s_are_refused(tmp_path):
+    with pytest.raises(TypeError, match="Images are uint8; by the scaling of this file they are uint16"):
+        write_images(tmp_path / "rois.h5", np.zeros((2, 64, 64), np.uint8), "percentile")
+
+
+def test_a_file_of_a_later_layout_is_refused(tmp_path):
+    path = make_roi_file(tmp_path / "rois.h5")
+    with h5py.File(path, "a") as file:
+        file.attrs["layout"] = 3
+    with pytest.raises(InputError, match="has layout 3, and this program reads 1 and 2; run augment again"):
+        RoiReader(path)
 
 
 def test_a_file_that_is_no_roi_file_is_refused_by_name(tmp_path):

@@ -18,7 +18,7 @@ from tasks.nuclei.copies import fingerprint_of_row
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.files import open_plate
 from tasks.nuclei.plates.image_files import read_image
-from tasks.nuclei.roi_file import RoiReader
+from tasks.nuclei.roi_file import STEPS_OF_A_LEVEL, RoiReader
 from tasks.nuclei.targets import distance_map
 from tasks.steps.augment import ROIS_PER_BLOCK, TASK, Params, Source, _shares, make_block, plan_blocks, split_sources
 from tests.disks import resize
@@ -240,14 +240,16 @@ def test_the_intensities_of_rois_are_by_the_scaling_that_was_asked_for(store):
     image, _ = field(0)
     image[0, 0] = 60_000
     tifffile.imwrite(store / "one" / "images" / "f0.tif", image)
-    assert brightness_of_nuclei(store, "minmax") < 5 < 40 < brightness_of_nuclei(store, "robust")
+    by_minmax, whole, fine = (brightness_of_nuclei(store, scaling) for scaling in ("minmax", "robust", "percentile"))
+    assert by_minmax < 5 < 40 < whole
+    assert whole == pytest.approx(fine, abs=0.5)
 
 
 def brightness_of_nuclei(store, scaling: str) -> float:
     chosen = params(plates=["one"], scaling=scaling)
     first, *_ = plan_blocks(sources_of(store, chosen), PRESETS["None"].scales, chosen)
     made = make_block(first, PRESETS["None"], chosen)
-    return float(np.median(made.image[made.labels > 0]))
+    return float(np.median(made.image[made.labels > 0])) / (STEPS_OF_A_LEVEL if scaling == "percentile" else 1)
 
 
 def test_a_field_without_labels_is_refused_by_name(store):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tasks.methods.shared.devices import Precision
 from tasks.methods.shared.kept_network import KeptNetwork, architecture_fields, follow_batches_closely
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.intensity import Scaling
+from tasks.nuclei.intensity import GreyLevels, Scaling
 from tasks.nuclei.targets import Target
 
 with redirect_stdout(StringIO()):  # It prints which Keras it uses.
@@ -50,7 +50,7 @@ class Fpn(KeptNetwork):
         self.model = _build(architecture, encoder_weights)
         follow_batches_closely(self.model)
         self._preprocess = segmentation_models.get_preprocessing(architecture.encoder)
-        any_images = tf.TensorSpec((None, None, None, 1), tf.uint8)
+        any_images = tf.TensorSpec((None, None, None, 1), tf.float32)
         self._predict = tf.function(lambda images: self(images, training=False), input_signature=[any_images])
 
     def __call__(self, images: Any, training: bool) -> Any:
@@ -60,9 +60,9 @@ class Fpn(KeptNetwork):
         rgb = tf.repeat(tf.cast(images, tf.float32), 3, axis=-1)
         return self.model(self._preprocess(rgb), training=training)
 
-    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Map images (b, y, x) uint8 to targets (b, y, x, t) float32 in [0, 1]."""
-        maps: NDArray[np.float32] = self._predict(images[..., np.newaxis]).numpy()
+    def predict(self, images: GreyLevels) -> NDArray[np.float32]:
+        """Map images (b, y, x) to targets (b, y, x, t) float32 in [0, 1]."""
+        maps: NDArray[np.float32] = self._predict(images[..., np.newaxis].astype(np.float32)).numpy()
         return maps
 
     def encoder_layers(self) -> list[Any]:

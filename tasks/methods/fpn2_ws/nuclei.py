@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.methods.fpn2_ws.method import Settings
-from tasks.nuclei.intensity import Scaling, to_uint8
+from tasks.nuclei.intensity import GreyLevels, Scaling, grey_levels
 from tasks.nuclei.segmentation import Predict, flooded, magnified, predict_tiled, within_size_limits
 
 # Along the outline the normalised distance is low, and the lower the larger the nucleus: 0.02 for a radius of
@@ -23,7 +23,7 @@ def predict_maps(
 
     The networks see the field in grey levels by `scaling`, magnified by `zoom`.
     """
-    grey = to_uint8(image, scaling)
+    grey = grey_levels(image, scaling)
     if settings.test_time_augmentation:
         predict = averaged_over_turns(predict)
     maps = predict_tiled(magnified(grey, zoom), predict, settings)
@@ -38,7 +38,7 @@ def predict_maps(
 def averaged_over_turns(predict: Predict) -> Predict:
     """Give the mean of what `predict` says of an image, its two flips and three rotations, each turned back."""
 
-    def predict_turned(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict_turned(images: GreyLevels) -> NDArray[np.float32]:
         total = predict(images)
         for axis in (1, 2):
             total = total + np.flip(predict(np.flip(images, axis)), axis)

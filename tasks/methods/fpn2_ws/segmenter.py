@@ -12,6 +12,7 @@ from tasks.methods.fpn2_ws.network import Fpn
 from tasks.methods.fpn2_ws.nuclei import instances_from_maps, predict_maps
 from tasks.methods.segmenter import Segmenter
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.intensity import GreyLevels
 from tasks.nuclei.targets import TARGETS
 
 Maps = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -42,7 +43,7 @@ class Fpn2Ws(Segmenter):
         self._zoom, self._scaling = zooms.pop(), scalings.pop()
         self._order = [channels.index(target) for target in TARGETS]
 
-    def predict_batch(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict_batch(self, images: GreyLevels) -> NDArray[np.float32]:
         """Map images (b, y, x) to distance maps and blurred borders, (b, y, x, 2) in this order."""
         maps = [network.predict(images) for network in self._networks]
         return maps[0] if len(maps) == 1 else np.concatenate(maps, axis=-1)[..., self._order]

@@ -16,7 +16,7 @@ from tasks.methods.jacobkie.positions import DIRECTIONS, POSITIONS, STEPS
 from tasks.methods.shared.backbone import Depth, merged_levels, resnet, smoothed
 from tasks.methods.shared.devices import Precision
 from tasks.methods.shared.kept_network import KeptNetwork, architecture_fields, follow_batches_closely
-from tasks.nuclei.intensity import Scaling
+from tasks.nuclei.intensity import GreyLevels, Scaling
 
 FIRST_POSITIONS = len(DIRECTIONS)
 MAPS = 1 + POSITIONS
@@ -64,13 +64,13 @@ class Jacobkie(KeptNetwork):
         keras.mixed_precision.set_global_policy(policy)
         self.model = _model(architecture.depth, architecture.filters)
         follow_batches_closely(self.model)
-        any_images = tf.TensorSpec((None, None, None), tf.uint8)
+        any_images = tf.TensorSpec((None, None, None), tf.float32)
         self._predict = tf.function(
             lambda images: self._maps(images, training=False)[..., :MAPS], input_signature=[any_images]
         )
 
     def loss(self, batch: Any, training: bool) -> Any:
-        """Mean loss of a batch: images (b, y, x) uint8, and positions (b, y, x, 8) float32, NaN in the background.
+        """Mean loss of a batch: images (b, y, x), 0 to 255, and positions (b, y, x, 8) float32, NaN in the background.
 
         Cross-entropy of the mask and absolute error of the positions, which counts up to three times where a border is
         or is seen by the first branch.
@@ -90,9 +90,9 @@ class Jacobkie(KeptNetwork):
         of_positions = tf.reduce_sum(weight * (of_true + of_pred)) / tf.maximum(tf.reduce_sum(weight), 1.0)
         return tf.reduce_mean(of_mask) + of_positions
 
-    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Map images (b, y, x) uint8 to (b, y, x, 9) float32: in [0, 1] in a nucleus, and positions in [-1, 1]."""
-        maps: NDArray[np.float32] = self._predict(images).numpy()
+    def predict(self, images: GreyLevels) -> NDArray[np.float32]:
+        """Map images (b, y, x) to (b, y, x, 9) float32: in [0, 1] in a nucleus, and positions in [-1, 1]."""
+        maps: NDArray[np.float32] = self._predict(images.astype(np.float32)).numpy()
         return maps
 
     def extractor_layers(self) -> list[Any]:

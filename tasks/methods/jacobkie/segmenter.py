@@ -12,7 +12,7 @@ from tasks.methods.jacobkie.method import Settings
 from tasks.methods.jacobkie.network import MAPS, Jacobkie
 from tasks.methods.jacobkie.nuclei import agreement, best_of_zooms, nuclei_from_maps
 from tasks.methods.segmenter import Segmenter
-from tasks.nuclei.intensity import to_uint8
+from tasks.nuclei.intensity import grey_levels
 from tasks.nuclei.measure import largest_pieces
 from tasks.nuclei.segmentation import magnified, predict_tiled, within_size_limits
 
@@ -41,7 +41,7 @@ class JacobkieSegmenter(Segmenter):
 
     def look_at(self, image: NDArray[np.integer]) -> SeenZooms:
         architecture = self._network.architecture
-        grey = to_uint8(image, architecture.scaling)
+        grey = grey_levels(image, architecture.scaling)
         side_px = max(min(self.settings.max_tile_px, MOST_TILE_PX), 4 * self.settings.halo_px)
         tiling = self.settings.model_copy(update={"max_tile_px": side_px})
         zooms = [architecture.zoom * zoom for zoom in architecture.zooms]

@@ -85,7 +85,7 @@ class JacobkieTraining:
 
 
 def positioned_batch(reader: RoiReader, rows: list[int]) -> Batch:
-    """Images (b, y, x) uint8 and positions (b, y, x, 8) float32, NaN in the background."""
+    """Images (b, y, x), 0 to 255, and positions (b, y, x, 8) float32, NaN in the background."""
     images = np.stack([reader.image(row) for row in rows])
     label_images = [reader.label_image(row) for row in rows]
     positions = [np.where(labels[..., np.newaxis] > 0, position_maps(labels), np.nan) for labels in label_images]

@@ -21,7 +21,7 @@ from tasks.methods.mask_rcnn.targets import AnchorTargets, ProposalTargets, anch
 from tasks.methods.shared.backbone import Depth, features_model
 from tasks.methods.shared.devices import Precision
 from tasks.methods.shared.kept_network import KeptNetwork, architecture_fields, follow_batches_closely
-from tasks.nuclei.intensity import Scaling
+from tasks.nuclei.intensity import GreyLevels, Scaling
 
 SIDE_PX = 256
 """Side of every image."""
@@ -89,11 +89,11 @@ class MaskRcnn(KeptNetwork):
         for part in self.parts:
             follow_batches_closely(part)
         self._detect = tf.function(
-            self._detections_of, input_signature=[tf.TensorSpec((None, SIDE_PX, SIDE_PX), tf.uint8), _FLOAT, _INT]
+            self._detections_of, input_signature=[tf.TensorSpec((None, SIDE_PX, SIDE_PX), tf.float32), _FLOAT, _INT]
         )
 
     def losses(self, batch: Any, training: bool, proposals: int) -> dict[str, Any]:
-        """Give the five losses of a batch: images (b, y, x) uint8, label images (b, y, x), boxes (b, m, 4) float32.
+        """Give the five losses of a batch: images (b, y, x), 0 to 255, label images (b, y, x), boxes (b, m, 4) float32.
 
         The boxes are those of labels 1..m, filled up with 0. `proposals` of an image are trained on.
         """
@@ -119,9 +119,9 @@ class MaskRcnn(KeptNetwork):
         )
         return found | self._head_losses(pyramid, of_proposals, training)
 
-    def detect(self, images: NDArray[np.uint8], min_score: float, most: int) -> list[Detections]:
+    def detect(self, images: GreyLevels, min_score: float, most: int) -> list[Detections]:
         """Find at most so many nuclei in each image (b, y, x), with at least this score."""
-        boxes, scores, masks = (part.numpy() for part in self._detect(images, min_score, most))
+        boxes, scores, masks = (part.numpy() for part in self._detect(images.astype(np.float32), min_score, most))
         found = []
         for of_image in zip(boxes, scores, masks, strict=True):
             kept = of_image[1] >= min_score

@@ -13,7 +13,7 @@ from tasks.methods.mask_rcnn.method import LEAST_SCORE, Settings
 from tasks.methods.mask_rcnn.network import SIDE_PX, Detections, MaskRcnn
 from tasks.methods.mask_rcnn.tiles import Tile, merge_tiles, tiles_of, without_cut_pieces
 from tasks.methods.segmenter import Segmenter
-from tasks.nuclei.intensity import to_uint8
+from tasks.nuclei.intensity import grey_levels
 from tasks.nuclei.measure import largest_pieces
 from tasks.nuclei.segmentation import magnified, within_size_limits
 
@@ -44,7 +44,7 @@ class MaskRcnnSegmenter(Segmenter):
 
     def look_at(self, image: NDArray[np.integer]) -> SeenTiles:
         architecture = self._network.architecture
-        seen = magnified(to_uint8(image, architecture.scaling), architecture.zoom)
+        seen = magnified(grey_levels(image, architecture.scaling), architecture.zoom)
         height, width = seen.shape
         # Of a field smaller than a tile, the rest is its mirror image.
         missing = (max(SIDE_PX - height, 0), max(SIDE_PX - width, 0))

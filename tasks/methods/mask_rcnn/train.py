@@ -95,7 +95,7 @@ class MaskRcnnTraining:
 
 
 def boxed_batch(reader: RoiReader, rows: list[int]) -> Batch:
-    """Images (b, y, x) uint8, label images (b, y, x) uint16 with labels 1..m, and their boxes (b, m, 4) float32.
+    """Images (b, y, x), 0 to 255, label images (b, y, x) uint16 with labels 1..m, and their boxes (b, m, 4) float32.
 
     Boxes are filled up with 0.
     """

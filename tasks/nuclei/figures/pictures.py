@@ -11,7 +11,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from skimage.segmentation import find_boundaries
 
-from tasks.nuclei.intensity import to_uint8
+from tasks.nuclei.intensity import grey_levels
 
 Pixel = TypeVar("Pixel", bound=np.generic)
 
@@ -38,7 +38,7 @@ def display_grey(image: NDArray[np.number]) -> NDArray[np.uint8]:
 
     What is no part of the field, such as a blank border or dead cells, doesn't count.
     """
-    image = to_uint8(image, "robust")
+    image = grey_levels(image, "robust")
     low, high = np.percentile(image, [0.5, 99.8])
     stretched = (image.astype(np.float32) - low) / max(high - low, 1)
     grey: NDArray[np.uint8] = (255 * np.clip(stretched, 0, 1)).astype(np.uint8)

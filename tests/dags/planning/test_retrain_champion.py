@@ -81,7 +81,7 @@ def test_the_challenger_is_trained_as_the_champion_was_from_its_weights_on_all_p
     assert planned["champion_version"] == 4
 
 
-@pytest.mark.parametrize("scaling", ["robust", "minmax"])
+@pytest.mark.parametrize("scaling", ["percentile", "robust", "minmax"])
 def test_the_challenger_sees_intensities_as_the_champion_does(store: Path, scaling: str) -> None:
     champion = fpn_champion()
     assert champion["augmentation"] is not None

@@ -147,7 +147,7 @@ def test_the_preset_sets_the_rois_and_a_filled_field_goes_before_it(inbox: Path)
         return AugmentParams(plates=["ingest/a@000000000000"], **plan(inbox, **form)["augment"])
 
     laptop, paper = augment(), augment(preset="paper")
-    assert (laptop.rois, laptop.augmentation, laptop.scaling, laptop.zoom) == (5000, "Gentle", "robust", 1)
+    assert (laptop.rois, laptop.augmentation, laptop.scaling, laptop.zoom) == (5000, "Gentle", "percentile", 1)
     assert (paper.rois, paper.augmentation, paper.scaling, paper.zoom) == (35_000, "Full", "minmax", 1)
     changed = augment(rois=100, zoom=2, augmentation="None", scaling="minmax", random_seed=7)
     assert (changed.rois, changed.augmentation, changed.zoom, changed.random_seed) == (100, "None", 2, 7)

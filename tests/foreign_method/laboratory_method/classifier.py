@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from laboratory_method.method import METHOD
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.intensity import Scaling, recorded_scaling, to_uint8
+from tasks.nuclei.intensity import GreyLevels, Scaling, grey_levels, recorded_scaling
 from tasks.nuclei.segmentation import magnified
 
 SMOOTHINGS_PX = (1, 2, 4, 8, 16)
@@ -36,7 +36,7 @@ class Classifier:
 
     def probability(self, image: NDArray[np.integer]) -> NDArray[np.float32]:
         """Give for every pixel of a field (y, x) how probably it is part of a nucleus, (y, x) in [0, 1]."""
-        grey = to_uint8(image, self.scaling)
+        grey = grey_levels(image, self.scaling)
         seen = logistic(features(magnified(grey, self.zoom)) @ self.weights).astype(np.float32)
         if self.zoom == 1:
             return seen
@@ -59,7 +59,7 @@ def load_classifier(folder: Path) -> Classifier:
     return Classifier(weights, content["radius_px"], content["zoom"], recorded_scaling(content.get("scaling")))
 
 
-def features(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
+def features(grey: GreyLevels) -> NDArray[np.float32]:
     """Give the features of every pixel of an image (y, x), (y, x, features)."""
     bright = np.sqrt(grey.astype(np.float32) / 255)
     smoothed = [ndimage.gaussian_filter(bright, smoothing) for smoothing in SMOOTHINGS_PX]

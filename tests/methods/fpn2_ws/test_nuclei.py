@@ -10,7 +10,7 @@ from skimage.segmentation import watershed
 
 from tasks.methods.fpn2_ws.method import Settings
 from tasks.methods.fpn2_ws.nuclei import BORDER_SHARE, instances_from_maps, predict_maps
-from tasks.nuclei.intensity import to_uint8
+from tasks.nuclei.intensity import grey_levels
 from tasks.nuclei.scoring import score_instances
 from tasks.nuclei.synthesis import KINDS, synthesize_fov
 from tasks.nuclei.targets import blurred_border, distance_map
@@ -22,7 +22,7 @@ def colony() -> np.ndarray:
     return synthesize_fov(KINDS["HCT116"], (300, 420), np.random.default_rng(7)).label_image
 
 
-def grey_levels(images: np.ndarray) -> np.ndarray:
+def grey_and_complement(images: np.ndarray) -> np.ndarray:
     """A network that answers with the grey value and its complement."""
     assert images.shape[1] % 32 == 0
     assert images.shape[2] % 32 == 0
@@ -84,17 +84,17 @@ def test_nuclei_outside_the_size_limits_are_removed_and_the_rest_numbered_from_o
 def test_fields_of_any_size_keep_their_size_and_place(shape, padding, test_time_augmentation):
     image = gradient(*shape)
     settings = Settings(padding=padding, test_time_augmentation=test_time_augmentation, max_tile_px=192, halo_px=32)
-    distance, border = predict_maps(image, grey_levels, settings, "minmax")
-    np.testing.assert_allclose(distance, to_uint8(image, "minmax") / np.float32(255), atol=1e-6)
-    np.testing.assert_allclose(border, 1 - to_uint8(image, "minmax") / np.float32(255), atol=1e-6)
+    distance, border = predict_maps(image, grey_and_complement, settings, "minmax")
+    np.testing.assert_allclose(distance, grey_levels(image, "minmax") / np.float32(255), atol=1e-6)
+    np.testing.assert_allclose(border, 1 - grey_levels(image, "minmax") / np.float32(255), atol=1e-6)
 
 
 @pytest.mark.parametrize("zoom", [0.5, 1.5, 2.0])
 def test_a_magnified_field_comes_back_in_its_own_size(zoom):
     image = gradient(120, 90)
-    distance, _ = predict_maps(image, grey_levels, Settings(), "minmax", zoom)
+    distance, _ = predict_maps(image, grey_and_complement, Settings(), "minmax", zoom)
     assert distance.shape == image.shape
-    np.testing.assert_allclose(distance, to_uint8(image, "minmax") / 255, atol=0.02)
+    np.testing.assert_allclose(distance, grey_levels(image, "minmax") / 255, atol=0.02)
 
 
 def test_tiles_give_the_nuclei_of_the_whole_field_where_the_halo_covers_the_network_s_view():
