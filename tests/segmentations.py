@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from tasks.nuclei.measure import nuclei_table
 from tasks.nuclei.plates.files import Plate
 from tasks.nuclei.plates.image_files import read_image, write_label_image
+from tasks.nuclei.segmentation import Nuclei
 from tests.stored_results import store_result
 
 
 def add_part(
-    store: Path, key: str, plate: Plate, label_images: Mapping[str, NDArray[Any]], changes: Mapping[str, Any] = {}
+    store: Path,
+    key: str,
+    plate: Plate,
+    label_images: Mapping[str, NDArray[Any]],
+    changes: Mapping[str, Any] = {},
+    confidences: Mapping[str, Sequence[float]] = {},
 ) -> str:
     """Write label images of some fields, their table and result.json; gives the path in the store.
 
-    `changes` replace params of the part.
+    `changes` replace params of the part; nuclei of fields without `confidences` have none.
     """
     path = f"segment/{key}"
     (store / path / "labels").mkdir(parents=True)
@@ -30,7 +37,9 @@ def add_part(
             label_image = label_images[fov.name]
             write_label_image(store / path / "labels" / f"{fov.name}.tif", label_image)
             where = {"plate": plate.info.name, "well": fov.well, "site": fov.site, "fov": fov.name}
-            tables.append(nuclei_table(label_image, read_image(fov.image_path)).assign(**where))
+            none = np.full(int(label_image.max()), np.nan)
+            found = Nuclei(label_image, np.asarray(confidences.get(fov.name, none), np.float32))
+            tables.append(nuclei_table(found, read_image(fov.image_path)).assign(**where))
     columns = ["plate", "well", "site", "fov"]
     nuclei = pd.concat(tables, ignore_index=True)
     nuclei[columns + [name for name in nuclei.columns if name not in columns]].to_csv(

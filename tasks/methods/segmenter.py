@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.segmentation import SegmentationSettings
+from tasks.nuclei.segmentation import Nuclei, SegmentationSettings
 
 MOST_CHANNELS = 4
 """An array of colour images that is taken for a list of images has sides of so many px."""
@@ -32,12 +32,12 @@ class Segmenter(ABC):
 
     @staticmethod
     @abstractmethod
-    def nuclei_in(seen: Any, settings: Any) -> NDArray[np.int32]:
-        """Label image (y, x), 1..n, 0 = background, from what `look_at` gave. May run in any thread."""
+    def nuclei_in(seen: Any, settings: Any) -> Nuclei:
+        """Give the nuclei, and how sure each is, from what `look_at` gave. May run in any thread."""
 
     def segment(self, image: NDArray[np.integer]) -> NDArray[np.int32]:
         """Label image (y, x), 0 = background, of a field (y, x)."""
-        return self.nuclei_in(self.look_at(image), self.settings)
+        return self.nuclei_in(self.look_at(image), self.settings).label_image
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
         """MLflow's entry: one image (y, x) gives its label image, a list or (n, y, x) array gives a list."""

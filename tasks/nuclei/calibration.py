@@ -7,18 +7,34 @@ above all the foreground threshold, on which the outlines and so F1 at IoU 0.9 d
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.nuclei.scoring import IOU_THRESHOLDS, Counts, count, f1_score, pool, score_instances
-from tasks.nuclei.segmentation import SegmentationSettings
+from tasks.nuclei.scoring import (
+    IOU_THRESHOLDS,
+    IouPairs,
+    count,
+    f1_score,
+    iou_pairs,
+    pool,
+    score_pairs,
+    without_predicted,
+)
+from tasks.nuclei.segmentation import Nuclei, SegmentationSettings
 
 COUNTED_FROM_IOU = 0.5
+
+LIMITS = ("min_area_px", "min_confidence")
+"""Settings that only remove nuclei: what each value leaves is counted, without segmenting again."""
+
+NucleiIn = Callable[[Any, SegmentationSettings], Nuclei]
+"""Gives the nuclei in what the networks say of a field. May run in any thread."""
 
 
 @dataclass(frozen=True)
@@ -45,27 +61,51 @@ class Trial:
         return float(self.f1[IOU_THRESHOLDS.index(iou_threshold)])
 
 
+@dataclass(frozen=True)
+class _Found:
+    """The nuclei that were found in a field, compared with the true ones; arrays are (n,)."""
+
+    pairs: IouPairs
+    areas_px: NDArray[np.int64]
+    confidences: NDArray[np.float32]
+
+    def within(self, limits: Mapping[str, float]) -> IouPairs:
+        kept = self.areas_px >= limits.get("min_area_px", 0)
+        kept &= ~(self.confidences < limits.get("min_confidence", 0))
+        return without_predicted(self.pairs, kept)
+
+
 def calibrate(
     fields: Sequence[KnownField],
-    nuclei_in: Callable[[Any, SegmentationSettings], NDArray[np.integer]],
+    nuclei_in: NucleiIn,
     settings: SegmentationSettings,
     searched: Sequence[tuple[str, Sequence[float]]],
 ) -> list[Trial]:
-    """Try the values of each searched setting in turn, with the best ones of those before it.
+    """Try the values of each searched setting in turn, with the best ones of those before it; `LIMITS` last, together.
 
-    All else is as in `settings`. `nuclei_in` gives the label image of what networks say. Gives all trials, the best
-    first.
+    All else is as in `settings`. Gives all trials, the best first.
     """
     names = [name for name, _ in searched]
     start = settings.model_dump(include=set(names))
     trials: list[Trial] = []
     for name, values in searched:
+        if name not in LIMITS:
+            best = trials[0].values if trials else start
+            wanted = [best | {name: value} for value in values]
+            trials = _best_first([*trials, *_trials(fields, nuclei_in, settings, _untried(wanted, trials))], start)
+    limits = {name: values for name, values in searched if name in LIMITS}
+    if limits:
         best = trials[0].values if trials else start
-        tried = [trial.values for trial in trials]
-        wanted = [best | {name: value} for value in values]
-        trials += [_trial(fields, nuclei_in, settings, values) for values in wanted if values not in tried]
-        trials = _best_first(trials, start)
+        wanted = [best | dict(zip(limits, values, strict=True)) for values in product(*limits.values())]
+        trials = _best_first(
+            [*trials, *_trials_of_limits(fields, nuclei_in, settings, _untried(wanted, trials))], start
+        )
     return trials
+
+
+def _untried(wanted: Sequence[dict[str, float]], trials: Sequence[Trial]) -> list[dict[str, float]]:
+    tried = [trial.values for trial in trials]
+    return [values for values in wanted if values not in tried]
 
 
 def _best_first(trials: Sequence[Trial], start: dict[str, float]) -> list[Trial]:
@@ -77,17 +117,44 @@ def _best_first(trials: Sequence[Trial], start: dict[str, float]) -> list[Trial]
     return sorted(trials, key=rank)
 
 
-def _trial(
+def _trials(
     fields: Sequence[KnownField],
-    nuclei_in: Callable[[Any, SegmentationSettings], NDArray[np.integer]],
+    nuclei_in: NucleiIn,
     settings: SegmentationSettings,
-    values: dict[str, float],
-) -> Trial:
-    tried = settings.model_copy(update=values)
+    wanted: Sequence[dict[str, float]],
+) -> list[Trial]:
+    """Segment all fields with each of the values."""
+    trials = []
+    for values in wanted:
+        tried = settings.model_copy(update=values)
+        trials.append(_trial(values, [found.pairs for found in _found_in(fields, nuclei_in, tried)]))
+    return trials
 
-    def counts_of(field: KnownField) -> Counts:
-        return count(score_instances(field.true_labels, nuclei_in(field.seen, tried)))
+
+def _trials_of_limits(
+    fields: Sequence[KnownField],
+    nuclei_in: NucleiIn,
+    settings: SegmentationSettings,
+    wanted: Sequence[dict[str, float]],
+) -> list[Trial]:
+    """Segment all fields once without limits, and count what is left with each of the values, which differ in these."""
+    if not wanted:
+        return []
+    unlimited = wanted[0] | {name: 0 for name in LIMITS if name in wanted[0]}
+    found = _found_in(fields, nuclei_in, settings.model_copy(update=unlimited))
+    return [_trial(values, [of_field.within(values) for of_field in found]) for values in wanted]
+
+
+def _found_in(fields: Sequence[KnownField], nuclei_in: NucleiIn, settings: SegmentationSettings) -> list[_Found]:
+    def found_in(field: KnownField) -> _Found:
+        nuclei = nuclei_in(field.seen, settings)
+        areas_px = np.bincount(nuclei.label_image.ravel())[1:]
+        return _Found(iou_pairs(field.true_labels, nuclei.label_image), areas_px, nuclei.confidences)
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-        counts = pool(list(threads.map(counts_of, fields)))
+        return list(threads.map(found_in, fields))
+
+
+def _trial(values: dict[str, float], pairs: Sequence[IouPairs]) -> Trial:
+    counts = pool([count(score_pairs(of_field)) for of_field in pairs])
     return Trial(values, f1_score(counts.tp, counts.fp, counts.fn))

@@ -11,6 +11,8 @@ import pandas as pd
 import skimage.measure
 from numpy.typing import NDArray
 
+from tasks.nuclei.segmentation import Nuclei
+
 
 @dataclass(frozen=True)
 class Instances:
@@ -87,11 +89,12 @@ def histogram_percentile(histogram: NDArray[np.int64], percent: float) -> int:
     return int(np.searchsorted(cumulative, cumulative[-1] * percent / 100))
 
 
-def nuclei_table(label_image: NDArray[np.integer], image: NDArray[np.integer]) -> pd.DataFrame:
-    """Give one row per nucleus: label, area_px, centroid_y_px, centroid_x_px, mean_intensity, touches_edge.
+def nuclei_table(nuclei: Nuclei, image: NDArray[np.integer]) -> pd.DataFrame:
+    """Give one row per nucleus: label, area_px, centroid_y_px, centroid_x_px, mean_intensity, touches_edge, confidence.
 
-    Both are (y, x); the labels must be 1..n. The intensity is that of the raw image.
+    `image` is (y, x), the raw one, whose intensities are measured. A confidence is NaN where the method gives none.
     """
+    label_image = nuclei.label_image
     y, x = np.nonzero(label_image)
     label = label_image[y, x]
     areas_px = np.bincount(label)[1:]
@@ -108,5 +111,6 @@ def nuclei_table(label_image: NDArray[np.integer], image: NDArray[np.integer]) -
             "centroid_x_px": mean(x).round(2),
             "mean_intensity": mean(image[y, x]).round(3),
             "touches_edge": np.isin(numbers, edge_pixels(label_image)),
+            "confidence": nuclei.confidences.astype(np.float64).round(3),
         }
     )

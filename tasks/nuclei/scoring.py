@@ -122,9 +122,26 @@ def iou_pairs(true_labels: NDArray[np.integer], predicted_labels: NDArray[np.int
     )
 
 
+def without_predicted(pairs: IouPairs, kept: NDArray[np.bool_]) -> IouPairs:
+    """Give the pairs that there are when only the predicted nuclei of `kept`, (n,) like `predicted_ids`, are left."""
+    left = kept[pairs.predicted_position]
+    position = np.cumsum(kept) - 1
+    return IouPairs(
+        true_ids=pairs.true_ids,
+        predicted_ids=pairs.predicted_ids[kept],
+        true_position=pairs.true_position[left],
+        predicted_position=position[pairs.predicted_position[left]],
+        iou=pairs.iou[left],
+    )
+
+
 def score_instances(true_labels: NDArray[np.integer], predicted_labels: NDArray[np.integer]) -> InstanceScores:
     """Score every nucleus of two label images of the same shape; see `iou_pairs` for what they may hold."""
-    pairs = iou_pairs(true_labels, predicted_labels)
+    return score_pairs(iou_pairs(true_labels, predicted_labels))
+
+
+def score_pairs(pairs: IouPairs) -> InstanceScores:
+    """Score every nucleus of two label images that `iou_pairs` compared."""
     partners = pairs.iou >= SPLIT_MERGE_IOU
     return InstanceScores(
         true_ids=pairs.true_ids,

@@ -1,4 +1,4 @@
-"""What methods of segmentation share: fields cut into tiles for a network, the flood from markers, size limits.
+"""What methods of segmentation share: fields cut into tiles for a network, the flood from markers, limits of nuclei.
 
 The networks are plain functions here, from grey levels (b, y, x) to maps (b, y, x, channels) float32,
 so this module works with any of them and is tested without one.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -24,6 +24,15 @@ Predict = Callable[[GreyLevels], NDArray[np.float32]]
 MULTIPLE_OF_PX = 32
 
 
+class Nuclei(NamedTuple):
+    """The nuclei that were found in a field."""
+
+    label_image: NDArray[np.int32]
+    """(y, x), 1..n, 0 = background"""
+    confidences: NDArray[np.float32]
+    """(n,) in [0, 1], of the labels 1..n; NaN where the method has none."""
+
+
 class SegmentationSettings(pydantic.BaseModel):
     """How the output of a network becomes nuclei: what every method has. A method adds thresholds of its own.
 
@@ -36,6 +45,14 @@ class SegmentationSettings(pydantic.BaseModel):
     """Smaller nuclei are removed; in pixels."""
     max_area_px: int | None = pydantic.Field(None, ge=1, title="Maximum area")
     """Larger nuclei are removed; in pixels. None are removed if it is not given."""
+
+
+class ConfidenceSettings(SegmentationSettings):
+    """Settings of methods that find a nucleus first and then say how sure it is."""
+
+    min_confidence: float = pydantic.Field(0.0, ge=0, lt=1, title="Minimum confidence")
+    """Nuclei with a lower confidence are removed, 0 removes none. The confidence of each one that stays is in the table
+    of nuclei."""
 
 
 class TiledSettings(SegmentationSettings):
@@ -95,18 +112,27 @@ def flooded(
     return label_image
 
 
-def within_size_limits(label_image: NDArray[np.int32], settings: SegmentationSettings) -> NDArray[np.int32]:
-    """Remove what is too small or too large and number the rest 1..n."""
-    areas_px = np.bincount(label_image.ravel())
-    kept = areas_px >= settings.min_area_px
+def within_limits(
+    label_image: NDArray[np.int32], confidences: NDArray[np.floating] | None, settings: SegmentationSettings
+) -> Nuclei:
+    """Remove what is too small, too large or too uncertain and number the rest 1..n.
+
+    `label_image` is (y, x) with labels 1..m, of which some may be missing; `confidences` are (m,), None where the
+    method has none. A method does this last: `calibrate` tries limits on what is found without any.
+    """
+    areas_px = np.bincount(label_image.ravel())[1:]
+    sure = np.full(len(areas_px), np.nan, np.float32)
+    if confidences is not None:
+        sure[:] = confidences[: len(areas_px)]
+    kept = (areas_px > 0) & (areas_px >= settings.min_area_px)
     if settings.max_area_px is not None:
         kept &= areas_px <= settings.max_area_px
-    kept &= areas_px > 0
-    kept[0] = False
-    if kept[1:].all():
-        return label_image
-    numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
-    return numbers[label_image]
+    if isinstance(settings, ConfidenceSettings):
+        kept &= ~(sure < settings.min_confidence)
+    if not kept.all():
+        numbers = np.where(kept, np.cumsum(kept), 0)
+        label_image = np.concatenate(([0], numbers)).astype(np.int32)[label_image]
+    return Nuclei(label_image, sure[kept])
 
 
 class _Tile:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
@@ -20,13 +21,27 @@ NUCLEI_TYPES = {
     "centroid_x_px": "float64",
     "mean_intensity": "float64",
     "touches_edge": "bool",
+    "confidence": "float64",
 }
 """Columns of nuclei.csv as `segment` writes it. A field may be called 0012 and stays text; a site may be missing."""
 
+DOUBTFUL_BELOW = 0.5
+"""A nucleus with a lower confidence is shown as doubtful."""
+
 
 def read_nuclei(path: Path) -> pd.DataFrame:
-    """Read a nuclei.csv of `segment` with the types of `NUCLEI_TYPES`."""
-    return pd.read_csv(path, dtype=NUCLEI_TYPES, keep_default_na=False, na_values={"site": [""]})
+    """Read a nuclei.csv of `segment` with the types of `NUCLEI_TYPES`.
+
+    A confidence is NaN where the method gives none, and of all nuclei in tables that were written before there was any.
+    """
+    missing = {"site": [""], "confidence": [""]}
+    table = pd.read_csv(path, dtype=NUCLEI_TYPES, keep_default_na=False, na_values=missing)
+    return table if "confidence" in table else table.assign(confidence=np.nan)
+
+
+def is_doubtful(nuclei: pd.DataFrame) -> pd.Series:
+    """Say of each nucleus whether its confidence is below `DOUBTFUL_BELOW`: 1 or 0, NaN where it has none."""
+    return nuclei["confidence"].lt(DOUBTFUL_BELOW).astype(float).where(nuclei["confidence"].notna())
 
 
 def write_parquet(path: Path, table: pd.DataFrame, metadata: Mapping[str, str]) -> None:
@@ -37,12 +52,13 @@ def write_parquet(path: Path, table: pd.DataFrame, metadata: Mapping[str, str]) 
 
 
 def wells_table(fovs: Mapping[str, int], left_out: Mapping[str, int], nuclei: pd.DataFrame) -> pd.DataFrame:
-    """Give one row per well: number of nuclei, their areas, share of nuclei at the edge of a field.
+    """Give one row per well: number of nuclei, their areas, shares of nuclei at the edge of a field and doubtful.
 
     `fovs` counts the fields of each well, `left_out` those that were faulty, if any. Areas include nuclei at an edge;
-    a well without nuclei has none. Of a well without fields not even the number of nuclei is known.
+    a well without nuclei has none. The share of doubtful ones is of those that have a confidence. Of a well without
+    fields not even the number of nuclei is known.
     """
-    by_well = nuclei.groupby("well")
+    by_well = nuclei.assign(doubtful=is_doubtful(nuclei)).groupby("well")
     measures = pd.DataFrame(
         {
             "nuclei": by_well.size(),
@@ -51,6 +67,7 @@ def wells_table(fovs: Mapping[str, int], left_out: Mapping[str, int], nuclei: pd
             "area_mean_px": by_well["area_px"].mean().round(3),
             "area_median_px": by_well["area_px"].median(),
             "edge_share": by_well["touches_edge"].mean().round(4),
+            "doubtful_share": by_well["doubtful"].mean().round(4),
         }
     )
     table = measures.reindex(pd.Index(list(fovs), name="well")).reset_index()

@@ -31,7 +31,7 @@ from tasks.nuclei.plates.files import Fov, Plate
 from tasks.nuclei.plates.hcs import HcsWriter
 from tasks.nuclei.plates.image_files import read_image, read_label_image
 from tasks.nuclei.plates.wells import is_well, parse_well, smallest_grid
-from tasks.nuclei.tables import read_nuclei, wells_table, write_parquet
+from tasks.nuclei.tables import DOUBTFUL_BELOW, is_doubtful, read_nuclei, wells_table, write_parquet
 from tasks.store.imported_plates import left_out_of
 from tasks.store.provenance import plate_at, plate_of_segmentation, result_of
 from tasks.store.registered_model import ModelName
@@ -104,9 +104,14 @@ def run(params: Params, workspace: Workspace) -> Outcome:
         _write_ome_zarr(plate, labels, sites, model, workspace.output_dir / "plate.ome.zarr")
         outputs["ome_zarr"] = "plate.ome.zarr"
 
-    metrics = {f"area_median_{unit}": float(nuclei[f"area_{unit}"].median()) for unit in ("um2", "px") if len(nuclei)}
     counts = {"fovs": len(plate.fovs), "wells": len(wells), "nuclei": len(nuclei), "left_out": len(left_out)}
-    return Outcome(outputs=outputs, metrics=metrics, counts=counts)
+    return Outcome(outputs=outputs, metrics=_metrics(nuclei), counts=counts)
+
+
+def _metrics(nuclei: pd.DataFrame) -> dict[str, float]:
+    metrics = {f"area_median_{unit}": nuclei[f"area_{unit}"].median() for unit in ("um2", "px")}
+    metrics["doubtful_share"] = is_doubtful(nuclei).mean()
+    return {name: float(value) for name, value in metrics.items() if pd.notna(value)}
 
 
 def log_result(params: Params, result: Result, store: Path) -> None:
@@ -222,13 +227,25 @@ def _draw_overview(
     chosen = np.unique(np.linspace(0, len(plate.fovs) - 1, OVERVIEW_FIELDS).round().astype(int))
     typical_area_px = float(nuclei["area_px"].median()) if len(nuclei) else _TYPICAL_AREA_PX
     side_px = max(_MIN_OVERVIEW_PX, round(OVERVIEW_IN_DIAMETERS * 2 * np.sqrt(typical_area_px / np.pi)))
+    doubtful = nuclei[is_doubtful(nuclei) == 1]
     tiles = []
     for fov in (plate.fovs[number] for number in chosen):
-        picture = figures.overview_picture(read_image(fov.image_path), read_label_image(labels[fov.name]), side_px)
+        of_fov = doubtful.loc[doubtful["fov"] == fov.name, "label"].to_numpy()
+        label_image = read_label_image(labels[fov.name])
+        picture = figures.overview_picture(read_image(fov.image_path), label_image, side_px, of_fov)
         tiles.append(figures.OverviewTile(_short_name(fov), picture))
     title = f"{plate.info.name} · middle of {len(tiles)} of {len(plate.fovs)} fields"
     title += _left_out_in_title(left_out)
-    _save(figures.overview_figure(tiles, plate.info.pixel_size_um, title, model), path, plate, model)
+    figure = figures.overview_figure(tiles, plate.info.pixel_size_um, title, model, _doubt_in_words(nuclei))
+    _save(figure, path, plate, model)
+
+
+def _doubt_in_words(nuclei: pd.DataFrame) -> str:
+    """Say how many nuclei of a plate are doubtful; nothing where they have no confidence."""
+    doubtful = is_doubtful(nuclei)
+    if not doubtful.notna().any():
+        return ""
+    return f"confidence below {DOUBTFUL_BELOW}: {int(doubtful.sum()):,} of {len(nuclei):,} nuclei of the plate"
 
 
 def _short_name(fov: Fov) -> str:
@@ -270,7 +287,7 @@ def _write_ome_zarr(plate: Plate, labels: dict[str, Path], sites: dict[str, list
 
 TASK = Task(
     name="assemble_plate",
-    version=1,
+    version=2,
     params_type=Params,
     run=run,
     log=log_result,

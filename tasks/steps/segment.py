@@ -133,14 +133,14 @@ def _read_ahead(fovs: list[Fov], readers: ThreadPoolExecutor) -> Iterator[tuple[
 
 def _find_and_write(fov: Fov, plate: Plate, model: Segmenter, seen: Any, params: Params, workspace: Workspace) -> None:
     """Write a field's label image and, last, its table, which marks it as done."""
-    label_image = model.nuclei_in(seen, params.settings)
+    nuclei = model.nuclei_in(seen, params.settings)
     # Read again: a third-party tool gets all images of a plate before it gives anything back.
-    table = nuclei_table(label_image, read_image(fov.image_path))
+    table = nuclei_table(nuclei, read_image(fov.image_path))
     where = {"plate": plate.info.name, "well": fov.well, "site": fov.site, "fov": fov.name}
     for position, (column, value) in enumerate(where.items()):
         table.insert(position, column, value)
     made_by = str(params.made_by) if params.made_by else None
-    write_label_image(_labels_path(workspace, fov), label_image, made_by)
+    write_label_image(_labels_path(workspace, fov), nuclei.label_image, made_by)
     with written_whole(_table_path(workspace, fov)) as beside:
         table.to_csv(beside, index=False)
 
@@ -172,7 +172,7 @@ def log_result(params: Params, result: Result, store: Path) -> None:
 
 TASK = Task(
     name="segment",
-    version=3,
+    version=4,
     params_type=Params,
     run=run,
     log=log_result,

@@ -27,6 +27,7 @@ from tasks.methods.registry import found_methods, place_of
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.files import open_plate
 from tasks.nuclei.plates.image_files import read_image, read_label_image
+from tasks.nuclei.tables import read_nuclei
 from tasks.steps import augment, calibrate, ingest, open_run, register_model, segment, synthesize
 from tests.faulty_fields import FAULTS, SIDE_PX
 from tests.repository import REPOSITORY
@@ -206,7 +207,14 @@ def test_its_threshold_is_calibrated_and_handed_on(laboratory):
     assert chosen == laboratory.calibration.metrics["level"]
     assert chosen in LEVELS
     assert chosen != 0.5, "the default would be there without a search"
-    assert laboratory.segmentation.params["settings"] == {"min_area_px": 20, "max_area_px": None, "level": chosen}
+    others = {"min_area_px": 20, "max_area_px": None, "min_confidence": 0}
+    assert laboratory.segmentation.params["settings"] == {**others, "level": chosen}
+
+
+def test_its_confidences_stand_in_the_table_of_nuclei(laboratory):
+    table = read_nuclei(laboratory.store / laboratory.segmentation.outputs["segmentation"] / "nuclei.csv")
+    assert table["confidence"].between(laboratory.calibration.values["settings"]["level"] / 2, 1).all()
+    assert table["confidence"].median() > 0.8
 
 
 def test_it_finds_the_nuclei_of_a_plate_that_it_has_not_seen(laboratory):

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from tasks.methods.fpn2_ws.method import Settings
-from tasks.methods.fpn2_ws.nuclei import instances_from_maps
+from tasks.methods.fpn2_ws.nuclei import nuclei_from_maps
 from tasks.nuclei.calibration import KnownField, Trial
 from tasks.nuclei.calibration import calibrate as calibrate_any
 from tasks.nuclei.scoring import count, f1_score, score_instances
+from tasks.nuclei.segmentation import Nuclei
+from tasks.nuclei.targets import blurred_border, distance_map
 
 SETTINGS = Settings()
 MARKER_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -17,9 +19,9 @@ FOREGROUND_THRESHOLDS = (0.05, 0.09, 0.10, 0.14)
 SEARCHED = (("marker_threshold", MARKER_THRESHOLDS), ("foreground_threshold", FOREGROUND_THRESHOLDS))
 
 
-def nuclei_in(seen: Any, settings: Any) -> np.ndarray:
+def nuclei_in(seen: Any, settings: Any) -> Nuclei:
     distance_map, blurred_border = seen
-    return instances_from_maps(distance_map, blurred_border, settings)
+    return nuclei_from_maps(distance_map, blurred_border, settings)
 
 
 def calibrate(fields: list[KnownField], settings: Settings) -> list[Trial]:
@@ -56,7 +58,7 @@ def test_every_trial_says_what_the_segmentation_reaches_with_its_thresholds():
     trials = calibrate([field], SETTINGS)
     assert [trial.mean_f1 for trial in trials] == sorted((trial.mean_f1 for trial in trials), reverse=True)
     for trial in trials:
-        found = nuclei_in(field.seen, SETTINGS.model_copy(update=trial.values))
+        found = nuclei_in(field.seen, SETTINGS.model_copy(update=trial.values)).label_image
         counts = count(score_instances(field.true_labels, found))
         assert np.array_equal(trial.f1, f1_score(counts.tp, counts.fp, counts.fn))
 
@@ -74,6 +76,57 @@ def test_of_equal_thresholds_those_nearest_to_the_given_ones_come_first():
     field = KnownField((perfect, np.zeros_like(perfect)), perfect.astype(np.uint16))
     best = calibrate([field], SETTINGS)[0]
     assert best.values == {"marker_threshold": 0.6, "foreground_threshold": 0.09}
+
+
+LIMITED = (("marker_threshold", (0.5, 0.6)), ("min_area_px", (20, 60)), ("min_confidence", (0.0, 0.3, 0.6, 0.9)))
+
+
+def field_with_false_nuclei() -> KnownField:
+    """Three true nuclei, of which one is small, a speck that looks perfect, and a blunt piece as large as a nucleus."""
+    true_labels = np.zeros((60, 120), np.uint16)
+    true_labels[10:30, 10:30], true_labels[10:30, 40:60], true_labels[10:20, 70:80] = 1, 2, 3
+    found = true_labels.copy()
+    found[40:45, 10:15], found[35:55, 40:60] = 4, 5
+    perfect = distance_map(found)
+    perfect[found == 5] = np.minimum(0.65, 3 * perfect[found == 5])
+    return KnownField((perfect, blurred_border(found)), true_labels)
+
+
+def test_the_least_area_and_the_least_confidence_are_chosen_together_and_remove_false_nuclei():
+    best = calibrate_any([field_with_false_nuclei()], nuclei_in, SETTINGS, LIMITED)[0]
+    assert (best.values["min_area_px"], best.f1_at(0.7)) == (60, 1)
+    assert best.values["min_confidence"] in (0.3, 0.6)
+
+
+def test_what_limits_leave_is_counted_as_if_it_was_segmented_with_them():
+    field = field_with_false_nuclei()
+    trials = calibrate_any([field], nuclei_in, SETTINGS, LIMITED)
+    assert len({trial.f1_at(0.7) for trial in trials}) > 2
+    for trial in trials:
+        found = nuclei_in(field.seen, SETTINGS.model_copy(update=trial.values)).label_image
+        counts = count(score_instances(field.true_labels, found))
+        assert np.array_equal(trial.f1, f1_score(counts.tp, counts.fp, counts.fn))
+
+
+def test_limits_are_tried_without_segmenting_again():
+    asked = []
+
+    def noted(seen: Any, settings: Any) -> Nuclei:
+        asked.append(settings)
+        return nuclei_in(seen, settings)
+
+    trials = calibrate_any([field_with_false_nuclei()], noted, SETTINGS, LIMITED)
+    assert (len(trials), len(asked)) == (2 + 2 * 4 - 1, 3)
+
+
+def test_a_method_without_confidences_keeps_its_nuclei_whatever_the_least_one_is():
+    def unsure(seen: Any, settings: Any) -> Nuclei:
+        found = nuclei_in(seen, settings)
+        return Nuclei(found.label_image, np.full_like(found.confidences, np.nan))
+
+    trials = calibrate_any([field_with_false_nuclei()], unsure, SETTINGS, LIMITED[2:])
+    assert len({trial.mean_f1 for trial in trials}) == 1
+    assert trials[0].values == {"min_confidence": 0}
 
 
 def test_fields_count_together_by_their_nuclei():

@@ -18,7 +18,7 @@ from tasks.nuclei.figures.error_panels import (
     telling_window,
 )
 from tasks.nuclei.figures.pictures import label_overlay
-from tasks.nuclei.figures.plate_overview import OUTLINE_COLOUR
+from tasks.nuclei.figures.plate_overview import DOUBTFUL_COLOUR, OUTLINE_COLOUR
 
 
 def row(*labels: int) -> NDArray[np.int32]:
@@ -190,7 +190,7 @@ def test_the_colours_of_a_heat_map_begin_at_the_lowest_value(values: list[float]
 def test_the_overview_shows_the_middle_of_a_field_with_outlines_inside_the_nuclei() -> None:
     label_image = np.zeros((20, 30), np.uint16)
     label_image[8:12, 13:17] = 1
-    picture = figures.overview_picture(np.zeros((20, 30), np.uint16), label_image, side_px=8)
+    picture = figures.overview_picture(np.zeros((20, 30), np.uint16), label_image, side_px=8, doubtful=[])
     outlined = (picture == OUTLINE_COLOUR).all(axis=2)
     expected = np.zeros((8, 8), bool)
     expected[2:6, 2:6], expected[3:5, 3:5] = True, False
@@ -198,8 +198,21 @@ def test_the_overview_shows_the_middle_of_a_field_with_outlines_inside_the_nucle
 
 
 def test_a_field_smaller_than_the_window_is_shown_whole() -> None:
-    picture = figures.overview_picture(np.zeros((20, 30), np.uint16), np.zeros((20, 30), np.uint16), side_px=25)
+    picture = figures.overview_picture(np.zeros((20, 30), np.uint16), np.zeros((20, 30), np.uint16), 25, doubtful=[])
     assert picture.shape == (20, 25, 3)
+
+
+def test_the_overview_outlines_doubtful_nuclei_in_a_colour_of_their_own_and_says_what_is_doubtful() -> None:
+    label_image = np.zeros((20, 20), np.uint16)
+    label_image[2:6, 2:6], label_image[10:14, 10:14] = 1, 2
+    picture = figures.overview_picture(np.zeros((20, 20), np.uint16), label_image, side_px=20, doubtful=[2])
+    for colour, label in ((OUTLINE_COLOUR, 1), (DOUBTFUL_COLOUR, 2)):
+        outlined = (picture == colour).all(axis=2)
+        assert (outlined.sum(), np.unique(label_image[outlined]).tolist()) == (12, [label])
+    tiles = [figures.OverviewTile("B07", picture)]
+    with_doubt, without = (figures.overview_figure(tiles, 0.5, "plate", "model", doubt) for doubt in ("below 0.5", ""))
+    assert [text.get_text() for text in with_doubt.legends[0].get_texts()] == ["below 0.5"]
+    assert without.legends == []
 
 
 def score_matrix(f1: list[list[float]], forgotten: list[list[float]]) -> ScoreMatrix:

@@ -2,14 +2,16 @@
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 
 from tasks.nuclei.segmentation import (
+    ConfidenceSettings,
     SegmentationSettings,
     TiledSettings,
     flooded,
     magnified,
     predict_tiled,
-    within_size_limits,
+    within_limits,
 )
 
 
@@ -83,6 +85,21 @@ def test_a_piece_of_foreground_is_flooded_from_its_markers_and_one_without_is_no
 def test_nuclei_outside_the_size_limits_are_removed_and_the_rest_numbered_from_one():
     label_image = np.zeros((60, 60), np.int32)
     label_image[2:5, 2:5], label_image[10:20, 10:20], label_image[25:55, 25:55] = 1, 2, 3
-    kept = within_size_limits(label_image, SegmentationSettings(min_area_px=10, max_area_px=200))
+    kept, confidences = within_limits(label_image, None, SegmentationSettings(min_area_px=10, max_area_px=200))
     assert np.bincount(kept.ravel()).tolist() == [3500, 100]
     assert (kept[10:20, 10:20] == 1).all()
+    assert_array_equal(confidences, [np.nan])
+
+
+def test_nuclei_below_the_minimum_confidence_are_removed_and_the_others_keep_theirs():
+    label_image = np.array([[1, 0, 3], [4, 5, 0]], np.int32)
+    sure = np.array([0.5, 0.9, 0.3, np.nan, 0.7])
+    kept, confidences = within_limits(label_image, sure, ConfidenceSettings(min_area_px=1, min_confidence=0.5))
+    assert kept.tolist() == [[1, 0, 0], [2, 3, 0]]
+    assert_array_equal(confidences, np.array([0.5, np.nan, 0.7], np.float32))
+
+
+def test_by_default_no_nucleus_is_removed_for_its_confidence():
+    label_image = np.array([[1, 2, 3]], np.int32)
+    found = within_limits(label_image, np.array([0, 1, np.nan]), ConfidenceSettings(min_area_px=0))
+    assert found.label_image.tolist() == [[1, 2, 3]]

@@ -122,6 +122,7 @@ def test_wells_are_counted_and_measured_and_a_well_without_nuclei_has_no_area(tm
         "area_mean_px",
         "area_median_px",
         "edge_share",
+        "doubtful_share",
         "model",
     ]
     assert wells.iloc[:, :9].fillna(-1).to_numpy().tolist() == [
@@ -130,6 +131,30 @@ def test_wells_are_counted_and_measured_and_a_well_without_nuclei_has_no_area(tm
         ["P24", 1, 0, 2, 6.5, 6.5, 26.0, 26.0, 0.0],
     ]
     assert (wells["model"] == str(MODEL)).all()
+
+
+def test_doubtful_nuclei_are_counted_by_well_and_in_the_metrics(tmp_path: Path) -> None:
+    plate = open_plate(make_plate(tmp_path / "screen", dict.fromkeys(FOUND, IMAGE), {}, role="test"))
+    confidences = {B07_1: [0.9, 0.4994], B07_2: [0.5], P24_1: [0.8, 0.7]}
+    part = add_part(tmp_path, "part", plate, FOUND, confidences=confidences)
+    result = assemble(tmp_path, [part])
+    wells = pd.read_csv(tmp_path / result.outputs["wells"])
+    assert wells["doubtful_share"].fillna(-1).tolist() == [0.3333, -1, 0]
+    assert result.metrics["doubtful_share"] == 0.2
+    table = nuclei_csv(tmp_path / result.outputs["assembled"])
+    assert table["confidence"].tolist() == [0.9, 0.499, 0.5, 0.8, 0.7]
+
+
+def test_tables_from_before_there_were_confidences_are_put_together_and_have_none(tmp_path: Path) -> None:
+    _, segmentations = make(tmp_path)
+    for part in segmentations:
+        table = pd.read_csv(tmp_path / part / "nuclei.csv").drop(columns="confidence")
+        table.to_csv(tmp_path / part / "nuclei.csv", index=False)
+    result = assemble(tmp_path, segmentations)
+    folder = tmp_path / result.outputs["assembled"]
+    assert nuclei_csv(folder)["confidence"].isna().all()
+    assert pyarrow.parquet.read_table(folder / "nuclei.parquet")["confidence"].null_count == 5
+    assert "doubtful_share" not in result.metrics
 
 
 def test_fields_that_were_left_out_are_counted_by_well_and_a_well_without_others_is_not_empty(

@@ -89,30 +89,30 @@ def test_the_best_thresholds_are_metrics_and_all_trials_a_table(store):
 def test_every_value_that_is_found_is_handed_on_with_all_other_settings(store):
     result = execute(calibrate.TASK, params(store, {"min_area_px": 5}), store)
     best = pd.read_csv(store / result.outputs["calibration"]).iloc[0]
-    found = {name: best[name] for name in METHOD.search}
+    found = {name: best[name] for name in METHOD.search if name != "min_area_px"}
     assert result.values["settings"] == Settings(min_area_px=5).model_dump() | found
     assert METHOD.settings(**result.values["settings"])
 
 
 def test_only_what_is_not_given_is_searched(store):
-    given = params(store, {"marker_threshold": 0.45})
+    given = params(store, {"marker_threshold": 0.45, "min_area_px": 5, "min_confidence": 0})
     assert given.search == ["foreground_threshold"]
     result = execute(calibrate.TASK, given, store)
     table = pd.read_csv(store / result.outputs["calibration"])
-    assert "marker_threshold" not in table
+    assert not {"marker_threshold", "min_area_px", "min_confidence"} & set(table)
     assert sorted(table["foreground_threshold"]) == list(METHOD.search["foreground_threshold"])
     assert result.values["settings"]["marker_threshold"] == 0.45
 
 
 def test_nothing_is_looked_at_where_all_is_given(store):
-    thresholds = {"marker_threshold": 0.5, "foreground_threshold": 0.1}
+    thresholds = {"marker_threshold": 0.5, "foreground_threshold": 0.1, "min_area_px": 5, "min_confidence": 0.2}
     result = execute(calibrate.TASK, params(store, thresholds), store)
     assert result.counts == {"fovs": 0}
     assert result.values == {"settings": Settings(**thresholds).model_dump()}
 
 
 def test_settings_that_were_given_as_an_object_are_not_searched_either():
-    assert of_networks("network", settings=Settings(marker_threshold=0.45)).search == ["foreground_threshold"]
+    assert of_networks("network", settings=Settings(marker_threshold=0.45)).search == list(METHOD.search)[1:]
 
 
 def test_what_a_method_does_not_search_is_refused():

@@ -13,6 +13,7 @@ from tasks.methods.fpn2_ws.network import load_fpn
 from tasks.methods.fpn2_ws.segmenter import Fpn2Ws
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.measure import nuclei_table
+from tasks.nuclei.segmentation import Nuclei
 from tasks.steps import ingest, segment
 from tasks.store.registered_model import ModelName
 from tests.networks import make_network
@@ -175,7 +176,7 @@ def test_the_table_measures_nuclei_as_counted_by_hand():
     label_image = np.zeros((6, 8), np.int32)
     label_image[0, 0:4], label_image[3:5, 4:6] = 1, 2
     image = np.arange(48, dtype=np.uint16).reshape(6, 8)
-    table = nuclei_table(label_image, image)
+    table = nuclei_table(Nuclei(label_image, np.array([0.98765, 1], np.float32)), image)
     assert table.to_dict("list") == {
         "label": [1, 2],
         "area_px": [4, 4],
@@ -183,9 +184,10 @@ def test_the_table_measures_nuclei_as_counted_by_hand():
         "centroid_x_px": [1.5, 4.5],
         "mean_intensity": [1.5, 32.5],
         "touches_edge": [True, False],
+        "confidence": [0.988, 1.0],
     }
 
 
 def test_a_field_without_nuclei_gives_an_empty_table():
     empty = np.zeros((5, 5), np.int32)
-    assert len(nuclei_table(empty, empty.astype(np.uint8))) == 0
+    assert len(nuclei_table(Nuclei(empty, np.zeros(0, np.float32)), empty.astype(np.uint8))) == 0

@@ -225,10 +225,14 @@ def _only(methods: Sequence[str]) -> str:
 def _if_setting_is_empty(schema: Mapping[str, Any], name: str, methods: Sequence[str]) -> str:
     if _content(schema)["type"] == "boolean":
         return ""
-    if name in method_entry(methods[0])["search"]:
-        return "Empty: the best on fields kept back from training."
     default = schema.get("default")
-    return "" if default is None else f"Empty: {default}."
+    searching = [method for method in methods if name in method_entry(method)["search"]]
+    if not searching:
+        return "" if default is None else f"Empty: {default}."
+    best = "Empty: the best on fields kept back from training"
+    if searching == methods:
+        return f"{best}."
+    return f"{best} ({', '.join(map(short_title, searching))}), else {default}."
 
 
 def _content(schema: Mapping[str, Any]) -> Mapping[str, Any]:

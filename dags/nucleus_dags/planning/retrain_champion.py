@@ -37,6 +37,8 @@ FROM_CHAMPION = "champion"
 NEW_EACH_TIME = ("rois", INITIALISATION, "random_seed")
 """Params of a training that a candidate doesn't take over from the champion."""
 CYCLES = "cycles"
+MIN_AREA = "min_area_px"
+"""Kept though it can be searched: how small nuclei are doesn't depend on the network; a person may have set it."""
 
 
 class NothingNew(Exception):
@@ -106,8 +108,8 @@ def _augmentation_of(champion: FoundModel) -> Params:
 
 def _kept_settings(champion: FoundModel) -> Params:
     """Give the champion's settings but for those that are chosen anew for every network."""
-    searched = method_entry(champion["method"])["search"]
-    return {name: value for name, value in champion["settings"].items() if name not in searched}
+    anew = set(method_entry(champion["method"])["search"]) - {MIN_AREA}
+    return {name: value for name, value in champion["settings"].items() if name not in anew}
 
 
 def champions_of(found: Result, known: Mapping[str, Any]) -> list[Model]:

@@ -18,7 +18,7 @@ from tasks.nuclei.errors import InputError, first_of
 from tasks.nuclei.label_check import LabelMeasures, check_labels, measure_labels
 from tasks.nuclei.plates.field_check import size_in_words
 from tasks.nuclei.plates.image_files import read_image, read_label_image
-from tasks.nuclei.segmentation import SegmentationSettings, within_size_limits
+from tasks.nuclei.segmentation import Nuclei, SegmentationSettings, within_limits
 
 MODEL = "model"
 """Folder with what the tool learnt."""
@@ -59,8 +59,8 @@ class ExternalSegmenter(Segmenter):
                 yield read_label_image(path)
 
     @staticmethod
-    def nuclei_in(seen: NDArray[np.int32], settings: SegmentationSettings) -> NDArray[np.int32]:
-        return within_size_limits(seen, settings)
+    def nuclei_in(seen: NDArray[np.int32], settings: SegmentationSettings) -> Nuclei:
+        return within_limits(seen, None, settings)
 
 
 def _checked_output(images: Path, folder: Path, shapes: Mapping[str, tuple[int, int]], tool: str) -> list[Path]:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pydantic
 
 from tasks.methods.method import RANDOM, InitialWeights, Method, Networks, Preset
-from tasks.nuclei.segmentation import TiledSettings
+from tasks.nuclei.segmentation import ConfidenceSettings, TiledSettings
 
 if TYPE_CHECKING:
     from tasks.methods.fpn2_ws.segmenter import Fpn2Ws
 
 
-class Settings(TiledSettings):
+class Settings(TiledSettings, ConfidenceSettings):
     """Thresholds of the watershed, and how the networks see a field."""
 
     marker_threshold: float = pydantic.Field(0.6, gt=0, lt=1, title="Marker threshold")
@@ -42,10 +42,12 @@ METHOD = Method(
     title="FPN2-WS: networks and a watershed, the paper's best",
     training="tasks.methods.fpn2_ws.train",
     settings=Settings,
-    # The first decides which nuclei there are, the second moves their outlines.
+    # The first decides which nuclei there are, the second moves their outlines, the last two remove false ones.
     search={
         "marker_threshold": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
         "foreground_threshold": (0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.10, 0.12, 0.14, 0.17, 0.20),
+        "min_area_px": (20, 30, 45, 70, 100, 150),
+        "min_confidence": (0.0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7),
     },
     segmentation_version=2,
     load=load,

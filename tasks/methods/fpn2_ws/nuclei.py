@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from tasks.methods.fpn2_ws.method import Settings
 from tasks.nuclei.intensity import GreyLevels, Scaling, grey_levels
-from tasks.nuclei.segmentation import Predict, flooded, magnified, predict_tiled, within_size_limits
+from tasks.nuclei.segmentation import Nuclei, Predict, flooded, magnified, predict_tiled, within_limits
+from tasks.nuclei.targets import inner_border
 
 # Along the outline the normalised distance is low, and the lower the larger the nucleus: 0.02 for a radius of
 # 50 px. The border adds 0.1 there at any size. It also adds something outside, so that with a threshold of 0.05
@@ -49,10 +50,34 @@ def averaged_over_turns(predict: Predict) -> Predict:
     return predict_turned
 
 
-def instances_from_maps(
+def nuclei_from_maps(
     distance_map: NDArray[np.float32], blurred_border: NDArray[np.float32], settings: Settings
-) -> NDArray[np.int32]:
-    """Label image (y, x), 1..n: the paper's seeded watershed on the blurred border."""
+) -> Nuclei:
+    """Give the nuclei of the paper's seeded watershed on the blurred border; both maps are (y, x)."""
     foreground = distance_map + BORDER_SHARE * blurred_border > settings.foreground_threshold
     marked = (distance_map > settings.marker_threshold) & foreground
-    return within_size_limits(flooded(marked, foreground, blurred_border), settings)
+    label_image = flooded(marked, foreground, blurred_border)
+    return within_limits(label_image, fit_of_nuclei(label_image, distance_map), settings)
+
+
+def fit_of_nuclei(label_image: NDArray[np.int32], distance_map: NDArray[np.float32]) -> NDArray[np.float64]:
+    """How well a predicted distance map (y, x) is that of the nuclei that were found, of labels 1..m, in [0, 1].
+
+    1 less the sum of the differences to the map of these outlines, as a share of the sum of that.
+    """
+    inside = label_image > 0
+    labels = label_image[inside]
+    own = _own_distances(label_image, inside, labels)
+    errors, total = (np.bincount(labels, weights) for weights in (np.abs(distance_map[inside] - own), own))
+    return np.clip(1 - errors[1:] / np.maximum(total[1:], 1), 0, 1)
+
+
+def _own_distances(
+    label_image: NDArray[np.int32], inside: NDArray[np.bool_], labels: NDArray[np.int32]
+) -> NDArray[np.float32]:
+    """Distance of each pixel of a nucleus to its outline, divided by the nucleus's maximum."""
+    core = inside & ~inner_border(label_image)
+    distance = 1 + cv2.distanceTransform(core.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)[inside]
+    largest = np.zeros(int(labels.max(initial=0)) + 1, np.float32)
+    np.maximum.at(largest, labels, distance)
+    return np.asarray(distance / largest[labels])

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from tasks.methods.fpn2_ws.method import Settings
 from tasks.methods.fpn2_ws.network import Fpn
-from tasks.methods.fpn2_ws.nuclei import instances_from_maps, predict_maps
+from tasks.methods.fpn2_ws.nuclei import nuclei_from_maps, predict_maps
 from tasks.methods.segmenter import Segmenter
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.intensity import GreyLevels
+from tasks.nuclei.segmentation import Nuclei
 from tasks.nuclei.targets import TARGETS
 
 Maps = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -52,5 +53,5 @@ class Fpn2Ws(Segmenter):
         return predict_maps(image, self.predict_batch, self.settings, self._scaling, self._zoom)
 
     @staticmethod
-    def nuclei_in(seen: Maps, settings: Settings) -> NDArray[np.int32]:
-        return instances_from_maps(*seen, settings)
+    def nuclei_in(seen: Maps, settings: Settings) -> Nuclei:
+        return nuclei_from_maps(*seen, settings)

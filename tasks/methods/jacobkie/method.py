@@ -11,13 +11,13 @@ import pydantic
 
 from tasks.methods.method import RANDOM, InitialWeights, Method, Preset
 from tasks.methods.shared.coco import COCO
-from tasks.nuclei.segmentation import TiledSettings
+from tasks.nuclei.segmentation import ConfidenceSettings, TiledSettings
 
 if TYPE_CHECKING:
     from tasks.methods.jacobkie.segmenter import JacobkieSegmenter
 
 
-class Settings(TiledSettings):
+class Settings(TiledSettings, ConfidenceSettings):
     """Where the watershed starts and where a nucleus ends."""
 
     core_depth: float = pydantic.Field(0.25, gt=0, lt=1, title="Core depth")

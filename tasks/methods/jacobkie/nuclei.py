@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from tasks.methods.jacobkie.method import Settings
 from tasks.methods.jacobkie.positions import DIRECTIONS, STEPS, position_maps
-from tasks.nuclei.segmentation import flooded
+from tasks.nuclei.segmentation import Nuclei, flooded
 
 SMOOTHING_PX = 1.0
 LEAST_FALL = 0.1
@@ -61,10 +61,8 @@ def agreement(label_image: NDArray[np.int32], maps: NDArray[np.float32]) -> NDAr
     return (1 - error) * likelihood
 
 
-def best_of_zooms(
-    label_images: Sequence[NDArray[np.int32]], scores: Sequence[NDArray[np.float64]]
-) -> NDArray[np.int32]:
-    """Label image (y, x), 1..n, of those of several zooms, all of one shape; `scores` are by label.
+def best_of_zooms(label_images: Sequence[NDArray[np.int32]], scores: Sequence[NDArray[np.float64]]) -> Nuclei:
+    """Give the nuclei of several zooms, from label images of one shape and scores by label, which are confidences.
 
     The best nucleus comes first; another one stays, without the pixels that are taken, if most of it is free.
     """
@@ -75,11 +73,12 @@ def best_of_zooms(
         if box is not None
     ]
     merged = np.zeros(label_images[0].shape, np.int32)
-    number = 0
-    for _, zoom, label, box in sorted(found, key=lambda nucleus: (-nucleus[0], *nucleus[1:3])):
+    kept: list[float] = []
+    for score, zoom, label, box in sorted(found, key=lambda nucleus: (-nucleus[0], *nucleus[1:3])):
         mask = label_images[zoom][box] == label
         free = mask & (merged[box] == 0)
         if free.sum() > LEAST_FREE * mask.sum():
-            number += 1
-            merged[box][free] = number
-    return merged
+            kept.append(score)
+            merged[box][free] = len(kept)
+    # Positions that agree less than a wrong sign would are no confidence at all.
+    return Nuclei(merged, np.clip(np.array(kept, np.float32), 0, 1))

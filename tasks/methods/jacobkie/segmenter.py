@@ -14,7 +14,7 @@ from tasks.methods.jacobkie.nuclei import agreement, best_of_zooms, nuclei_from_
 from tasks.methods.segmenter import Segmenter
 from tasks.nuclei.intensity import grey_levels
 from tasks.nuclei.measure import largest_pieces
-from tasks.nuclei.segmentation import magnified, predict_tiled, within_size_limits
+from tasks.nuclei.segmentation import Nuclei, magnified, predict_tiled, within_limits
 
 MOST_TILE_PX = 512
 """The network sees a tile magnified; larger ones take gigabytes."""
@@ -49,14 +49,15 @@ class JacobkieSegmenter(Segmenter):
         return SeenZooms([np.rint(STEPS_OF_ONE * of_zoom).astype(np.int8) for of_zoom in maps], image.shape)
 
     @staticmethod
-    def nuclei_in(seen: SeenZooms, settings: Settings) -> NDArray[np.int32]:
+    def nuclei_in(seen: SeenZooms, settings: Settings) -> Nuclei:
         label_images, scores = [], []
         for kept in seen.maps:
             maps = np.divide(kept, STEPS_OF_ONE, dtype=np.float32)
             label_image = nuclei_from_maps(maps, settings)
             scores.append(agreement(label_image, maps))
             label_images.append(_resized(label_image, seen.field_shape))
-        return within_size_limits(largest_pieces(best_of_zooms(label_images, scores)), settings)
+        found = best_of_zooms(label_images, scores)
+        return within_limits(largest_pieces(found.label_image), found.confidences, settings)
 
 
 def _resized(label_image: NDArray[np.int32], shape: tuple[int, int]) -> NDArray[np.int32]:

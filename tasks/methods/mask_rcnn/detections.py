@@ -15,20 +15,16 @@ MASK_FROM = 0.5
 def label_image_of(
     boxes: Sequence[NDArray[np.floating]], masks: Sequence[NDArray[np.float32]], shape: tuple[int, int]
 ) -> NDArray[np.int32]:
-    """Label image (y, x), 1..n, of detections, best first: boxes (4,) and their masks (28, 28) in [0, 1].
+    """Label image (y, x) of detections, best first, by their number: boxes (4,), their masks (28, 28) in [0, 1].
 
-    Where masks overlap, a pixel is the better one's. One that has no pixel left is left out.
+    Where masks overlap, a pixel is the better one's. One that has no pixel left is left out, and so is its number.
     """
     label_image = np.zeros(shape, np.int32)
-    number = 0
-    for box, mask in zip(boxes, masks, strict=True):
+    for number, (box, mask) in enumerate(zip(boxes, masks, strict=True), start=1):
         (start_y, start_x), (end_y, end_x) = (np.rint(box[:2]).astype(int), np.rint(box[2:]).astype(int))
         if end_y <= start_y or end_x <= start_x:
             continue
         full = cv2.resize(mask, (int(end_x - start_x), int(end_y - start_y)), interpolation=cv2.INTER_LINEAR)
         seen = label_image[start_y:end_y, start_x:end_x]
-        free = (full >= MASK_FROM) & (seen == 0)
-        if free.any():
-            number += 1
-            seen[free] = number
+        seen[(full >= MASK_FROM) & (seen == 0)] = number
     return label_image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -11,11 +12,11 @@ from numpy.typing import NDArray
 from tasks.methods.mask_rcnn.detections import label_image_of
 from tasks.methods.mask_rcnn.method import LEAST_SCORE, Settings
 from tasks.methods.mask_rcnn.network import SIDE_PX, Detections, MaskRcnn
-from tasks.methods.mask_rcnn.tiles import Tile, merge_tiles, tiles_of, without_cut_pieces
+from tasks.methods.mask_rcnn.tiles import Merged, Tile, merge_tiles, tiles_of, without_cut_pieces
 from tasks.methods.segmenter import Segmenter
 from tasks.nuclei.intensity import grey_levels
 from tasks.nuclei.measure import largest_pieces
-from tasks.nuclei.segmentation import magnified, within_size_limits
+from tasks.nuclei.segmentation import Nuclei, magnified, within_limits
 
 OVERLAP_PX = 50
 """Overlap of neighbouring tiles; the paper's."""
@@ -57,12 +58,21 @@ class MaskRcnnSegmenter(Segmenter):
         return SeenTiles(tiles, detections, (height, width), image.shape)
 
     @staticmethod
-    def nuclei_in(seen: SeenTiles, settings: Settings) -> NDArray[np.int32]:
+    def nuclei_in(seen: SeenTiles, settings: Settings) -> Nuclei:
         label_images = [_label_image(found, settings.min_score) for found in seen.detections]
         merged = merge_tiles(without_cut_pieces(label_images, seen.tiles), seen.tiles, seen.shape)
+        label_image = merged.label_image
         if seen.shape != seen.field_shape:
-            merged = cv2.resize(merged, seen.field_shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-        return within_size_limits(largest_pieces(merged), settings)
+            label_image = cv2.resize(label_image, seen.field_shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        return within_limits(largest_pieces(label_image), _best_scores(merged, seen.detections), settings)
+
+
+def _best_scores(merged: Merged, detections: Sequence[Detections]) -> NDArray[np.float32]:
+    """Give for each number of a field the best score of what was put together under it."""
+    best = np.zeros(1 + max((int(numbers.max(initial=0)) for numbers in merged.numbers), default=0), np.float32)
+    for numbers, found in zip(merged.numbers, detections, strict=True):
+        np.maximum.at(best, numbers, found.scores[: len(numbers)])
+    return best[1:]
 
 
 def _label_image(found: Detections, min_score: float) -> NDArray[np.int32]:

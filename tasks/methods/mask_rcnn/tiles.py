@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from typing import Any
+from itertools import combinations, pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,15 @@ class Tile:
     @property
     def window(self) -> tuple[slice, slice]:
         return slice(self.y, self.y + self.size_px), slice(self.x, self.x + self.size_px)
+
+
+class Merged(NamedTuple):
+    """The label image of a field that was put together from those of its tiles."""
+
+    label_image: NDArray[np.int32]
+    """(y, x); numbers may have gaps."""
+    numbers: list[NDArray[np.int32]]
+    """Of each tile: the numbers there of its labels 1..m, (m,)."""
 
 
 def tiles_of(shape: tuple[int, int], size_px: int, overlap_px: int) -> list[Tile]:
@@ -62,10 +71,10 @@ def without_cut_pieces(label_images: Sequence[NDArray[np.integer]], tiles: Seque
 
 def merge_tiles(
     label_images: Sequence[NDArray[np.integer]], tiles: Sequence[Tile], shape: tuple[int, int], min_shared_px: int = 10
-) -> NDArray[np.int32]:
-    """Give the label image (y, x) of a field from those of its tiles, each (size_px, size_px) with labels 1..m.
+) -> Merged:
+    """Give the label image of a field from those of its tiles, each (size_px, size_px) with labels 1..m.
 
-    Where different nuclei claim a pixel, it is the one's whose tile comes first. Numbers may have gaps.
+    Where different nuclei claim a pixel, it is the one's whose tile comes first.
     """
     firsts = np.cumsum([0, *(int(label_image.max(initial=0)) for label_image in label_images)])
     merged = _merged_numbers(label_images, tiles, firsts, min_shared_px)
@@ -75,7 +84,7 @@ def merge_tiles(
         inside = label_image[: seen.shape[0], : seen.shape[1]]
         free = (seen == 0) & (inside > 0)
         seen[free] = merged[inside[free] + first]
-    return field
+    return Merged(field, [merged[first + 1 : end + 1] for first, end in pairwise(firsts)])
 
 
 def _starts(length: int, size_px: int, overlap_px: int) -> list[int]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from skimage.segmentation import find_boundaries
 
@@ -14,6 +15,7 @@ from tasks.nuclei.figures.pictures import Window, display_grey, draw_scale_bar
 from tasks.nuclei.figures.style import DPI
 
 OUTLINE_COLOUR = np.array([255, 190, 0], np.uint8)
+DOUBTFUL_COLOUR = np.array([255, 60, 255], np.uint8)
 _OVERVIEW_COLUMNS = 4
 _TILE_INCH = 3.4
 _TITLE_LETTERS = 48
@@ -25,18 +27,27 @@ class OverviewTile(NamedTuple):
     """(y, x, 3)"""
 
 
-def overview_picture(image: NDArray[np.number], label_image: NDArray[np.integer], side_px: int) -> NDArray[np.uint8]:
-    """Give the middle of a fov, (side, side, 3) or smaller, with the outline of every nucleus just inside it."""
+def overview_picture(
+    image: NDArray[np.number], label_image: NDArray[np.integer], side_px: int, doubtful: Sequence[int]
+) -> NDArray[np.uint8]:
+    """Give the middle of a fov, (side, side, 3) or smaller, with the outline of every nucleus just inside it.
+
+    Outlines of the labels `doubtful` have a colour of their own.
+    """
     grey = display_grey(image)
     y, x = (max(0, (size - side_px) // 2) for size in image.shape)
     window = Window(y, x, side_px)
     picture = np.repeat(window.of(grey)[..., np.newaxis], 3, axis=2)
-    picture[window.of(find_boundaries(label_image, mode="inner"))] = OUTLINE_COLOUR
+    outlines = window.of(find_boundaries(label_image, mode="inner"))
+    picture[outlines] = OUTLINE_COLOUR
+    picture[outlines & np.isin(window.of(label_image), doubtful)] = DOUBTFUL_COLOUR
     return picture
 
 
-def overview_figure(tiles: Sequence[OverviewTile], pixel_size_um: float, title: str, model: str) -> Figure:
-    """Draw pictures of one size, four per row."""
+def overview_figure(
+    tiles: Sequence[OverviewTile], pixel_size_um: float, title: str, model: str, doubt: str = ""
+) -> Figure:
+    """Draw pictures of one size, four per row. `doubt` says which outlines have the colour of doubtful nuclei."""
     columns = min(len(tiles), _OVERVIEW_COLUMNS)
     rows = -(-len(tiles) // columns)
     height, width = tiles[0].picture.shape[:2]
@@ -50,6 +61,9 @@ def overview_figure(tiles: Sequence[OverviewTile], pixel_size_um: float, title: 
         axes.set_title(_shortened(tile.title), fontsize=8)
         axes.imshow(tile.picture)
     draw_scale_bar(all_axes[len(tiles) - 1], pixel_size_um)
+    if doubt:
+        colour = f"#{DOUBTFUL_COLOUR.tobytes().hex()}"
+        figure.legend(handles=[Patch(facecolor=colour, label=doubt)], loc="outside lower right", fontsize=7)
     figure.supxlabel(f"Segmented with {model}", fontsize=7, wrap=True)
     return figure
 

@@ -77,9 +77,14 @@ def test_the_help_of_a_setting_says_what_an_empty_field_means() -> None:
         for name, schema in for_people(settings_params(method)).items():
             text = form[name].description or ""
             if name in manifest()["methods"][method]["search"]:
-                assert "Empty: the best on fields kept back from training." in text
+                assert "Empty: the best on fields kept back from training" in text
             elif schema["default"] is not None and schema.get("type") != "boolean":
-                assert f"Empty: {schema['default']}." in text
+                assert re.search(rf"(Empty:|, else) {re.escape(str(schema['default']))}\.", text)
+
+
+def test_the_help_of_a_setting_that_not_all_methods_search_says_which_do() -> None:
+    text = train_models_form()["min_area_px"].description or ""
+    assert "Empty: the best on fields kept back from training (FPN2-WS), else 20." in text
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,10 @@ def test_the_networks_of_a_candidate_are_calibrated_together_with_what_was_chose
     assert [of_masks["mlflow_run_id"], of_two["mlflow_run_id"]] == ["run 1", "run 2"]
     masks, two = (CalibrateParams(**without_run(params)) for params in (of_masks, of_two))
     assert (masks.networks, masks.search) == (["train_mask_rcnn/0"], ["min_score"])
-    assert (two.networks, two.search) == (["train_fpn2_ws/1", "train_fpn2_ws/2"], ["foreground_threshold"])
+    assert (two.networks, two.search) == (
+        ["train_fpn2_ws/1", "train_fpn2_ws/2"],
+        ["foreground_threshold", "min_confidence"],
+    )
     assert two.settings.min_area_px == 50
 
 

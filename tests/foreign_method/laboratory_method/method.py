@@ -10,14 +10,14 @@ import pydantic
 
 from tasks.methods.method import RANDOM, InitialWeights, Method, Preset
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.segmentation import SegmentationSettings
+from tasks.nuclei.segmentation import ConfidenceSettings
 
 if TYPE_CHECKING:
     from laboratory_method.segmenter import BrightSpots
 
 
-class Settings(SegmentationSettings):
-    """The threshold of its own, besides the limits of area that every method has."""
+class Settings(ConfidenceSettings):
+    """The threshold of its own, besides the limits that every method with confidences has."""
 
     level: float = pydantic.Field(0.5, gt=0, lt=1, title="Level")
     """Pixels that are more probably part of a nucleus than this belong to one. A lower level makes nuclei larger."""

@@ -11,7 +11,7 @@ from scipy import ndimage
 from laboratory_method.classifier import Classifier
 from laboratory_method.method import Settings
 from tasks.methods.segmenter import Segmenter
-from tasks.nuclei.segmentation import flooded, within_size_limits
+from tasks.nuclei.segmentation import Nuclei, flooded, within_limits
 
 MARKER_SHARE = 0.5
 """Pixels farther from the background than this share of a nucleus's radius mark a nucleus."""
@@ -42,9 +42,13 @@ class BrightSpots(Segmenter):
         return Seen(self._classifier.probability(image), radius_px)
 
     @staticmethod
-    def nuclei_in(seen: Seen, settings: Settings) -> NDArray[np.int32]:
+    def nuclei_in(seen: Seen, settings: Settings) -> Nuclei:
         foreground = ndimage.binary_fill_holes(seen.probability > settings.level)
         distance = ndimage.distance_transform_edt(foreground).astype(np.float32)
         distance = ndimage.gaussian_filter(distance, DISTANCE_SMOOTHING_PX)
         marked = (distance > MARKER_SHARE * seen.radius_px) & foreground
-        return within_size_limits(flooded(marked, foreground, -distance), settings)
+        label_image = flooded(marked, foreground, -distance)
+        numbers = np.arange(1, label_image.max() + 1)
+        # How sure the classifier is of a nucleus; a method that can't say it gives None.
+        confidences = np.asarray(ndimage.mean(seen.probability, label_image, numbers))
+        return within_limits(label_image, confidences, settings)

@@ -57,7 +57,9 @@ def test_label_images_come_in_the_order_of_the_images(tmp_path: Path) -> None:
     model = load_segmenter(METHOD, [make_network(tmp_path / "network")], SETTINGS)
     images = [square(at_px=at_px) for at_px in (2, 8, 20)]
     for image, seen in zip(images, model.look_at_all(iter(images)), strict=True):
-        assert_array_equal(model.nuclei_in(seen, SETTINGS), image > 500)
+        found = model.nuclei_in(seen, SETTINGS)
+        assert_array_equal(found.label_image, image > 500)
+        assert_array_equal(found.confidences, [np.nan])
     assert list(model.look_at_all([])) == []
 
 

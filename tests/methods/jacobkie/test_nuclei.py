@@ -56,12 +56,13 @@ def test_the_best_nucleus_of_all_zooms_stays_and_the_others_where_most_of_them_i
     one, other = np.zeros((20, 20), np.int32), np.zeros((20, 20), np.int32)
     one[2:8, 2:8], one[12:18, 12:18] = 1, 2
     other[2:8, 2:14], other[12:18, 11:18] = 1, 2
-    merged = best_of_zooms([one, other], [np.array([0, 0.9, 0.3]), np.array([0, 0.5, 0.8])])
+    merged, confidences = best_of_zooms([one, other], [np.array([0, 0.9, 0.3]), np.array([0, 0.5, 0.8])])
     # Of the wide one in `other`, exactly half is taken; the second of `one` is taken whole.
     assert_array_equal(merged > 0, (one == 1) | (other == 2))
     assert sorted(np.unique(merged)) == [0, 1, 2]
+    assert confidences.tolist() == pytest.approx([0.9, 0.8])
     other[2:8, 14] = 1
-    merged = best_of_zooms([one, other], [np.array([0, 0.9, 0.3]), np.array([0, 0.5, 0.8])])
+    merged = best_of_zooms([one, other], [np.array([0, 0.9, 0.3]), np.array([0, 0.5, 0.8])]).label_image
     assert_array_equal(merged > 0, (one == 1) | (other > 0))
     assert (merged[2:8, 2:8] == merged[2, 2]).all()
     assert merged[2, 9] not in (0, merged[2, 2])

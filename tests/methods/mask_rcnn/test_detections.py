@@ -29,10 +29,10 @@ def test_where_two_overlap_the_better_one_has_the_pixel() -> None:
     assert label_image[0].tolist() == [1] * 10 + [2] * 5 + [0] * 5
 
 
-def test_what_has_no_pixel_is_left_out_and_numbers_have_no_gaps() -> None:
+def test_what_has_no_pixel_is_left_out_and_the_others_keep_their_numbers() -> None:
     boxes = [
         np.array(box, np.float32)
         for box in ([0, 0, 10, 10], [3, 3, 6, 6], [5, 5, 5, 9], [0, 12, 4, 14], [12, 0, 14, 9])
     ]
     masks = [FULL, FULL, FULL, 0 * FULL, FULL]
-    assert np.unique(label_image_of(boxes, masks, (20, 20))).tolist() == [0, 1, 2]
+    assert np.unique(label_image_of(boxes, masks, (20, 20))).tolist() == [0, 1, 5]

@@ -44,7 +44,7 @@ def seen(label_image: np.ndarray, **changes: Any) -> SeenTiles:
 
 def test_what_is_detected_in_overlapping_tiles_becomes_the_nuclei_of_the_field() -> None:
     truth = synthesize_fov(KINDS["MCF10A"], (600, 700), np.random.default_rng(0)).label_image
-    found = MaskRcnnSegmenter.nuclei_in(seen(truth), Settings())
+    found = MaskRcnnSegmenter.nuclei_in(seen(truth), Settings()).label_image
     assert found.max() == len(np.unique(found)) - 1
     inside = [
         label for label, w in enumerate(ndimage.find_objects(truth), start=1) if w and (truth == label).sum() > 100
@@ -59,23 +59,23 @@ def test_detections_below_the_score_are_left_out() -> None:
     truth[20:60, 20:60], truth[100:150, 100:150] = 1, 2
     both = seen(truth)
     scores = both.detections[0]._replace(scores=np.array([0.8, 0.6], np.float32))
-    one = MaskRcnnSegmenter.nuclei_in(seen(truth, detections=[scores]), Settings(min_score=0.7))
+    one = MaskRcnnSegmenter.nuclei_in(seen(truth, detections=[scores]), Settings(min_score=0.7)).label_image
     assert (one.max(), one[40, 40], one[120, 120]) == (1, 1, 0)
-    assert MaskRcnnSegmenter.nuclei_in(both, Settings(min_score=0.7)).max() == 2
+    assert MaskRcnnSegmenter.nuclei_in(both, Settings(min_score=0.7)).label_image.max() == 2
 
 
 def test_of_a_nucleus_that_another_cuts_in_two_the_larger_piece_stays() -> None:
     boxes = np.array([[0, 50, 100, 60], [40, 0, 60, 150]], np.float32)
     detections = Detections(boxes, np.array([0.9, 0.8], np.float32), np.ones((2, 28, 28), np.float32))
     empty = np.zeros((256, 256), np.int32)
-    label_image = MaskRcnnSegmenter.nuclei_in(seen(empty, detections=[detections]), Settings())
+    label_image = MaskRcnnSegmenter.nuclei_in(seen(empty, detections=[detections]), Settings()).label_image
     assert (label_image[50, 20], label_image[50, 55], label_image[50, 100]) == (0, 1, 2)
 
 
 def test_a_magnified_field_gets_a_label_image_of_its_own_size() -> None:
     truth = np.zeros((300, 400), np.int32)
     truth[100:160, 100:160] = 1
-    half = MaskRcnnSegmenter.nuclei_in(seen(truth, field_shape=(150, 200)), Settings())
+    half = MaskRcnnSegmenter.nuclei_in(seen(truth, field_shape=(150, 200)), Settings()).label_image
     assert half.shape == (150, 200)
     assert_array_equal(half > 0, truth[::2, ::2] > 0)
 
@@ -97,4 +97,18 @@ def test_fields_of_any_size_and_depth_are_segmented(network: MaskRcnn, shape: tu
 
 def test_a_field_of_which_nothing_is_seen_is_empty() -> None:
     empty = np.zeros((300, 300), np.int32)
-    assert MaskRcnnSegmenter.nuclei_in(seen(empty), Settings()).max() == 0
+    found = MaskRcnnSegmenter.nuclei_in(seen(empty), Settings())
+    assert (found.label_image.max(), found.confidences.tolist()) == (0, [])
+
+
+def test_the_confidence_of_a_nucleus_is_the_best_score_among_its_pieces_in_the_tiles() -> None:
+    truth = np.zeros((256, 460), np.int32)
+    truth[20:60, 20:60], truth[100:150, 190:270], truth[200:240, 400:440] = 1, 2, 3
+    left, right = seen(truth).detections
+    scored = [
+        left._replace(scores=np.array([0.95, 0.8], np.float32)),
+        right._replace(scores=np.array([0.9, 0.75], np.float32)),
+    ]
+    found = MaskRcnnSegmenter.nuclei_in(seen(truth, detections=scored), Settings())
+    by_place = [found.confidences[found.label_image[y, x] - 1] for y, x in ((40, 40), (120, 220), (220, 420))]
+    assert by_place == pytest.approx([0.95, 0.9, 0.75])

@@ -57,7 +57,7 @@ def test_a_label_image_cut_into_tiles_comes_back(cell_line: str) -> None:
     # Pieces of a nucleus that are smaller than what labels must share would come back as nuclei of their own.
     true_labels = synthesize_fov(KINDS[cell_line], (600, 700), np.random.default_rng(0)).label_image
     tiles = tiles_of(true_labels.shape, 256, 50)
-    merged = merge_tiles(list(cut(true_labels, tiles)), tiles, true_labels.shape, min_shared_px=1)
+    merged = merge_tiles(list(cut(true_labels, tiles)), tiles, true_labels.shape, min_shared_px=1).label_image
     assert is_same_partition(merged, true_labels)
 
 
@@ -68,7 +68,7 @@ def test_without_cut_pieces_every_nucleus_that_is_no_larger_than_the_overlap_is_
     in_tiles = list(cut(true_labels, tiles))
     kept = without_cut_pieces(in_tiles, tiles)
     assert sum(len(np.unique(part)) for part in kept) < sum(len(np.unique(part)) for part in in_tiles)
-    assert is_same_partition(merge_tiles(kept, tiles, true_labels.shape, min_shared_px=1), true_labels)
+    assert is_same_partition(merge_tiles(kept, tiles, true_labels.shape, min_shared_px=1).label_image, true_labels)
 
 
 def test_a_cut_piece_is_left_to_the_neighbour_that_sees_more_and_a_large_one_stays() -> None:
@@ -89,8 +89,8 @@ def test_a_loose_piece_at_the_edge_unites_nothing() -> None:
     left, right = np.zeros((2, 40, 40), np.int32)
     left[5:25, 32:40] = 1
     right[5:14, 10:30], right[15:25, 10:30] = 1, 2
-    assert len(np.unique(merge_tiles([left, right], tiles, (40, 60)))) == 2
-    assert len(np.unique(merge_tiles(without_cut_pieces([left, right], tiles), tiles, (40, 60)))) == 3
+    assert len(np.unique(merge_tiles([left, right], tiles, (40, 60)).label_image)) == 2
+    assert len(np.unique(merge_tiles(without_cut_pieces([left, right], tiles), tiles, (40, 60)).label_image)) == 3
 
 
 def two_tiles(shared_px: int) -> NDArray[np.int32]:
@@ -100,7 +100,7 @@ def two_tiles(shared_px: int) -> NDArray[np.int32]:
     left[:, 2:8] = 1
     right[:shared_px, 0:5] = 1
     right[shared_px:, 1:5] = 1
-    return merge_tiles([left, right], tiles, (10, 17))
+    return merge_tiles([left, right], tiles, (10, 17)).label_image
 
 
 def test_labels_that_share_ten_pixels_are_one_nucleus_and_those_that_share_fewer_are_two() -> None:
@@ -115,7 +115,8 @@ def test_two_nuclei_that_a_third_label_bridges_are_one() -> None:
     bridge[:, :] = 1
     other[:, 1:3] = 1
     merged = merge_tiles([one, bridge, other], tiles, (10, 20))
-    assert np.unique(merged).tolist() == [0, 1]
+    assert np.unique(merged.label_image).tolist() == [0, 1]
+    assert [numbers.tolist() for numbers in merged.numbers] == [[1], [1], [1]]
 
 
 def test_labels_of_one_tile_stay_apart_and_the_first_tile_wins_a_pixel() -> None:
@@ -123,14 +124,14 @@ def test_labels_of_one_tile_stay_apart_and_the_first_tile_wins_a_pixel() -> None
     first, second = np.zeros((2, 10, 10), np.int32)
     first[0:4, 5:7], first[5:9, 5:7] = 1, 2
     second[0:4, 1:5] = 1
-    merged = merge_tiles([first, second], tiles, (10, 15), min_shared_px=5)
+    merged = merge_tiles([first, second], tiles, (10, 15), min_shared_px=5).label_image
     assert merged[0, 6] == merged[0, 5] != merged[0, 7]
     assert merged[6, 5] not in (0, merged[0, 5], merged[0, 7])
 
 
 def test_a_field_without_nuclei_stays_empty() -> None:
     tiles = tiles_of((20, 20), 10, 2)
-    assert merge_tiles([np.zeros((10, 10), np.int32)] * len(tiles), tiles, (20, 20)).max() == 0
+    assert merge_tiles([np.zeros((10, 10), np.int32)] * len(tiles), tiles, (20, 20)).label_image.max() == 0
 
 
 def test_a_large_field_with_a_thousand_nuclei_is_merged_in_under_two_seconds() -> None:
