@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tf_keras as keras
 
-from tasks.methods.fpn2_ws.network import Architecture, Fpn
+from tasks.methods.fpn2_ws.network import Architecture, MapNetwork
 from tasks.nuclei.intensity import Scaling
 from tasks.nuclei.targets import TARGETS
 
@@ -15,7 +15,7 @@ def make_network(folder: Path, targets: tuple = TARGETS, zoom: float = 1.0, scal
     """Write an untrained network as `train_fpn2_ws` does; its maps are noise around one half, always the same."""
     folder.mkdir(parents=True)
     keras.utils.set_random_seed(0)
-    network = Fpn(Architecture("mobilenetv2", targets, decoder_filters=8, zoom=zoom, scaling=scaling))
+    network = MapNetwork(Architecture("mobilenetv2", targets, decoder_filters=(8,), zoom=zoom, scaling=scaling))
     head = network.model.get_layer("head_conv")
     weights, bias = head.get_weights()
     head.set_weights([weights * 300, bias])

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from tasks.contract import Workspace
+from tasks.methods.fpn2_ws.decoders import UNET_FILTERS
 from tasks.methods.fpn2_ws.method import Settings
-from tasks.methods.fpn2_ws.network import Architecture, Fpn
+from tasks.methods.fpn2_ws.network import Architecture, MapNetwork
 from tasks.methods.fpn2_ws.nuclei import predict_maps
 from tasks.methods.fpn2_ws.segmenter import Fpn2Ws
 from tasks.nuclei.plates.files import open_plate
@@ -26,7 +27,10 @@ class PerfectlyTrained(Fpn2Ws):
     """Does all the work of the network, and then answers as a perfect one: noise would make no nuclei to flood."""
 
     def __init__(self, label_image: np.ndarray) -> None:
-        super().__init__([Fpn(Architecture("mobilenetv2", TARGETS, 64, "bfloat16", scaling="percentile"))], Settings())
+        super().__init__(
+            [MapNetwork(Architecture("mobilenetv2", TARGETS, "unet", UNET_FILTERS, "bfloat16", scaling="percentile"))],
+            Settings(),
+        )
         self._maps = distance_map(label_image), blurred_border(label_image)
 
     def look_at(self, image):

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.methods.fpn2_ws.network import Architecture, Fpn
-from tasks.methods.fpn2_ws.train import FpnTraining
+from tasks.methods.fpn2_ws.decoders import UNET_FILTERS
+from tasks.methods.fpn2_ws.network import Architecture, MapNetwork
+from tasks.methods.fpn2_ws.train import MapTraining
 from tasks.methods.shared.roi_batches import RoiBatches
 from tasks.methods.shared.training import Stage, Training, TrainingSettings
 from tasks.nuclei.targets import TARGETS
@@ -21,10 +22,10 @@ MOST_TIMES_THE_BARE_STEP = 1.05
 def training(tmp_path: Path) -> Training:
     """The laptop preset's network on 256 px ROIs in a file."""
     file = make_roi_file(tmp_path / "rois.h5", training=STEPS * BATCH_SIZE, validation=1, roi_px=256)
-    network = Fpn(Architecture("mobilenetv2", TARGETS, 64, "bfloat16", scaling="percentile"))
+    network = MapNetwork(Architecture("mobilenetv2", TARGETS, "unet", UNET_FILTERS, "bfloat16", scaling="percentile"))
     settings = TrainingSettings(1, (Stage(1.0),), BATCH_SIZE, 1e-3, "adam", "constant", 0)
     return Training(
-        FpnTraining(network, "binary_crossentropy"),
+        MapTraining(network, "binary_crossentropy"),
         RoiBatches(file, lambda reader, rows: reader.batch(rows, TARGETS)),
         settings,
         tmp_path / "c",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from tasks.methods.fpn2_ws.network import load_fpn
+from tasks.methods.fpn2_ws.network import load_map_network
 from tasks.methods.fpn2_ws.segmenter import Fpn2Ws
 from tasks.methods.jacobkie.network import Architecture as JacobkieArchitecture
 from tasks.methods.jacobkie.network import Jacobkie, load_jacobkie
@@ -67,7 +67,7 @@ def test_a_network_from_before_there_were_several_methods_is_one_of_fpn2_ws(tmp_
 
 @pytest.mark.parametrize(
     ("make", "load_network"),
-    [(make_network, load_fpn), (make_mask_rcnn, load_mask_rcnn), (make_jacobkie, load_jacobkie)],
+    [(make_network, load_map_network), (make_mask_rcnn, load_mask_rcnn), (make_jacobkie, load_jacobkie)],
 )
 def test_a_network_from_before_there_was_a_choice_sees_fields_from_minimum_to_maximum(
     make: Callable[[Path], Path], load_network: Callable[[Path], KeptNetwork], tmp_path: Path

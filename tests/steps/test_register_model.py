@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 
 from tasks.contract import execute
 from tasks.methods.fpn2_ws.method import Settings
-from tasks.methods.fpn2_ws.network import load_fpn
+from tasks.methods.fpn2_ws.network import load_map_network
 from tasks.methods.fpn2_ws.segmenter import Fpn2Ws
 from tasks.nuclei.errors import InputError
 from tasks.steps import open_run, register_model
@@ -77,7 +77,7 @@ def environment_elsewhere() -> dict[str, str]:
     ],
 )
 def test_what_is_no_grey_image_is_refused(tmp_path, model_input, message):
-    model = Fpn2Ws([load_fpn(make_network(tmp_path / "network"))], Settings())
+    model = Fpn2Ws([load_map_network(make_network(tmp_path / "network"))], Settings())
     with pytest.raises(InputError, match=message):
         model.predict(model_input)
 
@@ -90,7 +90,7 @@ def test_the_registered_model_segments_in_a_fresh_process_without_the_repository
     np.save(elsewhere / "image.npy", image)
     command = [sys.executable, "-c", SEGMENT_ELSEWHERE, "models:/nucleus-segmenter/1"]
     subprocess.run(command, cwd=elsewhere, env=environment_elsewhere(), check=True, timeout=200)
-    expected = Fpn2Ws([load_fpn(tracked / NETWORK)], Settings.model_validate(LOOSE)).segment(image)
+    expected = Fpn2Ws([load_map_network(tracked / NETWORK)], Settings.model_validate(LOOSE)).segment(image)
     assert expected.max() > 0
     assert np.array_equal(np.load(elsewhere / "one.npy"), expected)
 
@@ -126,7 +126,7 @@ def test_the_model_is_served_over_http(tracked, image):
         with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
-    expected = Fpn2Ws([load_fpn(tracked / NETWORK)], Settings.model_validate(LOOSE)).segment(image)
+    expected = Fpn2Ws([load_map_network(tracked / NETWORK)], Settings.model_validate(LOOSE)).segment(image)
     assert np.array_equal(labels, expected)
 
 

@@ -9,7 +9,7 @@ import tifffile
 
 from tasks.contract import BAD_INPUT, execute, read_result
 from tasks.methods.fpn2_ws.method import Settings
-from tasks.methods.fpn2_ws.network import load_fpn
+from tasks.methods.fpn2_ws.network import load_map_network
 from tasks.methods.fpn2_ws.segmenter import Fpn2Ws
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.measure import nuclei_table
@@ -95,7 +95,7 @@ def test_every_field_gets_a_label_image_of_its_name_and_size_and_all_nuclei_stan
 
 def test_the_label_images_are_those_of_the_model_for_each_field(store):
     result = execute(segment.TASK, params(), store)
-    model = Fpn2Ws([load_fpn(store / "network")], Settings.model_validate(LOOSE))
+    model = Fpn2Ws([load_map_network(store / "network")], Settings.model_validate(LOOSE))
     image = tifffile.imread(store / "plate" / "images" / f"{NAMES[1]}.tif")
     written = tifffile.imread(store / result.outputs["segmentation"] / "labels" / f"{NAMES[1]}.tif")
     assert np.array_equal(written, model.segment(image))

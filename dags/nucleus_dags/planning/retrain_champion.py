@@ -313,7 +313,9 @@ def _training(method: str, network: str, params: Params, weights: str) -> Params
     left = set(NEW_EACH_TIME) | (set() if weights == FROM_CHAMPION else of_weights)
     known = training_params(method)
     settings = {name: value for name, value in params.items() if name not in left and name in known}
-    return settings | {INITIALISATION: network if weights == FROM_CHAMPION else weights}
+    # What there wasn't yet when the champion was trained is at its default, which changes nothing, not at the preset's.
+    news = {name: field["default"] for name, field in known.items() if name not in params and "default" in field}
+    return news | settings | {INITIALISATION: network if weights == FROM_CHAMPION else weights}
 
 
 def _refuse_old_work(

@@ -31,10 +31,10 @@ class Settings(TiledSettings, ConfidenceSettings):
 
 def load(network_dirs: Sequence[Path], settings: Settings) -> Fpn2Ws:
     """Load one network for both targets, or one for each."""
-    from tasks.methods.fpn2_ws.network import load_fpn
+    from tasks.methods.fpn2_ws.network import load_map_network
     from tasks.methods.fpn2_ws.segmenter import Fpn2Ws
 
-    return Fpn2Ws([load_fpn(folder) for folder in network_dirs], settings)
+    return Fpn2Ws([load_map_network(folder) for folder in network_dirs], settings)
 
 
 METHOD = Method(
@@ -68,7 +68,7 @@ METHOD = Method(
         "laptop": Preset(
             {
                 "encoder": "mobilenetv2",
-                "decoder_filters": 64,
+                "decoder": "unet",
                 "initialisation": RANDOM,
                 "precision": "bfloat16",
                 "cycles": 4,
@@ -77,6 +77,7 @@ METHOD = Method(
                 "learning_rate": 2e-3,
                 "schedule": "cosine",
                 "loss": "binary_crossentropy",
+                "averaging": 0.99,
             },
             networks="shared",
         ),

@@ -1,10 +1,11 @@
-"""The feature pyramid networks of FPN2-WS: segmentation-models' FPN with one output per target."""
+"""The networks of FPN2-WS: an encoder and a decoder of segmentation-models, with one output per target."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ import tf_keras as keras
 from keras_applications import imagenet_utils
 from numpy.typing import NDArray
 
+from tasks.methods.fpn2_ws.decoders import Decoder, recorded_filters
 from tasks.methods.shared.devices import Precision
 from tasks.methods.shared.kept_network import KeptNetwork, architecture_fields, follow_batches_closely
 from tasks.nuclei.errors import InputError
@@ -25,6 +27,16 @@ from tasks.nuclei.targets import Target
 with redirect_stdout(StringIO()):  # It prints which Keras it uses.
     import segmentation_models
 
+# The names of an encoder that is built by itself wouldn't tell: Keras numbers many through, over all that it builds.
+DECODER_LAYERS = (
+    *("fpn_stage", "segm_stage", "upsampling_stage", "aggregation", "final_stage", "final_upsampling", "head_conv"),
+    *("center_block", "decoder_stage", "final_conv"),
+    "output",
+)
+"""How the names of layers begin that aren't the encoder's: those of the FPN, those of the U-Net, and the last."""
+HEADS: dict[Decoder, str] = {"fpn": "head_conv", "unet": "final_conv"}
+"""Names of the layers whose outputs, through a sigmoid, are the maps."""
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -33,7 +45,9 @@ class Architecture:
     encoder: str
     targets: tuple[Target, ...]
     """One output channel each."""
-    decoder_filters: int = 256
+    decoder: Decoder = "fpn"
+    decoder_filters: tuple[int, ...] = (256,)
+    """One number for the FPN, five for the U-Net; see `decoders`."""
     precision: Precision = "float32"
     zoom: float = 1.0
     """How much fields are magnified for this network, in training as in use."""
@@ -42,7 +56,7 @@ class Architecture:
     method: Literal["fpn2_ws"] = "fpn2_ws"
 
 
-class Fpn(KeptNetwork):
+class MapNetwork(KeptNetwork):
     """A network from grey images to its targets. Sides of the images must be multiples of 32 px."""
 
     def __init__(self, architecture: Architecture, encoder_weights: Path | None = None) -> None:
@@ -67,14 +81,14 @@ class Fpn(KeptNetwork):
 
     def encoder_layers(self) -> list[Any]:
         """Layers of the encoder, for freezing them."""
-        decoder = ("fpn_stage", "segm_stage", "upsampling_stage", "aggregation", "final_stage", "head_conv", "output")
-        return [layer for layer in self.model.layers if not layer.name.startswith(decoder)]
+        return [layer for layer in self.model.layers if not layer.name.startswith(DECODER_LAYERS)]
 
 
-def load_fpn(folder: Path) -> Fpn:
-    """Load a network that `Fpn.save` wrote."""
+def load_map_network(folder: Path) -> MapNetwork:
+    """Load a network that `MapNetwork.save` wrote."""
     fields = architecture_fields(folder)
-    network = Fpn(Architecture(**{**fields, "targets": tuple(fields["targets"])}))
+    sequences = {"targets": tuple(fields["targets"]), "decoder_filters": recorded_filters(fields["decoder_filters"])}
+    network = MapNetwork(Architecture(**{**fields, **sequences}))
     network.load_weights(folder / "weights.h5")
     return network
 
@@ -125,15 +139,23 @@ def _weights_looked_up_in(weights_dir: Path | None) -> Iterator[list[Path]]:
 def _build(architecture: Architecture, encoder_weights: Path | None) -> Any:
     policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[architecture.precision]
     keras.mixed_precision.set_global_policy(policy)
-    base = segmentation_models.FPN(
+    base = _decoder(architecture)(
         architecture.encoder,
         input_shape=(None, None, 3),
         classes=len(architecture.targets),
         # The package's default, softmax, is constant 1 for one output. The sigmoid is added below.
         activation="linear",
         encoder_weights=None if encoder_weights is None else str(encoder_weights),
-        pyramid_block_filters=architecture.decoder_filters,
     )
+    head = base.get_layer(HEADS[architecture.decoder])
     # Under bfloat16 the output and the loss stay in float32.
-    output = keras.layers.Activation("sigmoid", dtype="float32", name="output")(base.get_layer("head_conv").output)
+    output = keras.layers.Activation("sigmoid", dtype="float32", name="output")(head.output)
     return keras.Model(base.input, output)
+
+
+def _decoder(architecture: Architecture) -> Callable[..., Any]:
+    """Give what builds an encoder with the decoder on it."""
+    if architecture.decoder == "unet":
+        return partial(segmentation_models.Unet, decoder_filters=architecture.decoder_filters)
+    (filters,) = architecture.decoder_filters
+    return partial(segmentation_models.FPN, pyramid_block_filters=filters)

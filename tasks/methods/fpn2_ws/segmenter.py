@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.methods.fpn2_ws.method import Settings
-from tasks.methods.fpn2_ws.network import Fpn
+from tasks.methods.fpn2_ws.network import MapNetwork
 from tasks.methods.fpn2_ws.nuclei import nuclei_from_maps, predict_maps
 from tasks.methods.segmenter import Segmenter
 from tasks.nuclei.errors import InputError
@@ -25,7 +25,7 @@ class Fpn2Ws(Segmenter):
 
     settings: Settings
 
-    def __init__(self, networks: Sequence[Fpn], settings: Settings) -> None:
+    def __init__(self, networks: Sequence[MapNetwork], settings: Settings) -> None:
         super().__init__(settings)
         self._networks = networks
         channels = [target for network in networks for target in network.architecture.targets]

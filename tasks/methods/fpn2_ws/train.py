@@ -1,13 +1,15 @@
-"""Train a feature pyramid network of FPN2-WS for one target, or one network for both."""
+"""Train a network of FPN2-WS for one target, or one network for both."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pydantic
 
+from tasks.methods.fpn2_ws.decoders import DEFAULT_FILTERS, NUMBERS_OF_FILTERS, Decoder, recorded_filters
 from tasks.methods.fpn2_ws.method import METHOD
 from tasks.methods.shared.initial_weights import weights_folder
 from tasks.methods.shared.training_params import (
@@ -23,7 +25,7 @@ from tasks.methods.shared.training_task import Differences, training_task
 from tasks.nuclei.targets import TARGETS, Target
 
 if TYPE_CHECKING:
-    from tasks.methods.fpn2_ws.network import Fpn
+    from tasks.methods.fpn2_ws.network import MapNetwork
     from tasks.methods.shared.devices import Precision
     from tasks.methods.shared.training import Stage
     from tasks.nuclei.intensity import Scaling
@@ -69,8 +71,12 @@ class Params(NetworkTrainingParams):
     """What the network predicts."""
     encoder: Encoder = pydantic.Field("inceptionresnetv2", title="Encoder")
     """Any encoder of segmentation-models. The paper's is inceptionresnetv2; mobilenetv2 is the fastest."""
-    decoder_filters: int = pydantic.Field(256, ge=8, le=1024, multiple_of=8)
-    """Channels of the pyramid."""
+    decoder: Decoder = pydantic.Field("fpn", title="Decoder")
+    """What makes maps of the encoder's features. "fpn" is the paper's: it decides at half the resolution and enlarges
+    twice. "unet" decides at the full resolution."""
+    decoder_filters: tuple[Annotated[int, pydantic.Field(ge=8, le=1024, multiple_of=8)], ...] = (256,)
+    """Channels of the decoder: one number for "fpn"; for "unet" five, from the deepest stage to the full resolution.
+    Those that aren't given are 256, or 64 with the preset "laptop"; for "unet" 96, 64, 48, 32, 16."""
     initialisation: Initialisation = "imagenet"
     cycles: Annotated[Cycles, pydantic.Field(ge=1)] = 25
     warmup_cycles: int = pydantic.Field(2, ge=0, le=10_000)
@@ -84,18 +90,45 @@ class Params(NetworkTrainingParams):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _fill_in(cls, values: Any) -> Any:
-        return filled_in(values, METHOD, "imagenet")
+        return _with_filters(filled_in(_in_todays_words(values), METHOD, "imagenet"))
+
+    @pydantic.field_validator("decoder_filters")
+    @classmethod
+    def _filters_are_the_decoder_s(cls, filters: tuple[int, ...], given: pydantic.ValidationInfo) -> tuple[int, ...]:
+        decoder: Decoder | None = given.data.get("decoder")
+        if decoder and len(filters) != NUMBERS_OF_FILTERS[decoder]:
+            raise ValueError(
+                'the decoder "fpn" takes one number, "unet" five, from the deepest stage to the full resolution; '
+                f'give those of "{decoder}", or none for the usual ones'
+            )
+        return filters
 
     @property
     def targets(self) -> tuple[Target, ...]:
         return TARGETS if self.target == "both" else (self.target,)
 
 
+def _in_todays_words(values: Any) -> Any:
+    """Name the decoder of trainings from before there was a choice: they give one number for the FPN's filters."""
+    if isinstance(values, dict) and isinstance(values.get("decoder_filters"), int):
+        return {"decoder": "fpn", **values, "decoder_filters": recorded_filters(values["decoder_filters"])}
+    return values
+
+
+def _with_filters(values: Any) -> Any:
+    """Give the decoder its usual filters where none are given. What isn't even known is left to the validation."""
+    if not isinstance(values, dict) or "decoder_filters" in values:
+        return values
+    usual: Mapping[Any, tuple[int, ...]] = DEFAULT_FILTERS.get(values.get("preset", "paper"), {})
+    decoder = str(values.get("decoder", "fpn"))
+    return {**values, "decoder_filters": usual[decoder]} if decoder in usual else values
+
+
 @dataclass
-class FpnTraining:
+class MapTraining:
     """A network and its loss, for the training loop."""
 
-    network: Fpn
+    network: MapNetwork
     loss_name: str
 
     def __post_init__(self) -> None:
@@ -115,16 +148,16 @@ class FpnTraining:
         return self.network.encoder_layers()
 
 
-def build(params: Params, precision: Precision, zoom: float, scaling: Scaling) -> Fpn:
+def build(params: Params, precision: Precision, zoom: float, scaling: Scaling) -> MapNetwork:
     """Build the network, its encoder with weights from ImageNet if these are asked for."""
     from tasks.methods.fpn2_ws import network
 
     architecture = network.Architecture(
-        params.encoder, params.targets, params.decoder_filters, precision, zoom, scaling=scaling
+        params.encoder, params.targets, params.decoder, params.decoder_filters, precision, zoom, scaling=scaling
     )
     if params.initialisation != "imagenet":
-        return network.Fpn(architecture)
-    return network.Fpn(architecture, network.imagenet_weights(params.encoder, weights_folder()))
+        return network.MapNetwork(architecture)
+    return network.MapNetwork(architecture, network.imagenet_weights(params.encoder, weights_folder()))
 
 
 def stages(params: Params) -> tuple[Stage, ...]:
@@ -140,7 +173,7 @@ TASK = training_task(
     params_type=Params,
     differences=Differences(
         build=build,
-        trainable=lambda params, network: FpnTraining(network, params.loss),
+        trainable=lambda params, network: MapTraining(network, params.loss),
         batch=lambda params: lambda reader, rows: reader.batch(rows, params.targets),
         stages=stages,
         part=lambda params: params.target,

@@ -29,6 +29,7 @@ import tf_keras as keras
 from numpy.typing import NDArray
 
 from tasks.files import held_together, written_whole
+from tasks.methods.shared.averaged_weights import AveragedWeights
 from tasks.nuclei.errors import InputError
 
 OptimiserName = Literal["adam", "adamw", "sgd", "momentum"]
@@ -91,6 +92,8 @@ class TrainingSettings:
     random_seed: int
     clip_norm: float | None = None
     """Longer gradients of a variable are shortened to this."""
+    averaging: float = 0.0
+    """Momentum of the mean of the weights over the steps, which is validated and kept; 0 for the last weights."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,10 @@ class Training:
         )
         self._optimiser = _optimiser(settings)
         self._optimiser.build(network.model.trainable_variables)
-        checkpoint = tf.train.Checkpoint(model=network.model, optimizer=self._optimiser)
+        self._averaged = AveragedWeights(network.model, settings.averaging, self._optimiser.iterations)
+        checkpoint = tf.train.Checkpoint(
+            model=network.model, optimizer=self._optimiser, averages=self._averaged.averages
+        )
         self._checkpoints = tf.train.CheckpointManager(checkpoint, checkpoint_dir, max_to_keep=1)
         self.best_weights = checkpoint_dir / "best.h5"
         self._history_file = checkpoint_dir / "history.json"
@@ -192,8 +198,9 @@ class Training:
     def _validate(self, number: int) -> float:
         """Mean loss over the validation ROIs in inference mode."""
         total = 0.0
-        for batch, size in self._batches(self._rois.validation_rows):
-            total += float(self._evaluate(batch)) * size
+        with self._averaged.in_force():
+            for batch, size in self._batches(self._rois.validation_rows):
+                total += float(self._evaluate(batch)) * size
         return _finite(total / len(self._rois.validation_rows), number)
 
     def _step_function(self, is_frozen: bool) -> Callable[[Any], Any]:
@@ -215,10 +222,13 @@ class Training:
             self._optimiser.apply_gradients(zip(gradients, variables, strict=True))
             return loss
 
-        step: Callable[[Any], Any] = tf.function(
-            lambda batch: self._sum_over_replicas(lambda: learn(batch)), reduce_retracing=True
-        )
-        return step
+        def step(batch: Any) -> Any:
+            loss = self._sum_over_replicas(lambda: learn(batch))
+            self._averaged.update()
+            return loss
+
+        traced: Callable[[Any], Any] = tf.function(step, reduce_retracing=True)
+        return traced
 
     def _loss_of_part(self, batch: Any, training: bool) -> Any:
         """What this replica's ROIs add to the mean loss of the batch; a scalar tensor."""
@@ -232,6 +242,7 @@ class Training:
         """Give all replicas the mean of their moving averages, which is what is saved."""
         for variable in self._network.model.non_trainable_variables:
             variable.assign(tf.identity(variable))
+        self._averaged.unite_replicas()
 
     def _batches(self, rows: NDArray[np.integer]) -> Iterator[tuple[Any, int]]:
         """Batches in the order of `rows`, read ahead in another thread, each with its size."""
@@ -254,7 +265,7 @@ class Training:
     def _save(self, cycle: Cycle) -> None:
         """Keep the best weights, then the state of this cycle; stopped in between, the cycle is done again."""
         if all(cycle.validation_loss < earlier.validation_loss for earlier in self.history):
-            with written_whole(self.best_weights) as beside:
+            with self._averaged.in_force(), written_whole(self.best_weights) as beside:
                 self._network.model.save_weights(beside)
         self.history.append(cycle)
         with written_whole(self._history_file) as beside:

@@ -81,6 +81,10 @@ class NetworkTrainingParams(TaskParams):
     learning_rate: LearningRate
     schedule: Schedule = "constant"
     optimiser: Optimiser
+    averaging: float = Field(0.0, ge=0, lt=1)
+    """Momentum of the exponential mean of the weights over the training steps, batch normalisation's averages among
+    them. The mean is what is validated and kept, and usually better than the weights of the last step, which 0 keeps as
+    the paper does."""
     random_seed: int = Field(0, ge=0, lt=2**31)
     """Seed of the initial weights and of the order of the ROIs."""
 

@@ -91,6 +91,7 @@ def _run(method: Method, differences: Differences[P], params: P, workspace: Work
         schedule=params.schedule,
         random_seed=params.random_seed,
         clip_norm=differences.clip_norm,
+        averaging=params.averaging,
     )
     return _train(lambda: differences.trainable(params, build()), rois, settings, differences.part(params), workspace)
 

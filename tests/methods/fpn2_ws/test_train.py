@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 
 from tasks import tracking
 from tasks.contract import BAD_INPUT, DONE, FAILED, Result, parse_params
+from tasks.methods.fpn2_ws.decoders import UNET_FILTERS
 from tasks.methods.fpn2_ws.train import TASK, Encoder, Params, build
 from tasks.methods.shared import devices
 from tasks.methods.shared.training_task import chosen_precision
@@ -31,7 +32,7 @@ TINY: dict[str, Any] = {
     "rois": "rois.h5",
     "target": "both",
     "encoder": "mobilenetv2",
-    "decoder_filters": 8,
+    "decoder_filters": [8],
     "initialisation": "random",
     "warmup_cycles": 0,
     "cycles": 3,
@@ -89,6 +90,7 @@ def test_the_paper_s_values_are_the_defaults():
     assert (params.encoder, params.cycles, params.warmup_cycles) == ("inceptionresnetv2", 25, 2)
     assert (params.batch_size, params.learning_rate, params.loss) == (16, 1e-3, "mse")
     assert (params.optimiser, params.schedule, params.initialisation) == ("adam", "constant", "imagenet")
+    assert (params.decoder, params.decoder_filters, params.averaging) == ("fpn", (256,), 0)
 
 
 def test_mlflow_shows_the_gpus_and_the_precision_that_auto_has_chosen(tmp_path, monkeypatch):
@@ -132,6 +134,26 @@ def test_a_preset_fills_in_what_is_not_given():
 
 
 @pytest.mark.parametrize(
+    ("given", "decoder", "filters"),
+    [
+        ({"preset": "laptop"}, "unet", UNET_FILTERS),
+        ({"preset": "laptop", "decoder": "fpn"}, "fpn", (64,)),
+        ({"decoder": "unet"}, "unet", UNET_FILTERS),
+        ({"decoder": "unet", "decoder_filters": [64, 48, 32, 24, 16]}, "unet", (64, 48, 32, 24, 16)),
+    ],
+)
+def test_a_decoder_has_its_usual_filters_unless_others_are_given(given, decoder, filters):
+    params = Params(rois="rois.h5", target="both", **given)
+    assert (params.decoder, params.decoder_filters) == (decoder, filters)
+
+
+@pytest.mark.parametrize("preset", ["laptop", "paper"])
+def test_one_number_of_filters_as_earlier_trainings_have_it_is_of_the_fpn(preset):
+    params = Params(rois="rois.h5", target="both", preset=preset, decoder_filters=64)
+    assert (params.decoder, params.decoder_filters) == ("fpn", (64,))
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"cycles": 0}, "cycles: Input should be greater than or equal to 1, got 0"),
@@ -139,6 +161,11 @@ def test_a_preset_fills_in_what_is_not_given():
         ({"epochs": 3}, "epochs: unknown param; allowed are rois, preset"),
         ({"preset": "desktop"}, "preset: Input should be 'laptop' or 'paper', got 'desktop'"),
         ({"encoder": "resnet1"}, "encoder: .*'mobilenetv2'.* got 'resnet1'"),
+        ({"decoder": "pspnet"}, "decoder: Input should be 'fpn' or 'unet', got 'pspnet'"),
+        ({"decoder": "unet", "decoder_filters": [64]}, 'takes one number, "unet" five.* those of "unet".*, got .64.'),
+        ({"decoder_filters": [64, 32]}, 'decoder_filters: the decoder "fpn" takes one number.* those of "fpn"'),
+        ({"decoder": "unet", "decoder_filters": [96, 64, 48, 32, 4]}, r"decoder_filters\.4: .* a multiple of 8, got 4"),
+        ({"averaging": 1}, "averaging: Input should be less than 1, got 1"),
     ],
 )
 def test_a_wrong_param_is_named_with_what_is_allowed(change, message):
@@ -215,9 +242,9 @@ def test_training_learns_and_keeps_the_weights_of_the_best_validation_loss(store
     best = min(history, key=lambda cycle: cycle["validation_loss"])
     assert json.loads(result.read_text())["counts"]["best_cycle"] == best["cycle"]
     assert json.loads(result.read_text())["metrics"]["validation_loss"] == best["validation_loss"]
-    from tasks.methods.fpn2_ws.network import load_fpn
+    from tasks.methods.fpn2_ws.network import load_map_network
 
-    network, reader = load_fpn(result.parent), RoiReader(store / "rois.h5")
+    network, reader = load_map_network(result.parent), RoiReader(store / "rois.h5")
     images, targets = reader.batch(reader.validation_rows.tolist(), network.architecture.targets)
     error = np.mean((network.predict(images[..., 0]) - targets / 255) ** 2)
     assert error == pytest.approx(best["validation_loss"], rel=1e-3)
@@ -227,12 +254,12 @@ def test_training_learns_and_keeps_the_weights_of_the_best_validation_loss(store
 def test_the_encoder_does_not_learn_during_the_warm_up(store):
     status, _ = finish(store, {**TINY, "cycles": 1, "warmup_cycles": 1})
     assert status == DONE
-    from tasks.methods.fpn2_ws.network import load_fpn
+    from tasks.methods.fpn2_ws.network import load_map_network
 
     keras.utils.set_random_seed(0)
     first = build(Params(**TINY), "float32", 1.0, "robust")
     (result,) = store.glob("train_fpn2_ws/*/result.json")
-    trained = load_fpn(result.parent)
+    trained = load_map_network(result.parent)
     encoder = {layer.name for layer in first.encoder_layers()}
     for before, after in zip(first.model.layers, trained.model.layers, strict=True):
         same = all(np.array_equal(a, b) for a, b in zip(before.get_weights(), after.get_weights(), strict=True))

@@ -7,7 +7,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ import tensorflow as tf
 import tf_keras as keras
 from numpy.typing import NDArray
 
-from tasks.methods.fpn2_ws.network import load_fpn
-from tasks.methods.fpn2_ws.train import FpnTraining, Params, build
+from tasks.methods.fpn2_ws.network import load_map_network
+from tasks.methods.fpn2_ws.train import MapTraining, Params, build
 from tasks.methods.shared.roi_batches import RoiBatches
 from tasks.methods.shared.training import Batch, Cycle, Stage, Training, TrainingSettings
 from tasks.nuclei.errors import InputError
@@ -28,7 +28,14 @@ from tests.rois import make_roi_file
 
 WHOLE = (Stage(1.0),)
 UNEVEN_BATCHES = TrainingSettings(
-    cycles=3, stages=WHOLE, batch_size=3, learning_rate=0.5, optimiser="sgd", schedule="cosine", random_seed=0
+    cycles=3,
+    stages=WHOLE,
+    batch_size=3,
+    learning_rate=0.5,
+    optimiser="sgd",
+    schedule="cosine",
+    random_seed=0,
+    averaging=0.9,
 )
 """With ten ROIs, two replicas get 2 and 1 of three batches, and 1 and 0 of the last one."""
 
@@ -73,6 +80,8 @@ class SmallNetwork:
 class Trained:
     history: list[Cycle]
     weights: list[np.ndarray]
+    """Those of the last step."""
+    best_weights: list[np.ndarray]
 
 
 class Stopped(Exception):
@@ -106,7 +115,15 @@ def train(
         loop = Training(network, SquareRois(), settings, folder)
     with suppress(Stopped):
         loop.run(on_cycle)
-    return Trained(loop.history, network.model.get_weights())
+    weights = network.model.get_weights()
+    network.model.load_weights(loop.best_weights)
+    return Trained(loop.history, weights, network.model.get_weights())
+
+
+def assert_equal(got: Trained, expected: Trained, atol: float = 0.0) -> None:
+    for name in ("weights", "best_weights"):
+        for one, other in zip(getattr(got, name), getattr(expected, name), strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=atol, err_msg=name)
 
 
 def validation_loss_of_the_best_weights(folder: Path, *layers: str) -> float:
@@ -116,7 +133,7 @@ def validation_loss_of_the_best_weights(folder: Path, *layers: str) -> float:
     return float(network.loss(rois.batch(rois.validation_rows.tolist()), training=False))
 
 
-def train_fpn_on_two(folder: Path) -> list[Cycle]:
+def train_maps_on_two(folder: Path) -> list[Cycle]:
     """Train a network for nuclei in bfloat16 and save it."""
     with strategy_of(2).scope():
         keras.utils.set_random_seed(0)
@@ -125,7 +142,7 @@ def train_fpn_on_two(folder: Path) -> list[Cycle]:
             make_roi_file(folder / "rois.h5"), lambda reader, rows: reader.batch(rows, network.architecture.targets)
         )
         settings = TrainingSettings(2, WHOLE, 4, 3e-3, "adam", "constant", 0)
-        loop = Training(FpnTraining(network, "mse"), rois, settings, folder)
+        loop = Training(MapTraining(network, "mse"), rois, settings, folder)
     history = loop.run(lambda cycle: None)
     network.load_weights(loop.best_weights)
     network.save(folder)
@@ -151,9 +168,34 @@ def test_two_replicas_train_as_one_does_also_with_batches_that_cannot_be_halved(
     for expected, got in zip(one.history, two.history, strict=True):
         assert got.loss == pytest.approx(expected.loss, rel=1e-4)
         assert got.validation_loss == pytest.approx(expected.validation_loss, rel=1e-4)
-    for expected, got in zip(one.weights, two.weights, strict=True):
-        np.testing.assert_allclose(got, expected, atol=1e-5)
+    assert_equal(two, one, atol=1e-5)
     assert two.history[-1].loss < 0.8 * two.history[0].loss
+
+
+ONE_STEP_A_CYCLE = replace(UNEVEN_BATCHES, batch_size=10, schedule="constant")
+
+
+def test_the_best_weights_are_the_mean_over_the_steps_in_which_early_ones_count_less(tmp_path):
+    mean = SmallNetwork("batch_norm").model.get_weights()
+    for step in (1, 2):
+        settings = replace(ONE_STEP_A_CYCLE, cycles=step)
+        trained = train(tmp_path / str(step), 1, "batch_norm", settings=settings)
+        momentum = (1 + step) / (10 + step)
+        pairs = zip(mean, trained.weights, strict=True)
+        mean = [momentum * before + (1 - momentum) * last for before, last in pairs]
+    assert trained.history[1].validation_loss < trained.history[0].validation_loss
+    for got, expected in zip(trained.best_weights, mean, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_a_training_takes_the_same_steps_whether_its_weights_are_averaged_or_not(on_two_cpus, tmp_path):
+    averaged = on_two_cpus(train, tmp_path / "averaged", 1, "batch_norm")
+    of_last_step = replace(UNEVEN_BATCHES, averaging=0.0)
+    plain = on_two_cpus(train, tmp_path / "plain", 1, "batch_norm", settings=of_last_step)
+    for one, other in zip(averaged.weights, plain.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for last, best in zip(plain.weights, plain.best_weights, strict=True):
+        np.testing.assert_array_equal(best, last)
 
 
 @pytest.mark.slow
@@ -164,16 +206,14 @@ def test_a_training_on_two_replicas_that_was_stopped_ends_with_the_same_weights(
     assert len(stopped.history) == 2
     resumed = on_two_cpus(train, tmp_path / "stopped", 2, *layers)
     assert [cycle.loss for cycle in resumed.history] == [cycle.loss for cycle in never_stopped.history]
-    for expected, got in zip(never_stopped.weights, resumed.weights, strict=True):
-        np.testing.assert_array_equal(got, expected)
+    assert_equal(resumed, never_stopped)
 
 
 def test_a_training_can_be_resumed_on_another_number_of_replicas(on_two_cpus, tmp_path):
     never_stopped = on_two_cpus(train, tmp_path / "never_stopped", 1)
     on_two_cpus(train, tmp_path / "stopped", 2, stop_after=1)
     resumed = on_two_cpus(train, tmp_path / "stopped", 1)
-    for expected, got in zip(never_stopped.weights, resumed.weights, strict=True):
-        np.testing.assert_allclose(got, expected, atol=1e-5)
+    assert_equal(resumed, never_stopped, atol=1e-5)
 
 
 def test_the_validation_loss_is_that_of_the_saved_weights_though_replicas_have_batch_norm_of_their_own(
@@ -192,9 +232,9 @@ def test_a_batch_that_is_too_small_for_the_gpus_is_refused(on_two_cpus, tmp_path
 
 @pytest.mark.slow
 def test_a_network_for_nuclei_learns_on_two_replicas_in_bfloat16_and_can_be_used(on_two_cpus, tmp_path):
-    history = on_two_cpus(train_fpn_on_two, tmp_path)
+    history = on_two_cpus(train_maps_on_two, tmp_path)
     assert history[1].loss < history[0].loss
-    network = load_fpn(tmp_path)
+    network = load_map_network(tmp_path)
     rois = RoiBatches(tmp_path / "rois.h5", lambda reader, rows: reader.batch(rows, network.architecture.targets))
     images, targets = rois.batch(rois.validation_rows.tolist())
     error = np.mean((network.predict(images[..., 0]) - targets / 255) ** 2)
