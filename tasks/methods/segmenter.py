@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,11 @@ class Segmenter(ABC):
     @abstractmethod
     def nuclei_in(seen: Any, settings: Any) -> Nuclei:
         """Give the nuclei, and how sure each is, from what `look_at` gave. May run in any thread."""
+
+    @property
+    def unused_settings(self) -> Collection[str]:
+        """Names of settings of the method that change nothing with these networks."""
+        return ()
 
     def segment(self, image: NDArray[np.integer]) -> NDArray[np.int32]:
         """Label image (y, x), 0 = background, of a field (y, x)."""

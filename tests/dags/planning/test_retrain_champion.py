@@ -183,7 +183,7 @@ def test_without_a_champion_the_first_model_is_trained_by_a_preset(store: Path) 
     planned = plan_with(store, None, cycles=2)
     (candidate,) = planned["candidates"]
     assert candidate["method"] == "fpn2_ws"
-    assert candidate["trainings"] == [{"target": "both", "preset": "laptop", "cycles": 2, "random_seed": 0}]
+    assert candidate["trainings"] == [{"target": "all", "preset": "laptop", "cycles": 2, "random_seed": 0}]
     assert (planned["augment"]["rois"], planned["augment"]["new_plates"]) == (5000, [])
     assert (planned["champion_version"], planned["settings"]) == (0, {})
 
