@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,11 @@ class Segmenter(ABC):
     @staticmethod
     def doubts_about(seen: Any) -> Sequence[str]:
         """Say why the nuclei in what `look_at` gave may be wrong, in sentences without the field's name."""
+        return ()
+
+    @property
+    def unused_settings(self) -> Collection[str]:
+        """Names of settings of the method that change nothing with these networks."""
         return ()
 
     def segment(self, image: NDArray[np.integer]) -> NDArray[np.int32]:
