@@ -179,7 +179,9 @@ class Doubtful(Fpn2Ws):
 
 
 def test_fields_that_look_wrong_to_the_method_are_counted_and_named_also_after_an_interruption(store, monkeypatch):
-    monkeypatch.setattr(segment, "load_segmenter", lambda *_: Doubtful([load_fpn(store / "network")], Settings()))
+    monkeypatch.setattr(
+        segment, "load_segmenter", lambda *_: Doubtful([load_map_network(store / "network")], Settings())
+    )
     path = store / "plate" / "images" / f"{NAMES[1]}.tif"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
