@@ -40,6 +40,15 @@ def test_the_same_seed_gives_the_same_roi_and_another_seed_another():
     assert not np.array_equal(first.image, other.image)
 
 
+def test_the_share_of_rois_that_are_made_up_have_light_but_no_nucleus():
+    rois = [roi_of(seed, replace(NONE, empty_share=0.3)) for seed in range(60)]
+    made_up = [roi for roi in rois if roi.window[2:] == (0, 0)]
+    assert 8 <= len(made_up) <= 30
+    assert all(roi.image.dtype == np.uint8 and not roi.label_image.any() for roi in made_up)
+    assert all(roi.image.std() > 0 for roi in made_up)
+    assert np.std([roi.image.mean() for roi in made_up]) > 20
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_labels_follow_the_geometry_of_the_image(seed):
     roi = roi_of(seed, NO_CHANGE)
