@@ -103,8 +103,11 @@ def iou_pairs(true_labels: NDArray[np.integer], predicted_labels: NDArray[np.int
     Labels may have any integer dtype and any numbers from 1 to 4,294,967,295, with or without gaps. Raises
     InputError for different shapes, other dtypes and other labels.
     """
-    _check_label_images(true_labels, predicted_labels)
-    true_label, predicted_label, intersection = _overlaps(true_labels.ravel(), predicted_labels.ravel())
+    _check_kind(true_labels, predicted_labels)
+    runs = _runs(true_labels.ravel(), predicted_labels.ravel())
+    _check_labels("true", runs.true_label)
+    _check_labels("predicted", runs.predicted_label)
+    true_label, predicted_label, intersection = _overlaps(runs)
     true_numbers, true_index = np.unique(true_label, return_inverse=True)
     predicted_numbers, predicted_index = np.unique(predicted_label, return_inverse=True)
     true_area = np.bincount(true_index, weights=intersection)
@@ -208,7 +211,7 @@ def _resampled_nuclei(
     return drawn[..., 0], drawn[..., 1], drawn[..., 2]
 
 
-def _check_label_images(true_labels: NDArray[np.integer], predicted_labels: NDArray[np.integer]) -> None:
+def _check_kind(true_labels: NDArray[np.integer], predicted_labels: NDArray[np.integer]) -> None:
     if true_labels.shape != predicted_labels.shape:
         raise InputError(
             f"The predicted label image is {predicted_labels.shape} px, the true one {true_labels.shape} px; "
@@ -217,35 +220,56 @@ def _check_label_images(true_labels: NDArray[np.integer], predicted_labels: NDAr
     for name, labels in (("true", true_labels), ("predicted", predicted_labels)):
         if not np.issubdtype(labels.dtype, np.integer):
             raise InputError(f"The {name} label image is {labels.dtype}; labels must be integers.")
-        if labels.size and labels.min() < 0:
-            raise InputError(
-                f"The {name} label image has the label {labels.min()}; labels must be 0 (background) or positive."
-            )
-        if labels.size and labels.max() > _MAX_LABEL:
-            raise InputError(f"The {name} label image has the label {labels.max()}; allowed are up to {_MAX_LABEL}.")
 
 
-def _overlaps(
-    true_labels: NDArray[np.integer], predicted_labels: NDArray[np.integer]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+class _Runs(NamedTuple):
+    """Stretches of pixels with the same label in either image; one entry per stretch.
+
+    In label images they are a few per cent of the pixels, so that all further work is on few numbers.
+    """
+
+    true_label: NDArray[np.integer]
+    predicted_label: NDArray[np.integer]
+    length_px: NDArray[np.integer]
+
+
+def _runs(true_labels: NDArray[np.integer], predicted_labels: NDArray[np.integer]) -> _Runs:
+    """Take two flat label images apart where a label changes in either."""
+    begins = np.ones(true_labels.size, np.bool_)
+    np.not_equal(true_labels[1:], true_labels[:-1], out=begins[1:])
+    begins[1:] |= predicted_labels[1:] != predicted_labels[:-1]
+    first = np.flatnonzero(begins)
+    return _Runs(true_labels[first], predicted_labels[first], np.diff(first, append=true_labels.size))
+
+
+def _check_labels(name: str, labels: NDArray[np.integer]) -> None:
+    low, high = labels.min(initial=0), labels.max(initial=0)
+    if low < 0:
+        raise InputError(f"The {name} label image has the label {low}; labels must be 0 (background) or positive.")
+    if high > _MAX_LABEL:
+        raise InputError(f"The {name} label image has the label {high}; allowed are up to {_MAX_LABEL}.")
+
+
+def _overlaps(runs: _Runs) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Give true label, predicted label and number of pixels of every occupied cell of the contingency table.
 
-    The arrays are flat; background has its own row and column. Where the full table would be too large, the
-    cells are sorted instead, which takes four times as long.
+    Background has its own row and column. Where the full table would be too large, the cells are sorted instead,
+    which takes ten times as long.
     """
-    rows, columns = (int(labels.max(initial=0)) + 1 for labels in (true_labels, predicted_labels))
+    rows, columns = (int(labels.max(initial=0)) + 1 for labels in runs[:2])
+    is_dense = rows * columns <= _MAX_DENSE_CELLS
     # 32-bit labels of both images fit into one unsigned 64-bit number.
-    cell = true_labels.astype(np.uint64 if rows * columns > _MAX_DENSE_CELLS else np.intp)
-    cell *= cell.dtype.type(columns)
-    np.add(cell, predicted_labels, out=cell, dtype=cell.dtype, casting="unsafe")
-    if rows * columns > _MAX_DENSE_CELLS:
-        occupied, pixels = np.unique(cell, return_counts=True)
-    else:
-        table = np.bincount(cell)
-        occupied = np.flatnonzero(table)
+    dtype = np.dtype(np.intp if is_dense else np.uint64)
+    cell = runs.true_label.astype(dtype) * dtype.type(columns) + runs.predicted_label.astype(dtype)
+    if is_dense:
+        table = np.bincount(cell, weights=runs.length_px)
+        occupied = np.flatnonzero(table > 0)
         pixels = table[occupied]
-    true_label, predicted_label = np.divmod(occupied, occupied.dtype.type(columns))
-    return true_label.astype(np.int64), predicted_label.astype(np.int64), pixels
+    else:
+        occupied, position = np.unique(cell, return_inverse=True)
+        pixels = np.bincount(position, weights=runs.length_px)
+    true_label, predicted_label = np.divmod(occupied, dtype.type(columns))
+    return true_label.astype(np.int64), predicted_label.astype(np.int64), pixels.astype(np.int64)
 
 
 def _best(iou: NDArray[np.float64], position: NDArray[np.integer], nuclei: int) -> NDArray[np.float64]:
