@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.runs import row_runs
 
 # The quotient of two whole numbers is the float nearest to the decimal, so that an IoU of exactly 7/10 is >= 0.7.
 IOU_THRESHOLDS = tuple(hundredths / 100 for hundredths in range(5, 100, 5))
@@ -98,16 +99,17 @@ class Interval(NamedTuple):
 
 
 def iou_pairs(true_labels: NDArray[np.integer], predicted_labels: NDArray[np.integer]) -> IouPairs:
-    """Give the IoU of all overlapping nuclei of two label images of the same shape.
+    """Give the IoU of all overlapping nuclei of two label images (y, x) of the same shape.
 
     Labels may have any integer dtype and any numbers from 1 to 4,294,967,295, with or without gaps. Raises
     InputError for different shapes, other dtypes and other labels.
     """
     _check_kind(true_labels, predicted_labels)
-    runs = _runs(true_labels.ravel(), predicted_labels.ravel())
-    _check_labels("true", runs.true_label)
-    _check_labels("predicted", runs.predicted_label)
-    true_label, predicted_label, intersection = _overlaps(runs)
+    runs = row_runs(true_labels, predicted_labels)
+    true_of_run, predicted_of_run = true_labels.ravel()[runs.first], predicted_labels.ravel()[runs.first]
+    _check_labels("true", true_of_run)
+    _check_labels("predicted", predicted_of_run)
+    true_label, predicted_label, intersection = _overlaps(true_of_run, predicted_of_run, runs.length_px)
     true_numbers, true_index = np.unique(true_label, return_inverse=True)
     predicted_numbers, predicted_index = np.unique(predicted_label, return_inverse=True)
     true_area = np.bincount(true_index, weights=intersection)
@@ -222,26 +224,6 @@ def _check_kind(true_labels: NDArray[np.integer], predicted_labels: NDArray[np.i
             raise InputError(f"The {name} label image is {labels.dtype}; labels must be integers.")
 
 
-class _Runs(NamedTuple):
-    """Stretches of pixels with the same label in either image; one entry per stretch.
-
-    In label images they are a few per cent of the pixels, so that all further work is on few numbers.
-    """
-
-    true_label: NDArray[np.integer]
-    predicted_label: NDArray[np.integer]
-    length_px: NDArray[np.integer]
-
-
-def _runs(true_labels: NDArray[np.integer], predicted_labels: NDArray[np.integer]) -> _Runs:
-    """Take two flat label images apart where a label changes in either."""
-    begins = np.ones(true_labels.size, np.bool_)
-    np.not_equal(true_labels[1:], true_labels[:-1], out=begins[1:])
-    begins[1:] |= predicted_labels[1:] != predicted_labels[:-1]
-    first = np.flatnonzero(begins)
-    return _Runs(true_labels[first], predicted_labels[first], np.diff(first, append=true_labels.size))
-
-
 def _check_labels(name: str, labels: NDArray[np.integer]) -> None:
     low, high = labels.min(initial=0), labels.max(initial=0)
     if low < 0:
@@ -250,24 +232,26 @@ def _check_labels(name: str, labels: NDArray[np.integer]) -> None:
         raise InputError(f"The {name} label image has the label {high}; allowed are up to {_MAX_LABEL}.")
 
 
-def _overlaps(runs: _Runs) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _overlaps(
+    true_labels: NDArray[np.integer], predicted_labels: NDArray[np.integer], length_px: NDArray[np.intp]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Give true label, predicted label and number of pixels of every occupied cell of the contingency table.
 
-    Background has its own row and column. Where the full table would be too large, the cells are sorted instead,
-    which takes ten times as long.
+    The arrays are those of runs of pixels; background has its own row and column. Where the full table would be too
+    large, the cells are sorted instead, which takes ten times as long.
     """
-    rows, columns = (int(labels.max(initial=0)) + 1 for labels in runs[:2])
+    rows, columns = (int(labels.max(initial=0)) + 1 for labels in (true_labels, predicted_labels))
     is_dense = rows * columns <= _MAX_DENSE_CELLS
     # 32-bit labels of both images fit into one unsigned 64-bit number.
     dtype = np.dtype(np.intp if is_dense else np.uint64)
-    cell = runs.true_label.astype(dtype) * dtype.type(columns) + runs.predicted_label.astype(dtype)
+    cell = true_labels.astype(dtype) * dtype.type(columns) + predicted_labels.astype(dtype)
     if is_dense:
-        table = np.bincount(cell, weights=runs.length_px)
+        table = np.bincount(cell, weights=length_px)
         occupied = np.flatnonzero(table > 0)
         pixels = table[occupied]
     else:
         occupied, position = np.unique(cell, return_inverse=True)
-        pixels = np.bincount(position, weights=runs.length_px)
+        pixels = np.bincount(position, weights=length_px)
     true_label, predicted_label = np.divmod(occupied, dtype.type(columns))
     return true_label.astype(np.int64), predicted_label.astype(np.int64), pixels.astype(np.int64)
 
