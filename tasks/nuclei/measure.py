@@ -95,7 +95,7 @@ def nuclei_table(label_image: NDArray[np.integer], image: NDArray[np.integer]) -
     Both are (y, x); the labels must be 1..n. The intensity is that of the raw image.
     """
     runs = row_runs(label_image)
-    label = label_image.ravel()[runs.first]
+    label = runs.labels(label_image)
 
     # Floats, which hold sums of whole numbers exactly.
     def total(of_runs: NDArray[Any]) -> NDArray[Any]:

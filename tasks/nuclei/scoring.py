@@ -106,7 +106,7 @@ def iou_pairs(true_labels: NDArray[np.integer], predicted_labels: NDArray[np.int
     """
     _check_kind(true_labels, predicted_labels)
     runs = row_runs(true_labels, predicted_labels)
-    true_of_run, predicted_of_run = true_labels.ravel()[runs.first], predicted_labels.ravel()[runs.first]
+    true_of_run, predicted_of_run = runs.labels(true_labels), runs.labels(predicted_labels)
     _check_labels("true", true_of_run)
     _check_labels("predicted", predicted_of_run)
     true_label, predicted_label, intersection = _overlaps(true_of_run, predicted_of_run, runs.length_px)

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 import pydantic
 from numpy.typing import NDArray
-from scipy import ndimage
 from skimage.segmentation import watershed
+
+from tasks.nuclei.runs import row_runs
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -83,11 +84,12 @@ def flooded(
     """
     markers = cv2.connectedComponents(marked.view(np.uint8), connectivity=4, ltype=cv2.CV_32S)[1]
     pieces = cv2.connectedComponents(foreground.view(np.uint8), connectivity=4, ltype=cv2.CV_32S)[1]
-    first, last = _marker_range_of_pieces(pieces, markers)
-    label_image: NDArray[np.int32] = np.where(first == last, last, 0).astype(np.int32)[pieces]
-    boxes = ndimage.find_objects(pieces)
-    for piece in np.flatnonzero(first < last):
-        box = boxes[piece - 1]
+    runs = row_runs(pieces, markers)
+    piece_of_run = runs.labels(pieces)
+    first, last = _marker_range_of_pieces(piece_of_run, runs.labels(markers))
+    label_image = runs.filled(np.where(first == last, last, 0).astype(np.int32)[piece_of_run])
+    several = np.flatnonzero(first < last)
+    for piece, box in zip(several, runs.boxes(piece_of_run, several), strict=True):
         mask = pieces[box] == piece
         label_image[box][mask] = watershed(landscape[box], np.where(mask, markers[box], 0), mask=mask)[mask]
     return label_image
@@ -95,7 +97,9 @@ def flooded(
 
 def within_size_limits(label_image: NDArray[np.int32], settings: SegmentationSettings) -> NDArray[np.int32]:
     """Remove what is too small or too large and number the rest 1..n."""
-    areas_px = np.bincount(label_image.ravel())
+    runs = row_runs(label_image)
+    label_of_run = runs.labels(label_image)
+    areas_px = np.bincount(label_of_run, weights=runs.length_px)
     kept = areas_px >= settings.min_area_px
     if settings.max_area_px is not None:
         kept &= areas_px <= settings.max_area_px
@@ -104,7 +108,7 @@ def within_size_limits(label_image: NDArray[np.int32], settings: SegmentationSet
     if kept[1:].all():
         return label_image
     numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
-    return numbers[label_image]
+    return runs.filled(numbers[label_of_run])
 
 
 class _Tile:
@@ -145,7 +149,10 @@ def _predict_padded(grey: NDArray[np.uint8], predict: Predict, settings: TiledSe
 
 
 def _marker_range_of_pieces(pieces: NDArray[np.int32], markers: NDArray[np.int32]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Lowest and highest marker number of every piece, by piece number; without a marker, lowest is above highest."""
+    """Lowest and highest marker number of every piece, by piece number; without a marker, lowest is above highest.
+
+    The arrays have the piece and the marker of each run of pixels, 0 for none.
+    """
     # A marker lies in one piece: any of its pixels tells which.
     marked = markers > 0
     piece_of_marker = np.zeros(int(markers.max()) + 1, np.int64)
