@@ -31,6 +31,7 @@ from tasks.nuclei.errors import InputError
 from tasks.nuclei.measure import nuclei_table
 from tasks.nuclei.plates.files import Fov, Plate, open_plate
 from tasks.nuclei.plates.image_files import read_image, write_label_image
+from tasks.nuclei.tables import doubts_about_sizes
 from tasks.store.registered_model import ModelName
 
 if TYPE_CHECKING:
@@ -159,12 +160,13 @@ def _find_and_write(
     """Write a field's label image and, last, its table, which marks it as done."""
     nuclei = model.nuclei_in(seen, params.settings)
     table = nuclei_table(nuclei, read(fov.image_path))
+    doubts = [*model.doubts_about(seen), *doubts_about_sizes(table, nuclei.label_image.size)]
     where = {"plate": plate.info.name, "well": fov.well, "site": fov.site, "fov": fov.name}
     for position, (column, value) in enumerate(where.items()):
         table.insert(position, column, value)
     made_by = str(params.made_by) if params.made_by else None
     write_label_image(_labels_path(workspace, fov), nuclei.label_image, made_by)
-    _doubts_path(workspace, fov).write_text(json.dumps(list(model.doubts_about(seen))))
+    _doubts_path(workspace, fov).write_text(json.dumps(doubts))
     with written_whole(_table_path(workspace, fov)) as beside:
         table.to_csv(beside, index=False)
 
