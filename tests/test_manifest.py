@@ -109,7 +109,13 @@ def test_a_method_has_its_settings_presets_and_initial_weights(manifest: dict[st
     described = manifest["methods"]["fpn2_ws"]
     assert set(described["settings"]["properties"]) == set(FPN2_WS.settings.model_fields)
     assert described["settings"]["properties"]["marker_threshold"]["exclusiveMaximum"] == 1
-    assert described["search"] == ["marker_threshold", "foreground_threshold", "min_area_px", "min_confidence"]
+    assert described["search"] == [
+        "marker_threshold",
+        "foreground_threshold",
+        "mask_threshold",
+        "min_area_px",
+        "min_confidence",
+    ]
     assert list(described["initial_weights"]) == ["imagenet", "random"]
     assert described["presets"]["laptop"]["params"]["encoder"] == "mobilenetv2"
     assert described["networks"]["two"]["trainings"] == [{"target": "distance_map"}, {"target": "blurred_border"}]

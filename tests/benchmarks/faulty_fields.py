@@ -5,7 +5,10 @@
 Trains a network by each scaling on the same synthetic fields from random weights, two CPU minutes each, and has it
 segment fields of round nuclei with faults: F1 at an IoU of 0.7 over three fields of 25 nuclei, and in wells without a
 nucleus the number that was found. What a border covers doesn't count; a dead cell that is found counts against F1.
-Started again with the same folder, it trains nothing anew.
+Started again with the same folder, it trains nothing anew. With --calibrations it tries networks of a store instead,
+with the settings that `calibrate` gave them:
+
+    python -m tests.benchmarks.faulty_fields STORE --calibrations calibrate/0123456789abcdef
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.contract import execute
+from tasks.contract import execute, read_result
 from tasks.methods.fpn2_ws import train as train_fpn
 from tasks.methods.registry import load_segmenter, method_named
 from tasks.methods.segmenter import Segmenter
@@ -89,18 +92,26 @@ def trained(scaling: Scaling, store: Path) -> Segmenter:
     return load_segmenter(method, [store / network], method.settings.model_validate(values["settings"]))
 
 
+def stored(calibration: str, store: Path) -> Segmenter:
+    """Give what segments with networks of the store and the settings of an output of `calibrate`."""
+    result = read_result(store / calibration)
+    method = method_named(result.params["method"])
+    networks = [store / network for network in result.params["networks"]]
+    return load_segmenter(method, networks, method.settings.model_validate(result.values["settings"]))
+
+
 def f1_of(segmenter: Segmenter, fields: list[Field]) -> str:
     counts = [count(score_instances(one.labels, segmenter.segment(one.image)), [IOU_THRESHOLD]) for one in fields]
     pooled = pool(counts)
     return f"{f1_score(pooled.tp, pooled.fp, pooled.fn)[0]:.2f}"
 
 
-def compare(store: Path, scalings: list[Scaling]) -> None:
-    segmenters = [trained(scaling, store) for scaling in scalings]
-    print(f"| fault | {' | '.join(scalings)} |\n|---{'|---' * len(scalings)}|", flush=True)
+def compare(named: dict[str, Segmenter]) -> None:
+    segmenters, columns = list(named.values()), f"{' | '.join(named)} |\n|---{'|---' * len(named)}|"
+    print(f"| fault | {columns}", flush=True)
     for name, fields in faulty_fields():
         print(f"| {name} | {' | '.join(f1_of(segmenter, fields) for segmenter in segmenters)} |", flush=True)
-    print(f"\n| empty wells | {' | '.join(scalings)} |\n|---{'|---' * len(scalings)}|", flush=True)
+    print(f"\n| empty wells | {columns}", flush=True)
     wells = [empty_wells(seed) for seed in SEEDS]
     for name in wells[0]:
         found = [sum(int(segmenter.segment(well[name]).max()) for well in wells) for segmenter in segmenters]
@@ -111,7 +122,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out_folder", type=Path)
     parser.add_argument("--scalings", nargs="+", choices=SCALINGS, default=list(SCALINGS))
+    parser.add_argument("--calibrations", nargs="+", default=[])
     args = parser.parse_args()
     started = time.monotonic()
-    compare(args.out_folder, args.scalings)
+    if args.calibrations:
+        compare({calibration: stored(calibration, args.out_folder) for calibration in args.calibrations})
+    else:
+        compare({scaling: trained(scaling, args.out_folder) for scaling in args.scalings})
     print(f"{time.monotonic() - started:.0f} s in all")

@@ -91,7 +91,7 @@ def work_through(folder: Path) -> Laboratory:
     store = folder / "store"
     plates = [make_plate(store, name, seed) for seed, name in enumerate(("train", "test"))]
     rois = execute(
-        augment.TASK, augment.Params(plates=plates[:1], rois=40, roi_px=128, augmentation="Gentle"), store
+        augment.TASK, augment.Params(plates=plates[:1], rois=40, roi_px=128, augmentation="None"), store
     ).outputs["rois"]
     mlflow_run = execute(open_run.TASK, open_run.Params(experiment="e", dag_run_id="d", run_name="r"), store)
     start(folder, "-m", "tasks.manifest", "--output", str(folder / "manifest.json"))
