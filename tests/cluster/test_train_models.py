@@ -341,7 +341,7 @@ def test_a_training_resumes_after_its_last_cycle_after_its_pod_is_deleted_and_af
     assert training["try_number"] == 3
     assert cycles_done(system, dag_run_id) == Counter(range(1, 8))
     run_id = system.results(dag_run_id)["open_run"]["mlflow_run_id"]
-    losses = system.mlflow.get_metric_history(run_id, "both/loss")
+    losses = system.mlflow.get_metric_history(run_id, "all/loss")
     assert [point.step for point in losses] == list(range(1, 8))
     assert system.cluster.no_task_pod_is_left()
 
@@ -372,7 +372,7 @@ def test_a_run_resumes_when_airflow_dies_in_its_middle(system: System, first_run
     kubectl("delete", "pod", "-l", "tier=airflow", "--grace-period=0", "--force")
     assert system.finish(dag_run_id) == "success"
     run_id = system.results(dag_run_id)["open_run"]["mlflow_run_id"]
-    losses = system.mlflow.get_metric_history(run_id, "both/loss")
+    losses = system.mlflow.get_metric_history(run_id, "all/loss")
     assert [point.step for point in losses] == list(range(1, 6))
     assert system.cluster.no_task_pod_is_left()
 

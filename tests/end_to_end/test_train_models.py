@@ -126,10 +126,10 @@ def test_mlflow_has_params_the_loss_by_cycle_and_the_f1_curve_by_iou(system: Sys
     assert run.info.status == "FINISHED"
     assert run.data.tags["dag_run_id"] == first_run
     assert run.data.params["augment.rois"] == "100"
-    assert run.data.params["train_fpn2_ws.both.encoder"] == "mobilenetv2"
+    assert run.data.params["train_fpn2_ws.all.encoder"] == "mobilenetv2"
     curve = system.mlflow.get_metric_history(run.info.run_id, "f1/MCF10A")
     assert [point.step for point in curve] == list(range(5, 100, 5))
-    losses = system.mlflow.get_metric_history(run.info.run_id, "both/validation_loss")
+    losses = system.mlflow.get_metric_history(run.info.run_id, "all/validation_loss")
     assert [point.step for point in losses] == [1]
 
 
@@ -247,7 +247,7 @@ def test_a_run_resumes_though_mlflow_was_away_at_its_start_and_all_servers_were_
     assert instance["try_number"] == 2
     run = system.mlflow_run(dag_run_id)
     assert run.info.status == "FINISHED"
-    losses = system.mlflow.get_metric_history(run.info.run_id, "both/loss")
+    losses = system.mlflow.get_metric_history(run.info.run_id, "all/loss")
     assert [point.step for point in losses] == [1, 2, 3]
 
 
@@ -266,7 +266,7 @@ def test_a_run_resumes_after_all_processes_were_killed_at_once(system: System) -
 
     run = system.mlflow_run(dag_run_id)
     assert run.info.status == "FINISHED"
-    losses = system.mlflow.get_metric_history(run.info.run_id, "both/loss")
+    losses = system.mlflow.get_metric_history(run.info.run_id, "all/loss")
     assert [point.step for point in losses] == [1, 2, 3, 4]
     assert set(problems_in_store(system)) <= set(known_problems)
 

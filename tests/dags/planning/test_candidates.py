@@ -67,7 +67,7 @@ def test_the_networks_of_a_candidate_are_calibrated_together_with_what_was_chose
     assert (masks.networks, masks.search) == (["train_mask_rcnn/0"], ["min_score"])
     assert (two.networks, two.search) == (
         ["train_fpn2_ws/1", "train_fpn2_ws/2"],
-        ["foreground_threshold", "min_confidence"],
+        ["foreground_threshold", "mask_threshold", "min_confidence"],
     )
     assert two.settings.min_area_px == 50
 

@@ -315,7 +315,7 @@ def test_a_loss_that_is_no_number_stops_the_training_with_advice(store):
 def test_a_training_resumes_from_an_earlier_network_and_sees_intensities_as_its_own_rois(store):
     assert finish(store, {**TINY, "cycles": 1})[0] == DONE
     (earlier,) = (path.parent for path in store.glob("train_fpn2_ws/*/result.json"))
-    assert json.loads((earlier / "network.json").read_text())["scaling"] == "robust"
+    assert json.loads((earlier / "network.json").read_text())["scaling"] == "percentile"
     make_roi_file(store / "others.h5", scaling="minmax")
     again = {**TINY, "cycles": 1, "learning_rate": 1e-12, "initialisation": f"train_fpn2_ws/{earlier.name}"}
     status, output = finish(store, again | {"rois": "others.h5"})
