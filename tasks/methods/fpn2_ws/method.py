@@ -25,8 +25,8 @@ class Settings(TiledSettings, ConfidenceSettings):
     """Pixels whose distance map and a quarter of the blurred border add up to more than this belong to a nucleus. A
     lower threshold makes nuclei larger. For networks that don't predict the foreground."""
     mask_threshold: float = pydantic.Field(0.5, gt=0, lt=1, title="Mask threshold")
-    """Pixels that are more likely than this in a nucleus belong to one. A lower threshold makes nuclei larger. Of FPN2-WS
-    for networks that predict the foreground."""
+    """Pixels that are more likely than this in a nucleus belong to one. A lower threshold makes nuclei larger. With
+    FPN2-WS for networks that predict the foreground."""
     test_time_augmentation: bool = pydantic.Field(False, title="Test-time augmentation")
     """The networks see every field in six turned and mirrored forms. Outlines get better, segmenting takes six times
     as long."""
