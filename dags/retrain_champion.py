@@ -26,6 +26,7 @@ from nucleus_dags.planning.candidates import (
     scoring_of,
     trainings_on,
 )
+from nucleus_dags.planning.remarks import remarks_on_segmentations
 from nucleus_dags.planning.retrain_champion import challenger_of, champions_of, judgement_of, promotion_of, report_of
 from nucleus_dags.planning.runs import runs_to_close
 from nucleus_dags.planning.train_models import refuse_unknown_fields
@@ -113,6 +114,7 @@ def summary(
     mlflow_run_id: str,
     digest: str,
     remarks: list[str],
+    segmented: Any,
     decided: Decision | None,
     promoted: Result | None,
     candidates: list[OpenedCandidate] | None,
@@ -125,7 +127,8 @@ def summary(
     outcome = _outcome(decided, promoted, rejected)
     page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
     first = [outcome] if outcome else failure_lines()
-    show_lines([*first, "", page, "", *remarks, "", *(decided["lines"] if decided else [])])
+    doubts = remarks_on_segmentations(segmented or [])
+    show_lines([*first, "", page, "", *doubts, *remarks, "", *(decided["lines"] if decided else [])])
     for_close_run = runs_to_close(mlflow_run_id, candidates, outcome is not None)
     if outcome is None:
         ti.xcom_push("return_value", for_close_run)
@@ -274,7 +277,13 @@ with DAG(
 
     # Teardowns run after a failure too; the summary counts for the state of the DAG run.
     ended: Any = summary(
-        mlflow_run_id, test_plates["digest"], test_plates["remarks"], decided, promote.output, open_run.output
+        mlflow_run_id,
+        test_plates["digest"],
+        test_plates["remarks"],
+        segment.output,
+        decided,
+        promote.output,
+        open_run.output,
     )
     close_run = launch("close_run", settings=ended, **of_run)
     ended.as_teardown(setups=open_run, on_failure_fail_dagrun=True)

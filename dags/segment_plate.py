@@ -15,7 +15,7 @@ from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.launchers.task_operator import Result, mlflow_run_url
 from nucleus_dags.notes import FAILURE, fail_with, failure_lines, show_lines
 from nucleus_dags.planning import drift, segment_plate
-from nucleus_dags.planning.remarks import left_out_in_short, remarks_on
+from nucleus_dags.planning.remarks import left_out_in_short, remarks_on, remarks_on_segmentations
 from nucleus_dags.planning.runs import run_to_open, runs_to_close
 from nucleus_dags.planning.train_models import refuse_unknown_fields
 from nucleus_dags.planning.types import FoundModel, Params, PlateToImport, RunsToClose
@@ -61,8 +61,8 @@ def plan() -> list[PlateToImport]:
 def parts(plate: dict[str, str], ingested: Any, model: dict[str, FoundModel]) -> list[Params]:
     """Cut the plate into parts."""
     path = plate.get("plate") or next(iter(ingested))["outputs"]["plate"]
-    fovs_per_part = get_current_context()["params"]["fovs_per_part"]
-    return segment_plate.parts(_store(), path, model["model"], fovs_per_part)
+    form = get_current_context()["params"]
+    return segment_plate.parts(_store(), path, model["model"], form["fovs_per_part"], form["nuclear_diameter_px"])
 
 
 @task
@@ -73,7 +73,12 @@ def comparison(all_parts: list[Params]) -> list[drift.Comparison]:
 
 @task
 def summary(
-    mlflow_run_id: str, all_parts: list[Params] | None, assembled: Result | None, planned: Any, drifted: Any
+    mlflow_run_id: str,
+    all_parts: list[Params] | None,
+    segmented: Any,
+    assembled: Result | None,
+    planned: Any,
+    drifted: Any,
 ) -> RunsToClose:
     """Say what was found and where it is; fails when a task before it did. Gives the params of `close_run`."""
     compared = list(drifted or [])
@@ -81,7 +86,8 @@ def summary(
     succeeded = None not in (assembled, planned) and not not_compared
     for_close_run = runs_to_close(mlflow_run_id, None, succeeded)
     plate = read_plate(_store(), all_parts[0]["plate"]) if all_parts else None
-    show_lines(_lines(mlflow_run_id, plate, assembled, compared, not_compared))
+    sizes = list(segmented or [])
+    show_lines(_lines(mlflow_run_id, plate, sizes, assembled, compared, not_compared))
     if not succeeded:
         get_current_context()["ti"].xcom_push("return_value", for_close_run)
         raise AirflowFailException(FAILURE)
@@ -91,6 +97,7 @@ def summary(
 def _lines(
     mlflow_run_id: str,
     plate: StoredPlate | None,
+    segmented: list[Result],
     assembled: Result | None,
     compared: list[Result],
     not_compared: int,
@@ -101,7 +108,9 @@ def _lines(
     counts, where = assembled["counts"], _store() / "assemble_plate" / assembled["key"]
     found = f"{counts['nuclei']} nuclei in {counts['fovs']} fields"
     found += f"; {left_out_in_short(plate)}" if plate.left_out else ""
-    lines = [found, "", f"Label images and tables: {where}", "", page, "", *remarks_on([plate])]
+    doubts = remarks_on_segmentations(segmented)
+    found += "; look at its outlines, see below" if doubts else ""
+    lines = [found, "", f"Label images and tables: {where}", "", page, "", *doubts, *remarks_on([plate])]
     return drift.note(_store(), lines, compared, not_compared)
 
 
@@ -144,7 +153,9 @@ with DAG(
     )
 
     # Teardowns run after a failure too; the summary counts for the state of the DAG run.
-    ended: Any = summary(mlflow_run_id, all_parts, assemble_plate.output, compared_with, compare.output)
+    ended: Any = summary(
+        mlflow_run_id, all_parts, segment_parts.output, assemble_plate.output, compared_with, compare.output
+    )
     close_run = launch("close_run", settings=ended, mlflow_run_id=mlflow_run_id)
     ended.as_teardown(setups=open_run, on_failure_fail_dagrun=True)
     close_run.as_teardown(setups=open_run)

@@ -26,6 +26,7 @@ from nucleus_dags.planning.candidates import (
     stored_plate,
     trainings_on,
 )
+from nucleus_dags.planning.remarks import remarks_on_segmentations
 from nucleus_dags.planning.runs import runs_to_close
 from nucleus_dags.planning.types import OpenedCandidate, Params, PlateToImport, RunsToClose
 
@@ -90,12 +91,13 @@ def augmentation_after_remarks(given: Params, known: Params) -> Params:
 
 @task(outlets=[REGISTERED_MODELS])
 def summary(
-    mlflow_run_id: str, candidates: list[OpenedCandidate] | None, scored: Any, last_results: list[Any]
+    mlflow_run_id: str, candidates: list[OpenedCandidate] | None, segmented: Any, scored: Any, last_results: list[Any]
 ) -> RunsToClose:
     """Show the F1 scores; fails when a task before it did. Gives the params of `close_run`."""
     succeeded = None not in last_results
-    remarks = get_current_context()["ti"].xcom_pull(task_ids="augment", key="remarks")
-    show_summary(mlflow_run_id, metrics_by_name(candidates or [], scored or []), succeeded, remarks or [])
+    of_plates = get_current_context()["ti"].xcom_pull(task_ids="augment", key="remarks")
+    remarks = [*remarks_on_segmentations(segmented or []), *(of_plates or [])]
+    show_summary(mlflow_run_id, metrics_by_name(candidates or [], scored or []), succeeded, remarks)
     for_close_run = runs_to_close(mlflow_run_id, candidates, succeeded)
     if not succeeded:
         get_current_context()["ti"].xcom_push("return_value", for_close_run)
@@ -173,7 +175,9 @@ with DAG(
 
     # Teardowns run after a failure too. The summary counts for the state of the DAG run: one that a person marked
     # as failed would else end as a success, because the tasks that were left out don't count.
-    ended: Any = summary(mlflow_run_id, open_run.output, score.output, [report.output, register_model.output])
+    ended: Any = summary(
+        mlflow_run_id, open_run.output, segment.output, score.output, [report.output, register_model.output]
+    )
     close_run = launch("close_run", settings=ended, **of_run)
     ended.as_teardown(setups=open_run, on_failure_fail_dagrun=True)
     close_run.as_teardown(setups=open_run)

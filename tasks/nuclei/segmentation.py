@@ -73,6 +73,16 @@ class TiledSettings(SegmentationSettings):
         return self
 
 
+def limits_of_field(settings: SegmentationSettings, zoom: float) -> SegmentationSettings:
+    """Give settings whose limits of areas are in px of a field, from those in px of it as it is seen with a zoom."""
+    most = settings.max_area_px
+    limits = {
+        "min_area_px": round(settings.min_area_px / zoom**2),
+        "max_area_px": None if most is None else max(round(most / zoom**2), 1),
+    }
+    return settings.model_copy(update=limits)
+
+
 def magnified(grey: GreyLevels, zoom: float) -> GreyLevels:
     """Give an image (y, x) as networks that were trained at `zoom` see it."""
     if zoom == 1:

@@ -34,10 +34,10 @@ def test_targets_are_the_maps_of_the_labels_rounded_to_1_255(tmp_path):
 
 def test_the_scaling_is_kept_and_is_minmax_in_a_file_from_before_there_was_a_choice(tmp_path):
     path = make_roi_file(tmp_path / "rois.h5", scaling="robust")
-    assert RoiReader(path).scaling == "robust"
+    assert RoiReader(path).view.scaling == "robust"
     with h5py.File(path, "a") as file:
         del file.attrs["scaling"]
-    assert RoiReader(path).scaling == "minmax"
+    assert RoiReader(path).view.scaling == "minmax"
 
 
 def test_images_with_fractions_of_grey_levels_come_back_within_a_32nd(tmp_path):

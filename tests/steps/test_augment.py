@@ -233,7 +233,7 @@ def test_another_seed_gives_other_rois(store):
 def test_the_zoom_and_the_scaling_are_recorded_for_the_network(store):
     result = execute(TASK, params(zoom=2.0, scaling="minmax"), store)
     reader = RoiReader(store / result.outputs["rois"])
-    assert (reader.zoom, reader.scaling) == (2.0, "minmax")
+    assert (reader.view.zoom, reader.view.scaling) == (2.0, "minmax")
 
 
 def test_the_intensities_of_rois_are_by_the_scaling_that_was_asked_for(store):

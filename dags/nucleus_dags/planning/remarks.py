@@ -6,7 +6,9 @@ Doubtful labels and images, fields that were left out, fields that came twice, a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import PurePath
 
+from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.plates.stored import StoredPlate
 
 _CONFIRM = '`"labels_confirmed": true` in plate.json'
@@ -23,6 +25,16 @@ MOST_SHOWN = 5
 def remarks_on(plates: Iterable[StoredPlate]) -> list[str]:
     """Give lines of Markdown on the plates with which not all is well; none if all is."""
     return [line for plate in plates for line in (*_on_doubts(plate), *_on_fields(plate))]
+
+
+def remarks_on_segmentations(segmented: Iterable[Result]) -> list[str]:
+    """Give lines of Markdown on plates in which nuclei may be outlined wrongly; parts of one say it once."""
+    lines = [
+        f"- **{PurePath(result['params']['plate']).name.partition('@')[0]}**: {remark}"
+        for result in segmented
+        for remark in result["values"].get("remarks", ())
+    ]
+    return list(dict.fromkeys(lines))
 
 
 def left_out_in_short(plate: StoredPlate) -> str:

@@ -26,22 +26,18 @@ class Fpn2Ws(Segmenter):
     settings: Settings
 
     def __init__(self, networks: Sequence[MapNetwork], settings: Settings) -> None:
-        super().__init__(settings)
+        super().__init__(settings, networks[0].architecture)
         self._networks = networks
         channels = [target for network in networks for target in network.architecture.targets]
         if sorted(channels) != sorted(TARGETS):
             raise InputError(f"The networks predict {channels}; each of {list(TARGETS)} is needed once.")
-        zooms = {network.architecture.zoom for network in networks}
-        if len(zooms) > 1:
-            raise InputError(f"The networks were trained at zooms {sorted(zooms)}; they must share one.")
-        scalings = {network.architecture.scaling for network in networks}
-        if len(scalings) > 1:
-            words = " and ".join(sorted(scalings))
-            raise InputError(
-                f"The networks were trained with the intensity scalings {words}; they must share one: train them "
-                "on the same ROIs."
-            )
-        self._zoom, self._scaling = zooms.pop(), scalings.pop()
+        for what in ("zoom", "nucleus_px", "scaling"):
+            values = dict.fromkeys(getattr(network.architecture, what) for network in networks)
+            if len(values) > 1:
+                raise InputError(
+                    f"The networks were trained with {what} {' and '.join(map(str, values))}; they must share one: "
+                    "train them on the same ROIs."
+                )
         self._order = [channels.index(target) for target in TARGETS]
 
     def predict_batch(self, images: GreyLevels) -> NDArray[np.float32]:
@@ -50,7 +46,11 @@ class Fpn2Ws(Segmenter):
         return maps[0] if len(maps) == 1 else np.concatenate(maps, axis=-1)[..., self._order]
 
     def look_at(self, image: NDArray[np.integer]) -> Maps:
-        return predict_maps(image, self.predict_batch, self.settings, self._scaling, self._zoom)
+        scaling = self._networks[0].architecture.scaling
+        return predict_maps(image, self.predict_batch, self.settings, scaling, self.zoom)
+
+    def without_extras(self) -> Fpn2Ws:
+        return Fpn2Ws(self._networks, self.settings.model_copy(update={"test_time_augmentation": False}))
 
     @staticmethod
     def nuclei_in(seen: Maps, settings: Settings) -> Nuclei:
