@@ -1,5 +1,6 @@
 """The DAG `segment_plate`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from tests.dags.stored_plates import add_plate
 ASSEMBLED: Any = {"counts": {"nuclei": 5000, "fovs": 382}, "key": "0123456789abcdef"}
 
 
-def note_of(store: Path, **report: Any) -> list[str]:
+def note_of(store: Path, segmented: Sequence[Any] = (), **report: Any) -> list[str]:
     plate = read_plate(store, add_plate(store, "s", "screen", fovs=[{}] * 382, **report))
-    return segment_plate._lines("run", plate, ASSEMBLED, [], 0)
+    return segment_plate._lines("run", plate, list(segmented), ASSEMBLED, [], 0)
 
 
 @pytest.fixture
@@ -46,3 +47,10 @@ def test_the_note_says_what_to_look_at_in_images_that_are_doubtful(store: Path) 
         "- **s**: 1 doubt about its labels or images; nuclei may be missing there; look at them:",
         f"  - {doubt}",
     ]
+
+
+def test_the_note_says_in_its_first_line_and_once_that_the_size_of_the_nuclei_is_in_doubt(store: Path) -> None:
+    part = {"params": {"plate": "ingest/s@000000000000"}, "values": {"remarks": ["its nuclei seem to be 20 px across"]}}
+    first, *lines = note_of(store, [part, part, {**part, "values": {}}])
+    assert first == "5000 nuclei in 382 fields; look at its outlines, see below"
+    assert [line for line in lines if "px" in line] == ["- **s**: its nuclei seem to be 20 px across"]

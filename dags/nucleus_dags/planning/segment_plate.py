@@ -45,7 +45,7 @@ def find_plate(name: str, inbox: Path, store: Path) -> dict[str, str]:
 
 
 def parts(
-    store: Path, plate: str, model: FoundModel, fovs_per_part: int, nuclear_diameter_px: float | None
+    store: Path, plate: str, model: FoundModel, fovs_per_part: int, nuclear_diameter_px: float | None = None
 ) -> list[Params]:
     """Give the params of `segment` for each part of a plate; without a nuclear diameter, it is found in its fields.
 
