@@ -21,11 +21,15 @@ LEAST_ZOOM, MOST_ZOOM = 0.25, 4.0
 ZOOMS_OF_A_DOUBLING = 8
 """They are 9 % apart, so that parts of a plate get the same zoom on machines that don't compute the same to the bit."""
 STARTS = (1.0, 0.5, 2.0)
-"""Zooms that a search begins with."""
-MOST_LOOKS = 3
-"""At most so many after one another from one start."""
+"""Zooms that searches begin with. One from a start at which nuclei look too small may end at clumps of them."""
+MOST_LOOKS = 5
+"""Of one search."""
 MUCH_APART = 1.5
 """Diameters that differ by more than this are of different things."""
+RIVAL_FIT = 0.5
+"""A size that fits less than this share of the best is none that it may be as well."""
+FEW_NUCLEI = 5
+"""Fewer may be something else, such as debris in empty wells."""
 
 
 class Areas(NamedTuple):
@@ -84,46 +88,53 @@ def given_size(diameter_px: float, nucleus_px: float) -> NuclearSize:
 def find_size(nuclei_at: Callable[[float], Sequence[Nuclei]], nucleus_px: float) -> NuclearSize:
     """Find the size of the nuclei of a plate by what is found at some zooms; the same finds give the same size.
 
-    `nuclei_at` gives the nuclei of some fields, looked at with a zoom; label images and areas are of the fields as
-    they are, not magnified.
+    `nuclei_at` gives the nuclei of some fields, looked at with a zoom, in label images that aren't magnified. Of
+    several sizes that look right, it is the one at which most of the area is in nuclei, each counted by its confidence.
     """
-    look_at = cache(lambda zoom: _look(nuclei_at(zoom)))
-    ends = [_settled(start, look_at, nucleus_px) for start in STARTS]
-    best = max(ends, key=lambda end: end.fit)
-    if best.diameter_px is None:
+    look_at = cache(lambda zoom: _look(zoom, nuclei_at(zoom)))
+    looks = [look for look in (_search(start, look_at, nucleus_px) for start in STARTS) if look.nuclei]
+    if not looks:
         return NuclearSize(None, STARTS[0])
+    best = max(looks, key=lambda look: look.fit)
     zoom = zoom_for(best.diameter_px, nucleus_px)
-    remarks = [*_beyond_bounds(best.diameter_px, zoom, nucleus_px), *_in_doubt(best, ends)]
+    remarks = _beyond_bounds(best.diameter_px, zoom, nucleus_px) + _in_doubt(best, looks, nucleus_px)
     return NuclearSize(best.diameter_px, zoom, tuple(remarks))
 
 
 class _Look(NamedTuple):
     """What is found at a zoom."""
 
-    diameter_px: float | None
+    zoom: float
+    nuclei: int
+    diameter_px: float
+    """0 without nuclei."""
     fit: float
     """Share of the pixels that are in nuclei, times the confidence of each; 1 where a method has none."""
 
+    def following_zoom(self, nucleus_px: float) -> float:
+        return zoom_for(self.diameter_px, nucleus_px) if self.nuclei else self.zoom
 
-def _look(fields: Sequence[Nuclei]) -> _Look:
+    def is_settled(self, nucleus_px: float) -> bool:
+        """Whether the zoom that follows is the same, or the next one."""
+        return abs(math.log2(self.following_zoom(nucleus_px) / self.zoom)) < 1.5 / ZOOMS_OF_A_DOUBLING
+
+
+def _look(zoom: float, fields: Sequence[Nuclei]) -> _Look:
     sure_px, pixels = 0.0, 0
     for label_image, confidences in fields:
         sure_px += float(np.bincount(label_image.ravel())[1:] @ np.nan_to_num(confidences, nan=1.0))
         pixels += label_image.size
-    return _Look(nuclear_diameter_px([areas_in(field.label_image) for field in fields]), sure_px / max(pixels, 1))
+    diameter_px = nuclear_diameter_px([areas_in(field.label_image) for field in fields])
+    return _Look(zoom, sum(len(field.confidences) for field in fields), diameter_px or 0, sure_px / max(pixels, 1))
 
 
-def _settled(start: float, look_at: Callable[[float], _Look], nucleus_px: float) -> _Look:
-    """Look at the zoom that follows from the last look, until it stays; gives the last look."""
-    zoom = start
-    for _ in range(MOST_LOOKS):
-        look = look_at(zoom)
-        if look.diameter_px is None:
+def _search(start: float, look_at: Callable[[float], _Look], nucleus_px: float) -> _Look:
+    """Look at the zoom that follows from the last look until it stays; gives the last look."""
+    look = look_at(start)
+    for _ in range(MOST_LOOKS - 1):
+        if look.is_settled(nucleus_px):
             break
-        following = zoom_for(look.diameter_px, nucleus_px)
-        if abs(math.log2(following / zoom)) < 1.5 / ZOOMS_OF_A_DOUBLING:
-            break
-        zoom = following
+        look = look_at(look.following_zoom(nucleus_px))
     return look
 
 
@@ -138,17 +149,18 @@ def _beyond_bounds(diameter_px: float, zoom: float, nucleus_px: float) -> list[s
     ]
 
 
-def _in_doubt(best: _Look, ends: Sequence[_Look]) -> list[str]:
-    """Say where searches that began at other zooms ended at nuclei of another size."""
-    assert best.diameter_px is not None
-    others = [
-        end.diameter_px
-        for end in ends
-        if end.diameter_px is not None and abs(math.log2(end.diameter_px / best.diameter_px)) > math.log2(MUCH_APART)
-    ]
-    if not others:
-        return []
-    return [
-        f"its nuclei seem to be {best.diameter_px:.0f} px across, but may be {others[0]:.0f}: look at the outlines "
-        "and, if they are wrong, segment it again with its nuclear diameter given"
-    ]
+def _in_doubt(best: _Look, looks: Sequence[_Look], nucleus_px: float) -> list[str]:
+    """Say why the size may be another one."""
+    size = f"its nuclei seem to be {best.diameter_px:.0f} px across"
+    advice = "look at the outlines and, if they are wrong, segment it again with its nuclear diameter given"
+    rivals = [look for look in looks if look.fit >= RIVAL_FIT * best.fit and _are_apart(look, best)]
+    doubts = [f"{size}, but may be {look.diameter_px:.0f}: {advice}" for look in rivals[:1]]
+    if best.nuclei < FEW_NUCLEI:
+        doubts.append(f"{size}, but only {best.nuclei} were found in the fields that were looked at first: {advice}")
+    if not best.is_settled(nucleus_px):
+        doubts.append(f"{size}, but at the zoom that follows from this they look different: {advice}")
+    return doubts
+
+
+def _are_apart(one: _Look, other: _Look) -> bool:
+    return abs(math.log2(one.diameter_px / other.diameter_px)) > math.log2(MUCH_APART)

@@ -109,3 +109,21 @@ def test_a_search_ends_at_the_zoom_of_the_nuclei_and_looks_at_no_zoom_twice(diam
 def test_a_plate_without_nuclei_is_not_magnified() -> None:
     assert find_size(lambda zoom: [Nuclei(np.zeros((50, 50), np.int32), np.zeros(0, np.float32))], 28) == (None, 1, ())
     assert find_size(lambda zoom: [], 28) == (None, 1, ())
+
+
+def test_of_two_sizes_that_look_right_the_one_is_taken_whose_nuclei_are_surer_and_the_doubt_is_told() -> None:
+    """Small nuclei look like clumps where they aren't magnified."""
+    size = find_size(lambda zoom: found(14) if zoom >= 2 else found(28, confidence=0.08), 28)
+    assert size.zoom == 2
+    assert size.remarks == ()
+    size = find_size(lambda zoom: found(14) if zoom >= 2 else found(28, confidence=0.15), 28)
+    assert size.zoom == 2
+    (remark,) = size.remarks
+    assert remark.startswith("its nuclei seem to be 14 px across, but may be 28: look at the outlines and, if they are")
+
+
+def test_a_size_by_few_nuclei_and_one_that_does_not_settle_are_told_of() -> None:
+    (remark,) = find_size(lambda zoom: found(28, amount=4), 28).remarks
+    assert "but only 4 were found in the fields that were looked at first" in remark
+    (remark,) = find_size(lambda zoom: found(28 if zoom < 0.75 else 56), 28).remarks
+    assert "at the zoom that follows from this they look different" in remark

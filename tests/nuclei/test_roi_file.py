@@ -87,9 +87,9 @@ def test_every_source_keeps_its_zoom_and_the_file_the_diameter_that_nuclei_have_
     sources = [RoiSource("plate", "U2OS", fov, (0, 0, 9, 9), zoom) for fov, zoom in (("a", 0.5), ("b", 2.0))]
     rows = np.zeros(2, ROI_TABLE)
     rows["source"], rows["is_validation"] = [0, 1], [False, True]
-    planes = np.zeros((2, 32, 32))
+    whole, labels = (np.zeros((2, 32, 32), dtype) for dtype in (np.uint8, np.uint16))
     with RoiWriter(path, 2, 32, View(scaling="minmax", nucleus_px=28), sources) as writer:
-        writer.write(0, RoiBlock(planes.astype(np.uint8), planes, planes, planes, rows))
+        writer.write(0, RoiBlock(whole, labels, whole, whole, rows))
     reader = RoiReader(path)
     assert reader.view == View(scaling="minmax", nucleus_px=28)
     assert (reader.training_sources(), reader.validation_sources()) == (sources[:1], sources[1:])

@@ -10,6 +10,7 @@ import pytest
 from tasks.contract import Result, execute
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.nuclear_size import zoom_for
+from tasks.nuclei.segmentation import SegmentationSettings
 from tasks.steps import segment
 from tests.bright_disks import NUCLEUS_PX, BrightDisks, field_of_disks
 from tests.networks import make_network
@@ -67,7 +68,7 @@ def test_a_nuclear_diameter_that_a_person_gives_is_taken(store: Path) -> None:
 def test_a_nuclear_diameter_is_refused_where_it_would_change_nothing(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fixed = BrightDisks(segment.SegmentationParams(method="fpn2_ws", networks=["n"]).settings, None, zoom=2.0)
+    fixed = BrightDisks(SegmentationSettings(), nucleus_px=None, zoom=2.0)
     monkeypatch.setattr(segment, "load_segmenter", lambda *_: fixed)
     with pytest.raises(InputError, match="nuclear_diameter_px: these networks see every plate at the zoom 2, what"):
         segmented(store, "a", nuclear_diameter_px=20)
