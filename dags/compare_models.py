@@ -15,7 +15,7 @@ from nucleus_dags.launchers.task_operator import Result, mlflow_run_url
 from nucleus_dags.manifest import manifest
 from nucleus_dags.notes import FAILURE, failure_lines, show_lines
 from nucleus_dags.planning import compare_models
-from nucleus_dags.planning.remarks import remarks_on
+from nucleus_dags.planning.remarks import remarks_on, remarks_on_segmentations
 from nucleus_dags.planning.runs import run_to_open, runs_to_close
 from nucleus_dags.planning.types import ListedVersion, RunsToClose, StoredPlatePath
 from nucleus_dags.plates.stored import newest_plates
@@ -53,7 +53,9 @@ def plan(listed: dict[str, list[ListedVersion]]) -> list[StoredPlatePath]:
 
 
 @task
-def summary(listed: dict[str, list[ListedVersion]], mlflow_run_id: str, compared: Result | None) -> RunsToClose:
+def summary(
+    listed: dict[str, list[ListedVersion]], mlflow_run_id: str, segmented: Any, compared: Result | None
+) -> RunsToClose:
     """Show the matrix; fails when a task before it did. Gives the params of `close_run`."""
     for_close_run = runs_to_close(mlflow_run_id, None, compared is not None)
     page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
@@ -67,7 +69,8 @@ def summary(listed: dict[str, list[ListedVersion]], mlflow_run_id: str, compared
         f"{counts['versions']} versions on {counts['plates']} test plates: {counts['forgotten']} scores are below "
         f"those of an earlier version, {counts['missing']} are unknown"
     )
-    lines = [in_short, "", page, "", *remarks_on(newest_plates(_store(), "test"))]
+    remarks = [*remarks_on_segmentations(segmented), *remarks_on(newest_plates(_store(), "test"))]
+    lines = [in_short, "", page, "", *remarks]
     lines += ["", *compare_models.forgotten_lines(matrix), ""]
     title = f"F1 at {' / '.join(map(str, manifest()['shown_iou_thresholds']))}:"
     show_lines([*lines, title, "", *compare_models.matrix_table(matrix, listed["versions"])])
@@ -107,7 +110,7 @@ with DAG(
     )
 
     # Teardowns run after a failure too; the summary counts for the state of the DAG run.
-    ended: Any = summary(listed.output["values"], mlflow_run_id, forgetting.output)
+    ended: Any = summary(listed.output["values"], mlflow_run_id, segment.output, forgetting.output)
     close_run = launch("close_run", settings=ended, mlflow_run_id=mlflow_run_id)
     ended.as_teardown(setups=open_run, on_failure_fail_dagrun=True)
     close_run.as_teardown(setups=open_run)

@@ -127,8 +127,8 @@ def summary(
     outcome = _outcome(decided, promoted, rejected)
     page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
     first = [outcome] if outcome else failure_lines()
-    doubts = remarks_on_segmentations(segmented or [])
-    show_lines([*first, "", page, "", *doubts, *remarks, "", *(decided["lines"] if decided else [])])
+    remarks = [*remarks_on_segmentations(segmented or []), *remarks]
+    show_lines([*first, "", page, "", *remarks, "", *(decided["lines"] if decided else [])])
     for_close_run = runs_to_close(mlflow_run_id, candidates, outcome is not None)
     if outcome is None:
         ti.xcom_push("return_value", for_close_run)

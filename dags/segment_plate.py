@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,8 @@ def summary(
     succeeded = None not in (assembled, planned) and not not_compared
     for_close_run = runs_to_close(mlflow_run_id, None, succeeded)
     plate = read_plate(_store(), all_parts[0]["plate"]) if all_parts else None
-    sizes = list(segmented or [])
-    show_lines(_lines(mlflow_run_id, plate, sizes, assembled, compared, not_compared))
+    remarks = remarks_on_segmentations(segmented or [])
+    show_lines(_lines(mlflow_run_id, plate, assembled, compared, not_compared, remarks))
     if not succeeded:
         get_current_context()["ti"].xcom_push("return_value", for_close_run)
         raise AirflowFailException(FAILURE)
@@ -97,10 +98,10 @@ def summary(
 def _lines(
     mlflow_run_id: str,
     plate: StoredPlate | None,
-    segmented: list[Result],
     assembled: Result | None,
     compared: list[Result],
     not_compared: int,
+    remarks: Sequence[str] = (),
 ) -> list[str]:
     page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
     if plate is None or assembled is None:
@@ -108,9 +109,8 @@ def _lines(
     counts, where = assembled["counts"], _store() / "assemble_plate" / assembled["key"]
     found = f"{counts['nuclei']} nuclei in {counts['fovs']} fields"
     found += f"; {left_out_in_short(plate)}" if plate.left_out else ""
-    doubts = remarks_on_segmentations(segmented)
-    found += "; look at its outlines, see below" if doubts else ""
-    lines = [found, "", f"Label images and tables: {where}", "", page, "", *doubts, *remarks_on([plate])]
+    found += "; look at the remarks below" if remarks else ""
+    lines = [found, "", f"Label images and tables: {where}", "", page, "", *remarks, *remarks_on([plate])]
     return drift.note(_store(), lines, compared, not_compared)
 
 

@@ -175,9 +175,8 @@ with DAG(
 
     # Teardowns run after a failure too. The summary counts for the state of the DAG run: one that a person marked
     # as failed would else end as a success, because the tasks that were left out don't count.
-    ended: Any = summary(
-        mlflow_run_id, open_run.output, segment.output, score.output, [report.output, register_model.output]
-    )
+    last_results = [report.output, register_model.output]
+    ended: Any = summary(mlflow_run_id, open_run.output, segment.output, score.output, last_results)
     close_run = launch("close_run", settings=ended, **of_run)
     ended.as_teardown(setups=open_run, on_failure_fail_dagrun=True)
     close_run.as_teardown(setups=open_run)

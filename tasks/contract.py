@@ -28,6 +28,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -328,12 +329,16 @@ def _write_hashes(folder: Path) -> None:
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that a result depends on, of those that are installed."""
     versions = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for name in libraries.of_tasks():
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
+    found = {name: _version_of(name) for name in libraries.of_tasks()}
+    return versions | {name: version for name, version in found.items() if version is not None}
+
+
+@cache
+def _version_of(library: str) -> str | None:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _parse_args(task: Task[P], argv: list[str] | None) -> argparse.Namespace:

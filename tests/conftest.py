@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for report in terminalreporter.stats.get("passed", []):
         for name, value in report.user_properties:
             terminalreporter.write_line(f"{name}: {value}")
+
+
+@pytest.fixture
+def rois_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `augment` start no processes: for few ROIs, starting them takes most of the time."""
+    from tasks.steps import augment
+
+    monkeypatch.setattr(augment, "ProcessPoolExecutor", lambda _processes, _context: ThreadPoolExecutor(1))
 
 
 @pytest.fixture

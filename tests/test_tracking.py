@@ -9,11 +9,12 @@ from mlflow import MlflowClient
 
 from tasks import tracking
 from tasks.tracking import Point, Run, TrackingError
+from tests.tracked import track_in
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    track_in(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("experiment", "dag run 1", "name"))
     return Run()

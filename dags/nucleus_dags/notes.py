@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -68,9 +69,15 @@ def show_remarks(remarks: Sequence[str]) -> None:
 
 def show_lines(lines: Sequence[str]) -> None:
     """Show lines of Markdown in the log and in the note of the run."""
-    for line in lines:
+    shown = without_gaps(lines)
+    for line in shown:
         log.info("%s", line)
-    _set_note(fitting_note(lines))
+    _set_note(fitting_note(shown))
+
+
+def without_gaps(lines: Sequence[str]) -> list[str]:
+    """Leave out empty lines at the end and behind one another: a part between two may have had nothing to say."""
+    return [line for line, following in pairwise([*lines, ""]) if line or following]
 
 
 def fitting_note(lines: Sequence[str]) -> str:

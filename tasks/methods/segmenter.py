@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from copy import copy
 from typing import Any, Self, TypeVar
 
@@ -83,6 +83,16 @@ class Segmenter(ABC):
     @abstractmethod
     def nuclei_in(seen: Any, settings: Any) -> Nuclei:
         """Give the nuclei, and how sure each is, from what `look_at` gave. May run in any thread."""
+
+    @staticmethod
+    def doubts_about(seen: Any) -> Sequence[str]:
+        """Say why the nuclei in what `look_at` gave may be wrong, in sentences without the field's name."""
+        return ()
+
+    @property
+    def unused_settings(self) -> Collection[str]:
+        """Names of settings of the method that change nothing with these networks."""
+        return ()
 
     def in_field_px(self, settings: SegmentationSettings) -> SegmentationSettings:
         """Give settings for `nuclei_in`, whose limits of areas are in px of a field that isn't magnified.

@@ -87,8 +87,7 @@ def calibrate(
 
     All else is as in `settings`. Gives all trials, the best first.
     """
-    names = [name for name, _ in searched]
-    start = settings.model_dump(include=set(names))
+    start = {name: getattr(settings, name) for name, _ in searched}
     trials: list[Trial] = []
     for name, values in searched:
         if name not in LIMITS:

@@ -55,8 +55,11 @@ FEWEST_LABELS, LEAST_GAIN_BY_TURNS = 5, 0.05
 """Fewer nuclei than these fit somewhere else easily, so that moves explain nothing."""
 
 FEWEST_UNLABELLED, UNLABELLED_SHARE = 3, 0.2
-"""Pieces that look like nuclei without a label, and these as a share of the labels, from which a field is doubted; in
-annotated fields there are 2 at most."""
+"""Pieces that look like nuclei in a field without labels, and as a share of the labels in others, from which a field is
+doubted; the share is 0.13 at most in annotated fields."""
+UNLABELLED_SHARE_OF_PLATE = 0.05
+"""The same share of all fields together, from which every field with such pieces is doubted; in annotated plates it is
+0.01 at most."""
 
 MOST_COMPARED = 200
 """Fields whose labels are tried on a field that its own don't fit; the nearest in the order of the plate."""
@@ -358,11 +361,23 @@ def _bad_fit(fit: Fit, aucs: list[float], dark: bool) -> str:
 def _judge_completeness(
     fields: Mapping[str, LabelMeasures], dark: bool, missing: Mapping[str, int], verdicts: Mapping[str, Verdict]
 ) -> None:
-    for name, more in missing.items():
-        labels, verdict = fields[name].labels, verdicts[name]
-        if more >= max(FEWEST_UNLABELLED, UNLABELLED_SHARE * labels) and not (verdict.problems or verdict.doubts):
+    labels = {name: measures.labels for name, measures in fields.items()}
+    in_part = {name for name, more in missing.items() if _is_in_part(more, labels[name])}
+    others = labels.keys() - in_part
+    more_in_others = sum(missing[name] for name in others)
+    if more_in_others >= max(FEWEST_UNLABELLED, UNLABELLED_SHARE_OF_PLATE * sum(labels[name] for name in others)):
+        in_part |= {name for name, more in missing.items() if more}
+    for name in in_part:
+        verdict, more = verdicts[name], missing[name]
+        if not (verdict.problems or verdict.doubts):
             seen = f"as {'dark' if dark else 'bright'} and as large as the plate's nuclei"
-            verdict.doubts.append(f"has {_in_words(labels)}, but some {more} more pieces are {seen}; label them too")
+            pieces = "1 more piece is" if more == 1 else f"some {more} more pieces are"
+            what_to_do = "label it" if more == 1 else "label them"
+            verdict.doubts.append(f"has {_in_words(labels[name])}, but {pieces} {seen}; {what_to_do} too")
+
+
+def _is_in_part(more: int, labels: int) -> bool:
+    return more >= (UNLABELLED_SHARE * labels if labels else FEWEST_UNLABELLED) and more > 0
 
 
 def _in_words(labels: int) -> str:

@@ -14,6 +14,32 @@ LARGE_PIECE = 0.25
 """Size of a piece, as a share of the largest, from which it may be a nucleus, and not a splinter of one."""
 
 
+LEAST_OF_LABELS = 0.01
+"""Share of the pixels that are 0, as background, from which an image is looked at."""
+STEPS_PX = (1, 3)
+"""The second is for images that were enlarged by repeating pixels."""
+SECOND_CHANGES = 0.1
+"""Share of the changes along a row that another one follows after a step, up to which an image is of labels: 0.06 at
+most in label images, 0.4 at least in images, and 0.2 in enlarged ones."""
+
+
+def looks_like_labels(image: NDArray[Any]) -> bool:
+    """Whether an image, (y, x) integers, is a label image or a mask: pieces of one value each on a background of 0.
+
+    Along a row, the value changes once at the edge of a label; in an image, edges go through grey levels, and noise
+    goes up and down. Outlines of one pixel aren't told.
+    """
+    if np.count_nonzero(image == 0) < LEAST_OF_LABELS * image.size:
+        return False
+    return all(_second_changes(image, step_px) <= SECOND_CHANGES for step_px in STEPS_PX)
+
+
+def _second_changes(image: NDArray[Any], step_px: int) -> float:
+    first, second, third = (image[:, k * step_px : image.shape[1] - (2 - k) * step_px] for k in range(3))
+    changes, follow = first != second, second != third
+    return np.count_nonzero(changes & follow) / max(np.count_nonzero(changes | follow), 1)
+
+
 def edges(label_image: NDArray[np.integer]) -> tuple[NDArray[np.integer], ...]:
     return label_image[0], label_image[-1], label_image[:, 0], label_image[:, -1]
 

@@ -197,6 +197,8 @@ class RoiReader:
 
     def target(self, row: int, target: Target) -> NDArray[np.uint8]:
         """Give one target, (y, x) uint8: the value x 255."""
+        if target == "foreground":
+            return np.where(self.label_image(row) > 0, np.uint8(255), np.uint8(0))
         return self._plane(target, row)
 
     def _plane(self, dataset: str, row: int) -> NDArray[Any]:
@@ -213,7 +215,7 @@ class RoiReader:
         maps = np.empty((*images.shape[:-1], len(targets)), np.uint8)
         for i, row in enumerate(rows):
             for channel, target in enumerate(targets):
-                maps[i, :, :, channel] = self._plane(target, row)
+                maps[i, :, :, channel] = self.target(row, target)
         return images, maps
 
 

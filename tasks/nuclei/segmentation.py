@@ -63,7 +63,14 @@ class TiledSettings(SegmentationSettings):
     max_tile_px: int = pydantic.Field(1536, ge=128, le=8192, multiple_of=MULTIPLE_OF_PX, title="Maximum tile size")
     """Fields with a longer side go through the network in tiles no longer than this; in pixels. Smaller tiles take
     less memory."""
-    halo_px: int = pydantic.Field(64, ge=0, le=1024, multiple_of=MULTIPLE_OF_PX, title="Tile margin")
+    halo_px: int = pydantic.Field(
+        64,
+        ge=0,
+        le=1024,
+        multiple_of=MULTIPLE_OF_PX,
+        title="Tile margin",
+        json_schema_extra={"lessThanHalfOf": "max_tile_px"},  # For forms, which don't run the validator below.
+    )
     """Margin of a tile that is predicted and discarded; in pixels, less than half of a tile."""
 
     @pydantic.model_validator(mode="after")

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Target = Literal["distance_map", "blurred_border"]
+Target = Literal["distance_map", "blurred_border", "foreground"]
 TARGETS: tuple[Target, ...] = ("distance_map", "blurred_border")
+"""The paper's. The foreground, 1 in nuclei and 0 elsewhere, may be predicted besides."""
 BORDER_SIGMA_PX = 1.0
 
 

@@ -63,16 +63,17 @@ class Params(SegmentationParams):
 def run(params: Params, workspace: Workspace) -> Outcome:
     if not params.search:
         log.info("there is nothing to choose")
-        _write_table([], params, workspace)
+        _write_table([], [], workspace)
         return _outcome(params.settings, {}, 0)
     trained_on = _trained_on(params, workspace)
     folders = [workspace.input(path) for path in params.networks]
     model = load_segmenter(params.model.method, folders, params.settings)
     fields = list(_known_fields(_in_turns(trained_on.sources), trained_on, model))
-    searched = [(name, params.model.method.search[name]) for name in params.search]
+    names = [name for name in params.search if name not in model.unused_settings]
+    searched = [(name, params.model.method.search[name]) for name in names]
     true_nuclei = any(field.true_labels.any() for field in fields)
     trials = calibrate(fields, model.nuclei_in, params.settings, searched) if true_nuclei else []
-    _write_table(trials, params, workspace)
+    _write_table(trials, names, workspace)
     if not trials or trials[0].mean_f1 == 0:
         reason = "the networks find none of the nuclei there" if trials else "there are no nuclei to find"
         log.warning("nothing can be chosen on %d validation fields: %s; the defaults stay", len(fields), reason)
@@ -143,9 +144,11 @@ def depends_on_search(params: Params, store: Path) -> list[Path | str]:
     return [*depends_on(params, store), *(f"{name}: {list(search[name])}" for name in params.search)]
 
 
-def _write_table(trials: list[Trial], params: Params, workspace: Workspace) -> None:
-    columns = (*params.search, "mean_f1", *(f"f1_at_{t}" for t in REPORTED_IOU_THRESHOLDS))
-    rows = [(*trial.values.values(), trial.mean_f1, *map(trial.f1_at, REPORTED_IOU_THRESHOLDS)) for trial in trials]
+def _write_table(trials: list[Trial], names: list[str], workspace: Workspace) -> None:
+    columns = (*names, "mean_f1", *(f"f1_at_{t}" for t in REPORTED_IOU_THRESHOLDS))
+    rows = [
+        (*map(trial.values.get, names), trial.mean_f1, *map(trial.f1_at, REPORTED_IOU_THRESHOLDS)) for trial in trials
+    ]
     pd.DataFrame(rows, columns=columns).to_csv(workspace.output_dir / "calibration.csv", index=False)
 
 

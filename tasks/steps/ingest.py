@@ -50,6 +50,7 @@ from tasks.store.imported_plates import (
     missing_fields,
     newest_version,
     problems_of_roles,
+    replaced_fields,
     was_doubted,
 )
 
@@ -211,15 +212,18 @@ def _report(plate: Plate, digest: str, checks: Sequence[FieldCheck]) -> dict[str
 
 
 def _compare_with_known(report: dict[str, Any], plate: Plate, checks: Sequence[FieldCheck], known: Path | None) -> None:
-    """Add the fields that the newest known version has and this one doesn't, and settle what plate.json confirms.
+    """Add what the newest known version has and this one hasn't, or has otherwise; settle what plate.json confirms.
 
     Raises InputError for a confirmation of doubts that the known version didn't have about the same files.
     """
     missing = missing_fields(report, known)
+    other = "has other pixels than in the known version of the plate; look whether it is the right image"
+    report["warnings"] += [{"file": name, "problem": other} for name in replaced_fields(report, known)]
     said = "is a field of the known version of the plate, and isn't in this one"
     if plate.info.role == "screen":
         report["warnings"] += [{"file": name, "problem": f"{said}; look whether it is lost"} for name in missing]
-        report["counts"]["warnings"] = len(report["warnings"])
+    report["counts"]["warnings"] = len(report["warnings"])
+    if plate.info.role == "screen":
         return
     files = {doubt: check.sha256 for check in checks for doubt in check.doubts}
     of_fields = [f"{name}: {said}; add it, or confirm that it shall be gone" for name in missing]

@@ -5,7 +5,7 @@ Several methods that were scored on the same plates are compared: one table, one
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -133,6 +133,8 @@ class Method:
     cell_lines: list[Group]
     pooled: Group
     plates: list[PlateRow]
+    doubtful_fovs: int
+    """Fields whose label images look wrong, of `pooled.fovs`."""
     f1_figure: str
     error_rate_figure: str
     panels: list[Panel]
@@ -220,6 +222,8 @@ def _shown(name: str, params: Params, scores: Scores, workspace: Workspace) -> M
         scores.groups("cell_line"),
         scores.groups("all")[0],
         _plate_rows(scores, [plate for _, plate in plates]),
+        # Scores that were made before this was looked for don't have it.
+        result_of(params.scores[name], workspace.store).counts.get("doubtful_fovs", 0),
         _embedded(folder / "f1.png"),
         _embedded(folder / "error_rates.png"),
         panels,
@@ -289,7 +293,7 @@ def _library_versions(steps: Iterable[Result]) -> dict[str, str]:
     return {name: ", ".join(sorted(versions[name])) for name in sorted(versions)}
 
 
-def _summary(methods: Iterable[Method]) -> str:
+def _summary(methods: Sequence[Method]) -> str:
     """Give the table of F1 and errors as Markdown."""
     header = ["method", "cell line", "fields", "nuclei", "F1 at 0.7 (95 % CI)", "F1 at 0.9 (95 % CI)", *ERROR_COLUMNS]
     lines = [header, ["---"] * 2 + ["---:"] * (len(header) - 2)]
@@ -299,7 +303,13 @@ def _summary(methods: Iterable[Method]) -> str:
             numbers = [str(row.fovs), str(row.true_nuclei), str(row.object_level), str(row.pixel_level)]
             lines.append([method.name, row.name, *numbers, *rates])
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    return f"{table}\n\nErrors at an IoU of 0.7, in percent of the true nuclei.\n"
+    look_wrong = (
+        f"\n{method.name}: {method.doubtful_fovs} of {method.pooled.fovs} label images look wrong, "
+        "and are in the scores.\n"
+        for method in methods
+        if method.doubtful_fovs
+    )
+    return f"{table}\n\nErrors at an IoU of 0.7, in percent of the true nuclei.\n{''.join(look_wrong)}"
 
 
 TASK = Task(

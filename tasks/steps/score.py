@@ -23,7 +23,7 @@ from tasks.nuclei.errors import InputError, first_of
 from tasks.nuclei.plates.files import Fov, Plate
 from tasks.nuclei.plates.image_files import read_numbered
 from tasks.nuclei.plates.info import ALL_CELL_LINES
-from tasks.store.provenance import plate_at, plate_of_segmentation
+from tasks.store.provenance import plate_at, plate_of_segmentation, result_of
 
 log = logging.getLogger("nucleus")
 
@@ -106,7 +106,11 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     for kind in ("true", "predicted"):
         _nuclei_table(fovs, kind).to_parquet(workspace.output_dir / f"{kind}_nuclei.parquet", index=False)
     total = groups[-1]
+    doubtful = _doubtful_fovs(params.segmentations, workspace.store)
     counts = {"plates": len(segmentations), "fovs": len(fovs), "true_nuclei": total.counts.true_nuclei}
+    counts["doubtful_fovs"] = doubtful
+    if doubtful:
+        log.warning("%d of %d fields have label images that look wrong, and count in F1", doubtful, len(fovs))
     return Outcome(outputs={"scores": "."}, metrics=_metrics(groups), counts=counts)
 
 
@@ -130,6 +134,11 @@ def log_result(params: Params, result: Result, store: Path) -> None:
 def _open_segmentation(path: str, workspace: Workspace) -> Segmentation:
     plate = plate_at(plate_of_segmentation(path, workspace.store), workspace.store)
     return Segmentation(plate, workspace.input(path) / "labels")
+
+
+def _doubtful_fovs(segmentations: Iterable[str], store: Path) -> int:
+    """Count the fields whose label images look wrong, as `segment` says. It didn't always say it."""
+    return sum(result_of(path, store).counts.get("doubtful_fovs", 0) for path in segmentations)
 
 
 def _refuse_repeated_plates(segmentations: list[Segmentation]) -> None:

@@ -1,4 +1,7 @@
-"""Segment a plate: a label image for every field, and a table of all nuclei."""
+"""Segment a plate: a label image for every field, and a table of all nuclei.
+
+Fields whose label image looks wrong to the method are counted, and doubts.json says why, field by field.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +42,8 @@ FIELDS_READ_AHEAD = 2
 FIELDS_BEHIND = 4
 BEHIND_NICENESS = 10
 PROGRESS_EVERY_S = 15.0
+MOST_SHOWN = 20
+"""Doubts in the result; all are in doubts.json."""
 
 log = logging.getLogger("nucleus")
 
@@ -71,11 +76,16 @@ def run(params: Params, workspace: Workspace) -> Outcome:
         failed = f"{len(problems)} of {len(plate.fovs)} fields failed, the others are done"
         raise InputError(f"{failed}: {'; '.join(problems)}")
     nuclei = _collect(plate, workspace)
+    doubts = _collect_doubts(plate, workspace)
     metrics = {"predict_seconds": round(predict_seconds, 3)}
     if len(nuclei):
         metrics["area_mean_px"] = float(nuclei["area_px"].astype(float).mean())
-    counts = {"fovs": len(plate.fovs), "nuclei": len(nuclei)}
-    return Outcome({"segmentation": "."}, metrics | _in_numbers(size), counts, values=_in_words(size))
+    counts = {"fovs": len(plate.fovs), "nuclei": len(nuclei), "doubtful_fovs": len(doubts)}
+    shown = [f"{fov}: {doubt}" for fov, of_field in doubts.items() for doubt in of_field][:MOST_SHOWN]
+    for doubt in shown:
+        log.warning("%s; look at its label image", doubt)
+    values = {"doubts": shown} | _in_words(size)
+    return Outcome({"segmentation": "."}, metrics | _in_numbers(size), counts, values=values)
 
 
 def _size_of_nuclei(model: Segmenter, plate: Plate, params: Params, workspace: Workspace) -> NuclearSize | None:
@@ -203,6 +213,7 @@ def _find_and_write(fov: Fov, plate: Plate, model: Segmenter, seen: Any, params:
         table.insert(position, column, value)
     made_by = str(params.made_by) if params.made_by else None
     write_label_image(_labels_path(workspace, fov), nuclei.label_image, made_by)
+    _doubts_path(workspace, fov).write_text(json.dumps(list(model.doubts_about(seen))))
     with written_whole(_table_path(workspace, fov)) as beside:
         table.to_csv(beside, index=False)
 
@@ -213,6 +224,10 @@ def _labels_path(workspace: Workspace, fov: Fov) -> Path:
 
 def _table_path(workspace: Workspace, fov: Fov) -> Path:
     return workspace.checkpoint_dir / f"{fov.name}.csv"
+
+
+def _doubts_path(workspace: Workspace, fov: Fov) -> Path:
+    return workspace.checkpoint_dir / f"{fov.name}.json"
 
 
 def _is_done(fov: Fov, workspace: Workspace) -> bool:
@@ -226,6 +241,17 @@ def _collect(plate: Plate, workspace: Workspace) -> pd.DataFrame:
     nuclei.to_csv(workspace.output_dir / "nuclei.csv", index=False)
     (workspace.checkpoint_dir / "labels").rename(workspace.output_dir / "labels")
     return nuclei
+
+
+def _collect_doubts(plate: Plate, workspace: Workspace) -> dict[str, list[str]]:
+    """Write down the fields that may be wrong, if there are any, and why; gives them."""
+    paths = {fov.name: _doubts_path(workspace, fov) for fov in plate.fovs}
+    # A field that an earlier version of the pipeline left done has none.
+    doubts = {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
+    found = {name: of_field for name, of_field in doubts.items() if of_field}
+    if found:
+        (workspace.output_dir / "doubts.json").write_text(json.dumps(found, indent=1))
+    return found
 
 
 def log_result(params: Params, result: Result, store: Path) -> None:

@@ -63,6 +63,13 @@ def missing_fields(report: Mapping[str, Any], known: Path | None) -> list[str]:
     return [name for name in dict.fromkeys(gone + before.get("missing", [])) if name not in names]
 
 
+def replaced_fields(report: Mapping[str, Any], known: Path | None) -> list[str]:
+    """Give the images of a new version that have other pixels than those of the same name in the known one."""
+    before = {row["image"]: row["pixels_sha256"] for row in report_of(known).get("fovs", [])} if known else {}
+    fields = _fingerprints(report["fovs"])
+    return [name for name, fields_now in fields.items() if name in before and before[name] not in fields_now.values]
+
+
 def was_doubted(doubt: str, files: Mapping[str, str], known: Path | None) -> bool:
     """Whether the known version has a doubt about the same file, and the field's files, SHA-256 by name, are its own.
 

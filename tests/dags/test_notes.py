@@ -7,7 +7,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from nucleus_dags import notes
-from nucleus_dags.notes import FAILURE, NOTE_CHARACTERS, f1_table, failure_lines, fitting_note, in_short
+from nucleus_dags.notes import FAILURE, NOTE_CHARACTERS, f1_table, failure_lines, fitting_note, in_short, show_lines
 
 
 def test_a_short_note_is_whole() -> None:
@@ -79,6 +79,24 @@ def test_the_first_line_of_scores_points_to_remarks_on_the_plates(monkeypatch: p
     doubtful, plain = (note.splitlines() for note in shown)
     assert doubtful[0] == f"{plain[0]}; look at the remarks below"
     assert doubtful[-1] == "- **t**: 1 doubt about its labels"
+
+
+@pytest.mark.parametrize(
+    ("lines", "note"),
+    [
+        (["outcome", "", "page", ""], "outcome\n\npage"),
+        (["outcome", "", "page", "", "", "table"], "outcome\n\npage\n\ntable"),
+        (["outcome", "", "", ""], "outcome"),
+        (["outcome", "", "page"], "outcome\n\npage"),
+    ],
+)
+def test_a_part_of_a_note_that_has_nothing_to_say_leaves_no_gap(
+    monkeypatch: pytest.MonkeyPatch, lines: list[str], note: str
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(notes, "_set_note", shown.append)
+    show_lines(lines)
+    assert shown == [note]
 
 
 def test_the_table_has_a_row_for_each_cell_line() -> None:

@@ -1,6 +1,5 @@
 """The DAG `segment_plate`."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ from tests.dags.stored_plates import add_plate
 ASSEMBLED: Any = {"counts": {"nuclei": 5000, "fovs": 382}, "key": "0123456789abcdef"}
 
 
-def note_of(store: Path, segmented: Sequence[Any] = (), **report: Any) -> list[str]:
+def note_of(store: Path, **report: Any) -> list[str]:
     plate = read_plate(store, add_plate(store, "s", "screen", fovs=[{}] * 382, **report))
-    return segment_plate._lines("run", plate, list(segmented), ASSEMBLED, [], 0)
+    return segment_plate._lines("run", plate, ASSEMBLED, [], 0)
 
 
 @pytest.fixture
@@ -41,16 +40,17 @@ def test_the_note_says_nothing_of_fields_that_are_all_there(store: Path) -> None
     assert not [line for line in lines if "left out" in line]
 
 
+def test_the_first_line_points_to_label_images_that_look_wrong(store: Path) -> None:
+    plate = read_plate(store, add_plate(store, "s", "screen", fovs=[{}] * 382))
+    remark = "- **s**: 1 of 382 label images look wrong, and count all the same; look at them:"
+    first, *lines = segment_plate._lines("run", plate, ASSEMBLED, [], 0, [remark])
+    assert first == "5000 nuclei in 382 fields; look at the remarks below"
+    assert remark in lines
+
+
 def test_the_note_says_what_to_look_at_in_images_that_are_doubtful(store: Path) -> None:
     doubt = "images/x.tif: 4.0% of its pixels are exactly 0 in long stretches"
     assert note_of(store, doubts=[doubt])[-2:] == [
         "- **s**: 1 doubt about its labels or images; nuclei may be missing there; look at them:",
         f"  - {doubt}",
     ]
-
-
-def test_the_note_says_in_its_first_line_and_once_that_the_size_of_the_nuclei_is_in_doubt(store: Path) -> None:
-    part = {"params": {"plate": "ingest/s@000000000000"}, "values": {"remarks": ["its nuclei seem to be 20 px across"]}}
-    first, *lines = note_of(store, [part, part, {**part, "values": {}}])
-    assert first == "5000 nuclei in 382 fields; look at its outlines, see below"
-    assert [line for line in lines if "px" in line] == ["- **s**: its nuclei seem to be 20 px across"]

@@ -31,6 +31,7 @@ from tasks.nuclei.tables import read_nuclei
 from tasks.steps import augment, calibrate, ingest, open_run, register_model, segment, synthesize
 from tests.faulty_fields import FAULTS, SIDE_PX
 from tests.repository import REPOSITORY
+from tests.tracked import track_in
 
 pytestmark = pytest.mark.slow
 
@@ -79,7 +80,7 @@ class Laboratory:
 def laboratory(tmp_path_factory) -> Iterator[Laboratory]:
     folder = tmp_path_factory.mktemp("laboratory")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        track_in(folder, patch)
         patch.delenv("MLFLOW_RUN_ID", raising=False)
         patch.chdir(folder)
         yield work_through(folder)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tasks.methods.fpn2_ws.method import Settings
-from tasks.methods.fpn2_ws.nuclei import nuclei_from_maps
+from tasks.methods.fpn2_ws.nuclei import Maps, nuclei_from_maps
 from tasks.nuclei.calibration import KnownField, Trial
 from tasks.nuclei.calibration import calibrate as calibrate_any
 from tasks.nuclei.scoring import count, f1_score, score_instances
@@ -21,7 +21,7 @@ SEARCHED = (("marker_threshold", MARKER_THRESHOLDS), ("foreground_threshold", FO
 
 def nuclei_in(seen: Any, settings: Any) -> Nuclei:
     distance_map, blurred_border = seen
-    return nuclei_from_maps(distance_map, blurred_border, settings)
+    return nuclei_from_maps(Maps(distance_map, blurred_border), settings)
 
 
 def calibrate(fields: list[KnownField], settings: Settings) -> list[Trial]:

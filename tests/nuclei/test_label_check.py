@@ -156,6 +156,19 @@ def test_a_plate_that_is_labelled_in_part_in_all_fields_is_doubted() -> None:
     assert all("has 3 labels, but some" in verdict.doubts[0] for verdict in verdicts)
 
 
+@pytest.mark.parametrize(("nuclei", "labelled", "more"), [(2, 1, "1 more piece is"), (4, 2, "some 2 more pieces are")])
+def test_a_sparse_field_that_is_labelled_in_part_is_doubted(nuclei: int, labelled: int, more: str) -> None:
+    image, labels = round_nuclei(3, nuclei=nuclei)
+    verdict = verdict_of(np.where(labels <= labelled, labels, 0), image, sparse(4, range(6, 9)))
+    assert f", but {more} as bright and as large as the plate's nuclei" in verdict.doubts[0]
+
+
+def test_a_plate_that_lacks_two_labels_in_every_field_is_doubted_and_one_that_lacks_two_in_one_is_not() -> None:
+    in_part = [(image, np.where(labels > 2, labels - 2, 0)) for image, labels in PLATE]
+    assert all("has 18 labels, but some 2 more pieces" in verdict.doubts[0] for verdict in verdicts_of(in_part))
+    assert verdicts_of([in_part[0], *PLATE[1:]]) == [Verdict()] * 4
+
+
 def dark(fields: list[Field]) -> list[Field]:
     return [((1000 - image.clip(0, 1000)).astype(np.uint16), labels) for image, labels in fields]
 

@@ -12,6 +12,12 @@ from tasks.nuclei.view import View
 from tests.rois import make_roi_file, write_images
 
 
+def test_the_foreground_is_where_the_labels_are(tmp_path):
+    reader = RoiReader(make_roi_file(tmp_path / "rois.h5"))
+    _, maps = reader.batch([1], ("foreground",))
+    assert np.array_equal(maps[0, :, :, 0], 255 * (reader.label_image(1) > 0))
+
+
 def test_training_and_validation_rows_are_told_apart(tmp_path):
     reader = RoiReader(make_roi_file(tmp_path / "rois.h5", training=5, validation=3))
     assert reader.training_rows.tolist() == [0, 1, 2, 3, 4]

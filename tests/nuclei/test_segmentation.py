@@ -64,6 +64,7 @@ def test_no_tile_is_longer_than_the_limit():
 def test_a_tile_no_larger_than_its_halos_is_refused():
     with pytest.raises(ValueError, match="max_tile_px=128 must be more than twice halo_px=64"):
         TiledSettings(max_tile_px=128, halo_px=64)
+    assert TiledSettings(max_tile_px=160, halo_px=64).halo_px == 64
 
 
 @pytest.mark.parametrize(("zoom", "shape"), [(0.5, (10, 15)), (1, (20, 30)), (2, (40, 60))])

@@ -11,7 +11,7 @@ from typing import Any
 import zarr
 from numpy.typing import NDArray
 
-from tests.situations.plain import field
+from tests.situations.plain import SIDE_PX, field
 
 IMAGES = "images.ome.zarr"
 
@@ -32,6 +32,7 @@ class OmeZarr:
     axes: str = "yx"
     image: Callable[[NDArray[Any]], NDArray[Any]] = lambda plane: plane
     """Makes the image of a field from its plane."""
+    side_px: int = SIDE_PX
 
     def write(self, folder: Path) -> None:
         """Put the plate in place of images/ and labels/."""
@@ -51,7 +52,7 @@ class OmeZarr:
             self._write_field(well.create_group(name), number)
 
     def _write_field(self, group: Any, number: int) -> None:
-        pixels, label_image = field(number)
+        pixels, label_image = field(number, self.side_px)
         self._write_image(group, self.image(pixels), self.axes)
         labels = group.create_group("labels")
         self._describe(labels, labels=list(self.label_names))

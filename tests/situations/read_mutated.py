@@ -35,6 +35,8 @@ MEMORY_BYTES = 2 * 2**30
 """Above what the process has once its libraries are loaded."""
 SECONDS = 20
 SIDE_PX = 96
+SIDE_IN_CHUNKS_PX = 160
+"""Four chunks."""
 WEIGHTS = "weights.h5"
 
 
@@ -71,7 +73,7 @@ def of_plate_json(folder: Path) -> list[Path]:
 
 
 def of_ome_zarr(folder: Path) -> list[Path]:
-    OmeZarr().write(folder)
+    OmeZarr(side_px=SIDE_IN_CHUNKS_PX).write(folder)
     return [path for path in (folder / IMAGES).rglob("*") if path.is_file()]
 
 

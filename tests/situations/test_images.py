@@ -14,6 +14,7 @@ from tests.situations.outcomes import Accepted, Change, Outcome, Refused, Row, c
 from tests.situations.plain import NUCLEI, SIDE_PX, field, put_image, put_labels, to_screen
 
 IMAGE, LABEL_IMAGE = field(1)
+ENLARGED = np.maximum(IMAGE, 105)[::2, ::2].repeat(2, 0).repeat(2, 1) - np.uint16(105)
 BYTE_COUNTS = 279
 STRIP_OFFSETS = 273
 
@@ -157,6 +158,14 @@ ROWS: list[Row] = [
         Refused("f1.tif: .*3"),
     ),
     ("white is zero", written(photometric="miniswhite"), Refused("f1.tif: .*white")),
+    ("labels in place of an image", written(LABEL_IMAGE), Refused("images/f1.tif: looks like a label image or a mask")),
+    ("a mask in place of an image", written((LABEL_IMAGE > 0) * np.uint8(255)), Refused("f1.tif: looks like .*a mask")),
+    (
+        "Cellpose's label image among the images of a screen",
+        of_screen(lambda plate: tifffile.imwrite(plate / "images/f1_cp_masks.tif", LABEL_IMAGE)),
+        Accepted("f1_cp_masks.tif: looks like a label image", 2, 0),
+    ),
+    ("an image enlarged by repeating pixels, background 0", written(ENLARGED), Accepted()),
     ("a constant image", written(np.full_like(IMAGE, 7)), Refused("f1.tif: every pixel is 7")),
     ("a link to nowhere", without_file_of_an_image, Refused("f1.tif")),
     ("a folder called .tif", folder_as_image, Refused("f1.tif")),

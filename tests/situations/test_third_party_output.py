@@ -54,7 +54,7 @@ def segment(change: str, folder: Path) -> list[np.ndarray]:
     (folder / "model").mkdir()
     tool = Tool("tool", (sys.executable, str(folder / "run.py"), "{images}", "{output}"))
     segmenter = ExternalSegmenter(tool, folder / "model", SegmentationSettings())
-    return list(segmenter.look_at_all([field(1)[0], field(2)[0]]))
+    return [seen.label_image for seen in segmenter.look_at_all([field(1)[0], field(2)[0]])]
 
 
 def test_label_images_are_taken_as_they_are(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from tasks.store.registered_model import ModelName
 from tests.plates import make_plate, two_squares
 from tests.segmentations import add_part
 from tests.stored_results import store_result
+from tests.tracked import track_in
 
 MODEL = ModelName(version=3, key="0123456789abcdef")
 IMAGE, TWO_NUCLEI = two_squares()
@@ -135,14 +136,14 @@ def test_wells_are_counted_and_measured_and_a_well_without_nuclei_has_no_area(tm
 
 def test_doubtful_nuclei_are_counted_by_well_and_in_the_metrics(tmp_path: Path) -> None:
     plate = open_plate(make_plate(tmp_path / "screen", dict.fromkeys(FOUND, IMAGE), {}, role="test"))
-    confidences = {B07_1: [0.9, 0.4994], B07_2: [0.5], P24_1: [0.8, 0.7]}
+    confidences = {B07_1: [0.9, 0.6994], B07_2: [0.7], P24_1: [0.8, 0.75]}
     part = add_part(tmp_path, "part", plate, FOUND, confidences=confidences)
     result = assemble(tmp_path, [part])
     wells = pd.read_csv(tmp_path / result.outputs["wells"])
     assert wells["doubtful_share"].fillna(-1).tolist() == [0.3333, -1, 0]
     assert result.metrics["doubtful_share"] == 0.2
     table = nuclei_csv(tmp_path / result.outputs["assembled"])
-    assert table["confidence"].tolist() == [0.9, 0.499, 0.5, 0.8, 0.7]
+    assert table["confidence"].tolist() == [0.9, 0.699, 0.7, 0.8, 0.75]
 
 
 def test_tables_from_before_there_were_confidences_are_put_together_and_have_none(tmp_path: Path) -> None:
@@ -318,7 +319,7 @@ def test_mlflow_gets_the_table_of_wells_the_pictures_and_the_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, segmentations = make(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    track_in(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id := tracking.open_run("screens", "dag run 1", "first"))
     assemble(tmp_path, segmentations)

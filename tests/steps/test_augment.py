@@ -124,6 +124,7 @@ def test_cell_lines_that_share_their_only_field_are_refused(tmp_path):
         sources_of(tmp_path, params(plates=["p", "q"]))
 
 
+@pytest.mark.usefixtures("rois_in_this_process")
 def test_the_paper_s_split_draws_validation_rois_from_all_fields(store):
     result = execute(TASK, params(split="paper", rois=300), store)
     with h5py.File(store / result.outputs["rois"]) as file:
@@ -188,6 +189,7 @@ def test_shares_differ_by_one_at_most():
     assert _shares(2, 5) == [0, 0, 1, 0, 1]
 
 
+@pytest.mark.usefixtures("rois_in_this_process")
 def test_the_file_holds_images_labels_and_their_targets(store):
     result = execute(TASK, params(augmentation="Full"), store)
     reader = RoiReader(store / result.outputs["rois"])
@@ -201,6 +203,7 @@ def test_the_file_holds_images_labels_and_their_targets(store):
     assert (store / result.outputs["contact_sheet"]).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.usefixtures("rois_in_this_process")
 def test_validation_windows_of_a_single_field_stay_in_their_region(store):
     result = execute(TASK, params(plates=["one"], augmentation="Min_Scaling", roi_px=32), store)
     with h5py.File(store / result.outputs["rois"]) as file:
@@ -225,12 +228,14 @@ def test_a_roi_depends_on_the_seed_and_its_row_alone_whatever_the_number_of_proc
         assert np.array_equal(made["rois"][rows], alone.rows)
 
 
+@pytest.mark.usefixtures("rois_in_this_process")
 def test_another_seed_gives_other_rois(store):
     files = [execute(TASK, params(random_seed=seed), store).outputs["rois"] for seed in (1, 2)]
     first, second = (RoiReader(store / path) for path in files)
     assert not np.array_equal(first.image(3), second.image(3))
 
 
+@pytest.mark.usefixtures("rois_in_this_process")
 def test_the_zoom_and_the_scaling_are_recorded_for_the_network(store):
     result = execute(TASK, params(zoom=2.0, scaling="minmax"), store)
     reader = RoiReader(store / result.outputs["rois"])

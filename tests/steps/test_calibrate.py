@@ -15,6 +15,8 @@ from tasks.steps import augment, calibrate
 from tests.networks import make_network
 from tests.plates import make_plate
 
+pytestmark = pytest.mark.usefixtures("rois_in_this_process")
+
 
 @pytest.fixture
 def store(tmp_path):

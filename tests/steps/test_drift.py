@@ -22,6 +22,7 @@ from tasks.steps.drift import TASK, Params
 from tasks.store.registered_model import ModelName
 from tests.plates import make_plate, two_squares
 from tests.segmentations import add_part
+from tests.tracked import track_in
 
 IMAGE, LABEL_IMAGE = two_squares()
 
@@ -174,7 +175,7 @@ def test_something_else_than_an_imported_plate_is_refused(store: Path) -> None:
 
 
 def test_mlflow_shows_distances_page_and_warnings(store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    track_in(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     bright, reference = import_plate(store, "bright", IMAGE * 3), import_plate(store, "one")
     monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run(tracking.PLATES_EXPERIMENT, "dag run", "bright"))

@@ -13,6 +13,7 @@ from tasks.steps.forgetting import TASK, Params, ScoredVersion
 from tasks.steps.score import TASK as SCORE
 from tasks.steps.score import Params as ScoreParams
 from tests.stored_results import add_plate, add_segmentation
+from tests.tracked import track_in
 
 TRUTH = [1, 1, 0, 2, 2, 0, 3, 3, 0, 4, 4, 0]
 ONE_MISSED = [1, 1, 0, 2, 2, 0, 3, 3, 0, 0, 0, 0]
@@ -127,7 +128,7 @@ def test_mlflow_shows_table_and_figure_and_a_curve_over_the_versions(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     versions = [scored(store, 3, {"first": TRUTH}), scored(store, 7, {"first": ONE_MISSED}, "champion")]
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/mlflow.db")
+    track_in(store, monkeypatch)
     monkeypatch.chdir(store)
     monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("experiments", "dag run", "name"))
     compare(store, *versions)

@@ -206,11 +206,15 @@ def test_the_command_stores_a_plate_and_reuses_it_the_second_time(plate: Path, s
 
 
 @pytest.mark.skipif(not dsb2018.is_available(), reason=f"{dsb2018.SOURCE} is not there")
-def test_the_real_images_are_ingested_with_the_counts_of_their_manifest(tmp_path: Path, store: Path) -> None:
+def test_the_real_images_are_ingested_without_a_doubt_and_with_the_counts_of_their_manifest(
+    tmp_path: Path, store: Path
+) -> None:
     nuclei: Counter[str] = Counter()
     with (dsb2018.SOURCE / "manifest.csv").open() as file:
         for row in csv.DictReader(file):
             nuclei[f"{row['group']}-{row['split']}"] += int(row["nuclei"])
     plates = dsb2018.make_plates(tmp_path / "plates")
-    counted = {plate.name: ingest(plate, store).counts["nuclei"] for plate in plates}
-    assert counted == nuclei
+    ingested = {plate.name: ingest(plate, store) for plate in plates}
+    assert {name: result.counts["nuclei"] for name, result in ingested.items()} == nuclei
+    doubts = {name: report_of(result, store)["doubts"] for name, result in ingested.items()}
+    assert doubts == {name: [] for name in nuclei}

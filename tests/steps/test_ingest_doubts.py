@@ -225,6 +225,24 @@ def test_a_field_that_may_not_be_read_is_left_out_of_a_screening_plate(folder_of
     assert "images/c.tif: cannot be read: Permission denied" in result.values["left_out"][0]
 
 
+@pytest.mark.parametrize("role", ["train", "screen"])
+def test_a_field_with_other_pixels_under_its_name_than_before_is_warned_of(
+    tmp_path: Path, store: Path, role: str
+) -> None:
+    labels = {} if role == "screen" else LABELS
+    ingest(make_plate(tmp_path / "1/p", IMAGES, labels, role=role), store)
+    as_16_bit = {name: image.astype(np.uint16) for name, image in IMAGES.items()}
+    other = make_plate(tmp_path / "2/p", as_16_bit | {"c": IMAGES["c"] + 1}, labels, role=role)
+    result = ingest(other, store)
+    assert report_of(result, store)["warnings"] == [
+        {
+            "file": "images/c.tif",
+            "problem": "has other pixels than in the known version of the plate; look whether it is the right image",
+        }
+    ]
+    assert result.counts["warnings"] == 1
+
+
 @pytest.mark.parametrize(
     ("labels", "words"),
     [

@@ -15,6 +15,7 @@ from tasks.steps.judge import TASK, Params
 from tasks.steps.score import TASK as SCORE
 from tasks.steps.score import Params as ScoreParams
 from tests.stored_results import add_plate, add_segmentation
+from tests.tracked import track_in
 
 TRUTH = [1, 1, 0, 2, 2, 0, 3, 3, 0, 4, 4, 0] * 2
 TRUTH = [label + 4 * (x >= 12) if label else 0 for x, label in enumerate(TRUTH)]
@@ -99,7 +100,7 @@ def test_scores_on_other_plates_are_refused(store: Path) -> None:
 def test_mlflow_shows_the_gains_and_the_outcome_at_run_and_version(
     store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    track_in(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("retraining", "dag run", "name"))
     (tmp_path / "model").mkdir()

@@ -13,6 +13,7 @@ from tasks.steps.list_models import TASK, Params
 from tasks.store.registered_model import REGISTERED_MODEL
 from tests.stored_results import add_model
 from tests.stored_results import register as register_stored
+from tests.tracked import track_in
 
 
 def register(store: Path, number: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,7 +35,7 @@ def segments_by(number: str) -> dict[str, Any]:
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store with two registered versions, of the keys 1… and 2…."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    track_in(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     for number in "12":
         register(tmp_path, number, monkeypatch)
@@ -91,7 +92,7 @@ def test_a_dag_run_keeps_the_versions_that_it_began_with(store: Path, monkeypatc
 
 
 def test_without_a_registered_model_the_list_is_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    track_in(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     result, models = list_models(tmp_path)
     assert (models, result.counts) == ([], {"versions": 0, "lacking": 0})

@@ -9,11 +9,12 @@ from tasks.contract import Result, execute
 from tasks.steps import close_run
 from tasks.steps.open_run import TASK, Params
 from tasks.tracking import PARENT_TAG
+from tests.tracked import track_in
 
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    track_in(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
     return tmp_path

@@ -15,12 +15,13 @@ from tasks.nuclei.errors import InputError
 from tasks.steps import find_model, promote_model
 from tasks.store.registered_model import REGISTERED_MODEL
 from tests.stored_results import add_model, register, store_result
+from tests.tracked import track_in
 
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store with three registered versions, of the keys 1…, 2… and 3…."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    track_in(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     for number in "123":
         monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("e", f"run {number}", "name"))
@@ -105,7 +106,7 @@ def test_a_champion_that_lacks_is_named_or_may_lack(store: Path) -> None:
 
 
 def test_without_any_registered_model_there_is_no_champion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    track_in(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     assert tracking.find_model("champion") is None
     assert tracking.find_model("1") is None

@@ -23,6 +23,7 @@ from tasks.nuclei.errors import InputError
 from tasks.steps import open_run, register_model
 from tests.networks import make_network
 from tests.stored_results import store_result
+from tests.tracked import track_in
 
 NETWORK = "train_fpn2_ws/1"
 LOOSE = {"marker_threshold": 0.5, "foreground_threshold": 0.5, "min_area_px": 5}
@@ -46,7 +47,7 @@ def image() -> np.ndarray:
 @pytest.fixture
 def tracked(tmp_path, monkeypatch) -> Path:
     """A store with a network and an open MLflow run, in SQLite."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    track_in(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     make_network(tmp_path / NETWORK)
     store_result(tmp_path, NETWORK, {"rois": "augment/1/rois.h5"})

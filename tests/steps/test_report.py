@@ -1,5 +1,6 @@
 import base64
 import html
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.steps.test_score import (
     add_scored_plate,
 )
 from tests.stored_results import add_segmentation
+from tests.tracked import track_in
 
 
 class Made(NamedTuple):
@@ -44,6 +46,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         add_scored_plate(store, "p1", "U2OS", {fov: (TRUTH, line) for fov, line in predictions.items()}),
         add_scored_plate(store, "p2", "HCT 116", {"0012": (TRUTH, ONE_SPLIT)}),
     ]
+    doubted = store / segmentations[1] / "result.json"
+    doubted.write_text(json.dumps(json.loads(doubted.read_text()) | {"counts": {"fovs": 1, "doubtful_fovs": 1}}))
     scores = execute(score.TASK, score.Params(segmentations=segmentations), store).outputs["scores"]
     result = execute(report.TASK, report.Params(scores={"fpn2_ws": scores}), store)
     return Made(store, result, (store / result.outputs["report"]).read_text())
@@ -98,6 +102,12 @@ def test_the_page_shows_f1_with_its_interval_and_the_error_rates_of_each_cell_li
     assert "HCT 116 4 5 2 50.0 % 1 25.0 % 0 0.0 % 1 25.0 %" in text
     # All: of 24 nuclei 4 + 1 + 2 + 1 missed and 1 + 1 + 2 extra.
     assert re.search(r"all 6 24 0\.727", text)
+
+
+def test_page_and_summary_count_the_label_images_that_look_wrong(made: Made) -> None:
+    assert "1 of 6 label images look wrong , and are in the scores" in text_of(made.html)
+    summary = (made.store / made.result.outputs["summary"]).read_text()
+    assert "fpn2_ws: 1 of 6 label images look wrong, and are in the scores." in summary
 
 
 def test_the_page_says_what_was_scored(made: Made) -> None:
@@ -176,7 +186,7 @@ def test_mlflow_gets_page_figures_and_the_table_as_the_runs_note_also_of_a_store
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    track_in(tmp_path, monkeypatch)
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id := tracking.open_run("reports", "dag run 1", "first"))
     assert execute(report.TASK, report.Params(**made.result.params), made.store).reused
 

@@ -1,3 +1,4 @@
+import json
 import logging
 from collections.abc import Hashable
 from pathlib import Path
@@ -14,6 +15,7 @@ from tasks.contract import BAD_INPUT, Result, execute
 from tasks.nuclei.errors import InputError
 from tasks.steps.score import TASK, Params
 from tests.stored_results import add_plate, add_scored_plate, add_segmentation
+from tests.tracked import track_in
 
 # One line of 12 px is a field: four nuclei of 2 px.
 TRUTH = [1, 1, 0, 2, 2, 0, 3, 3, 0, 4, 4, 0]
@@ -49,7 +51,18 @@ def test_hits_and_errors_are_summed_over_the_fovs_of_a_plate(tmp_path: Path) -> 
     assert at["f1"] == pytest.approx(22 / 24)
     assert result.metrics["f1_at_0.7/U2OS"] == pytest.approx(22 / 24)
     assert at["f1_low"] <= at["f1"] <= at["f1_high"]
-    assert result.counts == {"plates": 1, "fovs": 3, "true_nuclei": 12}
+    assert result.counts == {"plates": 1, "fovs": 3, "true_nuclei": 12, "doubtful_fovs": 0}
+
+
+def test_label_images_that_look_wrong_are_counted_and_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    segmentation = add_scored_plate(tmp_path, "p1", "U2OS", {"a": (TRUTH, PERFECT), "b": (TRUTH, ONE_MISSED)})
+    path = tmp_path / segmentation / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"counts": {"fovs": 2, "doubtful_fovs": 1}}))
+    result, _ = score(tmp_path, segmentation)
+    assert result.counts["doubtful_fovs"] == 1
+    assert "1 of 2 fields have label images that look wrong, and count in F1" in caplog.text
 
 
 def test_plates_of_one_cell_line_are_pooled_and_cell_lines_kept_apart(tmp_path: Path) -> None:
@@ -193,7 +206,7 @@ def test_the_same_segmentations_are_scored_once(tmp_path: Path) -> None:
 def test_mlflow_gets_the_curve_by_step_and_the_metrics_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     segmentation = add_scored_plate(tmp_path, "p1", "HCT 116", {"a": (TRUTH, ONE_SPLIT)})
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    track_in(tmp_path, monkeypatch)
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id := tracking.open_run("scores", "dag run 1", "first"))
     score(tmp_path, segmentation)
     score(tmp_path, segmentation)

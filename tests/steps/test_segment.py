@@ -89,7 +89,7 @@ def test_every_field_gets_a_label_image_of_its_name_and_size_and_all_nuclei_stan
         assert label_image.max() == len(rows)
         assert (rows["well"] == "B07").all()
         assert (rows["site"] == site).all()
-    assert result.counts == {"fovs": 3, "nuclei": len(table)}
+    assert result.counts == {"fovs": 3, "nuclei": len(table), "doubtful_fovs": 0}
     assert result.counts["nuclei"] > 0
 
 
@@ -103,7 +103,7 @@ def test_the_label_images_are_those_of_the_model_for_each_field(store):
 
 def test_a_plate_in_which_nothing_is_found_gives_empty_label_images_and_a_result_that_reads_back(store):
     result = execute(segment.TASK, params({"marker_threshold": 0.9999}), store)
-    assert result.counts == {"fovs": 3, "nuclei": 0}
+    assert result.counts == {"fovs": 3, "nuclei": 0, "doubtful_fovs": 0}
     assert read_result(store / result.outputs["segmentation"]) == result
     assert not tifffile.imread(store / result.outputs["segmentation"] / "labels" / f"{NAMES[0]}.tif").any()
 
@@ -169,6 +169,29 @@ def test_settings_that_are_not_given_have_the_defaults_of_the_method(store):
     given = {"method": "fpn2_ws", "networks": ["network"], "plate": "plate"}
     assert segment.Params.model_validate(given).settings == Settings()
     assert segment.Params.model_validate(given | {"settings": {}}).settings == Settings()
+
+
+class Doubtful(Fpn2Ws):
+    @staticmethod
+    def doubts_about(seen):
+        return ("tool: looks like a mask",)
+
+
+def test_fields_that_look_wrong_to_the_method_are_counted_and_named_also_after_an_interruption(store, monkeypatch):
+    monkeypatch.setattr(
+        segment, "load_segmenter", lambda *_: Doubtful([load_map_network(store / "network")], Settings())
+    )
+    path = store / "plate" / "images" / f"{NAMES[1]}.tif"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="1 of 3 fields failed"):
+        execute(segment.TASK, params(), store)
+    path.write_bytes(whole)
+    result = execute(segment.TASK, params(), store)
+    assert result.counts["doubtful_fovs"] == 3
+    assert result.values["doubts"] == [f"{name}: tool: looks like a mask" for name in NAMES]
+    written = json.loads((store / result.outputs["segmentation"] / "doubts.json").read_text())
+    assert written == {name: ["tool: looks like a mask"] for name in NAMES}
 
 
 def test_the_table_measures_nuclei_as_counted_by_hand():

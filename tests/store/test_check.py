@@ -22,6 +22,7 @@ from tasks.store.contents import look_into, unreferenced
 from tests.plates import make_plate, two_squares
 from tests.repository import REPOSITORY
 from tests.store_tasks import AUGMENT, REGISTER_MODEL, TRAIN_FPN, Params
+from tests.tracked import track_in
 
 DAY_S = 86_400
 
@@ -331,7 +332,7 @@ def test_nothing_is_cleaned_up_while_a_history_is_broken(store: Path, caplog: py
 @pytest.fixture
 def mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real MLflow in SQLite with an open run."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    track_in(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("experiment", "dag run 1", "name"))
 

@@ -11,6 +11,7 @@ from tasks.store.lineage import lineage_of_model, lineage_of_plate, main
 from tests.plates import INFO
 from tests.stored_results import add_model
 from tests.stored_results import register as register_stored
+from tests.tracked import track_in
 
 FIRST, SECOND, SCREEN = "ingest/first@000000000000", "ingest/second@111111111111", "ingest/screen@222222222222"
 
@@ -33,7 +34,7 @@ def register(store: Path, number: str, initialisation: str, plates: list[str], m
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Version 2 began with version 1; version 1, which segmented a plate, is the champion."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    track_in(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     for path, role in ((FIRST, "train"), (SECOND, "train"), (SCREEN, "screen")):
         add_plate(tmp_path, path, role)

@@ -171,9 +171,19 @@ def checked(method: str, params: Params, schema: Mapping[str, Any]) -> Params:
         if name in schema
         for error in jsonschema.Draft202012Validator(schema[name]).iter_errors(value)
     ]
+    problems += _not_less_than_half(params, schema)
     if problems:
         raise FormError(f"{short_title(method)}: {'; '.join(problems)}.")
     return params
+
+
+def _not_less_than_half(params: Params, schema: Mapping[str, Any]) -> Iterator[str]:
+    """Name the values that must be less than half of another one, and aren't; where one isn't given, its default is."""
+    values = {name: params.get(name, field.get("default")) for name, field in schema.items()}
+    for name, field in schema.items():
+        other = field.get("lessThanHalfOf")
+        if other is not None and values[name] >= values[other] / 2:
+            yield f"{shown_title(name)}: {values[name]} is not less than half of {shown_title(other)}, {values[other]}"
 
 
 def _fields_of_all_methods() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a person should know of plates that were imported all the same.
+"""What a person should know of plates that were imported all the same, and of label images that look wrong.
 
 Doubtful labels and images, fields that were left out, fields that came twice, and files that lack something.
 """
@@ -6,7 +6,7 @@ Doubtful labels and images, fields that were left out, fields that came twice, a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import PurePath
+from pathlib import Path
 
 from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.plates.stored import StoredPlate
@@ -28,13 +28,23 @@ def remarks_on(plates: Iterable[StoredPlate]) -> list[str]:
 
 
 def remarks_on_segmentations(segmented: Iterable[Result]) -> list[str]:
-    """Give lines of Markdown on plates in which nuclei may be outlined wrongly; parts of one say it once."""
-    lines = [
-        f"- **{PurePath(result['params']['plate']).name.partition('@')[0]}**: {remark}"
-        for result in segmented
-        for remark in result["values"].get("remarks", ())
-    ]
-    return list(dict.fromkeys(lines))
+    """Give lines of Markdown on label images that look wrong, from results of `segment`; none if none do.
+
+    What all parts of a plate say is said once.
+    """
+    return list(dict.fromkeys(line for result in segmented for line in _on_segmentation(result)))
+
+
+def _on_segmentation(result: Result) -> list[str]:
+    plate = Path(result["params"]["plate"]).name.rpartition("@")[0]
+    # Results that were written before these were looked for don't have them.
+    lines = [f"- **{plate}**: {remark}" for remark in result["values"].get("remarks", ())]
+    count = result["counts"].get("doubtful_fovs", 0)
+    if not count:
+        return lines
+    counted = f"{count} of {result['counts']['fovs']} label images look wrong, and count all the same"
+    where = f"doubts.json in {result['outputs']['segmentation']}"
+    return [*lines, f"- **{plate}**: {counted}; look at them:", *_first_of(result["values"]["doubts"], count, where)]
 
 
 def left_out_in_short(plate: StoredPlate) -> str:
@@ -64,7 +74,10 @@ def _on_fields(plate: StoredPlate) -> list[str]:
     return lines
 
 
-def _first_of(sentences: Sequence[str]) -> list[str]:
-    more = len(sentences) - MOST_SHOWN
+def _first_of(
+    sentences: Sequence[str], count: int | None = None, where: str = "report.json of the imported plate"
+) -> list[str]:
+    """Give the first of so many sentences, or of all that are given."""
+    more = (len(sentences) if count is None else count) - MOST_SHOWN
     lines = [f"  - {sentence}" for sentence in sentences[:MOST_SHOWN]]
-    return [*lines, f"  - and {more} more, in report.json of the imported plate"] if more > 0 else lines
+    return [*lines, f"  - and {more} more, in {where}"] if more > 0 else lines

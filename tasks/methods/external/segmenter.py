@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +23,18 @@ from tasks.nuclei.segmentation import Nuclei, SegmentationSettings, within_limit
 MODEL = "model"
 """Folder with what the tool learnt."""
 WRONG_SHARE = 0.25
-"""Share of the fields with labels up to which clear mistakes are logged only."""
+"""Share of the fields with labels up to which clear mistakes are doubts about single fields."""
 
 _NUMBERS = f"{1:06}.tif is of the first image that it got, and so on."
 
-log = logging.getLogger("nucleus")
+
+@dataclass(frozen=True)
+class Written:
+    """What a tool wrote for a field."""
+
+    label_image: NDArray[np.int32]
+    doubts: tuple[str, ...] = ()
+    """Sentences with the tool's name on what looks wrong."""
 
 
 class ExternalSegmenter(Segmenter):
@@ -37,10 +44,10 @@ class ExternalSegmenter(Segmenter):
         super().__init__(settings)
         self._tool, self._model = tool, model
 
-    def look_at(self, image: NDArray[np.integer]) -> NDArray[np.int32]:
+    def look_at(self, image: NDArray[np.integer]) -> Written:
         return next(self.look_at_all([image]))
 
-    def look_at_all(self, images: Iterable[NDArray[np.integer]]) -> Iterator[NDArray[np.int32]]:
+    def look_at_all(self, images: Iterable[NDArray[np.integer]]) -> Iterator[Written]:
         """Run the tool once on all images; gives its label images, once all of them are seen to be whole."""
         with tempfile.TemporaryDirectory() as work:
             folders = {"images": Path(work) / "images", "output": Path(work) / "output", "model": self._model}
@@ -54,17 +61,26 @@ class ExternalSegmenter(Segmenter):
             if not shapes:
                 return
             run_command(self._tool.segment, folders, self._tool.name)
-            paths = _checked_output(folders["images"], folders["output"], shapes, self._tool.name)
-            for path in paths:
-                yield read_label_image(path)
+            doubts = _checked_output(folders["images"], folders["output"], shapes, self._tool.name)
+            for path, of_field in doubts.items():
+                yield Written(read_label_image(path), tuple(f"{self._tool.name}: {doubt}" for doubt in of_field))
 
     @staticmethod
-    def nuclei_in(seen: NDArray[np.int32], settings: SegmentationSettings) -> Nuclei:
-        return within_limits(seen, None, settings)
+    def nuclei_in(seen: Written, settings: SegmentationSettings) -> Nuclei:
+        return within_limits(seen.label_image, None, settings)
+
+    @staticmethod
+    def doubts_about(seen: Written) -> Sequence[str]:
+        return seen.doubts
 
 
-def _checked_output(images: Path, folder: Path, shapes: Mapping[str, tuple[int, int]], tool: str) -> list[Path]:
-    """Give the label images in the order of the images. Raises InputError if any is missing or wrong."""
+def _checked_output(
+    images: Path, folder: Path, shapes: Mapping[str, tuple[int, int]], tool: str
+) -> dict[Path, list[str]]:
+    """Give the label images in the order of the images, each with what looks wrong in it.
+
+    Raises InputError if any is missing or wrong.
+    """
     written = _written(folder, shapes, tool)
     problems = []
     measures: dict[str, LabelMeasures] = {}
@@ -81,8 +97,8 @@ def _checked_output(images: Path, folder: Path, shapes: Mapping[str, tuple[int, 
             measures[file] = measure_labels(read_image(images / f"{name}.tif"), found)
     if problems:
         raise InputError(f"{tool} wrote wrong label images: {first_of(problems, separator='; ')}. {_NUMBERS}")
-    _judge(measures, tool)
-    return [written[name] for name in shapes]
+    doubts = _judge(measures, tool)
+    return {written[name]: doubts[written[name].name] for name in shapes}
 
 
 def _without_place(error: InputError, path: Path) -> str:
@@ -109,20 +125,16 @@ def _written(folder: Path, names: Collection[str], tool: str) -> dict[str, Path]
     return written
 
 
-def _judge(measures: Mapping[str, LabelMeasures], tool: str) -> None:
-    """Raise InputError for output that is no labels, or not of its images; log what is doubtful, or wrong in places.
+def _judge(measures: Mapping[str, LabelMeasures], tool: str) -> dict[str, list[str]]:
+    """Give what is doubtful, or wrong in single fields, by file; InputError for what is no labels, or of other images.
 
     Output of a wrong form is wrong in all fields; one wrong field is a failure of the tool on this field.
     """
     verdicts = check_labels(measures)
     wrong = [f"{name}: {problem}" for name, verdict in verdicts.items() for problem in verdict.problems]
-    doubts = [f"{name}: {doubt}" for name, verdict in verdicts.items() for doubt in verdict.doubts]
     labelled = sum(one.labels > 0 for one in measures.values())
     if len(wrong) > WRONG_SHARE * labelled:
         raise InputError(
             f"{tool} wrote what are no labels of its images. {first_of(wrong, separator='; ')}. {_NUMBERS}"
         )
-    if wrong or doubts:
-        log.warning(
-            "%s may have written wrong labels, look at them: %s", tool, first_of(wrong + doubts, separator="; ")
-        )
+    return {name: verdict.problems + verdict.doubts for name, verdict in verdicts.items()}

@@ -23,7 +23,10 @@ class Settings(TiledSettings, ConfidenceSettings):
     nuclei, a higher one separates clumps better. The paper's is 0.6."""
     foreground_threshold: float = pydantic.Field(0.09, gt=0, lt=1, title="Foreground threshold")
     """Pixels whose distance map and a quarter of the blurred border add up to more than this belong to a nucleus. A
-    lower threshold makes nuclei larger."""
+    lower threshold makes nuclei larger. For networks that don't predict the foreground."""
+    mask_threshold: float = pydantic.Field(0.5, gt=0, lt=1, title="Mask threshold")
+    """Pixels whose predicted foreground is above this belong to a nucleus. A lower threshold makes nuclei larger. For
+    networks that predict the foreground."""
     test_time_augmentation: bool = pydantic.Field(False, title="Test-time augmentation")
     """The networks see every field in six turned and mirrored forms. Outlines get better, segmenting takes six times
     as long."""
@@ -42,17 +45,23 @@ METHOD = Method(
     title="FPN2-WS: networks and a watershed, the paper's best",
     training="tasks.methods.fpn2_ws.train",
     settings=Settings,
-    # The first decides which nuclei there are, the second moves their outlines, the last two remove false ones.
+    # The first decides which nuclei there are, the next two move their outlines, the last two remove false ones.
     search={
         "marker_threshold": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
         "foreground_threshold": (0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.10, 0.12, 0.14, 0.17, 0.20),
+        "mask_threshold": (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7),
         "min_area_px": (20, 30, 45, 70, 100, 150),
-        "min_confidence": (0.0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7),
+        "min_confidence": (0.0, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7),
     },
     segmentation_version=2,
     load=load,
     networks=(
-        Networks("shared", "one network with two heads: half the time", ({"target": "both"},)),
+        Networks(
+            "foreground",
+            "one network for distance map, border and foreground: the best outlines for nuclei of all sizes",
+            ({"target": "all"},),
+        ),
+        Networks("shared", "one network for distance map and border: half the time of two", ({"target": "both"},)),
         Networks(
             "two",
             "two networks, one for each target: the paper's",
@@ -77,9 +86,10 @@ METHOD = Method(
                 "learning_rate": 2e-3,
                 "schedule": "cosine",
                 "loss": "binary_crossentropy",
+                "outline_weight": 4.0,
                 "averaging": 0.99,
             },
-            networks="shared",
+            networks="foreground",
         ),
         "paper": Preset(networks="two"),
     },

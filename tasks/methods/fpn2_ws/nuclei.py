@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -17,23 +19,36 @@ from tasks.nuclei.targets import inner_border
 BORDER_SHARE = 0.25
 
 
+class Maps(NamedTuple):
+    """What the networks say of a field, (y, x) each, in [0, 1]."""
+
+    distance_map: NDArray[np.float32]
+    blurred_border: NDArray[np.float32]
+    foreground: NDArray[np.float32] | None = None
+    """None from networks that don't predict it."""
+
+
 def predict_maps(
-    image: NDArray[np.integer], predict: Predict, settings: Settings, scaling: Scaling, zoom: float = 1.0
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Distance map and blurred border of a field; `image` and both results are (y, x).
+    image: NDArray[np.integer],
+    predict: Predict,
+    settings: Settings,
+    scaling: Scaling,
+    zoom: float = 1.0,
+    channels: int = 2,
+) -> Maps:
+    """Maps of a field (y, x); `predict` gives so many `channels` of them, in the order of `Maps`.
 
     The networks see the field in grey levels by `scaling`, magnified by `zoom`.
     """
     grey = grey_levels(image, scaling)
     if settings.test_time_augmentation:
         predict = averaged_over_turns(predict)
-    maps = predict_tiled(magnified(grey, zoom), predict, settings)
-    parts = (maps[..., 0], maps[..., 1])
+    maps = predict_tiled(magnified(grey, zoom), predict, settings, channels)
+    parts = [maps[..., channel] for channel in range(channels)]
     if zoom == 1:
-        return parts
+        return Maps(*parts)
     back = cv2.INTER_AREA if zoom > 1 else cv2.INTER_LINEAR
-    distance_map, blurred_border = (cv2.resize(part, grey.shape[::-1], interpolation=back) for part in parts)
-    return distance_map, blurred_border
+    return Maps(*(cv2.resize(part, grey.shape[::-1], interpolation=back) for part in parts))
 
 
 def averaged_over_turns(predict: Predict) -> Predict:
@@ -50,14 +65,18 @@ def averaged_over_turns(predict: Predict) -> Predict:
     return predict_turned
 
 
-def nuclei_from_maps(
-    distance_map: NDArray[np.float32], blurred_border: NDArray[np.float32], settings: Settings
-) -> Nuclei:
-    """Give the nuclei of the paper's seeded watershed on the blurred border; both maps are (y, x)."""
-    foreground = distance_map + BORDER_SHARE * blurred_border > settings.foreground_threshold
-    marked = (distance_map > settings.marker_threshold) & foreground
-    label_image = flooded(marked, foreground, blurred_border)
-    return within_limits(label_image, fit_of_nuclei(label_image, distance_map), settings)
+def nuclei_from_maps(maps: Maps, settings: Settings) -> Nuclei:
+    """Give the nuclei of the paper's seeded watershed on the blurred border."""
+    foreground = _foreground(maps, settings)
+    marked = (maps.distance_map > settings.marker_threshold) & foreground
+    label_image = flooded(marked, foreground, maps.blurred_border)
+    return within_limits(label_image, fit_of_nuclei(label_image, maps.distance_map), settings)
+
+
+def _foreground(maps: Maps, settings: Settings) -> NDArray[np.bool_]:
+    if maps.foreground is not None:
+        return np.asarray(maps.foreground > settings.mask_threshold)
+    return np.asarray(maps.distance_map + BORDER_SHARE * maps.blurred_border > settings.foreground_threshold)
 
 
 def fit_of_nuclei(label_image: NDArray[np.int32], distance_map: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.methods.fpn2_ws.method import Settings
 from tasks.methods.fpn2_ws.network import MapNetwork
-from tasks.methods.fpn2_ws.nuclei import nuclei_from_maps, predict_maps
+from tasks.methods.fpn2_ws.nuclei import Maps, nuclei_from_maps, predict_maps
 from tasks.methods.segmenter import Segmenter
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.intensity import GreyLevels
 from tasks.nuclei.segmentation import Nuclei
-from tasks.nuclei.targets import TARGETS
+from tasks.nuclei.targets import TARGETS, Target
 
-Maps = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Distance map and blurred border of a field, (y, x) each."""
+FOREGROUND: Target = "foreground"
 
 
 class Fpn2Ws(Segmenter):
@@ -29,8 +28,10 @@ class Fpn2Ws(Segmenter):
         super().__init__(settings, networks[0].architecture)
         self._networks = networks
         channels = [target for network in networks for target in network.architecture.targets]
-        if sorted(channels) != sorted(TARGETS):
-            raise InputError(f"The networks predict {channels}; each of {list(TARGETS)} is needed once.")
+        if sorted(set(channels) - {FOREGROUND}) != sorted(TARGETS) or len(set(channels)) < len(channels):
+            raise InputError(
+                f"The networks predict {channels}; each of {list(TARGETS)} is needed once, and foreground at most once."
+            )
         for what in ("zoom", "nucleus_px", "scaling"):
             values = dict.fromkeys(getattr(network.architecture, what) for network in networks)
             if len(values) > 1:
@@ -38,20 +39,24 @@ class Fpn2Ws(Segmenter):
                     f"The networks were trained with {what} {' and '.join(map(str, values))}; they must share one: "
                     "train them on the same ROIs."
                 )
-        self._order = [channels.index(target) for target in TARGETS]
+        self._order = [channels.index(target) for target in Maps._fields if target in channels]
 
     def predict_batch(self, images: GreyLevels) -> NDArray[np.float32]:
-        """Map images (b, y, x) to distance maps and blurred borders, (b, y, x, 2) in this order."""
-        maps = [network.predict(images) for network in self._networks]
-        return maps[0] if len(maps) == 1 else np.concatenate(maps, axis=-1)[..., self._order]
+        """Map images (b, y, x) to their maps, (b, y, x, 2 or 3), in the order of `Maps`."""
+        maps = np.concatenate([network.predict(images) for network in self._networks], axis=-1)
+        return maps if self._order == sorted(self._order) else maps[..., self._order]
 
     def look_at(self, image: NDArray[np.integer]) -> Maps:
-        scaling = self._networks[0].architecture.scaling
-        return predict_maps(image, self.predict_batch, self.settings, scaling, self.zoom)
+        scaling, channels = self._networks[0].architecture.scaling, len(self._order)
+        return predict_maps(image, self.predict_batch, self.settings, scaling, self.zoom, channels)
 
     def without_extras(self) -> Fpn2Ws:
         return Fpn2Ws(self._networks, self.settings.model_copy(update={"test_time_augmentation": False}))
 
     @staticmethod
     def nuclei_in(seen: Maps, settings: Settings) -> Nuclei:
-        return nuclei_from_maps(*seen, settings)
+        return nuclei_from_maps(seen, settings)
+
+    @property
+    def unused_settings(self) -> Collection[str]:
+        return ("foreground_threshold",) if len(self._order) > len(TARGETS) else ("mask_threshold",)

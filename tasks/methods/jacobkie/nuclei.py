@@ -80,5 +80,5 @@ def best_of_zooms(label_images: Sequence[NDArray[np.int32]], scores: Sequence[ND
         if free.sum() > LEAST_FREE * mask.sum():
             kept.append(score)
             merged[box][free] = len(kept)
-    # Positions that agree less than a wrong sign would are no confidence at all.
+    # A score is negative where positions differ by more than 1 on average.
     return Nuclei(merged, np.clip(np.array(kept, np.float32), 0, 1))

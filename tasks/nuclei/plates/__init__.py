@@ -5,7 +5,8 @@
       images/        x.tif, y.png, ...   TIFF, OME-TIFF or PNG, one channel, 8 or 16 bit
       labels/        x.tif, y.tif, ...   label images of the same names, integer, 0 = background
 
-An image and its labels belong together when their names are equal up to the extension. What the names of microscopes
-say is in `field_names`; of several channels, planes, times and acquisitions plate.json chooses one. In place of the
-two folders there may be one images.ome.zarr, see `hcs_plates`.
+An image and its labels belong together when their names are equal up to the extension. Which files are images is in
+`file_kinds`, what their names say in `microscope_patterns` and, of other names, in `name_parts`; what makes a field is
+a `place`. Of several channels, planes, times and acquisitions plate.json chooses one (`choosing`). In place of the two
+folders there may be one images.ome.zarr, see `hcs_plates`.
 """

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from tasks.nuclei.errors import first_of
-from tasks.nuclei.plates.field_names import Place
 from tasks.nuclei.plates.info import PlateInfo
+from tasks.nuclei.plates.place import Place
 
 Value = int | str
 
@@ -122,17 +122,35 @@ def _in_order(value: Value) -> tuple[bool, Value]:
     return isinstance(value, str), value
 
 
-def _of_wells(places: Mapping[str, Place | None]) -> Iterator[str]:
-    """Name the odd ones if some names give a well and some don't."""
+class OddNames(NamedTuple):
+    """Names that give a well where most others don't, or give none where most others do."""
+
+    names: list[str]
+    says: str
+    """As in: give no well."""
+    other: str
+    """One of the others."""
+    are_few: bool
+    """Whether they are fewer than the others."""
+
+
+def odd_names(places: Mapping[str, Place | None]) -> OddNames | None:
+    """Give the odd ones if some names give a well and some don't."""
     with_well = {name for name, place in places.items() if place is not None and place.well}
     without = places.keys() - with_well
     if not with_well or not without:
-        return
+        return None
     odd, others, says = (without, with_well, "no") if len(with_well) >= len(without) else (with_well, without, "a")
-    yield (
-        f"images/: {len(odd)} of {len(places)} file names give {says} well, unlike the others ({min(others)}, ...): "
-        f"{first_of(sorted(odd))}; rename or remove them"
-    )
+    return OddNames(sorted(odd), says, min(others), len(odd) < len(others))
+
+
+def _of_wells(places: Mapping[str, Place | None]) -> Iterator[str]:
+    odd = odd_names(places)
+    if odd is not None:
+        yield (
+            f"images/: {len(odd.names)} of {len(places)} file names give {odd.says} well, unlike the others "
+            f"({odd.other}, ...): {first_of(odd.names)}; rename or remove them"
+        )
 
 
 def _lost_fields(places: Mapping[str, Place | None], chosen: Mapping[str, Place]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tasks.nuclei.copies import Fingerprint, copies_within, fingerprint_of_row
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.label_check import LabelMeasures, check_labels, measure_labels
+from tasks.nuclei.label_forms import looks_like_labels
 from tasks.nuclei.measure import Instances, focus, histogram_mean, histogram_percentile, intensity_histogram
 from tasks.nuclei.plates.files import Fov, Plate
 from tasks.nuclei.plates.image_files import decode_image, decode_numbered, image_doubts, label_doubts
@@ -167,6 +168,11 @@ def _check_arrays(
     if np.count_nonzero(histogram) == 1:
         check.problems.append(
             f"{check.names[0]}: every pixel is {image.flat[0]}; it shows nothing, remove it and its labels"
+        )
+    elif looks_like_labels(image):
+        check.problems.append(
+            f"{check.names[0]}: looks like a label image or a mask: pieces of one value each on a background of 0; put "
+            "it into labels/ under the name of its image, or remove it"
         )
     if label_image is not None and image.shape != label_image.shape:
         check.label_problems.append(_other_size(check.names, image, label_image))

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.nuclei.errors import InputError, raise_if_any
-from tasks.nuclei.plates.choosing import choose_images
-from tasks.nuclei.plates.field_names import Place
-from tasks.nuclei.plates.file_names import (
+from tasks.nuclei.plates.choosing import choose_images, odd_names
+from tasks.nuclei.plates.file_kinds import (
     is_left_by_a_system,
     known_kind,
     printable,
@@ -24,8 +23,9 @@ from tasks.nuclei.plates.file_names import (
 )
 from tasks.nuclei.plates.image_files import EXTENSIONS, read_bytes
 from tasks.nuclei.plates.info import PlateInfo, read_plate_info
-from tasks.nuclei.plates.name_marks import may_give_well, read_places
+from tasks.nuclei.plates.name_parts import may_give_well, read_places
 from tasks.nuclei.plates.pixel_size import PixelSize, pixel_size_of_image
+from tasks.nuclei.plates.place import Place
 
 FROZEN_REPORT = "report.json"
 """`ingest` writes it into its copy of a plate: what it found, and the files of every field."""
@@ -91,7 +91,8 @@ class _Listing(NamedTuple):
     not_used: Counter[str]
     faults: list[Fault]
     """Of single files, which may be left out."""
-    problems: list[str]
+    twice: set[str]
+    """Names that several files have."""
 
 
 def open_plate(folder: Path) -> Plate:
@@ -120,12 +121,20 @@ def pair_files(folder: Path) -> Plate:
         refuse_other_folder(folder, "labels")
     images, labels = _listing(folder / "images"), _listing(folder / "labels")
     faults = [*images.faults, *labels.faults, *_without_images(labels.files, images.files)]
-    problems = [*images.problems, *labels.problems]
+    if info.role == "screen":
+        # Which of the files is meant isn't known.
+        for listing in (images, labels):
+            for name in listing.twice:
+                del listing.files[name]
+    places = dict.fromkeys(images.files) if info.each_name_is_a_field else read_places(images.files, info.wells)
+    if info.role == "screen":
+        faults += _odd_ones(places, images.files)
+        places = {name: place for name, place in places.items() if name in images.files}
+    problems = []
     if not images.files and not faults:
         problems = [f"images/: holds no image; allowed are {', '.join(EXTENSIONS)}"]
     if info.role != "screen" or not images.files:
         problems += [fault.problem for fault in faults]
-    places = dict.fromkeys(images.files) if info.each_name_is_a_field else read_places(images.files, info.wells)
     choice = choose_images(places, info)
     raise_if_any(problems + choice.problems, folder)
     fovs = [_fov(name, images.files[name], labels.files.get(name), places[name]) for name in choice.names]
@@ -133,6 +142,18 @@ def pair_files(folder: Path) -> Plate:
     not_used = images.not_used + labels.not_used + choice.not_used + without_field
     remarks = _remark_on_wells(fovs) if info.role == "screen" else {}
     return Plate(info, folder, tuple(fovs), not_used=not_used, faults=tuple(faults), remarks=remarks)
+
+
+def _odd_ones(places: Mapping[str, Place | None], images: dict[str, Path]) -> list[Fault]:
+    """Remove the images whose names say nothing of a well, unlike most others, or the other way round; gives them."""
+    odd = odd_names(places)
+    if odd is None or not odd.are_few:
+        return []
+    shown = [f"images/{images.pop(name).name}" for name in odd.names]
+    return [
+        Fault(name, f"{name}: its name gives {odd.says} well, unlike the others ({odd.other}, ...); rename it")
+        for name in shown
+    ]
 
 
 def _without_images(labels: Mapping[str, Path], images: Mapping[str, Path]) -> Iterator[Fault]:
@@ -182,7 +203,7 @@ def stated_sizes(reads: Iterable[Callable[[], PixelSize]]) -> Iterator[PixelSize
 
 def _listing(folder: Path) -> _Listing:
     """Sort the files of a folder by what they are, going by their names; a folder that isn't there is empty."""
-    listing = _Listing({}, Counter(), [], [])
+    listing = _Listing({}, Counter(), [], set())
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if is_left_by_a_system(path.name):
             continue
@@ -195,7 +216,9 @@ def _listing(folder: Path) -> _Listing:
             listing.faults.append(Fault(shown, f"{folder.name}/{problem}"))
         elif name in listing.files:
             other = listing.files[name].name
-            listing.problems.append(f"{shown}: has the same name as {other}; remove or rename one of them")
+            problem = f"{shown}: has the same name as {other}; remove or rename one of them"
+            listing.faults.append(Fault(shown, problem))
+            listing.twice.add(name)
         elif name is not None:
             listing.files[name] = path
     return listing

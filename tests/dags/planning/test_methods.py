@@ -46,7 +46,7 @@ def test_an_empty_field_is_not_sent_so_that_the_preset_holds() -> None:
         {
             "name": "fpn2_ws",
             "method": "fpn2_ws",
-            "trainings": [{"target": "both", "preset": "laptop", "random_seed": 0}],
+            "trainings": [{"target": "all", "preset": "laptop", "random_seed": 0}],
         }
     ]
     assert settings() == {"fpn2_ws": {}}
@@ -54,7 +54,7 @@ def test_an_empty_field_is_not_sent_so_that_the_preset_holds() -> None:
 
 def test_a_filled_field_is_sent_and_a_switch_if_it_was_switched() -> None:
     chosen = {"encoder": "resnet34", "initialisation": "random", "cycles": 3, "batch_size": 2, "learning_rate": 0.5}
-    assert trainings(**chosen, random_seed=7) == [{"target": "both", "preset": "laptop", "random_seed": 7, **chosen}]
+    assert trainings(**chosen, random_seed=7) == [{"target": "all", "preset": "laptop", "random_seed": 7, **chosen}]
     assert settings(marker_threshold=0.5) == {"fpn2_ws": {"marker_threshold": 0.5}}
     assert settings(test_time_augmentation=True) == {"fpn2_ws": {"test_time_augmentation": True}}
 
@@ -69,6 +69,7 @@ def test_the_trainings_of_a_form_are_what_the_task_of_the_method_takes(method: s
 
 
 def test_two_networks_are_one_for_each_target() -> None:
+    assert [training["target"] for training in trainings(networks="foreground")] == ["all"]
     assert [training["target"] for training in trainings(networks="shared")] == ["both"]
     assert [training["target"] for training in trainings(networks="two")] == ["distance_map", "blurred_border"]
 
@@ -91,7 +92,7 @@ def test_every_method_is_a_candidate_with_the_settings_that_are_its_own() -> Non
     shared = {"preset": "laptop", "cycles": 3, "random_seed": 0}
     assert [candidate["trainings"] for candidate in found] == [
         [{"initialisation": "coco"} | shared],
-        [{"encoder": "resnet34", "target": "both"} | shared],
+        [{"encoder": "resnet34", "target": "all"} | shared],
     ]
 
 
@@ -210,6 +211,23 @@ def test_limits_of_area_and_tiles_reach_every_method_that_has_them() -> None:
     chosen = {"min_area_px": 30, "max_area_px": 900, "padding": "zero", "max_tile_px": 512, "halo_px": 32}
     of_area = {"min_area_px": 30, "max_area_px": 900}
     assert settings(methods=["fpn2_ws", "mask_rcnn"], **chosen) == {"fpn2_ws": chosen, "mask_rcnn": of_area}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        (
+            {"max_tile_px": 512, "halo_px": 256},
+            "FPN2-WS: Tile margin: 256 is not less than half of Maximum tile size, 512",
+        ),
+        ({"halo_px": 768}, "FPN2-WS: Tile margin: 768 is not less than half of Maximum tile size, 1536"),
+        ({"max_tile_px": 128}, "FPN2-WS: Tile margin: 64 is not less than half of Maximum tile size, 128"),
+    ],
+)
+def test_tiles_that_are_all_margin_are_refused_before_anything_is_trained(chosen: dict[str, int], message: str) -> None:
+    with pytest.raises(FormError, match=f"^{message}[.]$"):
+        settings(methods=["fpn2_ws"], **chosen)
+    assert settings(methods=["mask_rcnn", "fpn2_ws"], max_tile_px=160)["fpn2_ws"] == {"max_tile_px": 160}
 
 
 def test_epochs_that_one_of_the_methods_does_not_allow_are_refused_by_its_name() -> None:

@@ -183,7 +183,7 @@ def test_without_a_champion_the_first_model_is_trained_by_a_preset(store: Path) 
     planned = plan_with(store, None, cycles=2)
     (candidate,) = planned["candidates"]
     assert candidate["method"] == "fpn2_ws"
-    assert candidate["trainings"] == [{"target": "both", "preset": "laptop", "cycles": 2, "random_seed": 0}]
+    assert candidate["trainings"] == [{"target": "all", "preset": "laptop", "cycles": 2, "random_seed": 0}]
     assert (planned["augment"]["rois"], planned["augment"]["new_plates"]) == (5000, [])
     assert (planned["champion_version"], planned["settings"]) == (0, {})
 
@@ -290,7 +290,12 @@ def test_settings_and_results_of_two_candidates_stay_together(store: Path) -> No
     }
     calibrations = [calibration_of(candidate, known) for candidate in opened]
     assert [(c["networks"], c.pop("mlflow_run_id")) for c in calibrations] == [(["n1"], "run 1"), (["n2"], "run 2")]
-    assert CalibrateParams(**calibrations[0]).search == ["marker_threshold", "foreground_threshold", "min_confidence"]
+    assert CalibrateParams(**calibrations[0]).search == [
+        "marker_threshold",
+        "foreground_threshold",
+        "mask_threshold",
+        "min_confidence",
+    ]
 
     runs = ("run 2", "above", "run 1")
     segmented = {"segmented": [in_run(run, segmentation=f"s {run}") for run in runs], "mlflow_run_id": "above"}

@@ -8,6 +8,8 @@ import pytest
 
 from nucleus_dags.errors import FormError
 from nucleus_dags.plates.plate_json import plates_in, read_plate_folder
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.plates.info import read_plate_info
 
 
 def add_plate(inbox: Path, folder: str, **info: Any) -> Path:
@@ -143,3 +145,57 @@ def test_a_folder_whose_name_can_not_be_stored_is_left_out_and_what_systems_leav
     assert found.plates == []
     (problem,) = found.unreadable.values()
     assert problem.startswith(f"The folder caf\\xe9 of {tmp_path} has a name in another encoding than UTF-8")
+
+
+WHOLE = """{
+  "name": "a", "cell_line": "HeLa", "objective": "20X in Zürich", "binning": 1, "pixel_size_um": 0.5, "role": "screen"
+}"""
+ADVICE = "a comma stands between entries and not after the last one, and comments aren't allowed"
+
+
+@pytest.mark.parametrize(
+    ("content", "refused_for"),
+    [
+        (WHOLE.encode(), None),
+        (WHOLE.encode("utf-8-sig"), None),
+        (WHOLE.encode("utf-16"), None),
+        (WHOLE.encode("utf-16-le"), None),
+        (WHOLE.encode("utf-32"), None),
+        (WHOLE.replace('"name"', '" name "').replace('"a"', '" a "').encode(), None),
+        (WHOLE.replace('"screen"', '" Screen"').encode(), None),
+        (WHOLE.encode("latin-1"), "isn't text in UTF-8; save it again with this encoding"),
+        (WHOLE.replace("}", ', "name": "b"}').encode(), "name stands there more than once; keep one of them"),
+        (WHOLE.replace("}", ', " name": "b"}').encode(), "name stands there more than once; keep one of them"),
+        (WHOLE.replace("}", ",}").encode(), ADVICE),
+        (WHOLE.replace("}", "} // ours").encode(), ADVICE),
+        (WHOLE.replace("0.5", "0,5").encode(), ADVICE),
+        (WHOLE.replace('"', "'").encode(), ADVICE),
+        (WHOLE.replace("0.5", "5" * 5000).encode(), ADVICE),
+        (b"", ADVICE),
+        (b"[" * 100_000, ""),
+        (WHOLE.replace('"a"', "NaN").encode(), ""),
+        (f"[{WHOLE}]".encode(), "must be "),
+        (b"null", "must be "),
+    ],
+    ids=[
+        *("plain", "byte order mark", "UTF-16 with mark", "UTF-16", "UTF-32", "blanks around", "capital"),
+        *("Latin 1", "key twice", "key twice with a blank", "trailing comma", "comment", "decimal comma"),
+        *("single quotes", "long number", "empty", "brackets without an end", "NaN", "list", "null"),
+    ],
+)
+def test_the_dags_and_ingest_read_and_refuse_the_same_and_say_the_same(
+    tmp_path: Path, content: bytes, refused_for: str | None
+) -> None:
+    """Neither may import the other, so each has a reader."""
+    (tmp_path / "plate.json").write_bytes(content)
+    if refused_for is None:
+        of_dags, of_ingest = read_plate_folder(tmp_path), read_plate_info(tmp_path, stated=())
+        assert (of_dags.name, of_dags.role, of_dags.cell_line) == ("a", "screen", "HeLa")
+        assert (of_ingest.name, of_ingest.role, of_ingest.cell_line) == ("a", "screen", "HeLa")
+        return
+    with pytest.raises(FormError) as error_of_dags:
+        read_plate_folder(tmp_path)
+    with pytest.raises(InputError) as error_of_ingest:
+        read_plate_info(tmp_path, stated=())
+    assert refused_for in str(error_of_dags.value)
+    assert refused_for in str(error_of_ingest.value)

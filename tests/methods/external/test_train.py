@@ -17,6 +17,9 @@ from tasks.nuclei.errors import InputError
 from tasks.steps import augment, calibrate, register_model, segment
 from tests.plates import make_plate
 from tests.third_party_tools import make_tool, write_catalogue
+from tests.tracked import track_in
+
+pytestmark = pytest.mark.usefixtures("rois_in_this_process")
 
 
 @pytest.fixture
@@ -71,7 +74,7 @@ def test_a_tool_is_trained_on_the_fields_that_are_not_kept_back_and_segments_a_p
     assert (calibrated.metrics, calibrated.counts) == ({}, {"fovs": 0})
     assert calibrated.values == {"settings": {"min_area_px": 20, "max_area_px": None}}
     segmented = execute(segment.TASK, segmentation(network), store)
-    assert segmented.counts == {"fovs": 4, "nuclei": 48}
+    assert segmented.counts == {"fovs": 4, "nuclei": 48, "doubtful_fovs": 0}
     label_image = tifffile.imread(store / segmented.outputs["segmentation"] / "labels" / "f2.tif")
     assert len(np.unique(label_image[4:24, 4:24])) == 1
     assert label_image.max() == 12
@@ -87,7 +90,7 @@ def test_a_registered_model_says_what_it_needs_on_another_machine(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = train(store).outputs["network"]
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    track_in(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("e", "dag run", "name"))
     execute(register_model.TASK, register_model.Params(method="external", networks=[network]), store)

@@ -19,15 +19,18 @@ from mlflow import MlflowClient
 from tasks import tracking
 from tasks.contract import BAD_INPUT, DONE, FAILED, Result, parse_params
 from tasks.methods.fpn2_ws.decoders import UNET_FILTERS
-from tasks.methods.fpn2_ws.train import TASK, Encoder, Params, build
+from tasks.methods.fpn2_ws.network import Architecture
+from tasks.methods.fpn2_ws.train import TASK, Encoder, MapTraining, Params, build
 from tasks.methods.shared import devices
 from tasks.methods.shared.training_task import chosen_precision
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.roi_file import RoiReader
+from tasks.nuclei.targets import TARGETS, blurred_border
 from tasks.nuclei.view import View
 from tests.disks import resize
 from tests.repository import REPOSITORY
 from tests.rois import make_roi_file
+from tests.tracked import track_in
 
 TINY: dict[str, Any] = {
     "rois": "rois.h5",
@@ -95,7 +98,7 @@ def test_the_paper_s_values_are_the_defaults():
 
 
 def test_mlflow_shows_the_gpus_and_the_precision_that_auto_has_chosen(tmp_path, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    track_in(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     run_id = tracking.open_run("experiment", "dag run", "name")
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
@@ -146,6 +149,34 @@ def test_a_preset_fills_in_what_is_not_given():
 def test_a_decoder_has_its_usual_filters_unless_others_are_given(given, decoder, filters):
     params = Params(rois="rois.h5", target="both", **given)
     assert (params.decoder, params.decoder_filters) == (decoder, filters)
+
+
+class Saying:
+    """A network that says the same of every image."""
+
+    architecture = Architecture("mobilenetv2", TARGETS, scaling="robust")
+    model = None
+
+    def __init__(self, maps: np.ndarray) -> None:
+        self._maps = maps
+
+    def __call__(self, images: Any, training: bool) -> Any:
+        return self._maps
+
+
+def test_pixels_along_outlines_count_more_in_the_loss_than_others():
+    targets = np.zeros((1, 64, 64, 2), np.uint8)
+    targets[..., 1] = 255 * blurred_border(np.pad(np.ones((64, 30), np.int32), ((0, 0), (0, 34))))[np.newaxis]
+    on_outline, far_away = np.zeros((2, 1, 64, 64, 2), np.float32)
+    on_outline[:, 32, 29], far_away[:, 32, 50] = 1, 1
+    losses = {
+        (weight, where): float(MapTraining(Saying(maps), "mae", weight).loss((None, targets), training=True))  # type: ignore[arg-type]
+        for weight in (0.0, 4.0)
+        for where, maps in (("nowhere", 0 * far_away), ("outline", on_outline), ("away", far_away))
+    }
+    added = {key: loss - losses[key[0], "nowhere"] for key, loss in losses.items()}
+    assert added[4.0, "away"] == pytest.approx(added[0.0, "away"], rel=1e-3)
+    assert added[4.0, "outline"] > 2.5 * added[0.0, "outline"]
 
 
 @pytest.mark.parametrize("preset", ["laptop", "paper"])

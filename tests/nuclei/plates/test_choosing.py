@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,19 @@ def test_one_name_with_a_well_among_others_is_the_odd_one_and_ten_are_shown(tmp_
         InputError, match=r"11 of 23 file names give no well, .*x00, .* x09 and 1 more; rename or remove"
     ):
         pair(tmp_path / "2", [*(f"x{n:02}" for n in range(11)), *(cv7000(f=f) for f in range(1, 13))])
+
+
+def test_a_screening_plate_is_without_the_few_odd_names_which_are_named(tmp_path: Path) -> None:
+    names = [cv7000(f=f) for f in range(1, 5)]
+    plate = pair(tmp_path / "1", [*names, "odd"], role="screen")
+    assert [fov.name for fov in plate.fovs] == names
+    problem = rf"images/odd\.tif: its name gives no well, unlike the others \({cv7000()}, \.\.\.\); rename it"
+    (fault,) = plate.faults
+    assert re.fullmatch(problem, fault.problem)
+    plate = pair(tmp_path / "2", ["a", "b", "c", cv7000()], role="screen")
+    assert [fov.name for fov in plate.fovs] == ["a", "b", "c"]
+    with pytest.raises(InputError, match="2 of 4 file names give no well"):
+        pair(tmp_path / "3", ["a", "b", *names[:2]], role="screen")
 
 
 def test_stains_of_different_fields_leave_nothing_to_choose(tmp_path: Path) -> None:

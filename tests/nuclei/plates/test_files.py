@@ -78,6 +78,24 @@ def test_two_images_of_one_name_are_refused_with_both_names(tmp_path: Path) -> N
         open_plate(folder)
 
 
+def test_a_screening_plate_is_without_images_of_one_name_which_are_named(tmp_path: Path) -> None:
+    images = dict.fromkeys(("a.tif", "a.png", "a.ome.tif", "b.tif"), IMAGE)
+    plate = open_plate(make_plate(tmp_path / "p", images, {"a": LABEL_IMAGE}, role="screen"))
+    assert [fov.name for fov in plate.fovs] == ["b"]
+    first, second = plate.faults
+    assert first.problem.startswith("images/a.png: has the same name as a.ome.tif; remove or rename")
+    assert second.problem.startswith("images/a.tif: has the same name as a.ome.tif; remove or rename")
+    with pytest.raises(InputError, match=r"images/a\.tif: has the same name as a\.png"):
+        open_plate(make_plate(tmp_path / "q", {"a.tif": IMAGE, "a.png": IMAGE}, {}, role="screen"))
+
+
+def test_labels_of_one_name_are_not_those_of_a_screening_plate(tmp_path: Path) -> None:
+    labels = {"a.tif": LABEL_IMAGE, "a.png": LABEL_IMAGE}
+    plate = open_plate(make_plate(tmp_path / "p", {"a": IMAGE}, labels, role="screen"))
+    assert [(fov.name, fov.labels_path) for fov in plate.fovs] == [("a", None)]
+    assert [fault.problem.split(";")[0] for fault in plate.faults] == ["labels/a.tif: has the same name as a.png"]
+
+
 def test_an_empty_plate_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="images/: holds no image"):
         open_plate(make_plate(tmp_path / "p", {}, {}))

@@ -228,9 +228,11 @@ def test_a_label_image_without_nuclei_is_not_doubted() -> None:
 
 
 @pytest.mark.skipif(not dsb2018.is_available(), reason="the images are not there")
-def test_no_image_of_two_public_sets_is_refused_or_doubted() -> None:
+def test_no_image_or_label_image_of_two_public_sets_is_refused_or_doubted() -> None:
     paths = sorted((REPOSITORY.parent / "shared/data").glob("*/*/*/images/*.tif"))
     assert len(paths) > 300
     for path in paths:
         image = decode_image(path.read_bytes(), path)
         assert image_doubts(image) == [], path
+        labels_path = path.parent.parent / "labels" / path.name
+        assert label_doubts(decode_numbered(labels_path.read_bytes(), labels_path).label_image) == [], path

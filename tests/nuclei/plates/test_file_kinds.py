@@ -1,4 +1,4 @@
-"""Tests of tasks.nuclei.plates.file_names, by plates with such files."""
+"""Tests of tasks.nuclei.plates.file_kinds, by plates with such files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates.file_names import LONGEST_NAME_BYTES
+from tasks.nuclei.plates.file_kinds import LONGEST_NAME_BYTES
 from tasks.nuclei.plates.files import pair_files
 from tests.plates import make_plate, two_squares
 
@@ -68,9 +68,13 @@ def test_what_systems_leave_is_ignored(plate: Path, name: str, is_folder: bool) 
         ("p.HTD", "files of the microscope that describe the measurement"),
         ("Index.idx.xml", "files of the microscope that describe the measurement"),
         ("metadata.ome.xml", "files of the microscope that describe the measurement"),
+        ("a_seg.npy", "files that Cellpose writes beside images"),
+        ("a_cp_outlines.txt", "files that Cellpose writes beside images"),
     ],
 )
-def test_what_a_microscope_writes_beside_its_images_is_left_out_and_counted(plate: Path, name: str, kind: str) -> None:
+def test_what_microscopes_and_tools_write_beside_images_is_left_out_and_counted(
+    plate: Path, name: str, kind: str
+) -> None:
     (plate / "images" / name).write_bytes(b"x")
     opened = pair_files(plate)
     assert [fov.name for fov in opened.fovs] == ["a"]

@@ -1,11 +1,11 @@
-"""Tests of tasks.nuclei.plates.name_marks."""
+"""Tests of tasks.nuclei.plates.name_parts."""
 
 from __future__ import annotations
 
 import pytest
 
-from tasks.nuclei.plates.field_names import Place
-from tasks.nuclei.plates.name_marks import may_give_well, read_places
+from tasks.nuclei.plates.name_parts import may_give_well, read_places
+from tasks.nuclei.plates.place import Place
 
 
 def mark(channel: str | None = None, z: int | None = None, time: int | None = None, series: str = "") -> Place:

@@ -1,10 +1,11 @@
-"""Tests of tasks.nuclei.plates.field_names. Most names are of public data sets or of programs that read them."""
+"""Tests of tasks.nuclei.plates.microscope_patterns. Most names are of public data sets or of programs for them."""
 
 from __future__ import annotations
 
 import pytest
 
-from tasks.nuclei.plates.field_names import CONVENTIONS, Place, read_place
+from tasks.nuclei.plates.microscope_patterns import CONVENTIONS, read_place
+from tasks.nuclei.plates.place import Place
 
 GUID = "46C9B2CD-0BB3-4B8A-9187-2805F4C90506"
 

@@ -1,42 +1,16 @@
 """What a microscope writes into the names of its files: well, site, channel, z, time, acquisition.
 
 One table, `CONVENTIONS`, of those that give a well. A name may go on behind what the microscope wrote
-(`…C01_corrected`), and most may begin with anything. Upper and lower case are the same. Other names: `name_marks`.
+(`…C01_corrected`), and most may begin with anything. Upper and lower case are the same. Other names: `name_parts`.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from tasks.nuclei.plates.place import Place, number_in, time_of
 from tasks.nuclei.plates.wells import is_well, parse_well, row_name, well_of_number
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where and how an image was taken, as its name says it. What the name doesn't say is None."""
-
-    well: str
-    """Such as B07; W0025 where wells are numbered and the size of the plate isn't known; empty where none is given."""
-    site: int | None
-    """Given with every well; the first where the name has none."""
-    channel: int | str | None
-    z: int | None
-    time: int | None
-    acquisition: int | None
-    series: str = ""
-    """The rest of the name where it gives no well: images of one series are of the same place."""
-
-    @property
-    def field(self) -> tuple[str, int | None, str]:
-        """What is equal for all images of one field, whatever their channel, z, time and acquisition."""
-        return self.well, self.site, self.series
-
-    @property
-    def field_name(self) -> str:
-        """Such as: well B07, site 2."""
-        return f"well {self.well}, site {self.site}" if self.well else self.series
 
 
 class _Convention(NamedTuple):
@@ -169,7 +143,7 @@ def read_place(name: str, wells: int | None = None) -> Place | None:
     well = _well(groups, wells)
     if well is None:
         return None
-    site, z, acquisition = (_number(groups.get(axis)) for axis in ("site", "z", "acquisition"))
+    site, z, acquisition = (number_in(groups.get(axis)) for axis in ("site", "z", "acquisition"))
     channel, time = groups.get("channel"), groups.get("time") or groups.get("time_point")
     return Place(
         well,
@@ -179,18 +153,6 @@ def read_place(name: str, wells: int | None = None) -> Place | None:
         time_of(time),
         acquisition,
     )
-
-
-def time_of(text: str | None) -> int | None:
-    """Give a number as it is, and 01d02h30m in minutes; None for none."""
-    if text is None or text.isdigit():
-        return _number(text)
-    days, hours, minutes = re.findall(r"\d+", text)
-    return (int(days) * 24 + int(hours)) * 60 + int(minutes)
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text else None
 
 
 def _well(groups: dict[str, str | None], wells: int | None) -> str | None:

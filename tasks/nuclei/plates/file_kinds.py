@@ -38,6 +38,7 @@ _SEPARATORS = re.compile(r"[\W_]+")
 _KNOWN = {
     "thumbnails of the ImageXpress": re.compile(r".*_[sw]\d+_thumb.*", re.IGNORECASE),
     "correction images of the CV7000": re.compile(r"(?:DC_.+_CAM\d+|SC_.+_CH\d+)\.(?:tiff?|png)", re.IGNORECASE),
+    "files that Cellpose writes beside images": re.compile(r".*_seg\.npy|.*_cp_outlines\.txt", re.IGNORECASE),
     "files of the microscope that describe the measurement": re.compile(
         r".*\.(?:xml|mlf|mrf|mes|wpi|wpp|htd|xdce|columbusidx|idx|scan|nd|kin|xlog|lifext)"
         r"|(?:.*metadata|displaysettings|display_and_comments|.*_info|.*protocol|.*log|readme)\.(?:txt|json)"
@@ -86,7 +87,7 @@ def is_left_by_a_system(name: str) -> bool:
 
 
 def known_kind(name: str) -> str | None:
-    """Say what a microscope wrote beside its images, in the plural; None for anything else."""
+    """Say what a microscope or a tool wrote beside images, in the plural; None for anything else."""
     return next((kind for kind, pattern in _KNOWN.items() if pattern.fullmatch(name)), None)
 
 

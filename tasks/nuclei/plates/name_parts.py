@@ -1,4 +1,4 @@
-"""Names that no microscope of `field_names` wrote: marks of channel, z and time, and a well that all names give.
+"""Parts of names of which `microscope_patterns` has none: marks of channel, z and time, and a well that all give.
 
 Names that are equal but for their marks are images of one field. A mark stands between separators, or beside others in
 one word, as in s2t1z4c1:
@@ -16,7 +16,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from tasks.nuclei.plates.field_names import Place, read_place, time_of
+from tasks.nuclei.plates.microscope_patterns import read_place
+from tasks.nuclei.plates.place import Place, time_of
 from tasks.nuclei.plates.wells import is_well, parse_well
 
 
