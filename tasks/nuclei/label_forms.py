@@ -37,7 +37,7 @@ def looks_like_labels(image: NDArray[Any]) -> bool:
 def _second_changes(image: NDArray[Any], step_px: int) -> float:
     first, second, third = (image[:, k * step_px : image.shape[1] - (2 - k) * step_px] for k in range(3))
     changes, follow = first != second, second != third
-    return np.count_nonzero(changes & follow) / max(np.count_nonzero(changes | follow), 1)
+    return int(np.count_nonzero(changes & follow)) / max(int(np.count_nonzero(changes | follow)), 1)
 
 
 def edges(label_image: NDArray[np.integer]) -> tuple[NDArray[np.integer], ...]:

@@ -62,14 +62,14 @@ class Params(SegmentationParams):
 
 def run(params: Params, workspace: Workspace) -> Outcome:
     if not params.search:
-        log.info("there is nothing to choose")
-        _write_table([], [], workspace)
-        return _outcome(params.settings, {}, 0)
+        return _nothing_chosen(params, workspace)
     trained_on = _trained_on(params, workspace)
     folders = [workspace.input(path) for path in params.networks]
     model = load_segmenter(params.model.method, folders, params.settings)
-    fields = list(_known_fields(_in_turns(trained_on.sources), trained_on, model))
     names = [name for name in params.search if name not in model.unused_settings]
+    if not names:
+        return _nothing_chosen(params, workspace)
+    fields = list(_known_fields(_in_turns(trained_on.sources), trained_on, model))
     searched = [(name, params.model.method.search[name]) for name in names]
     true_nuclei = any(field.true_labels.any() for field in fields)
     trials = calibrate(fields, model.nuclei_in, params.settings, searched) if true_nuclei else []
@@ -86,6 +86,12 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     )
     scores = {f"validation_f1_at_{t}": best.f1_at(t) for t in REPORTED_IOU_THRESHOLDS}
     return _outcome(params.settings.model_copy(update=best.values), best.values | scores, len(fields))
+
+
+def _nothing_chosen(params: Params, workspace: Workspace) -> Outcome:
+    log.info("there is nothing to choose")
+    _write_table([], [], workspace)
+    return _outcome(params.settings, {}, 0)
 
 
 def _outcome(settings: SegmentationSettings, metrics: dict[str, float], fovs: int) -> Outcome:

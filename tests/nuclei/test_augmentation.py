@@ -71,7 +71,7 @@ def test_fractions_of_grey_levels_are_changed_as_whole_ones_are_within_a_level(n
             augmented_roi(image, fov.label_image, 1.0, 128, certain, np.random.default_rng(seed)).image
             for image in (whole, whole.astype(np.float32))
         )
-        assert (first.dtype, other.dtype) == (np.uint8, np.float32)
+        assert (first.dtype.name, other.dtype.name) == ("uint8", "float32")
         assert 0 <= other.min() <= other.max() <= 255
         assert np.abs(other - first).mean() < 1
         assert np.abs(other - first).max() < 2

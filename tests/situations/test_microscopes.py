@@ -75,7 +75,7 @@ ROWS: list[Row] = [
     ("Operetta, two planes, one chosen", screen(OPERETTA, OPERETTA_PLANE_2, z=2), FOUR_OF_MORE),
     ("Operetta, two times", screen(OPERETTA, OPERETTA_TIME_2), Refused('"time"')),
     ("Operetta, two times, one chosen", screen(OPERETTA, OPERETTA_TIME_2, time=1), FOUR_OF_MORE),
-    ("one odd name", screen(CV7000, beside=("overview.tif",)), Refused("overview")),
+    ("one odd name", screen(CV7000, beside=("overview.tif",)), Accepted("overview.tif: its name gives no well", 4, 0)),
     ("thumbnails", screen(IMAGEXPRESS, beside=("Plate_B07_s1_w1_thumb.tif",)), Accepted("thumbnails", 4, 0)),
     ("correction images", screen(CV7000, beside=CORRECTION_IMAGES), Accepted("correction images", 4, 0)),
     (
