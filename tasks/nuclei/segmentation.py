@@ -42,9 +42,10 @@ class SegmentationSettings(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     min_area_px: int = pydantic.Field(20, ge=0, title="Minimum area")
-    """Smaller nuclei are removed; in pixels."""
+    """Smaller nuclei are removed; in pixels, of the magnified plate where each is magnified by the size of its
+    nuclei."""
     max_area_px: int | None = pydantic.Field(None, ge=1, title="Maximum area")
-    """Larger nuclei are removed; in pixels. None are removed if it is not given."""
+    """Larger nuclei are removed; in pixels like the minimum. None are removed if it is not given."""
 
 
 class ConfidenceSettings(SegmentationSettings):

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tasks.methods.segmenter import Segmenter
 
 MOST_PIXELS = 64_000_000
-"""That the networks see in all: twelve fields of 2160 x 2560 px at zoom 1, whose maps take half a gigabyte."""
+"""In all, as the fields are or as the networks see them: twelve of 2160 x 2560 px, whose maps take half a gigabyte."""
 PROGRESS_EVERY_S = 15.0
 
 log = logging.getLogger("nucleus")
@@ -131,7 +131,7 @@ def _known_fields(sources: Iterator[RoiSource], trained_on: TrainedOn, model: Se
         if pixels > MOST_PIXELS:
             return
         y0, x0, y1, x1 = source.region
-        pixels += (y1 - y0) * (x1 - x0) * source.zoom**2
+        pixels += (y1 - y0) * (x1 - x0) * max(source.zoom, 1) ** 2
         fov = trained_on.fovs[source.plate, source.fov]
         assert fov.labels_path is not None
         looking = model.magnifying(source.zoom)
