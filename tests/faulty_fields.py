@@ -72,7 +72,7 @@ def unevenly_lit(lost: float) -> Callable[[Image], Image]:
 
 def of_12_bits(image: Image) -> NDArray[np.uint16]:
     """As cameras of 12 bits are often saved: the four lowest bits are 0."""
-    return np.left_shift(_as_uint16(image), 4, dtype=np.uint16)
+    return _as_uint16(image) * np.uint16(16)
 
 
 def overexposed(share: float) -> Callable[[Image], Image]:

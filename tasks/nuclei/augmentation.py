@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label
 
+from tasks.nuclei.empty_fields import empty_field
 from tasks.nuclei.imgaug_on_numpy2 import SegmentationMapsOnImage
 from tasks.nuclei.imgaug_on_numpy2 import augmenters as iaa
 from tasks.nuclei.intensity import GreyLevels
@@ -38,6 +39,8 @@ CLAHE_TILE_PX = 8
 class Augmentation:
     """What may happen to a ROI. The defaults are the paper's "Full"."""
 
+    empty_share: float = 0.0
+    """Share of the ROIs that are made up, without a nucleus."""
     scales: tuple[float, ...] = (1 / 3, 2 / 3, 1.0, 4 / 3, 2.0)
     """Magnifications of the field; each gets the same number of ROIs."""
     scale_jitter: float = 0.0
@@ -72,6 +75,7 @@ PRESETS: dict[AugmentationName, Augmentation] = {
     # This preset isn't the paper's. It keeps to what the same microscope can show, for trainings that take minutes.
     "Gentle": replace(
         FULL,
+        empty_share=0.04,
         scales=(0.75, 1.0, 1.33),
         scale_jitter=0.15,
         contrast_probability=0.7,
@@ -99,7 +103,8 @@ class Roi:
     label_image: NDArray[np.uint16]
     scale: float
     window: tuple[int, int, int, int]
-    """Where it was cut from the field: y, x, height, width in px; it may extend beyond the field's edges."""
+    """Where it was cut from the field: y, x, height, width in px; it may extend beyond the field's edges. One that was
+    made up has a height and width of 0."""
 
 
 def augmented_roi(
@@ -114,6 +119,8 @@ def augmented_roi(
 
     Where the field is smaller than the ROI at this scale, it is mirrored at its edges.
     """
+    if augmentation.empty_share and rng.random() < augmentation.empty_share:
+        return _empty_roi(image.dtype, scale, roi_px, rng)
     scale *= (1 + augmentation.scale_jitter) ** rng.uniform(-1, 1)
     geometry, is_diagonal = _random_geometry(augmentation.rotation_step_deg, rng)
     # A ROI turned by an odd multiple of 45 degrees reaches to the corners of a square sqrt(2) as wide.
@@ -129,6 +136,12 @@ def augmented_roi(
     # A crop can cut a nucleus into pieces, and mirroring repeats its number: every piece is an instance.
     roi_labels = label(_central(turned_segmap.arr, roi_px)[:, :, 0], connectivity=1)
     return Roi(roi_image[:, :, 0].clip(0, 255), roi_labels.astype(np.uint16), scale, window)
+
+
+def _empty_roi(dtype: np.dtype[Any], scale: float, roi_px: int, rng: np.random.Generator) -> Roi:
+    levels = empty_field(roi_px, rng)
+    image = np.rint(levels) if dtype == np.uint8 else levels
+    return Roi(image.astype(dtype), np.zeros((roi_px, roi_px), np.uint16), scale, (0, 0, 0, 0))
 
 
 def _random_geometry(rotation_step_deg: int, rng: np.random.Generator) -> tuple[iaa.Augmenter, bool]:

@@ -81,7 +81,7 @@ def trained(scaling: Scaling, store: Path) -> Segmenter:
     plates = [execute(ingest.TASK, ingest.Params(folder=str(folder)), store).outputs["plate"]]
     cut = augment.Params(plates=plates, rois=320, zoom=0.5, augmentation="Gentle", scaling=scaling)
     rois = execute(augment.TASK, cut, store).outputs["rois"]
-    training = train_fpn.Params.model_validate({"rois": rois, "target": "both", "preset": "laptop", "cycles": 3})
+    training = train_fpn.Params.model_validate({"rois": rois, "target": "all", "preset": "laptop", "cycles": 3})
     network = execute(train_fpn.TASK, training, store).outputs["network"]
     chosen: dict[str, Any] = {"method": "fpn2_ws", "networks": [network]}
     values = execute(calibrate.TASK, calibrate.Params.model_validate(chosen), store).values

@@ -40,6 +40,15 @@ def test_the_same_seed_gives_the_same_roi_and_another_seed_another():
     assert not np.array_equal(first.image, other.image)
 
 
+def test_the_share_of_rois_that_are_made_up_have_light_but_no_nucleus():
+    rois = [roi_of(seed, replace(NONE, empty_share=0.3)) for seed in range(60)]
+    made_up = [roi for roi in rois if roi.window[2:] == (0, 0)]
+    assert 8 <= len(made_up) <= 30
+    assert all(roi.image.dtype == np.uint8 and not roi.label_image.any() for roi in made_up)
+    assert all(roi.image.std() > 0 for roi in made_up)
+    assert np.std([roi.image.mean() for roi in made_up]) > 20
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_labels_follow_the_geometry_of_the_image(seed):
     roi = roi_of(seed, NO_CHANGE)
@@ -71,7 +80,8 @@ def test_fractions_of_grey_levels_are_changed_as_whole_ones_are_within_a_level(n
             augmented_roi(image, fov.label_image, 1.0, 128, certain, np.random.default_rng(seed)).image
             for image in (whole, whole.astype(np.float32))
         )
-        assert (first.dtype.name, other.dtype.name) == ("uint8", "float32")
+        assert first.dtype == np.uint8
+        assert other.dtype == np.float32
         assert 0 <= other.min() <= other.max() <= 255
         assert np.abs(other - first).mean() < 1
         assert np.abs(other - first).max() < 2

@@ -82,7 +82,7 @@ METHOD = Method(
                 "precision": "bfloat16",
                 "cycles": 4,
                 "warmup_cycles": 0,
-                "batch_size": 8,
+                "batch_size": 4,
                 "learning_rate": 2e-3,
                 "schedule": "cosine",
                 "loss": "binary_crossentropy",
