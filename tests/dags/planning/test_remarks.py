@@ -34,5 +34,8 @@ def test_a_result_from_before_this_was_looked_for_says_nothing() -> None:
 
 
 def test_what_is_in_doubt_of_a_whole_plate_is_said_once_though_every_part_says_it() -> None:
-    part = {**segmented([], 0), "values": {"doubts": [], "remarks": ["its nuclei seem to be 20 px across, but ..."]}}
+    part: Any = {
+        **segmented([], 0),
+        "values": {"doubts": [], "remarks": ["its nuclei seem to be 20 px across, but ..."]},
+    }
     assert remarks_on_segmentations([part, part]) == ["- **t**: its nuclei seem to be 20 px across, but ..."]
