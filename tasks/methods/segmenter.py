@@ -19,7 +19,7 @@ from tasks.nuclei.view import View
 MOST_CHANNELS = 4
 """An array of colour images that is taken for a list of images has sides of so many px."""
 SAMPLED_FIELDS = 6
-SAMPLE_PX = 512
+SAMPLE_PX = 384
 """The size of nuclei is found in so many fields of a plate, in a square of this side, as the networks see it, each."""
 
 T = TypeVar("T")

@@ -27,7 +27,7 @@ MOST_LOOKS = 5
 MUCH_APART = 1.5
 """Diameters that differ by more than this are of different things."""
 RIVAL_FIT = 0.5
-"""A size that fits less than this share of the best is none that it may be as well."""
+"""A size that fits less than this share of the best is none that it may be."""
 FEW_NUCLEI = 5
 """Fewer may be something else, such as debris in empty wells."""
 
@@ -89,13 +89,16 @@ def find_size(nuclei_at: Callable[[float], Sequence[Nuclei]], nucleus_px: float)
     """Find the size of the nuclei of a plate by what is found at some zooms; the same finds give the same size.
 
     `nuclei_at` gives the nuclei of some fields, looked at with a zoom, in label images that aren't magnified. Of
-    several sizes that look right, it is the one at which most of the area is in nuclei, each counted by its confidence.
+    several sizes that look right it is the smallest: clumps pass for nuclei where they look as large as these, and fit
+    nearly as well; pieces of nuclei don't.
     """
     look_at = cache(lambda zoom: _look(zoom, nuclei_at(zoom)))
     looks = [look for look in (_search(start, look_at, nucleus_px) for start in STARTS) if look.nuclei]
     if not looks:
         return NuclearSize(None, STARTS[0])
-    best = max(looks, key=lambda look: look.fit)
+    least_fit = RIVAL_FIT * max(look.fit for look in looks)
+    looks = [look for look in looks if look.fit >= least_fit]
+    best = min(looks, key=lambda look: look.diameter_px)
     zoom = zoom_for(best.diameter_px, nucleus_px)
     remarks = _beyond_bounds(best.diameter_px, zoom, nucleus_px) + _in_doubt(best, looks, nucleus_px)
     return NuclearSize(best.diameter_px, zoom, tuple(remarks))
@@ -153,14 +156,10 @@ def _in_doubt(best: _Look, looks: Sequence[_Look], nucleus_px: float) -> list[st
     """Say why the size may be another one."""
     size = f"its nuclei seem to be {best.diameter_px:.0f} px across"
     advice = "look at the outlines and, if they are wrong, segment it again with its nuclear diameter given"
-    rivals = [look for look in looks if look.fit >= RIVAL_FIT * best.fit and _are_apart(look, best)]
+    rivals = [look for look in looks if look.diameter_px > MUCH_APART * best.diameter_px]
     doubts = [f"{size}, but may be {look.diameter_px:.0f}: {advice}" for look in rivals[:1]]
     if best.nuclei < FEW_NUCLEI:
         doubts.append(f"{size}, but only {best.nuclei} were found in the fields that were looked at first: {advice}")
     if not best.is_settled(nucleus_px):
         doubts.append(f"{size}, but at the zoom that follows from this they look different: {advice}")
     return doubts
-
-
-def _are_apart(one: _Look, other: _Look) -> bool:
-    return abs(math.log2(one.diameter_px / other.diameter_px)) > math.log2(MUCH_APART)

@@ -111,15 +111,23 @@ def test_a_plate_without_nuclei_is_not_magnified() -> None:
     assert find_size(lambda zoom: [], 28) == (None, 1, ())
 
 
-def test_of_two_sizes_that_look_right_the_one_is_taken_whose_nuclei_are_surer_and_the_doubt_is_told() -> None:
-    """Small nuclei look like clumps where they aren't magnified."""
-    size = find_size(lambda zoom: found(14) if zoom >= 2 else found(28, confidence=0.08), 28)
+@pytest.mark.parametrize(("confidence", "in_doubt"), [(0.08, False), (0.15, True), (0.35, True)])
+def test_of_two_sizes_that_look_right_the_smaller_one_is_taken_and_the_doubt_is_told(
+    confidence: float, in_doubt: bool
+) -> None:
+    """Clumps of small nuclei pass for nuclei where they are not magnified; here they have four times their area."""
+    size = find_size(lambda zoom: found(14) if zoom >= 2 else found(28, confidence), 28)
     assert size.zoom == 2
-    assert size.remarks == ()
-    size = find_size(lambda zoom: found(14) if zoom >= 2 else found(28, confidence=0.15), 28)
-    assert size.zoom == 2
+    if not in_doubt:
+        assert size.remarks == ()
+        return
     (remark,) = size.remarks
     assert remark.startswith("its nuclei seem to be 14 px across, but may be 28: look at the outlines and, if they are")
+
+
+def test_pieces_of_nuclei_that_fit_much_worse_are_not_taken_for_nuclei() -> None:
+    size = find_size(lambda zoom: found(14, confidence=0.8) if zoom >= 2 else found(28, confidence=0.5), 28)
+    assert (size.zoom, size.remarks) == (1, ())
 
 
 def test_a_size_by_few_nuclei_and_one_that_does_not_settle_are_told_of() -> None:
