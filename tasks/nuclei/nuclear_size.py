@@ -26,7 +26,7 @@ MOST_LOOKS = 5
 """Of one search."""
 MUCH_APART = 1.5
 """Diameters that differ by more than this are of different things."""
-RIVAL_FIT = 0.5
+RIVAL_FIT = 1 / 3
 """A size that fits less than this share of the best is none that it may be."""
 FEW_NUCLEI = 5
 """Fewer may be something else, such as debris in empty wells."""

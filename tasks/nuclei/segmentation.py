@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 import pydantic
 from numpy.typing import NDArray
-from scipy import ndimage
 from skimage.segmentation import watershed
 
 from tasks.nuclei.intensity import GreyLevels
+from tasks.nuclei.runs import row_runs
 
 Predict = Callable[[GreyLevels], NDArray[np.float32]]
 
@@ -120,11 +120,12 @@ def flooded(
     """
     markers = cv2.connectedComponents(marked.view(np.uint8), connectivity=4, ltype=cv2.CV_32S)[1]
     pieces = cv2.connectedComponents(foreground.view(np.uint8), connectivity=4, ltype=cv2.CV_32S)[1]
-    first, last = _marker_range_of_pieces(pieces, markers)
-    label_image: NDArray[np.int32] = np.where(first == last, last, 0).astype(np.int32)[pieces]
-    boxes = ndimage.find_objects(pieces)
-    for piece in np.flatnonzero(first < last):
-        box = boxes[piece - 1]
+    runs = row_runs(pieces, markers)
+    piece_of_run = runs.labels(pieces)
+    first, last = _marker_range_of_pieces(piece_of_run, runs.labels(markers))
+    label_image = runs.filled(np.where(first == last, last, 0).astype(np.int32)[piece_of_run])
+    several = np.flatnonzero(first < last)
+    for piece, box in zip(several, runs.boxes(piece_of_run, several), strict=True):
         mask = pieces[box] == piece
         label_image[box][mask] = watershed(landscape[box], np.where(mask, markers[box], 0), mask=mask)[mask]
     return label_image
@@ -138,7 +139,9 @@ def within_limits(
     `label_image` is (y, x) with labels 1..m, of which some may be missing; `confidences` are (m,), None where the
     method has none. A method does this last: `calibrate` tries limits on what is found without any.
     """
-    areas_px = np.bincount(label_image.ravel())[1:]
+    runs = row_runs(label_image)
+    label_of_run = runs.labels(label_image)
+    areas_px = np.bincount(label_of_run, weights=runs.length_px)[1:]
     sure = np.full(len(areas_px), np.nan, np.float32)
     if confidences is not None:
         sure[:] = confidences[: len(areas_px)]
@@ -148,8 +151,8 @@ def within_limits(
     if isinstance(settings, ConfidenceSettings):
         kept &= ~(sure < settings.min_confidence)
     if not kept.all():
-        numbers = np.where(kept, np.cumsum(kept), 0)
-        label_image = np.concatenate(([0], numbers)).astype(np.int32)[label_image]
+        numbers = np.concatenate(([0], np.where(kept, np.cumsum(kept), 0))).astype(np.int32)
+        label_image = runs.filled(numbers[label_of_run])
     return Nuclei(label_image, sure[kept])
 
 
@@ -191,7 +194,10 @@ def _predict_padded(grey: GreyLevels, predict: Predict, settings: TiledSettings)
 
 
 def _marker_range_of_pieces(pieces: NDArray[np.int32], markers: NDArray[np.int32]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Lowest and highest marker number of every piece, by piece number; without a marker, lowest is above highest."""
+    """Lowest and highest marker number of every piece, by piece number; without a marker, lowest is above highest.
+
+    The arrays have the piece and the marker of each run of pixels, 0 for none.
+    """
     # A marker lies in one piece: any of its pixels tells which.
     marked = markers > 0
     piece_of_marker = np.zeros(int(markers.max()) + 1, np.int64)

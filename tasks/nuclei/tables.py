@@ -32,6 +32,9 @@ Of those that FPN2-WS, trained on the images of the Data Science Bowl, found wit
 images of these, and 86 % on images of another laboratory; of all others 5 % and 12 %.
 """
 
+LARGE_SHARE, HUGE_SHARE = 0.05, 0.25
+"""Of a field: a doubtful nucleus that covers the first, and any that covers the second, is hardly one."""
+
 
 def read_nuclei(path: Path) -> pd.DataFrame:
     """Read a nuclei.csv of `segment` with the types of `NUCLEI_TYPES`.
@@ -46,6 +49,16 @@ def read_nuclei(path: Path) -> pd.DataFrame:
 def is_doubtful(nuclei: pd.DataFrame) -> pd.Series:
     """Say of each nucleus whether its confidence is below `DOUBTFUL_BELOW`: 1 or 0, NaN where it has none."""
     return nuclei["confidence"].lt(DOUBTFUL_BELOW).astype(float).where(nuclei["confidence"].notna())
+
+
+def doubts_about_sizes(nuclei: pd.DataFrame, field_px: int) -> list[str]:
+    """Say whether some of the nuclei of a field of so many pixels are too large to be nuclei; empty if not."""
+    share = nuclei["area_px"] / field_px
+    is_none = (share > HUGE_SHARE) | ((share > LARGE_SHARE) & (is_doubtful(nuclei) == 1))
+    if not is_none.any():
+        return []
+    largest = f"what covers {share[is_none].max():.0%} of the field is hardly a nucleus"
+    return [f"{largest}; uneven light of an empty well may look like one"]
 
 
 def write_parquet(path: Path, table: pd.DataFrame, metadata: Mapping[str, str]) -> None:

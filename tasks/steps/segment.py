@@ -11,10 +11,11 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ from tasks.nuclei.measure import nuclei_table
 from tasks.nuclei.nuclear_size import NuclearSize, given_size
 from tasks.nuclei.plates.files import Fov, Plate, open_plate
 from tasks.nuclei.plates.image_files import read_image, write_label_image
+from tasks.nuclei.tables import doubts_about_sizes
 from tasks.store.registered_model import ModelName
 
 if TYPE_CHECKING:
@@ -40,10 +42,15 @@ if TYPE_CHECKING:
 
 FIELDS_READ_AHEAD = 2
 FIELDS_BEHIND = 4
+IMAGES_KEPT = FIELDS_READ_AHEAD + FIELDS_BEHIND + 2
+"""From being read until the nuclei are measured: in between, one is in the networks and one waits to be flooded. A
+third-party tool gets all images of a plate before it gives anything back; then they are read again."""
 BEHIND_NICENESS = 10
 PROGRESS_EVERY_S = 15.0
 MOST_SHOWN = 20
 """Doubts in the result; all are in doubts.json."""
+
+ReadImage = Callable[[Path], NDArray[Any]]
 
 log = logging.getLogger("nucleus")
 
@@ -157,16 +164,18 @@ def _segment_fields(
     (workspace.checkpoint_dir / "labels").mkdir(exist_ok=True)
     problems: list[str] = []
     in_network: deque[Fov] = deque()
+    read = lru_cache(IMAGES_KEPT)(read_image)
 
     def images() -> Iterator[NDArray[Any]]:
-        for fov, image_read in _read_ahead(fovs, readers):
+        for fov, image_read in _read_ahead(fovs, read, readers):
             try:
                 image = image_read.result()
             except (InputError, OSError) as error:
                 problems.append(str(error))
                 continue
             in_network.append(fov)
-            yield image
+            # A method may work in place, and the nuclei are measured in the image as it was.
+            yield image.copy()
 
     predict_seconds, reported = 0.0, time.monotonic()
     behind: deque[Future[None]] = deque()
@@ -178,7 +187,8 @@ def _segment_fields(
             predict_seconds += seconds
             if len(behind) == FIELDS_BEHIND:
                 behind.popleft().result()
-            behind.append(finders.submit(_find_and_write, in_network.popleft(), plate, model, seen, params, workspace))
+            fov = in_network.popleft()
+            behind.append(finders.submit(_find_and_write, fov, read, plate, model, seen, params, workspace))
             if time.monotonic() - reported > PROGRESS_EVERY_S:
                 reported = time.monotonic()
                 log.info("%d of %d fields", done, len(fovs))
@@ -195,25 +205,29 @@ def _timed(items: Iterator[Any]) -> Iterator[tuple[Any, float]]:
         started = time.monotonic()
 
 
-def _read_ahead(fovs: list[Fov], readers: ThreadPoolExecutor) -> Iterator[tuple[Fov, Future[NDArray[Any]]]]:
-    waiting = deque((fov, readers.submit(read_image, fov.image_path)) for fov in fovs[:FIELDS_READ_AHEAD])
+def _read_ahead(
+    fovs: list[Fov], read: ReadImage, readers: ThreadPoolExecutor
+) -> Iterator[tuple[Fov, Future[NDArray[Any]]]]:
+    waiting = deque((fov, readers.submit(read, fov.image_path)) for fov in fovs[:FIELDS_READ_AHEAD])
     for following in [*fovs[FIELDS_READ_AHEAD:], *[None] * len(waiting)]:
         yield waiting.popleft()
         if following is not None:
-            waiting.append((following, readers.submit(read_image, following.image_path)))
+            waiting.append((following, readers.submit(read, following.image_path)))
 
 
-def _find_and_write(fov: Fov, plate: Plate, model: Segmenter, seen: Any, params: Params, workspace: Workspace) -> None:
+def _find_and_write(
+    fov: Fov, read: ReadImage, plate: Plate, model: Segmenter, seen: Any, params: Params, workspace: Workspace
+) -> None:
     """Write a field's label image and, last, its table, which marks it as done."""
     nuclei = model.nuclei_in(seen, model.in_field_px(params.settings))
-    # Read again: a third-party tool gets all images of a plate before it gives anything back.
-    table = nuclei_table(nuclei, read_image(fov.image_path))
+    table = nuclei_table(nuclei, read(fov.image_path))
+    doubts = [*model.doubts_about(seen), *doubts_about_sizes(table, nuclei.label_image.size)]
     where = {"plate": plate.info.name, "well": fov.well, "site": fov.site, "fov": fov.name}
     for position, (column, value) in enumerate(where.items()):
         table.insert(position, column, value)
     made_by = str(params.made_by) if params.made_by else None
     write_label_image(_labels_path(workspace, fov), nuclei.label_image, made_by)
-    _doubts_path(workspace, fov).write_text(json.dumps(list(model.doubts_about(seen))))
+    _doubts_path(workspace, fov).write_text(json.dumps(doubts))
     with written_whole(_table_path(workspace, fov)) as beside:
         table.to_csv(beside, index=False)
 

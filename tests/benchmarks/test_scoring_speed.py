@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -5,7 +7,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from tasks.nuclei import scoring
 
-LIMIT_MS = 60
+MOST_CPU_MS = 30
 
 
 def field_with_1000_nuclei() -> NDArray[np.uint16]:
@@ -24,7 +26,9 @@ def f1_curve(true_labels: NDArray[np.uint16], predicted_labels: NDArray[np.uint1
     return scoring.f1_score(counts.tp, counts.fp, counts.fn)
 
 
-def test_the_f1_curve_of_a_field_with_1000_nuclei_takes_at_most_60_ms(benchmark: BenchmarkFixture) -> None:
+# CPU time, and the fastest round, because other work on the machine only ever adds time.
+@pytest.mark.benchmark(timer=time.process_time)
+def test_the_f1_curve_of_a_field_with_1000_nuclei_takes_at_most_30_ms(benchmark: BenchmarkFixture) -> None:
     true_labels = field_with_1000_nuclei()
     predicted_labels = np.roll(true_labels, 3, axis=1)
     curve = benchmark.pedantic(f1_curve, (true_labels, predicted_labels), rounds=20, warmup_rounds=2)
@@ -32,5 +36,4 @@ def test_the_f1_curve_of_a_field_with_1000_nuclei_takes_at_most_60_ms(benchmark:
     assert (curve[:15] == 1).all()
     if benchmark.stats is None:
         pytest.skip("benchmarks are disabled, as pytest-xdist does")
-    # The fastest round, because other work on the machine only ever adds time.
-    assert benchmark.stats.stats.min * 1000 <= LIMIT_MS
+    assert benchmark.stats.stats.min * 1000 <= MOST_CPU_MS

@@ -1,4 +1,8 @@
-"""What segmenting costs on top of the bare networks, on fields of 2158 x 2558 px."""
+"""What segmenting costs on top of the bare networks, on fields of 2158 x 2558 px.
+
+It is measured in CPU seconds: the networks use all cores, so that all other work adds to the time that a plate takes,
+and other programs on the machine don't.
+"""
 
 import time
 from pathlib import Path
@@ -65,23 +69,23 @@ def test_segmenting_a_plate_takes_hardly_longer_than_its_networks(benchmark, fie
     tiles = seen_by_the_network(model, read_image(plate.fovs[0].image_path))
 
     def bare() -> float:
-        started = time.perf_counter()
+        started = time.process_time()
         for tile in tiles * FIELDS:
             model.predict_batch(tile)
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     def whole(attempt: str) -> float:
         workspace = Workspace(tmp_path, "key", tmp_path / attempt / "output", tmp_path / attempt / "checkpoint")
         workspace.checkpoint_dir.mkdir(parents=True)
-        started = time.perf_counter()
+        started = time.process_time()
         workspace.output_dir.mkdir()
         problems, _ = _segment_fields(list(plate.fovs), plate, model, params, workspace)
         assert not problems
         _collect(plate, workspace)
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     bare_seconds = min(bare() for _ in range(2))
     whole_seconds = min(benchmark.pedantic(whole, ("first",), rounds=1), whole("second"))
     benchmark.extra_info["ratio"] = whole_seconds / bare_seconds
-    benchmark.extra_info["seconds_per_field"] = whole_seconds / FIELDS
+    benchmark.extra_info["cpu_seconds_per_field"] = whole_seconds / FIELDS
     assert whole_seconds / bare_seconds <= MOST_TIMES_THE_BARE_NETWORK

@@ -111,7 +111,7 @@ def test_a_plate_without_nuclei_is_not_magnified() -> None:
     assert find_size(lambda zoom: [], 28) == (None, 1, ())
 
 
-@pytest.mark.parametrize(("confidence", "in_doubt"), [(0.08, False), (0.15, True), (0.35, True)])
+@pytest.mark.parametrize(("confidence", "in_doubt"), [(0.05, False), (0.15, True), (0.5, True)])
 def test_of_two_sizes_that_look_right_the_smaller_one_is_taken_and_the_doubt_is_told(
     confidence: float, in_doubt: bool
 ) -> None:
@@ -126,7 +126,7 @@ def test_of_two_sizes_that_look_right_the_smaller_one_is_taken_and_the_doubt_is_
 
 
 def test_pieces_of_nuclei_that_fit_much_worse_are_not_taken_for_nuclei() -> None:
-    size = find_size(lambda zoom: found(14, confidence=0.8) if zoom >= 2 else found(28, confidence=0.5), 28)
+    size = find_size(lambda zoom: found(14, confidence=0.6) if zoom >= 2 else found(28, confidence=0.5), 28)
     assert (size.zoom, size.remarks) == (1, ())
 
 

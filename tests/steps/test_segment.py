@@ -13,6 +13,7 @@ from tasks.methods.fpn2_ws.network import load_map_network
 from tasks.methods.fpn2_ws.segmenter import Fpn2Ws
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.measure import nuclei_table
+from tasks.nuclei.plates.image_files import read_image
 from tasks.nuclei.segmentation import Nuclei
 from tasks.steps import ingest, segment
 from tasks.store.registered_model import ModelName
@@ -99,6 +100,26 @@ def test_the_label_images_are_those_of_the_model_for_each_field(store):
     image = tifffile.imread(store / "plate" / "images" / f"{NAMES[1]}.tif")
     written = tifffile.imread(store / result.outputs["segmentation"] / "labels" / f"{NAMES[1]}.tif")
     assert np.array_equal(written, model.segment(image))
+
+
+def test_an_image_is_read_once_and_measured_as_it_is_in_its_file_even_if_a_method_works_in_place(store, monkeypatch):
+    read: list[str] = []
+    look_at = Fpn2Ws.look_at
+
+    def noted(path):
+        read.append(path.stem)
+        return read_image(path)
+
+    def look_at_in_place(model, image):
+        seen = look_at(model, image)
+        image[:] = 0
+        return seen
+
+    monkeypatch.setattr(segment, "read_image", noted)
+    monkeypatch.setattr(Fpn2Ws, "look_at", look_at_in_place)
+    folder = store / execute(segment.TASK, params(), store).outputs["segmentation"]
+    assert sorted(read) == NAMES
+    assert (pd.read_csv(folder / "nuclei.csv")["mean_intensity"] > 100).all()
 
 
 def test_a_plate_in_which_nothing_is_found_gives_empty_label_images_and_a_result_that_reads_back(store):
