@@ -156,8 +156,9 @@ def _in_doubt(best: _Look, looks: Sequence[_Look], nucleus_px: float) -> list[st
     """Say why the size may be another one."""
     size = f"its nuclei seem to be {best.diameter_px:.0f} px across"
     advice = "look at the outlines and, if they are wrong, segment it again with its nuclear diameter given"
-    rivals = [look for look in looks if look.diameter_px > MUCH_APART * best.diameter_px]
-    doubts = [f"{size}, but may be {look.diameter_px:.0f}: {advice}" for look in rivals[:1]]
+    rivals = sorted(look.diameter_px for look in looks if look.diameter_px > MUCH_APART * best.diameter_px)
+    others = " or ".join(dict.fromkeys(f"{diameter_px:.0f}" for diameter_px in rivals))
+    doubts = [f"{size}, but may be {others}: {advice}"] if rivals else []
     if best.nuclei < FEW_NUCLEI:
         doubts.append(f"{size}, but only {best.nuclei} were found in the fields that were looked at first: {advice}")
     if not best.is_settled(nucleus_px):

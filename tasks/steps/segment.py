@@ -108,7 +108,7 @@ def _size_of_nuclei(model: Segmenter, plate: Plate, params: Params, workspace: W
             )
         return None
     if params.nuclear_diameter_px is not None:
-        return given_size(params.nuclear_diameter_px, model.nucleus_px)
+        return _logged(given_size(params.nuclear_diameter_px, model.nucleus_px), plate)
     found = workspace.checkpoint_dir / "nuclear_size.json"
     if not found.exists():
         size = model.size_in(_readable_images(spread(plate.fovs)))
@@ -128,8 +128,8 @@ def _readable_images(fovs: list[Fov]) -> list[NDArray[Any]]:
 
 
 def _logged(size: NuclearSize, plate: Plate) -> NuclearSize:
-    found = "no nuclei were found" if size.diameter_px is None else f"nuclei of {size.diameter_px:.1f} px"
-    log.info("%s: %s, zoom %.2f", plate.info.name, found, size.zoom)
+    nuclei = "no nuclei were found" if size.diameter_px is None else f"nuclei of {size.diameter_px:.1f} px"
+    log.info("%s: %s, zoom %.2f", plate.info.name, nuclei, size.zoom)
     for remark in size.remarks:
         log.warning("%s: %s", plate.info.name, remark)
     return size
