@@ -62,8 +62,8 @@ def plan() -> list[PlateToImport]:
 def parts(plate: dict[str, str], ingested: Any, model: dict[str, FoundModel]) -> list[Params]:
     """Cut the plate into parts."""
     path = plate.get("plate") or next(iter(ingested))["outputs"]["plate"]
-    fovs_per_part = get_current_context()["params"]["fovs_per_part"]
-    return segment_plate.parts(_store(), path, model["model"], fovs_per_part)
+    form = get_current_context()["params"]
+    return segment_plate.parts(_store(), path, model["model"], form["fovs_per_part"], form["nuclear_diameter_px"])
 
 
 @task

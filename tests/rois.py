@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tasks.nuclei.intensity import GreyLevels, Scaling
 from tasks.nuclei.roi_file import ROI_TABLE, RoiBlock, RoiSource, RoiWriter, as_stored
 from tasks.nuclei.targets import blurred_border, distance_map
+from tasks.nuclei.view import View
 
 
 def make_roi_file(
@@ -45,7 +46,7 @@ def _write(
         for target in (distance_map, blurred_border)
     )
     block = RoiBlock(as_stored(images), labels, distances, borders, rows)
-    sources = [RoiSource("plate", "U2OS", "f", (0, 0, roi_px, roi_px))]
-    with RoiWriter(path, amount, roi_px, 1.0, scaling, sources) as writer:
+    sources = [RoiSource("plate", "U2OS", "f", (0, 0, roi_px, roi_px), 1.0)]
+    with RoiWriter(path, amount, roi_px, View(scaling=scaling), sources) as writer:
         writer.write(0, block)
     return path

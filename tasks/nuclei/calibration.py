@@ -26,7 +26,7 @@ from tasks.nuclei.scoring import (
     score_pairs,
     without_predicted,
 )
-from tasks.nuclei.segmentation import Nuclei, SegmentationSettings
+from tasks.nuclei.segmentation import Nuclei, SegmentationSettings, limits_of_field
 
 COUNTED_FROM_IOU = 0.5
 
@@ -43,6 +43,8 @@ class KnownField:
 
     seen: Any
     true_labels: NDArray[np.integer]
+    zoom: float = 1.0
+    """That limits of areas are meant at: they are in px of the field as it is seen with this zoom."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class _Found:
     """The nuclei that were found in a field, compared with the true ones; arrays are (n,)."""
 
     pairs: IouPairs
-    areas_px: NDArray[np.int64]
+    areas_px: NDArray[np.floating]
     confidences: NDArray[np.float32]
 
     def within(self, limits: Mapping[str, float]) -> IouPairs:
@@ -146,8 +148,8 @@ def _trials_of_limits(
 
 def _found_in(fields: Sequence[KnownField], nuclei_in: NucleiIn, settings: SegmentationSettings) -> list[_Found]:
     def found_in(field: KnownField) -> _Found:
-        nuclei = nuclei_in(field.seen, settings)
-        areas_px = np.bincount(nuclei.label_image.ravel())[1:]
+        nuclei = nuclei_in(field.seen, limits_of_field(settings, field.zoom))
+        areas_px = np.bincount(nuclei.label_image.ravel())[1:] * field.zoom**2
         return _Found(iou_pairs(field.true_labels, nuclei.label_image), areas_px, nuclei.confidences)
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:

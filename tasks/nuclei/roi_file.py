@@ -5,8 +5,10 @@
     distance_map    (n, y, x) uint8     normalised distance map x 255
     blurred_border  (n, y, x) uint8     blurred border x 255
     rois            (n,) table          source (row of `sources`), scale, y, x, height, width, is_validation
-    sources         (m,) table          plate, cell_line, fov, region (y0, x0, y1, x1)
-    attributes      layout (int), zoom (float): how much the fields were magnified before scaling,
+    sources         (m,) table          plate, cell_line, fov, region (y0, x0, y1, x1), zoom: how much the field was
+                                        magnified before scaling; the file's where it is missing
+    attributes      layout (int), zoom (float): how much all fields were magnified, 1 where each plate was by the size
+                    of its nuclei to nucleus_px (float), which is missing otherwise,
                     scaling (text): how their intensities became grey levels; minmax where it is missing
 
 A chunk is one ROI, since training reads ROIs in random order; LZF unpacks faster than a disk reads. Of 16 bits, the
@@ -16,7 +18,7 @@ The targets are rounded to 1/255; the squared error of rounding, 1e-6, is a thou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +30,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.intensity import GreyLevels, Scaling, recorded_scaling
+from tasks.nuclei.intensity import GreyLevels, recorded_scaling
 from tasks.nuclei.targets import TARGETS, Target
+from tasks.nuclei.view import View
 
 StoredImage = NDArray[np.uint8 | np.uint16]
 WHOLE_LEVELS, FINE_LEVELS = 1, 2
@@ -49,7 +52,13 @@ ROI_TABLE = np.dtype(
     ]
 )
 SOURCE_TABLE = np.dtype(
-    [("plate", "S100"), ("cell_line", "S100"), ("fov", "S255"), ("y0", "i4"), ("x0", "i4"), ("y1", "i4"), ("x1", "i4")]
+    [
+        ("plate", "S100"),
+        ("cell_line", "S100"),
+        ("fov", "S255"),
+        *((name, "i4") for name in ("y0", "x0", "y1", "x1")),
+        ("zoom", "f8"),
+    ]
 )
 
 
@@ -80,26 +89,28 @@ class RoiSource:
     fov: str
     region: tuple[int, int, int, int]
     """y0, x0, y1, x1 in px."""
+    zoom: float
+    """How much it was magnified."""
 
 
 class RoiWriter:
     """Writes a ROI file block by block; a context manager."""
 
-    def __init__(
-        self, path: Path, amount: int, roi_px: int, zoom: float, scaling: Scaling, sources: Sequence[RoiSource]
-    ) -> None:
+    def __init__(self, path: Path, amount: int, roi_px: int, view: View, sources: Sequence[RoiSource]) -> None:
         # There is no chunk cache, because on a full disk HDF5 crashes when it empties the cache at the end.
         self._file = h5py.File(path, "w", libver="latest", rdcc_nbytes=0)
         shape, chunks = (amount, roi_px, roi_px), (1, roi_px, roi_px)
-        self._image_dtype = np.dtype(np.uint16 if scaling == "percentile" else np.uint8)
+        self._image_dtype = np.dtype(np.uint16 if view.scaling == "percentile" else np.uint8)
         dtypes = {"image": self._image_dtype, "labels": np.uint16} | dict.fromkeys(TARGETS, np.uint8)
         for name, dtype in dtypes.items():
             self._file.create_dataset(name, shape, dtype, chunks=chunks, compression="lzf", shuffle=name == "image")
         self._file.create_dataset("rois", (amount,), ROI_TABLE)
-        rows = [(s.plate.encode(), s.cell_line.encode(), s.fov.encode(), *s.region) for s in sources]
+        rows = [(s.plate.encode(), s.cell_line.encode(), s.fov.encode(), *s.region, s.zoom) for s in sources]
         self._file.create_dataset("sources", data=np.array(rows, SOURCE_TABLE))
         layout = WHOLE_LEVELS if self._image_dtype == np.uint8 else FINE_LEVELS
-        self._file.attrs.update(layout=layout, zoom=zoom, scaling=scaling)
+        self._file.attrs.update(layout=layout, zoom=view.zoom, scaling=view.scaling)
+        if view.nucleus_px is not None:
+            self._file.attrs["nucleus_px"] = view.nucleus_px
 
     def write(self, first_row: int, block: RoiBlock) -> None:
         if block.image.dtype != self._image_dtype:
@@ -136,8 +147,7 @@ class RoiReader:
                     "run augment again."
                 )
             self.roi_px: int = self._file["image"].shape[1]
-            self.zoom = float(self._file.attrs["zoom"])
-            self.scaling = recorded_scaling(self._file.attrs.get("scaling"))
+            self.view = _view_of(self._file.attrs)
             is_validation = self._file["rois"]["is_validation"]
             self.training_rows = np.flatnonzero(~is_validation)
             self.validation_rows = np.flatnonzero(is_validation)
@@ -169,9 +179,11 @@ class RoiReader:
 
     def _sources(self, numbers: NDArray[np.integer]) -> list[RoiSource]:
         with self._whole():
+            rows = self._file["sources"][numbers]
+            zooms = rows["zoom"] if "zoom" in rows.dtype.names else np.full(len(rows), self.view.zoom)
             return [
-                RoiSource(plate.decode(), cell_line.decode(), fov.decode(), (y0, x0, y1, x1))
-                for plate, cell_line, fov, y0, x0, y1, x1 in self._file["sources"][numbers].tolist()
+                RoiSource(plate.decode(), cell_line.decode(), fov.decode(), (y0, x0, y1, x1), zoom)
+                for (plate, cell_line, fov, y0, x0, y1, x1, *_), zoom in zip(rows.tolist(), zooms.tolist(), strict=True)
             ]
 
     def image(self, row: int) -> GreyLevels:
@@ -205,3 +217,12 @@ class RoiReader:
             for channel, target in enumerate(targets):
                 maps[i, :, :, channel] = self.target(row, target)
         return images, maps
+
+
+def _view_of(attributes: Mapping[str, Any]) -> View:
+    nucleus_px = attributes.get("nucleus_px")
+    return View(
+        scaling=recorded_scaling(attributes.get("scaling")),
+        zoom=float(attributes["zoom"]),
+        nucleus_px=None if nucleus_px is None else float(nucleus_px),
+    )

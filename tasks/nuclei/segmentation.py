@@ -42,9 +42,10 @@ class SegmentationSettings(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     min_area_px: int = pydantic.Field(20, ge=0, title="Minimum area")
-    """Smaller nuclei are removed; in pixels."""
+    """Smaller nuclei are removed; in pixels, of the magnified plate where each is magnified by the size of its
+    nuclei."""
     max_area_px: int | None = pydantic.Field(None, ge=1, title="Maximum area")
-    """Larger nuclei are removed; in pixels. None are removed if it is not given."""
+    """Larger nuclei are removed; in pixels like the minimum. None are removed if it is not given."""
 
 
 class ConfidenceSettings(SegmentationSettings):
@@ -78,6 +79,16 @@ class TiledSettings(SegmentationSettings):
         if self.max_tile_px <= 2 * self.halo_px:
             raise ValueError(f"max_tile_px={self.max_tile_px} must be more than twice halo_px={self.halo_px}")
         return self
+
+
+def limits_of_field(settings: SegmentationSettings, zoom: float) -> SegmentationSettings:
+    """Give settings whose limits of areas are in px of a field, from those in px of it as it is seen with a zoom."""
+    most = settings.max_area_px
+    limits = {
+        "min_area_px": round(settings.min_area_px / zoom**2),
+        "max_area_px": None if most is None else max(round(most / zoom**2), 1),
+    }
+    return settings.model_copy(update=limits)
 
 
 def magnified(grey: GreyLevels, zoom: float) -> GreyLevels:

@@ -36,6 +36,9 @@ from tasks.store.imported_plates import left_out_of
 from tasks.store.provenance import plate_at, plate_of_segmentation, result_of
 from tasks.store.registered_model import ModelName
 
+MOST_APART = 1.1
+"""Zooms of parts may differ by one step: not all machines compute the same to the last digit."""
+
 log = logging.getLogger("nucleus")
 
 LEFT_OUT_SHOWN = 20
@@ -66,6 +69,8 @@ class Part:
     """Relative to the store."""
     folder: Path
     params: dict[str, Any]
+    zoom: float | None
+    """By the size of the plate's nuclei; None where that doesn't matter."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -136,8 +141,8 @@ def log_result(params: Params, result: Result, store: Path) -> None:
 
 
 def _open_part(path: str, workspace: Workspace) -> Part:
-    params = result_of(path, workspace.store, "segment").params
-    return Part(path, workspace.input(path), params)
+    result = result_of(path, workspace.store, "segment")
+    return Part(path, workspace.input(path), result.params, result.metrics.get("zoom"))
 
 
 def _refuse_different_settings(parts: list[Part]) -> None:
@@ -148,6 +153,12 @@ def _refuse_different_settings(parts: list[Part]) -> None:
             raise InputError(
                 f"{part.path} and {first.path} differ in {', '.join(differing)}; "
                 "give parts of one plate, segmented with one model and one set of settings."
+            )
+        if first.zoom and part.zoom and max(first.zoom / part.zoom, part.zoom / first.zoom) > MOST_APART:
+            raise InputError(
+                f"{part.path} and {first.path} were magnified differently, {part.zoom:.2f} and {first.zoom:.2f} times, "
+                "since other nuclei were found when their size was measured; segment the plate again with its nuclear "
+                "diameter given."
             )
 
 

@@ -35,10 +35,12 @@ from tasks.nuclei.contact_sheet import write_contact_sheet
 from tasks.nuclei.copies import Fingerprint, copies_within, grouped
 from tasks.nuclei.errors import InputError, first_of, raise_if_any
 from tasks.nuclei.intensity import GreyLevels, Scaling, grey_levels
+from tasks.nuclei.nuclear_size import LEAST_ZOOM, MOST_ZOOM, areas_in, given_size, nuclear_diameter_px
 from tasks.nuclei.plates.files import FROZEN_REPORT, Plate, open_plate
 from tasks.nuclei.plates.image_files import read_image, read_label_image
 from tasks.nuclei.roi_file import ROI_TABLE, RoiBlock, RoiReader, RoiSource, RoiWriter, as_stored
 from tasks.nuclei.targets import blurred_border, distance_map
+from tasks.nuclei.view import View
 from tasks.store.imported_plates import report_of
 
 ROIS_PER_BLOCK = 64
@@ -50,7 +52,7 @@ log = logging.getLogger("nucleus")
 
 
 PRESETS: dict[PresetName, dict[str, Any]] = {
-    "laptop": {"rois": 5000, "augmentation": "Gentle", "scaling": "percentile"},
+    "laptop": {"rois": 5000, "augmentation": "Gentle", "scaling": "percentile", "nucleus_px": 28},
     "paper": {"scaling": "minmax"},
 }
 """Values of what isn't given; the paper's are the defaults, but for the scaling."""
@@ -67,10 +69,13 @@ class Params(TaskParams):
     """Number of training crops of 256 x 256 px in all, those for validation included."""
     roi_px: int = pydantic.Field(256, ge=32, le=2048, multiple_of=32)
     """Side of a ROI."""
-    zoom: float = pydantic.Field(1.0, ge=0.25, le=4, title="Zoom")
-    """Fields are magnified by this first, here and whenever a network trained on these ROIs segments; written with a
-    point: 1.5. A zoom of 2 finds the outlines of nuclei smaller than some 25 px across far better, for four times the
-    work."""
+    nucleus_px: float | None = pydantic.Field(None, ge=8, le=128, title="Nuclear diameter seen")
+    """Each plate is magnified first so that its nuclei have this diameter in pixels, by 0.25 to 4; so does a network
+    trained on these ROIs with every plate that it segments, whose nuclei it measures itself. It finds nuclei of all
+    sizes equally well."""
+    zoom: float = pydantic.Field(1.0, ge=LEAST_ZOOM, le=MOST_ZOOM, title="Zoom")
+    """Instead, all fields are magnified by this, whatever the size of their nuclei, here and whenever a network trained
+    on these ROIs segments; written with a point: 1.5."""
     scaling: Scaling = pydantic.Field(
         "percentile", title="Intensity scaling", json_schema_extra={"enum": ["percentile", "minmax"]}
     )
@@ -88,10 +93,23 @@ class Params(TaskParams):
     random_seed: int = pydantic.Field(0, ge=0, lt=2**31)
 
     @pydantic.model_validator(mode="after")
+    def _magnify_in_one_way(self) -> Params:
+        if self.nucleus_px is not None and self.zoom != 1:
+            raise ValueError(
+                f"zoom={self.zoom:g} and nucleus_px={self.nucleus_px:g}: plates are magnified alike or by the size of "
+                "their nuclei; give one of the two"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _know_new_plates(self) -> Params:
         if unknown := sorted(set(self.new_plates) - set(self.plates)):
             raise ValueError(f"new_plates: {', '.join(unknown)} must be in plates too")
         return self
+
+    @property
+    def view(self) -> View:
+        return View(scaling=self.scaling, zoom=self.zoom, nucleus_px=self.nucleus_px)
 
 
 @dataclass(frozen=True, order=True)
@@ -122,7 +140,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     sources = split_sources(plates, params)
     blocks = list(plan_blocks(sources, augmentation.scales, params))
     path = workspace.output_dir / "rois.h5"
-    with RoiWriter(path, params.rois, params.roi_px, params.zoom, params.scaling, sources) as writer:
+    with RoiWriter(path, params.rois, params.roi_px, params.view, sources) as writer:
         _write_blocks(writer, blocks, augmentation, params)
     sheet = workspace.output_dir / "contact_sheet.png"
     write_contact_sheet(path, sheet, ROIS_ON_CONTACT_SHEET, params.random_seed)
@@ -144,14 +162,7 @@ def split_sources(plates: list[Plate], params: Params) -> list[Source]:
     by_group: dict[tuple[bool, str], list[Source]] = {}
     for path, plate in zip(params.plates, plates, strict=True):
         is_new = path in params.new_plates
-        for fov in plate.fovs:
-            if fov.labels_path is None:
-                raise InputError(f"{fov.image_path} has no label image; training needs one for every field.")
-            height, width = read_label_image(fov.labels_path).shape
-            name, cell_line = plate.info.name, plate.info.cell_line
-            region = (0, 0, height, width)
-            source = Source(name, cell_line, fov.name, region, fov.image_path, fov.labels_path, False, is_new)
-            by_group.setdefault((source.is_new, cell_line), []).append(source)
+        by_group.setdefault((is_new, plate.info.cell_line), []).extend(fields_of(plate, is_new, params))
     if params.split == "paper":
         return [field for group in sorted(by_group) for field in sorted(by_group[group])]
     images = _numbers_of_images(plates)
@@ -165,6 +176,34 @@ def split_sources(plates: list[Plate], params: Params) -> list[Source]:
             rng = np.random.default_rng([params.random_seed, number])
             sources += _split_by_field(fields, alike, part_of, params.validation_share, rng)
     return sources
+
+
+def fields_of(plate: Plate, is_new: bool, params: Params) -> list[Source]:
+    """Give the fields of a plate, for training, with the zoom that all of them have."""
+    fields, areas = [], []
+    for fov in plate.fovs:
+        if fov.labels_path is None:
+            raise InputError(f"{fov.image_path} has no label image; training needs one for every field.")
+        label_image = read_label_image(fov.labels_path)
+        areas.append(areas_in(label_image))
+        where = (plate.info.name, plate.info.cell_line, fov.name, (0, 0, *label_image.shape), params.zoom)
+        fields.append(Source(*where, fov.image_path, fov.labels_path, False, is_new))
+    if params.nucleus_px is None:
+        return fields
+    zoom = _zoom_of(plate.info.name, nuclear_diameter_px(areas), params.nucleus_px)
+    return [replace(field, zoom=zoom) for field in fields]
+
+
+def _zoom_of(name: str, diameter_px: float | None, nucleus_px: float) -> float:
+    """Give the zoom of a plate; one without a nucleus is seen as it will be in use, where none is found either."""
+    if diameter_px is None:
+        log.info("%s: no nuclei, zoom 1", name)
+        return 1.0
+    size = given_size(diameter_px, nucleus_px)
+    log.info("%s: nuclei of %.1f px, zoom %.2f", name, diameter_px, size.zoom)
+    for remark in size.remarks:
+        log.warning("%s: %s", name, remark)
+    return size.zoom
 
 
 def _numbers_of_images(plates: list[Plate]) -> dict[Path, int]:
@@ -299,7 +338,7 @@ def make_block(block: Block, augmentation: Augmentation, params: Params) -> RoiB
     images, labels, distances, borders = [], [], [], []
     for i in range(block.rows):
         rng = np.random.default_rng([params.random_seed, block.first_row + i])
-        roi = augmented_roi(image, label_image, block.scale * params.zoom, params.roi_px, augmentation, rng)
+        roi = augmented_roi(image, label_image, block.scale * block.source.zoom, params.roi_px, augmentation, rng)
         y, x, height, width = roi.window
         is_validation = (
             rng.random() < params.validation_share if params.split == "paper" else block.source.is_validation

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tasks.methods.segmenter import Segmenter
 
 MOST_PIXELS = 64_000_000
-"""That the networks see in all: twelve fields of 2160 x 2560 px at zoom 1, whose maps take half a gigabyte."""
+"""In all, as the fields are or as the networks see them: twelve of 2160 x 2560 px, whose maps take half a gigabyte."""
 PROGRESS_EVERY_S = 15.0
 
 log = logging.getLogger("nucleus")
@@ -104,7 +104,6 @@ def _outcome(settings: SegmentationSettings, metrics: dict[str, float], fovs: in
 class TrainedOn:
     """What the networks' ROIs were cut from."""
 
-    zoom: float
     sources: list[RoiSource]
     """Those kept back for validation."""
     fovs: dict[tuple[str, str], Fov]
@@ -114,7 +113,7 @@ class TrainedOn:
 def _trained_on(params: Params, workspace: Workspace) -> TrainedOn:
     path = rois_of_networks(params.networks, workspace.store)
     reader = RoiReader(workspace.input(path))
-    return TrainedOn(reader.zoom, reader.validation_sources(), fovs_of_rois(path, workspace.store))
+    return TrainedOn(reader.validation_sources(), fovs_of_rois(path, workspace.store))
 
 
 def _in_turns(sources: list[RoiSource]) -> Iterator[RoiSource]:
@@ -132,12 +131,14 @@ def _known_fields(sources: Iterator[RoiSource], trained_on: TrainedOn, model: Se
         if pixels > MOST_PIXELS:
             return
         y0, x0, y1, x1 = source.region
-        pixels += (y1 - y0) * (x1 - x0) * trained_on.zoom**2
+        pixels += (y1 - y0) * (x1 - x0) * max(source.zoom, 1) ** 2
         fov = trained_on.fovs[source.plate, source.fov]
         assert fov.labels_path is not None
-        seen = model.look_at(read_image(fov.image_path)[y0:y1, x0:x1])
+        looking = model.magnifying(source.zoom)
+        seen = looking.look_at(read_image(fov.image_path)[y0:y1, x0:x1])
         # A copy, because a part of an array keeps the whole of it in memory.
-        yield KnownField(seen, read_label_image(fov.labels_path)[y0:y1, x0:x1].copy())
+        true_labels = read_label_image(fov.labels_path)[y0:y1, x0:x1].copy()
+        yield KnownField(seen, true_labels, looking.zoom if looking.nucleus_px else 1.0)
         if time.monotonic() - reported > PROGRESS_EVERY_S:
             reported = time.monotonic()
             log.info("%d of %d validation fields, or fewer if they are large", number, len(trained_on.sources))

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -27,8 +28,10 @@ from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, Workspa
 from tasks.files import written_whole
 from tasks.methods.registry import load_segmenter
 from tasks.methods.segmentation_params import SegmentationParams, depends_on
+from tasks.methods.segmenter import spread
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.measure import nuclei_table
+from tasks.nuclei.nuclear_size import NuclearSize, given_size
 from tasks.nuclei.plates.files import Fov, Plate, open_plate
 from tasks.nuclei.plates.image_files import read_image, write_label_image
 from tasks.nuclei.tables import doubts_about_sizes
@@ -57,14 +60,21 @@ class Params(SegmentationParams):
     """Imported plate: output of `ingest`."""
     fovs: list[str] | None = pydantic.Field(default=None, min_length=1)
     """Names of the fields to segment; all if not given."""
+    nuclear_diameter_px: float | None = pydantic.Field(None, gt=0, title="Nuclear diameter")
+    """Of the nuclei of this plate, in pixels: networks that know nuclei of one size see it magnified accordingly. It is
+    found in some fields if it isn't given."""
     made_by: ModelName | None = None
     """The registered model, written into every label image."""
 
 
 def run(params: Params, workspace: Workspace) -> Outcome:
-    plate = _with_fovs(open_plate(workspace.input(params.plate)), params)
+    whole_plate = open_plate(workspace.input(params.plate))
+    plate = _with_fovs(whole_plate, params)
     folders = [workspace.input(path) for path in params.networks]
     model = load_segmenter(params.model.method, folders, params.settings)
+    size = _size_of_nuclei(model, whole_plate, params, workspace)
+    if size is not None:
+        model = model.magnifying(size.zoom)
     unfinished = [fov for fov in plate.fovs if not _is_done(fov, workspace)]
     if len(unfinished) < len(plate.fovs):
         log.info("%d of %d fields are left of an earlier attempt", len(unfinished), len(plate.fovs))
@@ -81,7 +91,58 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     shown = [f"{fov}: {doubt}" for fov, of_field in doubts.items() for doubt in of_field][:MOST_SHOWN]
     for doubt in shown:
         log.warning("%s; look at its label image", doubt)
-    return Outcome({"segmentation": "."}, metrics, counts, values={"doubts": shown})
+    values = {"doubts": shown} | _in_words(size)
+    return Outcome({"segmentation": "."}, metrics | _in_numbers(size), counts, values=values)
+
+
+def _size_of_nuclei(model: Segmenter, plate: Plate, params: Params, workspace: Workspace) -> NuclearSize | None:
+    """Give the size that the networks see the nuclei of a plate by; None for networks that it doesn't matter to.
+
+    It is found in fields of the whole plate, so that all parts get the same; an earlier attempt's stays.
+    """
+    if model.nucleus_px is None:
+        if params.nuclear_diameter_px is not None:
+            raise InputError(
+                f"nuclear_diameter_px: these networks see every plate at the zoom {model.zoom:g}, whatever the size "
+                "of its nuclei; leave it out."
+            )
+        return None
+    if params.nuclear_diameter_px is not None:
+        return _logged(given_size(params.nuclear_diameter_px, model.nucleus_px), plate)
+    found = workspace.checkpoint_dir / "nuclear_size.json"
+    if not found.exists():
+        size = model.size_in(_readable_images(spread(plate.fovs)))
+        with written_whole(found) as beside:
+            beside.write_text(json.dumps(size))
+    diameter_px, zoom, remarks = json.loads(found.read_text())
+    return _logged(NuclearSize(diameter_px, zoom, tuple(remarks)), plate)
+
+
+def _readable_images(fovs: list[Fov]) -> list[NDArray[Any]]:
+    """Read images, but for those that can't be read: the part of the plate that they are in says so."""
+    images = []
+    for fov in fovs:
+        with suppress(InputError, OSError):
+            images.append(read_image(fov.image_path))
+    return images
+
+
+def _logged(size: NuclearSize, plate: Plate) -> NuclearSize:
+    nuclei = "no nuclei were found" if size.diameter_px is None else f"nuclei of {size.diameter_px:.1f} px"
+    log.info("%s: %s, zoom %.2f", plate.info.name, nuclei, size.zoom)
+    for remark in size.remarks:
+        log.warning("%s: %s", plate.info.name, remark)
+    return size
+
+
+def _in_numbers(size: NuclearSize | None) -> dict[str, float]:
+    if size is None:
+        return {}
+    return {"zoom": size.zoom} | ({} if size.diameter_px is None else {"nuclear_diameter_px": size.diameter_px})
+
+
+def _in_words(size: NuclearSize | None) -> dict[str, list[str]]:
+    return {} if size is None else {"remarks": list(size.remarks)}
 
 
 def _with_fovs(plate: Plate, params: Params) -> Plate:
@@ -158,7 +219,7 @@ def _find_and_write(
     fov: Fov, read: ReadImage, plate: Plate, model: Segmenter, seen: Any, params: Params, workspace: Workspace
 ) -> None:
     """Write a field's label image and, last, its table, which marks it as done."""
-    nuclei = model.nuclei_in(seen, params.settings)
+    nuclei = model.nuclei_in(seen, model.in_field_px(params.settings))
     table = nuclei_table(nuclei, read(fov.image_path))
     doubts = [*model.doubts_about(seen), *doubts_about_sizes(table, nuclei.label_image.size)]
     where = {"plate": plate.info.name, "well": fov.well, "site": fov.site, "fov": fov.name}

@@ -69,16 +69,17 @@ def test_a_network_from_before_there_were_several_methods_is_one_of_fpn2_ws(tmp_
     ("make", "load_network"),
     [(make_network, load_map_network), (make_mask_rcnn, load_mask_rcnn), (make_jacobkie, load_jacobkie)],
 )
-def test_a_network_from_before_there_was_a_choice_sees_fields_from_minimum_to_maximum(
+def test_a_network_from_before_there_was_a_choice_sees_fields_from_minimum_to_maximum_and_with_its_zoom(
     make: Callable[[Path], Path], load_network: Callable[[Path], KeptNetwork], tmp_path: Path
 ) -> None:
     file = make(tmp_path / "a") / "network.json"
     content = json.loads(file.read_text())
     file.write_text(json.dumps(content | {"scaling": "robust"}))
     assert load_network(file.parent).architecture.scaling == "robust"
-    del content["scaling"]
-    file.write_text(json.dumps(content))
-    assert load_network(file.parent).architecture.scaling == "minmax"
+    del content["scaling"], content["nucleus_px"]
+    file.write_text(json.dumps(content | {"zoom": 2.0}))
+    earlier = load_network(file.parent).architecture
+    assert (earlier.scaling, earlier.zoom, earlier.nucleus_px) == ("minmax", 2, None)
     file.write_text(json.dumps(content | {"scaling": "clahe"}))
     with pytest.raises(
         InputError, match="The intensity scaling is 'clahe', and this program knows percentile, minmax, robust"

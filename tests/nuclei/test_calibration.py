@@ -10,7 +10,7 @@ from tasks.methods.fpn2_ws.nuclei import Maps, nuclei_from_maps
 from tasks.nuclei.calibration import KnownField, Trial
 from tasks.nuclei.calibration import calibrate as calibrate_any
 from tasks.nuclei.scoring import count, f1_score, score_instances
-from tasks.nuclei.segmentation import Nuclei
+from tasks.nuclei.segmentation import Nuclei, within_limits
 from tasks.nuclei.targets import blurred_border, distance_map
 
 SETTINGS = Settings()
@@ -133,3 +133,21 @@ def test_fields_count_together_by_their_nuclei():
     many, one = field_that_needs(0.7, 0.05), field_that_needs(0.4, 0.14)
     best = calibrate([many, many, many, one], SETTINGS)[0]
     assert best.values == {"marker_threshold": 0.7, "foreground_threshold": 0.05}
+
+
+def test_limits_of_areas_are_tried_in_pixels_as_the_networks_see_a_field():
+    """A nucleus of 100 px and, of 36 px, something else."""
+    labels = np.zeros((30, 30), np.int32)
+    labels[2:12, 2:12], labels[20:26, 20:26] = 1, 2
+    true_labels = np.where(labels == 1, 1, 0)
+
+    def best_minimum(zoom: float) -> float:
+        field = KnownField(labels, true_labels, zoom)
+        best, *_ = calibrate_any([field], found_in, SETTINGS, [("min_area_px", (20, 50, 150, 500))])
+        return best.values["min_area_px"]
+
+    def found_in(seen: Any, settings: Any) -> Nuclei:
+        return within_limits(seen, None, settings)
+
+    assert best_minimum(zoom=1) == 50
+    assert best_minimum(zoom=2) == 150

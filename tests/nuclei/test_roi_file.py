@@ -2,11 +2,13 @@
 
 import h5py
 import numpy as np
+import numpy.lib.recfunctions as rfn
 import pytest
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.roi_file import RoiReader
+from tasks.nuclei.roi_file import ROI_TABLE, RoiBlock, RoiReader, RoiSource, RoiWriter
 from tasks.nuclei.targets import TARGETS, distance_map
+from tasks.nuclei.view import View
 from tests.rois import make_roi_file, write_images
 
 
@@ -40,10 +42,10 @@ def test_targets_are_the_maps_of_the_labels_rounded_to_1_255(tmp_path):
 
 def test_the_scaling_is_kept_and_is_minmax_in_a_file_from_before_there_was_a_choice(tmp_path):
     path = make_roi_file(tmp_path / "rois.h5", scaling="robust")
-    assert RoiReader(path).scaling == "robust"
+    assert RoiReader(path).view.scaling == "robust"
     with h5py.File(path, "a") as file:
         del file.attrs["scaling"]
-    assert RoiReader(path).scaling == "minmax"
+    assert RoiReader(path).view.scaling == "minmax"
 
 
 def test_images_with_fractions_of_grey_levels_come_back_within_a_32nd(tmp_path):
@@ -84,3 +86,28 @@ def test_a_file_that_is_no_roi_file_is_refused_by_name(tmp_path):
     (tmp_path / "rois.h5").write_bytes(b"not HDF5")
     with pytest.raises(InputError, match=r"rois\.h5 is not a whole ROI file.*run augment again"):
         RoiReader(tmp_path / "rois.h5")
+
+
+def test_every_source_keeps_its_zoom_and_the_file_the_diameter_that_nuclei_have_in_it(tmp_path):
+    path = tmp_path / "rois.h5"
+    sources = [RoiSource("plate", "U2OS", fov, (0, 0, 9, 9), zoom) for fov, zoom in (("a", 0.5), ("b", 2.0))]
+    rows = np.zeros(2, ROI_TABLE)
+    rows["source"], rows["is_validation"] = [0, 1], [False, True]
+    whole, labels = (np.zeros((2, 32, 32), dtype) for dtype in (np.uint8, np.uint16))
+    with RoiWriter(path, 2, 32, View(scaling="minmax", nucleus_px=28), sources) as writer:
+        writer.write(0, RoiBlock(whole, labels, whole, whole, rows))
+    reader = RoiReader(path)
+    assert reader.view == View(scaling="minmax", nucleus_px=28)
+    assert (reader.training_sources(), reader.validation_sources()) == (sources[:1], sources[1:])
+
+
+def test_the_sources_of_a_file_from_before_they_had_a_zoom_have_that_of_the_file(tmp_path):
+    path = make_roi_file(tmp_path / "rois.h5")
+    with h5py.File(path, "a") as file:
+        fields = [name for name in file["sources"].dtype.names if name != "zoom"]
+        earlier = file["sources"][:][fields]
+        del file["sources"]
+        file["sources"] = rfn.repack_fields(earlier)
+        file.attrs["zoom"] = 2.0
+    assert [source.zoom for source in RoiReader(path).training_sources()] == [2.0]
+    assert RoiReader(path).view.nucleus_px is None

@@ -300,6 +300,21 @@ def test_parts_of_two_plates_or_of_two_settings_are_refused_with_what_differs(tm
         assemble(tmp_path, [segmentations[0], other])
 
 
+def test_parts_that_were_magnified_differently_are_refused_unless_they_are_nearly_alike(tmp_path: Path) -> None:
+    _, segmentations = make(tmp_path)
+    for zooms, refused in (((0.5, 0.545), False), ((0.5, 0.65), True)):
+        for path, zoom in zip(segmentations, zooms, strict=True):
+            file = tmp_path / path / "result.json"
+            file.write_text(json.dumps(json.loads(file.read_text()) | {"metrics": {"zoom": zoom}}))
+        if refused:
+            with pytest.raises(
+                InputError, match=r"part1 and segment/part0 were magnified differently, 0\.65 and 0\.50"
+            ):
+                assemble(tmp_path, segmentations, ome_zarr=True)
+        else:
+            assert assemble(tmp_path, segmentations).counts["fovs"] == 4
+
+
 def test_what_is_no_segmentation_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store_result(tmp_path, "ingest/screen", {})
     params = Params(segmentations=["ingest/screen"], model=MODEL).model_dump_json()

@@ -20,6 +20,7 @@ from tasks.nuclei.plates.files import open_plate
 from tasks.nuclei.plates.image_files import read_image
 from tasks.nuclei.roi_file import STEPS_OF_A_LEVEL, RoiReader
 from tasks.nuclei.targets import distance_map
+from tasks.nuclei.view import View
 from tasks.steps.augment import ROIS_PER_BLOCK, TASK, Params, Source, _shares, make_block, plan_blocks, split_sources
 from tests.disks import resize
 from tests.plates import make_plate
@@ -238,7 +239,37 @@ def test_another_seed_gives_other_rois(store):
 def test_the_zoom_and_the_scaling_are_recorded_for_the_network(store):
     result = execute(TASK, params(zoom=2.0, scaling="minmax"), store)
     reader = RoiReader(store / result.outputs["rois"])
-    assert (reader.zoom, reader.scaling) == (2.0, "minmax")
+    assert reader.view == View(zoom=2.0, scaling="minmax")
+    assert {source.zoom for source in reader.training_sources()} == {2.0}
+
+
+def test_each_plate_is_magnified_so_that_its_nuclei_have_one_diameter(store):
+    """Those of `one` are squares of 24 px, and in `large` everything is twice as large."""
+    image, label_image = (np.kron(array, np.ones((2, 2), np.uint16)) for array in field(9))
+    make_plate(store / "large", {"f": image}, {"f": label_image}, cell_line="large")
+    chosen = params(plates=["one", "large"], nucleus_px=54)
+    zooms = {source.plate: source.zoom for source in sources_of(store, chosen)}
+    assert zooms == {"one": 2, "large": 1}
+    for block in plan_blocks(sources_of(store, chosen), PRESETS["None"].scales, chosen):
+        made = make_block(block, PRESETS["None"], chosen)
+        assert set(made.rows["scale"]) == {zooms[block.source.plate]}
+
+
+def test_a_plate_without_a_nucleus_is_not_magnified_and_one_at_the_bounds_is_told_of(store, caplog):
+    empty = np.zeros((160, 200), np.uint16)
+    make_plate(store / "empty", {"f": field(9)[0]}, {"f": empty}, cell_line="empty")
+    chosen = params(plates=["empty", "one"], nucleus_px=128)
+    assert {source.plate: source.zoom for source in sources_of(store, chosen)} == {"empty": 1, "one": 4}
+    assert caplog.text == ""
+    tiny = field(0)[1][::4, ::4]
+    make_plate(store / "tiny", {"f": tiny}, {"f": tiny})
+    assert {source.zoom for source in sources_of(store, params(plates=["tiny"], nucleus_px=128))} == {4}
+    assert "tiny: its nuclei are 7 px across; at the bound of all zooms, 4, they look 27 px across" in caplog.text
+
+
+def test_plates_are_magnified_in_one_way(store):
+    with pytest.raises(ValueError, match="zoom=2 and nucleus_px=28: plates are magnified alike or by the size of th"):
+        params(zoom=2, nucleus_px=28)
 
 
 def test_the_intensities_of_rois_are_by_the_scaling_that_was_asked_for(store):

@@ -12,6 +12,7 @@ from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.image_files import read_image
 from tasks.nuclei.roi_file import RoiReader
 from tasks.steps import augment, calibrate
+from tests.bright_disks import BrightDisks
 from tests.networks import make_network
 from tests.plates import make_plate
 
@@ -176,3 +177,17 @@ def test_networks_of_different_rois_are_refused(store):
     trained_on(store, "other", "augment/other/rois.h5")
     with pytest.raises(InputError, match=r"trained on different ROIs: augment/.*, augment/other/rois\.h5"):
         execute(calibrate.TASK, of_networks("network", "other"), store)
+
+
+def test_every_field_is_looked_at_with_the_zoom_of_its_plate(store, monkeypatch):
+    """Squares of 32 px in one plate, of 64 px in the other."""
+    label_image = np.zeros((256, 256), np.uint16)
+    for number, (y, x) in enumerate(np.ndindex(4, 4), start=1):
+        label_image[64 * y :, 64 * x :][:63, :63] = number
+    images = {f"f{i}": np.random.default_rng(i).integers(0, 4000, (256, 256)).astype(np.uint16) for i in range(3)}
+    make_plate(store / "large", images, dict.fromkeys(images, label_image), cell_line="HeLa")
+    looking = BrightDisks(Settings())
+    monkeypatch.setattr(calibrate, "load_segmenter", lambda *_: looking)
+    given = params(store, plates=["many", "large"], nucleus_px=36)
+    execute(calibrate.TASK, given, store)
+    assert looking.looked_at == [(0.5, (128, 128)), (1.0, (96, 128))]

@@ -153,6 +153,7 @@ def _preset_in_words(preset: str) -> list[str]:
     of_rois = manifest()["presets_of_augment"][preset]
     words = [f"{of_rois.get('rois', augment['rois']['default'])} ROIs"]
     words.append(f"augmentation {of_rois.get('augmentation', augment['augmentation']['default'])}")
+    words.append(f"nuclei seen {of_rois['nucleus_px']} px wide" if "nucleus_px" in of_rois else "zoom 1")
     for name, method in manifest()["methods"].items():
         chosen = method["presets"][preset]
         schema = training_params(name)

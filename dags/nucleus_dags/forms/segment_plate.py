@@ -2,7 +2,7 @@
 
 from airflow.sdk import Param
 
-from nucleus_dags.forms.fields import MAIN, SEGMENTATION, between
+from nucleus_dags.forms.fields import MAIN, SEGMENTATION, between, param_field
 from nucleus_dags.manifest import manifest
 
 
@@ -26,6 +26,9 @@ def segment_plate_form() -> dict[str, Param]:
             description=f"champion, challenger, or the number of a version of {manifest()['registered_model']} in "
             "MLflow.",
             section=MAIN,
+        ),
+        "nuclear_diameter_px": param_field(
+            "segment", "nuclear_diameter_px", MAIN, "Only for models that see nuclei in one size."
         ),
         "ome_zarr": Param(
             False,

@@ -23,9 +23,7 @@ def train_models_form() -> dict[str, Param]:
         "train_plates": _plates("Training plates", "train"),
         "test_plates": _plates("Test plates", "test"),
         "methods": _methods(),
-        "preset": preset_field(
-            "Preset", f"Sets what is left empty under Training, except for the zoom. {presets_in_words()}"
-        ),
+        "preset": preset_field("Preset", f"Sets what is left empty under Training. {presets_in_words()}"),
         "experiment": Param(
             "experiments",
             type="string",
@@ -37,7 +35,10 @@ def train_models_form() -> dict[str, Param]:
         ),
         "rois": param_field("augment", "rois", TRAINING, AS_PRESET),
         "augmentation": param_field("augment", "augmentation", TRAINING, AS_PRESET),
-        "zoom": param_field("augment", "zoom", TRAINING, "Empty: 1, the paper's."),
+        "nucleus_px": param_field("augment", "nucleus_px", TRAINING, AS_PRESET),
+        "zoom": param_field(
+            "augment", "zoom", TRAINING, "Empty: as the nuclear diameter seen says; with the preset paper 1, its own."
+        ),
         "scaling": param_field("augment", "scaling", TRAINING, AS_PRESET),
         "networks": networks_field(),
         "initialisation": initialisation_field(

@@ -28,19 +28,23 @@ def remarks_on(plates: Iterable[StoredPlate]) -> list[str]:
 
 
 def remarks_on_segmentations(segmented: Iterable[Result]) -> list[str]:
-    """Give lines of Markdown on label images that look wrong, from results of `segment`; none if none do."""
-    return [line for result in segmented for line in _on_segmentation(result)]
+    """Give lines of Markdown on label images that look wrong, from results of `segment`; none if none do.
+
+    What all parts of a plate say is said once.
+    """
+    return list(dict.fromkeys(line for result in segmented for line in _on_segmentation(result)))
 
 
 def _on_segmentation(result: Result) -> list[str]:
-    # Results that were written before this was looked for don't have it.
+    plate = Path(result["params"]["plate"]).name.rpartition("@")[0]
+    # Results that were written before these were looked for don't have them.
+    lines = [f"- **{plate}**: {remark}" for remark in result["values"].get("remarks", ())]
     count = result["counts"].get("doubtful_fovs", 0)
     if not count:
-        return []
-    plate = Path(result["params"]["plate"]).name.rpartition("@")[0]
+        return lines
     counted = f"{count} of {result['counts']['fovs']} label images look wrong, and count all the same"
     where = f"doubts.json in {result['outputs']['segmentation']}"
-    return [f"- **{plate}**: {counted}; look at them:", *_first_of(result["values"]["doubts"], count, where)]
+    return [*lines, f"- **{plate}**: {counted}; look at them:", *_first_of(result["values"]["doubts"], count, where)]
 
 
 def left_out_in_short(plate: StoredPlate) -> str:

@@ -44,8 +44,10 @@ def find_plate(name: str, inbox: Path, store: Path) -> dict[str, str]:
     )
 
 
-def parts(store: Path, plate: str, model: FoundModel, fovs_per_part: int) -> list[Params]:
-    """Give the params of `segment` for each part of a plate.
+def parts(
+    store: Path, plate: str, model: FoundModel, fovs_per_part: int, nuclear_diameter_px: float | None = None
+) -> list[Params]:
+    """Give the params of `segment` for each part of a plate; without a nuclear diameter, it is found in its fields.
 
     Fields follow one another by well and site, so that a part is a patch of the plate.
     """
@@ -56,6 +58,8 @@ def parts(store: Path, plate: str, model: FoundModel, fovs_per_part: int) -> lis
         "plate": plate,
         "made_by": {"version": model["version"], "key": model["key"]},
     }
+    if nuclear_diameter_px is not None:
+        params["nuclear_diameter_px"] = nuclear_diameter_px
     rows = json.loads((store / plate / "report.json").read_text())["fovs"]
     names = [row["fov"] for row in sorted(rows, key=lambda row: (row["well"], row["site"] or 0, row["fov"]))]
     return [params | {"fovs": names[first : first + fovs_per_part]} for first in range(0, len(names), fovs_per_part)]

@@ -11,7 +11,7 @@ from nucleus_dags.manifest import manifest
 from nucleus_dags.planning.methods import candidates_of, given_in, names_in, settings_of
 from nucleus_dags.planning.remarks import remarks_on
 from nucleus_dags.planning.runs import run_to_open
-from nucleus_dags.planning.types import PlateToImport, TrainModelsPlan
+from nucleus_dags.planning.types import Params, PlateToImport, TrainModelsPlan
 from nucleus_dags.plates.inbox import no_plates_in
 from nucleus_dags.plates.plate_json import PlateFolder, PlatesOfFolder, plates_in
 from nucleus_dags.plates.stored import read_plate
@@ -26,18 +26,29 @@ def plan(form: Mapping[str, Any], inbox: Path, dag_run_id: str) -> TrainModelsPl
     candidates = candidates_of(form)
     runs = [candidate["name"] for candidate in candidates]
     seed = {"random_seed": form["random_seed"]}
-    augment_schema = manifest()["tasks"]["augment"]["params"]["properties"]
     return {
         "train_plates": [_to_import(plate) for plate in train],
         "test_plates": [_to_import(plate) for plate in test],
         "open_run": run_to_open(form["experiment"], dag_run_id, children=runs if len(runs) > 1 else ()),
-        "augment": manifest()["presets_of_augment"][form["preset"]] | given_in(form, augment_schema) | seed,
+        "augment": _augmentation(form) | seed,
         "candidates": candidates,
         "settings": settings_of(form, form["methods"]),
         "score": seed,
         # Who names all plates misses none.
         "left_out": [] if all(names.values()) else left_out,
     }
+
+
+def _augmentation(form: Mapping[str, Any]) -> Params:
+    """Give the params of `augment`: those of the preset, but for what a person filled in. Raises FormError."""
+    schema = manifest()["tasks"]["augment"]["params"]["properties"]
+    given = given_in(form, schema)
+    if {"zoom", "nucleus_px"} <= given.keys():
+        raise FormError("Zoom and nuclear diameter seen are two ways to magnify plates; leave one of them empty.")
+    preset = dict(manifest()["presets_of_augment"][form["preset"]])
+    if "zoom" in given:
+        preset.pop("nucleus_px", None)
+    return preset | given
 
 
 def remarks(store: Path, left_out: Iterable[str], train: Iterable[str], test: Iterable[str]) -> list[str]:

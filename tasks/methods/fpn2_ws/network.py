@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -21,8 +21,9 @@ from tasks.methods.fpn2_ws.decoders import Decoder, recorded_filters
 from tasks.methods.shared.devices import Precision
 from tasks.methods.shared.kept_network import KeptNetwork, architecture_fields, follow_batches_closely
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.intensity import GreyLevels, Scaling
+from tasks.nuclei.intensity import GreyLevels
 from tasks.nuclei.targets import Target
+from tasks.nuclei.view import View
 
 with redirect_stdout(StringIO()):  # It prints which Keras it uses.
     import segmentation_models
@@ -39,7 +40,7 @@ HEADS: dict[Decoder, str] = {"fpn": "head_conv", "unet": "final_conv"}
 
 
 @dataclass(frozen=True)
-class Architecture:
+class Architecture(View):
     """What it takes to build a network again before its weights are loaded."""
 
     encoder: str
@@ -49,10 +50,6 @@ class Architecture:
     decoder_filters: tuple[int, ...] = (256,)
     """One number for the FPN, five for the U-Net; see `decoders`."""
     precision: Precision = "float32"
-    zoom: float = 1.0
-    """How much fields are magnified for this network, in training as in use."""
-    scaling: Scaling = field(kw_only=True)
-    """How intensities become grey levels for it, likewise."""
     method: Literal["fpn2_ws"] = "fpn2_ws"
 
 

@@ -25,24 +25,20 @@ class Fpn2Ws(Segmenter):
     settings: Settings
 
     def __init__(self, networks: Sequence[MapNetwork], settings: Settings) -> None:
-        super().__init__(settings)
+        super().__init__(settings, networks[0].architecture)
         self._networks = networks
         channels = [target for network in networks for target in network.architecture.targets]
         if sorted(set(channels) - {FOREGROUND}) != sorted(TARGETS) or len(set(channels)) < len(channels):
             raise InputError(
                 f"The networks predict {channels}; each of {list(TARGETS)} is needed once, and foreground at most once."
             )
-        zooms = {network.architecture.zoom for network in networks}
-        if len(zooms) > 1:
-            raise InputError(f"The networks were trained at zooms {sorted(zooms)}; they must share one.")
-        scalings = {network.architecture.scaling for network in networks}
-        if len(scalings) > 1:
-            words = " and ".join(sorted(scalings))
-            raise InputError(
-                f"The networks were trained with the intensity scalings {words}; they must share one: train them "
-                "on the same ROIs."
-            )
-        self._zoom, self._scaling = zooms.pop(), scalings.pop()
+        for what in ("zoom", "nucleus_px", "scaling"):
+            values = dict.fromkeys(getattr(network.architecture, what) for network in networks)
+            if len(values) > 1:
+                raise InputError(
+                    f"The networks were trained with {what} {' and '.join(map(str, values))}; they must share one: "
+                    "train them on the same ROIs."
+                )
         self._order = [channels.index(target) for target in Maps._fields if target in channels]
 
     def predict_batch(self, images: GreyLevels) -> NDArray[np.float32]:
@@ -51,8 +47,11 @@ class Fpn2Ws(Segmenter):
         return maps if self._order == sorted(self._order) else maps[..., self._order]
 
     def look_at(self, image: NDArray[np.integer]) -> Maps:
-        channels = len(self._order)
-        return predict_maps(image, self.predict_batch, self.settings, self._scaling, self._zoom, channels)
+        scaling, channels = self._networks[0].architecture.scaling, len(self._order)
+        return predict_maps(image, self.predict_batch, self.settings, scaling, self.zoom, channels)
+
+    def without_extras(self) -> Fpn2Ws:
+        return Fpn2Ws(self._networks, self.settings.model_copy(update={"test_time_augmentation": False}))
 
     @staticmethod
     def nuclei_in(seen: Maps, settings: Settings) -> Nuclei:

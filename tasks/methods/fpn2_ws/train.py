@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pydantic
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tasks.methods.fpn2_ws.network import MapNetwork
     from tasks.methods.shared.devices import Precision
     from tasks.methods.shared.training import Stage
-    from tasks.nuclei.intensity import Scaling
+    from tasks.nuclei.view import View
 
 Encoder = Literal[
     "densenet121",
@@ -169,12 +169,12 @@ class MapTraining:
         return self.network.encoder_layers()
 
 
-def build(params: Params, precision: Precision, zoom: float, scaling: Scaling) -> MapNetwork:
+def build(params: Params, precision: Precision, view: View) -> MapNetwork:
     """Build the network, its encoder with weights from ImageNet if these are asked for."""
     from tasks.methods.fpn2_ws import network
 
     architecture = network.Architecture(
-        params.encoder, params.targets, params.decoder, params.decoder_filters, precision, zoom, scaling=scaling
+        params.encoder, params.targets, params.decoder, params.decoder_filters, precision, **asdict(view)
     )
     if params.initialisation != "imagenet":
         return network.MapNetwork(architecture)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,8 @@ from tasks.methods.jacobkie.positions import DIRECTIONS, POSITIONS, STEPS
 from tasks.methods.shared.backbone import Depth, merged_levels, resnet, smoothed
 from tasks.methods.shared.devices import Precision
 from tasks.methods.shared.kept_network import KeptNetwork, architecture_fields, follow_batches_closely
-from tasks.nuclei.intensity import GreyLevels, Scaling
+from tasks.nuclei.intensity import GreyLevels
+from tasks.nuclei.view import View
 
 FIRST_POSITIONS = len(DIRECTIONS)
 MAPS = 1 + POSITIONS
@@ -34,7 +35,7 @@ OUTPUT_LAYERS = (
 
 
 @dataclass(frozen=True)
-class Architecture:
+class Architecture(View):
     """What it takes to build a network again before its weights are loaded. The defaults are those of the author."""
 
     depth: Depth = 101
@@ -44,10 +45,6 @@ class Architecture:
     """How much the image is magnified before the network sees it. With 4, its maps have the resolution of the
     image; with less they are magnified afterwards."""
     precision: Precision = "float32"
-    zoom: float = 1.0
-    """How much fields are magnified for this network, in training as in use."""
-    scaling: Scaling = field(kw_only=True)
-    """How intensities become grey levels for it, likewise."""
     zooms: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
     """A field is segmented in each of these zooms besides."""
     method: Literal["jacobkie"] = "jacobkie"

@@ -36,7 +36,7 @@ class JacobkieSegmenter(Segmenter):
     settings: Settings
 
     def __init__(self, network: Jacobkie, settings: Settings) -> None:
-        super().__init__(settings)
+        super().__init__(settings, network.architecture)
         self._network = network
 
     def look_at(self, image: NDArray[np.integer]) -> SeenZooms:
@@ -44,7 +44,7 @@ class JacobkieSegmenter(Segmenter):
         grey = grey_levels(image, architecture.scaling)
         side_px = max(min(self.settings.max_tile_px, MOST_TILE_PX), 4 * self.settings.halo_px)
         tiling = self.settings.model_copy(update={"max_tile_px": side_px})
-        zooms = [architecture.zoom * zoom for zoom in architecture.zooms]
+        zooms = [self.zoom * zoom for zoom in architecture.zooms]
         maps = [predict_tiled(magnified(grey, zoom), self._network.predict, tiling, MAPS) for zoom in zooms]
         return SeenZooms([np.rint(STEPS_OF_ONE * of_zoom).astype(np.int8) for of_zoom in maps], image.shape)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tasks.methods.jacobkie.network import Jacobkie
     from tasks.methods.shared.devices import Precision
     from tasks.methods.shared.training import Batch, Stage
-    from tasks.nuclei.intensity import Scaling
+    from tasks.nuclei.view import View
 
 
 class Params(NetworkTrainingParams):
@@ -99,12 +99,12 @@ def stages(params: Params) -> tuple[Stage, ...]:
     return (Stage(1.0),)
 
 
-def build(params: Params, precision: Precision, zoom: float, scaling: Scaling) -> Jacobkie:
+def build(params: Params, precision: Precision, view: View) -> Jacobkie:
     """Build the network."""
     from tasks.methods.jacobkie.network import Architecture, Jacobkie
 
     shape = (params.depth, params.filters, params.magnification)
-    return Jacobkie(Architecture(*shape, precision, zoom, params.zooms, scaling=scaling))
+    return Jacobkie(Architecture(*shape, precision, params.zooms, **asdict(view)))
 
 
 TASK = training_task(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -21,7 +21,8 @@ from tasks.methods.mask_rcnn.targets import AnchorTargets, ProposalTargets, anch
 from tasks.methods.shared.backbone import Depth, features_model
 from tasks.methods.shared.devices import Precision
 from tasks.methods.shared.kept_network import KeptNetwork, architecture_fields, follow_batches_closely
-from tasks.nuclei.intensity import GreyLevels, Scaling
+from tasks.nuclei.intensity import GreyLevels
+from tasks.nuclei.view import View
 
 SIDE_PX = 256
 """Side of every image."""
@@ -36,7 +37,7 @@ _FLOAT, _INT = tf.TensorSpec((), tf.float32), tf.TensorSpec((), tf.int32)
 
 
 @dataclass(frozen=True)
-class Architecture:
+class Architecture(View):
     """What it takes to build a network again before its weights are loaded. The defaults are the paper's."""
 
     depth: Depth = 101
@@ -45,10 +46,6 @@ class Architecture:
     head_units: int = 1024
     mask_filters: int = 256
     precision: Precision = "float32"
-    zoom: float = 1.0
-    """How much fields are magnified for this network, in training as in use."""
-    scaling: Scaling = field(kw_only=True)
-    """How intensities become grey levels for it, likewise."""
     method: Literal["mask_rcnn"] = "mask_rcnn"
 
 

@@ -40,12 +40,11 @@ class MaskRcnnSegmenter(Segmenter):
     """A network that detects nuclei, and what puts them together to label images."""
 
     def __init__(self, network: MaskRcnn, settings: Settings) -> None:
-        super().__init__(settings)
+        super().__init__(settings, network.architecture)
         self._network = network
 
     def look_at(self, image: NDArray[np.integer]) -> SeenTiles:
-        architecture = self._network.architecture
-        seen = magnified(grey_levels(image, architecture.scaling), architecture.zoom)
+        seen = magnified(grey_levels(image, self._network.architecture.scaling), self.zoom)
         height, width = seen.shape
         # Of a field smaller than a tile, the rest is its mirror image.
         missing = (max(SIDE_PX - height, 0), max(SIDE_PX - width, 0))

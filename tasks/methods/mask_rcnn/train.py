@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tasks.methods.mask_rcnn.network import MaskRcnn
     from tasks.methods.shared.devices import Precision
     from tasks.methods.shared.training import Batch, Stage
-    from tasks.nuclei.intensity import Scaling
+    from tasks.nuclei.view import View
 
 MOST_NUCLEI = 512
 """The smallest nuclei of a ROI that has more are taken for background."""
@@ -128,12 +128,12 @@ def stages(params: Params) -> tuple[Stage, ...]:
     return (*of_paper, Stage(1.0, rate=LAST_RATE))
 
 
-def build(params: Params, precision: Precision, zoom: float, scaling: Scaling) -> MaskRcnn:
+def build(params: Params, precision: Precision, view: View) -> MaskRcnn:
     """Build the network."""
     from tasks.methods.mask_rcnn.network import Architecture, MaskRcnn
 
     widths = (params.pyramid_filters, params.rpn_filters, params.head_units, params.mask_filters)
-    return MaskRcnn(Architecture(params.depth, *widths, precision, zoom, scaling=scaling))
+    return MaskRcnn(Architecture(params.depth, *widths, precision, **asdict(view)))
 
 
 TASK = training_task(

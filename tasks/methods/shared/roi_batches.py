@@ -22,7 +22,7 @@ class RoiBatches:
 
     def __init__(self, path: Path, read: ReadBatch) -> None:
         self._reader, self._read = RoiReader(path), read
-        self.zoom, self.scaling = self._reader.zoom, self._reader.scaling
+        self.view = self._reader.view
         self.training_rows: NDArray[np.integer[Any]] = self._reader.training_rows
         self.validation_rows: NDArray[np.integer[Any]] = self._reader.validation_rows
 

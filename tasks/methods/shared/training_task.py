@@ -17,7 +17,7 @@ from tasks.methods.method import Method
 from tasks.methods.shared.initial_weights import earlier_network, file_of
 from tasks.methods.shared.roi_batches import ReadBatch, RoiBatches
 from tasks.methods.shared.training_params import NetworkTrainingParams
-from tasks.nuclei.intensity import Scaling
+from tasks.nuclei.view import View
 
 if TYPE_CHECKING:
     from tasks.methods.shared.devices import Precision
@@ -40,9 +40,9 @@ log = logging.getLogger("nucleus")
 class Differences(Generic[P]):
     """What a method's training doesn't share with the others."""
 
-    build: Callable[[P, Precision, float, Scaling], KeptNetwork]
-    """Build the network for a precision, and the zoom and the scaling of its ROIs. Its weights are random, or from a
-    place that the method knows."""
+    build: Callable[[P, Precision, View], KeptNetwork]
+    """Build the network for a precision and the view of its ROIs. Its weights are random, or from a place that the
+    method knows."""
     trainable: Callable[[P, Any], NetworkTraining]
     """Give what the training loop needs of the network."""
     batch: Callable[[P], ReadBatch]
@@ -109,7 +109,7 @@ def _with_initial_weights(
 
     keras.utils.set_random_seed(params.random_seed)
     precision = chosen_precision(params, workspace.checkpoint_dir)
-    network = differences.build(params, precision, rois.zoom, rois.scaling)
+    network = differences.build(params, precision, rois.view)
     kind = method.weights_named(params.initialisation)
     if kind is None:
         network.load_weights(earlier_network(params.initialisation, method, workspace) / "weights.h5")

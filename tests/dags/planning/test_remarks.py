@@ -31,3 +31,11 @@ def test_of_many_the_first_are_named_and_where_the_others_are() -> None:
 def test_a_result_from_before_this_was_looked_for_says_nothing() -> None:
     old: Any = {"params": {"plate": "ingest/t@0"}, "counts": {"fovs": 3, "nuclei": 5}, "values": {}}
     assert remarks_on_segmentations([old]) == []
+
+
+def test_what_is_in_doubt_of_a_whole_plate_is_said_once_though_every_part_says_it() -> None:
+    part: Any = {
+        **segmented([], 0),
+        "values": {"doubts": [], "remarks": ["its nuclei seem to be 20 px across, but ..."]},
+    }
+    assert remarks_on_segmentations([part, part]) == ["- **t**: its nuclei seem to be 20 px across, but ..."]

@@ -125,3 +125,10 @@ def test_the_parts_are_put_together_as_the_work_of_their_model(store: Path) -> N
     params = segment_plate.assembly_of(given, {"parts": segment_plate.parts(store, plate, CHAMPION, 10)})
     assert AssemblePlateParams(**params).model.version == 4
     assert params["segmentations"] == ["segment/0123456789abcdef"]
+
+
+def test_every_part_is_told_the_nuclear_diameter_that_a_person_gave(store: Path) -> None:
+    plate = add_plate(store, "a", "screen")
+    (store / plate / "report.json").write_text(json.dumps({"fovs": [{"fov": "1", "well": "A01", "site": 1}]}))
+    (part,) = segment_plate.parts(store, plate, CHAMPION, 10, nuclear_diameter_px=40.5)
+    assert SegmentParams(**part).nuclear_diameter_px == 40.5

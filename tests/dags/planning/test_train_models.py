@@ -147,11 +147,18 @@ def test_the_preset_sets_the_rois_and_a_filled_field_goes_before_it(inbox: Path)
         return AugmentParams(plates=["ingest/a@000000000000"], **plan(inbox, **form)["augment"])
 
     laptop, paper = augment(), augment(preset="paper")
-    assert (laptop.rois, laptop.augmentation, laptop.scaling, laptop.zoom) == (5000, "Gentle", "percentile", 1)
-    assert (paper.rois, paper.augmentation, paper.scaling, paper.zoom) == (35_000, "Full", "minmax", 1)
+    assert (laptop.rois, laptop.augmentation, laptop.scaling, laptop.nucleus_px) == (5000, "Gentle", "percentile", 28)
+    assert (paper.rois, paper.augmentation, paper.scaling, paper.nucleus_px) == (35_000, "Full", "minmax", None)
+    assert laptop.zoom == paper.zoom == 1
     changed = augment(rois=100, zoom=2, augmentation="None", scaling="minmax", random_seed=7)
-    assert (changed.rois, changed.augmentation, changed.zoom, changed.random_seed) == (100, "None", 2, 7)
-    assert changed.scaling == "minmax"
+    assert (changed.rois, changed.augmentation, changed.scaling, changed.random_seed) == (100, "None", "minmax", 7)
+    assert (changed.zoom, changed.nucleus_px) == (2, None)
+    assert augment(nucleus_px=40).nucleus_px == augment(nucleus_px=40, preset="paper").nucleus_px == 40
+
+
+def test_plates_are_not_magnified_in_two_ways_at_once(inbox: Path) -> None:
+    with pytest.raises(FormError, match="Zoom and nuclear diameter seen are two ways to magnify plates; leave one"):
+        plan(inbox, zoom=1, nucleus_px=28)
 
 
 def test_the_random_seed_is_that_of_augmentation_training_and_scores(inbox: Path) -> None:

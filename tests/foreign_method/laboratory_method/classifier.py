@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
@@ -13,8 +13,9 @@ from scipy import ndimage
 
 from laboratory_method.method import METHOD
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.intensity import GreyLevels, Scaling, grey_levels, recorded_scaling
+from tasks.nuclei.intensity import GreyLevels, grey_levels
 from tasks.nuclei.segmentation import magnified
+from tasks.nuclei.view import View
 
 SMOOTHINGS_PX = (1, 2, 4, 8, 16)
 FEATURES = len(SMOOTHINGS_PX) + 1
@@ -29,23 +30,24 @@ class Classifier:
     """(features,)"""
     radius_px: float
     """Of a typical nucleus, as the classifier sees it."""
-    zoom: float
-    """How much fields are magnified before the classifier sees them: as the ROIs were that it was trained on."""
-    scaling: Scaling
-    """How their intensities become grey levels, likewise."""
+    view: View
+    """How the classifier sees fields: as it saw the ROIs that it was trained on."""
 
-    def probability(self, image: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Give for every pixel of a field (y, x) how probably it is part of a nucleus, (y, x) in [0, 1]."""
-        grey = grey_levels(image, self.scaling)
-        seen = logistic(features(magnified(grey, self.zoom)) @ self.weights).astype(np.float32)
-        if self.zoom == 1:
+    def probability(self, image: NDArray[np.integer], zoom: float) -> NDArray[np.float32]:
+        """Give for every pixel of a field (y, x) how probably it is part of a nucleus, (y, x) in [0, 1].
+
+        The classifier sees the field magnified by `zoom`.
+        """
+        grey = grey_levels(image, self.view.scaling)
+        seen = logistic(features(magnified(grey, zoom)) @ self.weights).astype(np.float32)
+        if zoom == 1:
             return seen
         back: NDArray[np.float32] = cv2.resize(seen, grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
         return back
 
     def save(self, folder: Path) -> None:
         # The pipeline reads "method"; the rest is for `load_classifier`.
-        content = {"method": METHOD.name, "radius_px": self.radius_px, "zoom": self.zoom, "scaling": self.scaling}
+        content = {"method": METHOD.name, "radius_px": self.radius_px, "view": asdict(self.view)}
         (folder / "network.json").write_text(json.dumps(content, indent=1))
         np.save(folder / "weights.npy", self.weights)
 
@@ -56,7 +58,7 @@ def load_classifier(folder: Path) -> Classifier:
     weights = np.load(folder / "weights.npy")
     if weights.shape != (FEATURES,):
         raise InputError(f"{folder} has weights of the shape {weights.shape}, not {(FEATURES,)}; train it again.")
-    return Classifier(weights, content["radius_px"], content["zoom"], recorded_scaling(content.get("scaling")))
+    return Classifier(weights, content["radius_px"], View(**content["view"]))
 
 
 def features(grey: GreyLevels) -> NDArray[np.float32]:

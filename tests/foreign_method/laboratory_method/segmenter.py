@@ -33,13 +33,13 @@ class BrightSpots(Segmenter):
     settings: Settings
 
     def __init__(self, classifier: Classifier, settings: Settings) -> None:
-        super().__init__(settings)
+        # Fields are magnified as the ROIs were, or each plate by the size of its nuclei.
+        super().__init__(settings, classifier.view)
         self._classifier = classifier
 
     def look_at(self, image: NDArray[np.integer]) -> Seen:
         # The slow part, done once a field; `calibrate` tries all levels on what it gives.
-        radius_px = self._classifier.radius_px / self._classifier.zoom
-        return Seen(self._classifier.probability(image), radius_px)
+        return Seen(self._classifier.probability(image, self.zoom), self._classifier.radius_px / self.zoom)
 
     @staticmethod
     def nuclei_in(seen: Seen, settings: Settings) -> Nuclei:

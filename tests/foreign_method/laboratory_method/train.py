@@ -71,7 +71,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
             "%s: epoch %d of %d, validation loss %.4f", METHOD.name, cycle, params.cycles, loss(weights, validation)
         )
     radius_px = typical_radius_px(reader.label_image(int(row)) for row in reader.training_rows)
-    Classifier(weights, radius_px, reader.zoom, reader.scaling).save(workspace.output_dir)
+    Classifier(weights, radius_px, reader.view).save(workspace.output_dir)
     metrics = {"validation_loss": loss(weights, validation), "training_seconds": round(time.monotonic() - started, 1)}
     return Outcome({"network": "."}, metrics, {"weights": FEATURES})
 

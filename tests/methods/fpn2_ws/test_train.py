@@ -26,6 +26,7 @@ from tasks.methods.shared.training_task import chosen_precision
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.roi_file import RoiReader
 from tasks.nuclei.targets import TARGETS, blurred_border
+from tasks.nuclei.view import View
 from tests.disks import resize
 from tests.repository import REPOSITORY
 from tests.rois import make_roi_file
@@ -288,7 +289,7 @@ def test_the_encoder_does_not_learn_during_the_warm_up(store):
     from tasks.methods.fpn2_ws.network import load_map_network
 
     keras.utils.set_random_seed(0)
-    first = build(Params(**TINY), "float32", 1.0, "robust")
+    first = build(Params(**TINY), "float32", View(scaling="robust"))
     (result,) = store.glob("train_fpn2_ws/*/result.json")
     trained = load_map_network(result.parent)
     encoder = {layer.name for layer in first.encoder_layers()}
@@ -302,7 +303,7 @@ def test_the_encoder_does_not_learn_during_the_warm_up(store):
 
 @pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_the_training_with_advice(store):
-    network = build(Params(**TINY), "float32", 1.0, "robust")
+    network = build(Params(**TINY), "float32", View(scaling="robust"))
     network.model.set_weights([np.full_like(weights, np.nan) for weights in network.model.get_weights()])
     (store / "train_fpn2_ws" / "spoiled").mkdir(parents=True)
     network.save(store / "train_fpn2_ws" / "spoiled")

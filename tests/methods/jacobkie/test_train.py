@@ -88,9 +88,7 @@ def test_a_training_learns(store: Path) -> None:
     (result,) = store.glob("train_jacobkie/*/result.json")
     history = json.loads((result.parent / "history.json").read_text())
     assert history[-1]["loss"] < 0.8 * history[0]["loss"]
-    assert load_jacobkie(result.parent).architecture == Architecture(
-        50, 8, 1, "float32", 1.0, (1.0,), scaling="percentile"
-    )
+    assert load_jacobkie(result.parent).architecture == Architecture(50, 8, 1, "float32", (1.0,), scaling="percentile")
 
 
 @pytest.mark.slow

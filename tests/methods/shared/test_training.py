@@ -23,6 +23,7 @@ from tasks.methods.fpn2_ws.train import MapTraining, Params, build
 from tasks.methods.shared.roi_batches import RoiBatches
 from tasks.methods.shared.training import Batch, Cycle, Stage, Training, TrainingSettings
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.view import View
 from tests.methods.fpn2_ws.test_train import TINY
 from tests.rois import make_roi_file
 
@@ -137,7 +138,7 @@ def train_maps_on_two(folder: Path) -> list[Cycle]:
     """Train a network for nuclei in bfloat16 and save it."""
     with strategy_of(2).scope():
         keras.utils.set_random_seed(0)
-        network = build(Params(**TINY), "bfloat16", 1.0, "robust")
+        network = build(Params(**TINY), "bfloat16", View(scaling="robust"))
         rois = RoiBatches(
             make_roi_file(folder / "rois.h5"), lambda reader, rows: reader.batch(rows, network.architecture.targets)
         )

@@ -1,0 +1,103 @@
+"""Segmenting plates by networks that know nuclei of one size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.contract import Result, execute
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.nuclear_size import zoom_for
+from tasks.nuclei.segmentation import SegmentationSettings
+from tasks.steps import segment
+from tests.bright_disks import NUCLEUS_PX, BrightDisks, field_of_disks
+from tests.networks import make_network
+from tests.plates import make_plate
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`a` has ten fields with disks of 20 px, `b` has one with disks of 40 px, `empty` one without any."""
+    images = {f"f{number}": field_of_disks(20, 160, number) for number in range(10)}
+    make_plate(tmp_path / "a", images, {}, role="screen")
+    make_plate(tmp_path / "b", {"f": field_of_disks(40, 320)}, {}, role="screen")
+    make_plate(tmp_path / "empty", {"f": images["f0"] % 50}, {}, role="screen")
+    (tmp_path / "network").mkdir()
+    monkeypatch.setattr(segment, "load_segmenter", lambda method, folders, settings: BrightDisks(settings))
+    return tmp_path
+
+
+def segmented(store: Path, plate: str, **changes: Any) -> Result:
+    given = {"method": "fpn2_ws", "networks": ["network"], "plate": plate, **changes}
+    return execute(segment.TASK, segment.Params.model_validate(given), store)
+
+
+def test_a_plate_with_nuclei_twice_as_large_is_magnified_half_as_much(store: Path) -> None:
+    small, large = segmented(store, "a"), segmented(store, "b")
+    assert small.metrics["zoom"] == zoom_for(20, NUCLEUS_PX) == 2 * large.metrics["zoom"]
+    assert small.metrics["nuclear_diameter_px"] == pytest.approx(20, rel=0.05)
+    assert (small.counts["nuclei"], large.counts["nuclei"]) == (10 * 16, 16)
+    assert small.values["remarks"] == large.values["remarks"] == []
+
+
+def test_all_parts_of_a_plate_are_magnified_alike(store: Path) -> None:
+    """The nuclei of one part are twice as large as those of all others."""
+    images = {f"f{number}": field_of_disks(40 if number == 9 else 20, 160, number) for number in range(10)}
+    make_plate(store / "c", images, {}, role="screen")
+    parts = [segmented(store, "c", fovs=[name]) for name in ("f0", "f9")]
+    assert parts[0].metrics["zoom"] == parts[1].metrics["zoom"]
+
+
+def test_an_empty_plate_is_not_magnified_and_the_log_says_so(store: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    result = segmented(store, "empty")
+    assert (result.metrics["zoom"], result.counts["nuclei"], result.values["remarks"]) == (1, 0, [])
+    assert "nuclear_diameter_px" not in result.metrics
+    assert "empty: no nuclei were found, zoom 1.00" in caplog.text
+
+
+def test_a_nuclear_diameter_that_a_person_gives_is_taken(store: Path) -> None:
+    result = segmented(store, "a", nuclear_diameter_px=NUCLEUS_PX / 2)
+    assert (result.metrics["zoom"], result.metrics["nuclear_diameter_px"]) == (2, NUCLEUS_PX / 2)
+    (remark,) = segmented(store, "a", nuclear_diameter_px=400).values["remarks"]
+    assert remark.startswith("its nuclei are 400 px across; at the bound of all zooms, 0.25")
+
+
+def test_a_nuclear_diameter_is_refused_where_it_would_change_nothing(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fixed = BrightDisks(SegmentationSettings(), nucleus_px=None, zoom=2.0)
+    monkeypatch.setattr(segment, "load_segmenter", lambda *_: fixed)
+    with pytest.raises(InputError, match="nuclear_diameter_px: these networks see every plate at the zoom 2, what"):
+        segmented(store, "a", nuclear_diameter_px=20)
+    result = segmented(store, "a")
+    assert "zoom" not in result.metrics
+    assert "remarks" not in result.values
+
+
+def test_an_image_that_can_not_be_read_does_not_hide_the_size_from_the_other_parts(store: Path) -> None:
+    (store / "a" / "images" / "f0.tif").write_bytes(b"II*\0 cut")
+    assert segmented(store, "a", fovs=["f1"]).metrics["zoom"] == zoom_for(20, NUCLEUS_PX)
+    with pytest.raises(InputError, match=r"1 of 2 fields failed, the others are done: .*f0\.tif"):
+        segmented(store, "a", fovs=["f0", "f1"])
+
+
+def test_an_attempt_that_resumes_magnifies_as_the_one_before(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = store / "a" / "images" / "f9.tif"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+    with pytest.raises(InputError, match="1 of 10 fields failed"):
+        segmented(store, "a")
+    path.write_bytes(whole)
+    monkeypatch.setattr(BrightDisks, "size_in", lambda *_: pytest.fail("the size was found before"))
+    assert segmented(store, "a").metrics["zoom"] == zoom_for(20, NUCLEUS_PX)
+
+
+def test_a_network_tells_by_its_folder_which_size_it_knows(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    make_network(store / "sized", nucleus_px=NUCLEUS_PX)
+    loose = {"marker_threshold": 0.5, "foreground_threshold": 0.5, "min_area_px": 5}
+    result = segmented(store, "b", networks=["sized"], settings=loose)
+    assert result.metrics["zoom"] == zoom_for(result.metrics["nuclear_diameter_px"], NUCLEUS_PX)
