@@ -141,7 +141,8 @@ with DAG(
         hand_on=trainings_on,
         **of_run,
     )
-    training_name = "{{ task.each['task'] }}, {{ task.each.get('target', 'one network') }}"
+    part = "{{ task.each.get('target', 'one network') if task.each['rois'] else 'as it came' }}"
+    training_name = f"{{{{ task.each['task'] }}}}, {part}"
     train = launch(TRAIN, each=augment.output, map_index_template=training_name)
     calibrate = launch(
         "calibrate",

@@ -14,7 +14,7 @@ from nucleus_dags.forms.fields import (
 )
 from nucleus_dags.forms.train_models import random_seed_field
 from nucleus_dags.manifest import manifest
-from nucleus_dags.planning.retrain_champion import CYCLES
+from nucleus_dags.planning.initial_weights import CYCLES
 
 FIRST_MODEL = "It counts only while there is no champion; later models are like the champion."
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 
@@ -18,6 +18,8 @@ from tasks.methods.shared.training_params import (
     NetworkTrainingParams,
     Optimiser,
     filled_in,
+    refuse_another_network,
+    refuse_what_cannot_learn,
 )
 from tasks.methods.shared.training_task import Differences, training_task
 from tasks.nuclei.targets import TARGETS, Target
@@ -72,7 +74,7 @@ class Params(NetworkTrainingParams):
     decoder_filters: int = pydantic.Field(256, ge=8, le=1024, multiple_of=8)
     """Channels of the pyramid."""
     initialisation: Initialisation = "imagenet"
-    cycles: Annotated[Cycles, pydantic.Field(ge=1)] = 25
+    cycles: Cycles = 25
     warmup_cycles: int = pydantic.Field(2, ge=0, le=10_000)
     """The encoder is frozen in the first cycles; 0 with random weights."""
     batch_size: BatchSize = 16
@@ -85,6 +87,12 @@ class Params(NetworkTrainingParams):
     @classmethod
     def _fill_in(cls, values: Any) -> Any:
         return filled_in(values, METHOD, "imagenet")
+
+    @pydantic.model_validator(mode="after")
+    def _fits_its_initial_weights(self) -> Params:
+        refuse_what_cannot_learn(METHOD, self.initialisation, self.cycles)
+        refuse_another_network(METHOD, self)
+        return self
 
     @property
     def targets(self) -> tuple[Target, ...]:
