@@ -84,6 +84,11 @@ def make_plate(plate: RealPlate, out_folder: Path) -> Path:
     return folder
 
 
+def licence_of(data_set: str, data: Path) -> str:
+    """Give the text that must go with what is made of the images."""
+    return (data / data_set / "LICENSE.txt").read_text().strip()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tasks.recipes.real_plates", description=(__doc__ or "").splitlines()[0]

@@ -38,14 +38,12 @@ def refuse_what_does_not_fit(method: str, trainings: Sequence[Params], preset: s
 
 
 def _refuse_another_network(method: str, beginning: str, kind: InitialWeights, training: Params) -> None:
-    of_weights = {name: value for name, value in kind["network"].items() if training.get(name, value) != value}
-    if of_weights:
-        shown = "; ".join(
-            f"{name} {json.dumps(training[name])}, not {json.dumps(of_weights[name])}" for name in of_weights
-        )
+    wrong = {name: value for name, value in kind["network"].items() if training.get(name, value) != value}
+    if wrong:
+        shown = "; ".join(f"{name} {json.dumps(training[name])}, not {json.dumps(wrong[name])}" for name in wrong)
         raise FormError(
-            f"{short_title(method)}: the initial weights {beginning} are of another network than is asked for: {shown}; "
-            "leave this as the initial weights have it, or choose other initial weights, such as random."
+            f"{short_title(method)}: the initial weights {beginning} are of another network than is asked for: "
+            f"{shown}; leave this as the initial weights have it, or choose other initial weights, such as random."
         )
 
 
