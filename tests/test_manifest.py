@@ -110,7 +110,11 @@ def test_a_method_has_its_settings_presets_and_initial_weights(manifest: dict[st
     assert set(described["settings"]["properties"]) == set(FPN2_WS.settings.model_fields)
     assert described["settings"]["properties"]["marker_threshold"]["exclusiveMaximum"] == 1
     assert described["search"] == ["marker_threshold", "foreground_threshold"]
-    assert list(described["initial_weights"]) == ["imagenet", "random"]
+    assert list(described["initial_weights"]) == ["base", "imagenet", "random"]
+    base = described["initial_weights"]["base"]
+    assert base["network"].items() <= base["params"].items()
+    assert base["as_it_is"]["training"]["initialisation"] == "base"
+    assert described["initial_weights"]["random"]["as_it_is"] is None
     assert described["presets"]["laptop"]["params"]["encoder"] == "mobilenetv2"
     assert described["networks"]["two"]["trainings"] == [{"target": "distance_map"}, {"target": "blurred_border"}]
 

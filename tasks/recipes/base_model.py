@@ -155,16 +155,16 @@ def make_base_model(run: BaseModelRun) -> card.Card:
 
 
 def all_plates(run: BaseModelRun) -> Plates:
-    """Make and import all plates. Real images that may be wrong stop it: `augment` would refuse them."""
+    """Make and import all plates; before, refuse what is wrong with the recipe or the data."""
     log.info("step 1 of 6: make and import plates")
     recipe, plates = run.recipe, Plates()
+    real = {data_set: real_plates.plates_of(data_set, run.data, recipe.held_out) for data_set in recipe.real}
     synthetic = [parse_params(synthesize.Params, card.as_json(params)) for params in recipe.synthetic]
-    for data_set in recipe.real:
-        for plate in real_plates.plates_of(data_set, run.data, recipe.held_out):
-            path = imported(real_plates.make_plate(plate, run.out_folder / "inbox"), run)
-            held_out = plate.cell_line in recipe.held_out
-            what = "images of a microscope that it has never seen" if held_out else f"test images of {data_set}"
-            _put(path, plate.role == "train", what, plates)
+    for data_set, plate in ((data_set, plate) for data_set, found in real.items() for plate in found):
+        path = imported(real_plates.make_plate(plate, run.out_folder / "inbox"), run)
+        held_out = plate.cell_line in recipe.held_out
+        what = "images of a microscope that it has never seen" if held_out else f"test images of {data_set}"
+        _put(path, plate.role == "train", what, plates)
     for params in synthetic:
         folder = run.store / execute(synthesize.TASK, params, run.store).outputs["plate"]
         _put(imported(folder, run), params.role == "train", "synthetic test plates", plates)
@@ -193,11 +193,12 @@ def trained_on(rois: Result, run: BaseModelRun) -> Result:
     network = next(networks.trainings[0] for networks in run.method.networks if len(networks.trainings) == 1)
     params = {"rois": rois.outputs["rois"], "preset": "laptop", "initialisation": RANDOM, **network}
     teller = TimeLeft()
-    log.addHandler(teller)
+    # Behind the handler that shows the line of the cycle.
+    logging.getLogger().addHandler(teller)
     try:
         return run.done(task, {**params, **run.recipe.training})
     finally:
-        log.removeHandler(teller)
+        logging.getLogger().removeHandler(teller)
 
 
 class TimeLeft(logging.Handler):

@@ -62,12 +62,13 @@ def _install(store: Path) -> str:
     if any(version.tags.get("key") != key for version in versions):
         return f"{REGISTERED_MODEL} has versions already; the base model isn't installed beside them."
     champion = tracking.find_model("champion")
-    if champion and holds_model(champion.path, store):
-        return f"The base model is version {champion.version} of {REGISTERED_MODEL} and champion."
-    with _mlflow_run(weights):
-        execute(task, training, store)
-        execute(register_model.TASK, params, store)
-    return _promote()
+    if champion is None or not holds_model(champion.path, store):
+        with _mlflow_run(weights):
+            execute(task, training, store)
+            execute(register_model.TASK, params, store)
+    if champion is None:
+        _promote(tracking.all_models()[0])
+    return f"The base model is champion of {REGISTERED_MODEL}."
 
 
 def _model_of(method: Method) -> tuple[InitialWeights, AsItIs]:
@@ -88,12 +89,9 @@ def _mlflow_run(weights: InitialWeights) -> Iterator[None]:
     tracking.close_run(run_id, succeeded=True)
 
 
-def _promote() -> str:
-    """Make the only version the champion."""
-    (version,) = tracking.all_models()
+def _promote(model: tracking.ModelVersion) -> None:
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
-    tracking.set_alias("champion", version.version, {f"promotion/{now}": REASON})
-    return f"The base model became version {version.version} of {REGISTERED_MODEL}, and champion."
+    tracking.set_alias("champion", model.version, {f"promotion/{now}": REASON})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
