@@ -97,7 +97,7 @@ def test_the_fields_of_a_task_have_their_bounds_defaults_and_texts(manifest: dic
         "default": 25,
         "description": "Passes over the training ROIs, which the paper calls cycles.",
         "maximum": 10_000,
-        "minimum": 1,
+        "minimum": 0,
         "title": "Epochs",
         "type": "integer",
     }
