@@ -44,7 +44,7 @@ def compare(out_folder: Path) -> None:
         trained = [
             execute(
                 train_fpn.TASK,
-                train_fpn.Params(rois=rois, target=target, preset="laptop", **settings),
+                train_fpn.Params(rois=rois, target=target, preset="laptop", initialisation="random", **settings),
                 out_folder,
             )
             for target in targets

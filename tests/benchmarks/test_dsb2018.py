@@ -33,7 +33,7 @@ def test_f1_on_the_data_science_bowl_is_above_stardist_s(tmp_path: Path, capsys)
     )
     trained = execute(
         train_fpn.TASK,
-        train_fpn.Params(rois=rois.outputs["rois"], target="both", preset="laptop", cycles=4),
+        train_fpn.Params(rois=rois.outputs["rois"], target="both", preset="laptop", initialisation="random", cycles=4),
         tmp_path,
     )
     model = {"method": "fpn2_ws", "networks": [trained.outputs["network"]]}
