@@ -1,8 +1,8 @@
 """Measure `segment_plate` with a real Airflow: PYTHONPATH=dags python -m tests.benchmarks.segment_plate OUT FIELDS...
 
 For each number of fields, a plate of so many synthetic U2OS fields of 1080 x 1280 px is segmented by the champion of a
-new installation, the base model. Printed are the fields a minute from the start of the DAG run to its end, and the resident
-memory of the largest process among all tasks and servers, with its name.
+new installation, the base model. Printed are the fields a minute from the start of the DAG run to its end, and the
+resident memory of the largest process among all tasks and servers, with its name.
 """
 
 import re
