@@ -3,8 +3,8 @@
     python -m tests.benchmarks.compare_methods OUT_FOLDER synthetic --cycles fpn2_ws=4 mask_rcnn=8
 
 Trains from random weights with the preset `laptop` on one set of ROIs, calibrates on fields of the training plates that
-were kept back, and scores on the test plates: either synthetic MCF10A and eosinophils, or the images of the Data Science Bowl. Started
-again with the same folder, it resumes where it was.
+were kept back, and scores on the test plates: either synthetic MCF10A and eosinophils, or the images of the Data
+Science Bowl. Started again with the same folder, it resumes where it was.
 """
 
 from __future__ import annotations
