@@ -67,7 +67,7 @@ lint: install ## ruff and mypy
 bench: install ## benchmarks, some minutes
 	.venv/bin/python -m pytest tests/benchmarks --benchmark-only -m "not benchmark_dsb2018"
 
-base-model: install ## train the model that comes with the pipeline anew, for hours; resumes; OUT=<folder> DATA=<folder of real images>
+base-model: install ## train the base model anew, for hours; resumes where it was; OUT=<folder> DATA=<folder of real images>
 	.venv/bin/python -m tasks.recipes.base_model '$(or $(OUT),.nucleus/base_model)' $(if $(DATA),--data '$(DATA)')
 	.venv/bin/python -m tasks.manifest
 

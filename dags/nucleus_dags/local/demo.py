@@ -186,7 +186,10 @@ def run(home: Home, plates: Path | None, airflow_port: int, mlflow_port: int) ->
     home.make_folders()
     if plates:
         form = form_for(link_plates(plates, home))
-        print("The form keeps its defaults, the preset laptop: training takes about an hour on two cores.", flush=True)
+        print(
+            "The form keeps its defaults, the preset laptop: fine-tuning takes about half an hour on two cores.",
+            flush=True,
+        )
     else:
         print("Making two small synthetic plates ...", flush=True)
         form = form_for(synthesize_plates(home)) | SMALL_FORM
