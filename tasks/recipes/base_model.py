@@ -54,7 +54,7 @@ class Recipe:
     """Params of `synthesize`; the role says whether a plate is trained or judged on."""
     augment: Params
     training: Params
-    """Those that differ from the preset "laptop"."""
+    """Of both, those that differ from the preset "laptop"."""
     calibrate: Params = field(default_factory=dict)
 
 
@@ -77,7 +77,7 @@ RECIPE = Recipe(
             for name in CELL_LINES
         ),
     ),
-    augment={"rois": 20_000, "augmentation": "Gentle", "validation_share": 0.1, "random_seed": 0},
+    augment={"rois": 20_000, "validation_share": 0.1, "random_seed": 0},
     training={"cycles": 30, "random_seed": 0},
 )
 TINY_SIDES_PX = {"height_px": 256, "width_px": 256}
@@ -129,7 +129,7 @@ def make_base_model(run: BaseModelRun) -> card.Card:
     """Make the model and write its folder; gives what its card says."""
     plates = all_plates(run)
     log.info("step 2 of 6: cut ROIs of %d plates", len(plates.train))
-    rois = run.done(augment.TASK, {"plates": plates.train, "scaling": scaling_of(run), **run.recipe.augment})
+    rois = run.done(augment.TASK, {"plates": plates.train, **augment.PRESETS["laptop"], **run.recipe.augment})
     trained = trained_on(rois, run)
     log.info("step 4 of 6: choose the thresholds")
     model = {"method": run.method.name, "networks": [trained.outputs["network"]]}
@@ -178,11 +178,6 @@ def _put(path: str, trains: bool, what: str, plates: Plates) -> None:
 
 def imported(folder: Path, run: BaseModelRun) -> str:
     return run.done(ingest.TASK, {"folder": str(folder)}).outputs["plate"]
-
-
-def scaling_of(run: BaseModelRun) -> str:
-    """Give the scaling of the preset, which is that of the plates that the model is used on."""
-    return str(augment.PRESETS["laptop"]["scaling"])
 
 
 def trained_on(rois: Result, run: BaseModelRun) -> Result:

@@ -13,7 +13,7 @@ import pytest
 
 from tasks.contract import execute, parse_params
 from tasks.files import sha256_of
-from tasks.methods.fpn2_ws.method import BASE, METHOD, Settings
+from tasks.methods.fpn2_ws.method import BASE, Settings
 from tasks.methods.fpn2_ws.train import TASK, Params
 from tasks.methods.shared.weights_file import copy_in_16_bits, read_weights
 from tasks.nuclei.errors import InputError
@@ -86,22 +86,12 @@ def test_a_training_without_rois_is_refused(tmp_path, change):
         execute(TASK, Params.model_validate(AS_IT_IS | change), tmp_path)
 
 
-def test_another_file_of_weights_gives_another_key(tmp_path, monkeypatch):
-    params = Params.model_validate(AS_IT_IS)
-    key = TASK.output_key(params, tmp_path)
-    other = tmp_path / "base"
-    other.mkdir()
-    for path in BASE.iterdir():
-        (other / path.name).write_bytes(path.read_bytes())
-    weights = METHOD.weights_named("base")
-    assert weights is not None
-    object.__setattr__(weights, "folder", other)
-    try:
-        assert TASK.output_key(params, tmp_path) == key
-        (other / "weights.h5").write_bytes(b"others")
-        assert TASK.output_key(params, tmp_path) != key
-    finally:
-        object.__setattr__(weights, "folder", BASE)
+def test_what_begins_from_it_depends_on_its_files(tmp_path):
+    files = [BASE / "network.json", BASE / "weights.h5"]
+    assert TASK.depends_on is not None
+    for params in (AS_IT_IS, {"rois": "rois.h5", "target": "both", "preset": "laptop"}):
+        assert TASK.depends_on(Params.model_validate(params), tmp_path) == files
+    assert TASK.depends_on(Params(rois="rois.h5", target="both", initialisation="random"), tmp_path) == []
 
 
 def test_weights_in_16_bits_are_smaller_and_are_read_back_in_32_bits(tmp_path):
