@@ -35,8 +35,8 @@ def _of_every_retraining() -> dict[str, Param]:
             uniqueItems=True,
             title="Initial weights",
             description="Each gives a candidate, and the best one is judged in the end. champion: the training resumes "
-            "from the model in force. The others: the same network from its beginning, or from the model that comes with "
-            "the pipeline; those are allowed that the method of the champion knows.",
+            "from the model in force. The others: the same network from its beginning, or from the model that comes "
+            "with the pipeline; those are allowed that the method of the champion knows.",
             section=MAIN,
         ),
         "approval": Param(

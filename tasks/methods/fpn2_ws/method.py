@@ -63,8 +63,8 @@ def base_weights() -> InitialWeights:
     built = json.loads((BASE / "network.json").read_text())
     return InitialWeights(
         "base",
-        "the base model, which comes with the pipeline and can be used without a training; if nothing else is given, it "
-        "is trained for {cycles} epochs with the learning rate {learning_rate}".format(**FINE_TUNING),
+        "the base model, which comes with the pipeline and can be used without a training; if nothing else is given, "
+        "it is trained for {cycles} epochs with the learning rate {learning_rate}".format(**FINE_TUNING),
         is_whole=True,
         params={**LAPTOP, **FINE_TUNING},
         network={"target": "both"} | {name: built[name] for name in NETWORK_PARAMS if name in built},
