@@ -200,10 +200,10 @@ class TimeLeft(logging.Handler):
     """Tells after every cycle of a training how long the others will take."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.msg.startswith("cycle %d of %d: loss") and isinstance(record.args, tuple):
-            done, cycles, _, _, seconds, _ = record.args
-            minutes = float(seconds) * (int(cycles) - int(done)) / 60  # type: ignore[arg-type]
-            log.info("about %d min of the training are left", round(minutes))
+        if str(record.msg).startswith("cycle %d of %d: loss"):
+            values: Any = record.args
+            done, cycles, _, _, seconds, _ = values
+            log.info("about %d min of the training are left", round(seconds * (cycles - done) / 60))
 
 
 def write_base(trained: Result, calibrated: Result, run: BaseModelRun) -> None:
