@@ -51,10 +51,9 @@ def copy_in_16_bits(source: Path, target: Path) -> None:
         def copy(name: str, item: Any) -> None:
             if isinstance(item, h5py.Group):
                 copied = written.create_group(name)
-            elif item.ndim > 1:
-                copied = written.create_dataset(name, data=_in_16_bits(item), compression="gzip", shuffle=True)
             else:
-                copied = written.create_dataset(name, data=item[()])
+                kept = _in_16_bits(item) if item.ndim > 1 else item[()]
+                copied = written.create_dataset(name, data=kept, chunks=kept.shape, compression="gzip", shuffle=True)
             copied.attrs.update(item.attrs)
 
         written.attrs.update(read.attrs)
