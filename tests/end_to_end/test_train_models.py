@@ -105,7 +105,8 @@ def test_every_task_is_done_and_the_note_has_the_scores_and_the_way_to_mlflow(sy
 
 def test_a_new_installation_has_the_base_model_as_champion(system: System) -> None:
     assert system.champion() == 1
-    assert "base_model" in system.mlflow.get_run(system.mlflow.get_model_version(MODEL, "1").run_id).data.tags
+    run_id = system.mlflow.get_model_version(MODEL, "1").run_id
+    assert "base_model" in system.mlflow.get_run(run_id or "").data.tags
 
 
 def test_the_store_of_a_whole_run_has_nothing_incomplete_altered_or_orphaned(system: System, first_run: str) -> None:

@@ -13,7 +13,6 @@ from mlflow import MlflowClient
 from tasks import tracking
 from tasks.contract import execute
 from tasks.methods.fpn2_ws.method import BASE
-from tasks.recipes import install_base_model
 from tasks.recipes.install_base_model import install, main
 from tasks.steps import find_model, ingest, segment
 from tasks.store.check import check, registered_models
@@ -94,7 +93,7 @@ def test_an_installation_with_another_version_keeps_its_champion_or_none(
 def test_without_an_address_of_mlflow_it_says_so_and_without_an_answer_it_may_be_tried_again(
     store: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(install_base_model.tracking, "all_models", unreachable)
+    monkeypatch.setattr(tracking, "all_models", unreachable)
     assert main(["--store", str(store)]) == 1
     assert "MLflow at home doesn't answer" in caplog.text
     monkeypatch.delenv("MLFLOW_TRACKING_URI")

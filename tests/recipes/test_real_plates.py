@@ -14,7 +14,7 @@ from tasks.recipes.real_plates import DSB2018, MNFINDER, main, make_plate, plate
 from tasks.steps import ingest
 from tests.plates import two_squares
 
-FOLDERS = {
+FOLDERS: dict[str, dict[str, tuple[str, ...]]] = {
     DSB2018: {"small": ("train", "test")},
     MNFINDER: {"ours": ("train", "val"), "only": ("train",), "other": ("train", "val")},
 }

@@ -6,7 +6,7 @@ import pytest
 
 from nucleus_dags.planning import candidates
 from nucleus_dags.planning.types import OpenedCandidate
-from tasks.methods.fpn2_ws.method import METHOD as FPN2_WS
+from tasks.methods.fpn2_ws.method import Settings
 from tasks.steps.calibrate import Params as CalibrateParams
 from tasks.steps.register_model import Params as RegisterModelParams
 from tasks.steps.report import Params as ReportParams
@@ -81,7 +81,7 @@ def test_a_model_that_is_kept_as_it_came_has_no_rois_and_its_own_settings_but_fo
     known = {"trained": trained, "settings": {"fpn2_ws": {"marker_threshold": 0.5}}}
     params = CalibrateParams(**without_run(candidates.calibration_of(opened[0], known)))
     assert params.search == []
-    assert params.settings == FPN2_WS.settings(marker_threshold=0.5, foreground_threshold=0.2)
+    assert params.settings == Settings(marker_threshold=0.5, foreground_threshold=0.2)
 
 
 def test_all_settings_that_calibrate_gives_are_handed_on() -> None:
