@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from nucleus_dags.planning.initial_weights import as_it_came
 from tasks import tracking
 from tasks.contract import execute
 from tasks.methods.fpn2_ws.method import BASE
+from tasks.methods.fpn2_ws.train import TASK as TRAIN
 from tasks.recipes.install_base_model import install, main
-from tasks.steps import find_model, ingest, segment
+from tasks.steps import calibrate, find_model, ingest, register_model, segment
 from tasks.store.check import check, registered_models
 from tasks.store.contents import look_into
 from tasks.store.lineage import lineage_of_model
@@ -31,11 +33,15 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "store"
 
 
+BY_HAND = ("find_model", "segment", "calibrate")
+"""Tasks whose results here no DAG run refers to."""
 CHAMPION = find_model.Params(model="champion", dag_run_id="asks")
 
 
 @pytest.mark.slow
-def test_a_new_installation_has_it_as_champion_that_segments_and_is_told_of(store: Path, tmp_path: Path) -> None:
+def test_a_new_installation_has_it_as_champion_that_segments_and_is_told_of(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert install(store) == "The base model is champion of nucleus-segmenter."
     found = execute(find_model.TASK, CHAMPION, store).values["model"]
     built = json.loads((BASE / "network.json").read_text())
@@ -44,8 +50,9 @@ def test_a_new_installation_has_it_as_champion_that_segments_and_is_told_of(stor
     assert found["settings"] == json.loads((BASE / "settings.json").read_text())
     it_segments_a_plate(found, store, tmp_path)
     it_is_described_in_mlflow_and_in_its_lineage(store)
+    a_training_that_begins_from_it_compares_with_this_very_model(store, monkeypatch)
     of_model = list(check(look_into(store), registered_models(look_into(store)), keep_days=0))
-    assert [finding.path for finding in of_model if not finding.path.startswith(("find_model", "segment"))] == []
+    assert [finding.path for finding in of_model if not finding.path.startswith(BY_HAND)] == []
     again_it_changes_nothing_and_puts_back_what_the_store_lost(store)
 
 
@@ -66,6 +73,22 @@ def it_is_described_in_mlflow_and_in_its_lineage(store: Path) -> None:
     assert any(name.startswith("promotion/") for name in version.tags)
     lines = "\n".join(lineage_of_model("champion", store))
     assert "no plate of this store: the pipeline came with these weights, base" in lines
+
+
+def a_training_that_begins_from_it_compares_with_this_very_model(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `train_models` does; the model isn't registered again from its MLflow run."""
+    candidate = as_it_came("fpn2_ws", [{"target": "both"}], "laptop")
+    assert candidate is not None
+    (training,) = candidate["trainings"]
+    kept = execute(TRAIN, TRAIN.params_type.model_validate(training), store)
+    model = {"method": "fpn2_ws", "networks": [kept.outputs["network"]], "settings": candidate["settings"]}
+    calibrated = execute(calibrate.TASK, calibrate.Params.model_validate({**model, "search": []}), store)
+    with monkeypatch.context() as environment:
+        environment.setenv("MLFLOW_RUN_ID", tracking.open_run("experiments", "a training", "name"))
+        params = register_model.Params.model_validate({**model, **calibrated.values})
+        registered = execute(register_model.TASK, params, store)
+    assert (kept.reused, registered.reused) == (True, True)
+    assert [version.version for version in tracking.all_models()] == [1]
 
 
 def again_it_changes_nothing_and_puts_back_what_the_store_lost(store: Path) -> None:
