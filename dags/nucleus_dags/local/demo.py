@@ -34,7 +34,7 @@ SYNTHETIC_PLATES = (
     {"name": "demo-test", "role": "test", "fovs": 2, "random_seed": 2},
 )
 SYNTHETIC_FIELDS = {"cell_line": "MCF10A", "height_px": 768, "width_px": 768}
-SMALL_FORM = {"rois": 320, "cycles": 2, "experiment": "demo"}
+SMALL_FORM = {"rois": 240, "cycles": 2, "experiment": "demo"}
 """A training that two cores finish in a few minutes; the preset, which begins from the base model, gives the others."""
 SHOWN_STATES = {
     "running": "runs",
