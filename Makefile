@@ -15,12 +15,12 @@ TAG = dev
 IS_SUPPORTED = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
 
 .PHONY: help demo up down status check-store clean-store lineage manifest tool test test-long test-cluster lint bench \
-	bench-dsb2018 images install lock
+	bench-dsb2018 base-model images install lock
 
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-14s %s\n", $$1, $$2 }'
 
-demo: install ## train on small synthetic plates and show the scores; PLATES=<folder of plates> takes your own
+demo: install ## segment and train on small synthetic plates and show the scores; PLATES=<folder of plates> takes your own
 	@$(RUN) nucleus_dags.local.demo $(PORTS) $(if $(PLATES),--plates '$(PLATES)')
 
 up: install ## start Airflow and MLflow; AIRFLOW_PORT=8080 MLFLOW_PORT=5000
@@ -66,6 +66,10 @@ lint: install ## ruff and mypy
 
 bench: install ## benchmarks, some minutes
 	.venv/bin/python -m pytest tests/benchmarks --benchmark-only
+
+base-model: install ## train the base model anew, for hours; resumes where it was; OUT=<folder> DATA=<folder of real images>
+	.venv/bin/python -m tasks.recipes.base_model '$(or $(OUT),.nucleus/base_model)' $(if $(DATA),--data '$(DATA)')
+	.venv/bin/python -m tasks.manifest
 
 bench-dsb2018: install ## train three times on real images and score, about three hours of CPU time; resumes
 	.venv/bin/python -m tests.benchmarks.train_on_dsb2018 $${NUCLEUS_HOME:-.nucleus}/bench-dsb2018

@@ -50,7 +50,8 @@ the run names it. It names test plates of this kind too, which are used.
 **Passed:** the challenger becomes champion, by itself or after an approval in this page (*Required actions*).
 **Failed:** the run ends well, and its note says which rule failed, in which cell line, on which plates.
 
-**Without a champion** the first model is trained and promoted.
+**At first** the base model, which comes with the pipeline, is the champion. Where there is none, the first model is
+trained and promoted.
 
 **Back** to an earlier version: the DAG `promote_model`.
 """

@@ -42,7 +42,8 @@ Trains a model that finds nuclei in microscope images, and says how well it does
 them. `train` trains each method that you choose on them.
 `calibrate` chooses the thresholds on fields kept back from training. `segment` finds the nuclei of the test plates.
 `score` compares them with the labels, `register_model` puts the models into MLflow, `report` draws the curves and the
-errors of all methods.
+errors of all methods. Where a training begins from the base model, which comes with the pipeline, that model is
+segmented with and scored too, as it came.
 
 **Doubts:** where labels may be wrong, `augment` refuses a training plate until they are corrected, or confirmed by
 `"labels_confirmed": true` in `plate.json`; doubts about a test plate are in the note of the run.
@@ -143,7 +144,8 @@ with DAG(
         hand_on=trainings_on,
         **of_run,
     )
-    training_name = "{{ task.each['task'] }}, {{ task.each.get('target', 'one network') }}"
+    part = "{{ task.each.get('target', 'one network') if task.each['rois'] else 'as it came' }}"
+    training_name = f"{{{{ task.each['task'] }}}}, {part}"
     train = launch(TRAIN, each=augment.output, map_index_template=training_name)
     calibrate = launch(
         "calibrate",

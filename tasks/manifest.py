@@ -85,7 +85,9 @@ def _described_method(method: Method) -> dict[str, Any]:
                 "title": weights.title,
                 "file": weights.file,
                 "is_whole": weights.is_whole,
-                "params": weights.params,
+                "params": weights.all_params,
+                "network": weights.network,
+                "as_it_is": weights.as_it_is._asdict() if weights.as_it_is else None,
             }
             for weights in method.initial_weights
         },

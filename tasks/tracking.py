@@ -140,6 +140,13 @@ def all_models() -> list[ModelVersion]:
     return sorted(versions, key=lambda version: version.version)
 
 
+def is_registered(key: str) -> bool:
+    """Whether some version is of this output of `register_model`; without an MLflow run nobody asks, and it is none."""
+    if "MLFLOW_RUN_ID" not in os.environ:
+        return False
+    return any(version.tags.get("key") == key for version in all_models())
+
+
 def aliases() -> dict[str, int]:
     """Give the version that each alias means."""
     with _failures_named():

@@ -82,15 +82,22 @@ def test_only_tracking_imports_mlflow(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", python_files("tasks/**/*.py"))
-def test_no_module_of_the_tasks_imports_airflow_or_another_step(path: str) -> None:
+def test_no_module_of_the_tasks_but_recipes_imports_airflow_or_another_step(path: str) -> None:
     other_steps = [f"tasks.steps.{step}" for step in STEPS if step != Path(path).stem]
-    assert of_packages(imports(path), "airflow", "nucleus_dags", *other_steps) == set()
+    allowed = path.startswith("tasks/recipes/")
+    assert of_packages(imports(path), "airflow", "nucleus_dags", *(() if allowed else other_steps)) == set()
+
+
+@pytest.mark.parametrize("path", [path for path in TASKS if not path.startswith("tasks/recipes/")])
+def test_nothing_of_the_tasks_but_recipes_imports_a_recipe(path: str) -> None:
+    assert of_packages(imports(path), "tasks.recipes") == set()
 
 
 @pytest.mark.parametrize(
     "path",
     python_files(
         "tasks/*.py",
+        "tasks/recipes/*.py",
         "tasks/steps/*.py",
         "tasks/store/*.py",
         "tasks/methods/*.py",

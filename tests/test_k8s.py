@@ -12,6 +12,7 @@ from nucleus_dags.launchers.kinds import KINDS
 from nucleus_dags.manifest import manifest
 from tests.cluster import airflow
 from tests.manifests import K8S, contents, of_kind, pod_template
+from tests.repository import REPOSITORY
 
 KUSTOMIZATIONS = ("base", "overlays/local", "overlays/gpu-cluster")
 
@@ -19,7 +20,7 @@ KUSTOMIZATIONS = ("base", "overlays/local", "overlays/gpu-cluster")
 def pods(folder: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and pod of everything of ours that makes pods in the namespace."""
     for content in contents(folder):
-        if content["kind"] in ("Deployment", "StatefulSet"):
+        if content["kind"] in ("Deployment", "StatefulSet", "Job"):
             yield content["metadata"]["name"], content["spec"]["template"]
         elif content["kind"] == "PodTemplate":
             yield content["metadata"]["name"], content["template"]
@@ -50,7 +51,7 @@ def test_every_pod_keeps_the_rules_of_the_namespace(folder: str) -> None:
     [namespace] = of_kind(folder, "Namespace")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     found = dict(pods(folder))
-    assert set(found) == {"cpu", "gpu", "mlflow", "postgresql"}
+    assert set(found) == {"cpu", "gpu", "mlflow", "postgresql", "install-base-model"}
     for name, pod in found.items():
         spec = pod["spec"]
         assert spec["securityContext"]["runAsNonRoot"], name
@@ -120,9 +121,14 @@ def test_airflow_may_do_nothing_but_launch_pods() -> None:
 def test_nothing_may_talk_to_anything_but_for_what_is_named() -> None:
     policies = {content["metadata"]["name"]: content["spec"] for content in of_kind("base", "NetworkPolicy")}
     assert policies["deny-all"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    task = {"app.kubernetes.io/component": "task"}
-    for _, pod in [item for item in pods("base") if item[0] in ("cpu", "gpu")]:
-        assert task.items() <= pod["metadata"]["labels"].items()
+    components = {name: pod["metadata"]["labels"].get("app.kubernetes.io/component") for name, pod in pods("base")}
+    assert {name for name, component in components.items() if component == "task"} == {"cpu", "gpu"}
+    # Nothing that looks for the pods of tasks finds that of the installation.
+    assert {name for name, component in components.items() if component == "installation"} == {"install-base-model"}
+    [allowed] = policies["tasks"]["podSelector"]["matchExpressions"]
+    assert set(allowed["values"]) == {"task", "installation"}
+    [from_tasks] = policies["mlflow"]["ingress"]
+    assert from_tasks["from"] == [{"podSelector": {"matchExpressions": [allowed]}}]
     [to_mlflow] = policies["tasks"]["egress"]
     assert to_mlflow["to"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "mlflow"}}}]
 
@@ -135,6 +141,19 @@ def test_no_secret_is_in_the_repository() -> None:
     assert len(values) == 8
     for value in values:
         assert "$" in value
+
+
+def test_a_new_cluster_gets_the_base_model_as_the_pods_of_tasks_find_store_and_mlflow() -> None:
+    [job] = of_kind("base", "Job")
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    [of_tasks] = pod_template("cpu")["template"]["spec"]["containers"]
+    module, store = container["args"][1], container["args"][3]
+    assert (REPOSITORY / f"{module.replace('.', '/')}.py").exists()
+    assert store == of_kind("base", "ConfigMap")[0]["data"]["NUCLEUS_STORE"]
+    mounts = {mount["mountPath"]: mount for mount in of_tasks["volumeMounts"]}
+    assert all(mounts[mount["mountPath"]] == mount for mount in container["volumeMounts"])
+    assert (container["image"], container["envFrom"]) == (of_tasks["image"], of_tasks["envFrom"])
+    assert container["env"][0] in of_tasks["env"]
 
 
 def test_a_small_machine_needs_no_gpu_and_a_cluster_pulls_its_images() -> None:

@@ -97,7 +97,7 @@ def test_the_fields_of_a_task_have_their_bounds_defaults_and_texts(manifest: dic
         "default": 25,
         "description": "Passes over the training ROIs, which the paper calls cycles.",
         "maximum": 10_000,
-        "minimum": 1,
+        "minimum": 0,
         "title": "Epochs",
         "type": "integer",
     }
@@ -116,7 +116,11 @@ def test_a_method_has_its_settings_presets_and_initial_weights(manifest: dict[st
         "min_area_px",
         "min_confidence",
     ]
-    assert list(described["initial_weights"]) == ["imagenet", "random"]
+    assert list(described["initial_weights"]) == ["base", "imagenet", "random"]
+    base = described["initial_weights"]["base"]
+    assert base["network"].items() <= base["params"].items()
+    assert base["as_it_is"]["training"]["initialisation"] == "base"
+    assert described["initial_weights"]["random"]["as_it_is"] is None
     assert described["presets"]["laptop"]["params"]["encoder"] == "mobilenetv2"
     assert described["networks"]["two"]["trainings"] == [{"target": "distance_map"}, {"target": "blurred_border"}]
 

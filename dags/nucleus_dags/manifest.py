@@ -42,6 +42,15 @@ class Networks(TypedDict):
     trainings: list[dict[str, Any]]
 
 
+class AsItIs(TypedDict):
+    """How a model that comes with the pipeline is used without a training."""
+
+    training: dict[str, Any]
+    """Params of the training that only puts its network into the store."""
+    settings: dict[str, Any]
+    """What it segments with."""
+
+
 class InitialWeights(TypedDict):
     """A kind of weights that a training may begin from."""
 
@@ -49,6 +58,10 @@ class InitialWeights(TypedDict):
     file: str | None
     is_whole: bool
     params: dict[str, Any]
+    network: dict[str, Any]
+    """Those of the params that say which network the weights are of."""
+    as_it_is: AsItIs | None
+    """Of weights that are a model which comes with the pipeline."""
 
 
 class Preset(TypedDict):

@@ -6,10 +6,11 @@ them. That module must be imported quickly: it loads no network library, since f
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from tasks.methods.segmenter import Segmenter
 from tasks.nuclei.segmentation import SegmentationSettings
@@ -19,6 +20,15 @@ PRESETS: dict[PresetName, str] = {"laptop": "minutes on a CPU", "paper": "hours 
 """Names and titles of the presets that every method has."""
 
 RANDOM = "random"
+
+
+class AsItIs(NamedTuple):
+    """A model that comes with the pipeline."""
+
+    training: dict[str, Any]
+    """Params of the training that only puts its network into the store."""
+    settings: dict[str, Any]
+    """What it segments with."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,24 @@ class InitialWeights:
     """Whether the file is of a larger network, whose other layers aren't used."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """Params of the training that these weights need."""
+    network: Mapping[str, Any] = field(default_factory=dict)
+    """Params of the training that say which network they are of, as JSON; no other one fits."""
+    folder: Path | None = None
+    """Folder of the pipeline with a model that can be used as it is: `network.json`, `weights.h5` and, with what it
+    segments, `settings.json`. Its weights need no file elsewhere."""
+
+    @property
+    def all_params(self) -> dict[str, Any]:
+        """Give the params that a training begins with that isn't told more."""
+        return {**self.params, **self.network}
+
+    @property
+    def as_it_is(self) -> AsItIs | None:
+        """Give how the model in `folder` is used without a training; None without such a one."""
+        if self.folder is None:
+            return None
+        training = {"rois": None, "preset": "laptop", "initialisation": self.name, "cycles": 0}
+        return AsItIs(training, json.loads((self.folder / "settings.json").read_text()))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ The answer is the version, and how it was trained and segments; both are None wh
 once per DAG run, so that all tasks of one run work with the same model.
 """
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -56,12 +57,18 @@ def description_of(found: tracking.ModelVersion, store: Path) -> dict[str, Any]:
         "networks": model.networks,
         "settings": model.settings.model_dump(mode="json"),
         "trainings": trainings,
-        "augmentation": _augmentation(trainings[0]["rois"], store),
+        "augmentation": _augmentation(model.networks[0], trainings[0]["rois"], store),
     }
 
 
-def _augmentation(rois: str, store: Path) -> dict[str, Any] | None:
-    """Give the params of the ROIs; None if the store lacks them, since nothing but another training needs them."""
+def _augmentation(network: str, rois: str | None, store: Path) -> dict[str, Any] | None:
+    """Give the params of the ROIs of a network; None if the store lacks them: nothing but another training needs them.
+
+    Of a network that came with the pipeline, give how it sees fields.
+    """
+    if rois is None:
+        built = json.loads((store / network / "network.json").read_text())
+        return {name: built[name] for name in ("zoom", "scaling")}
     try:
         return augmentation_of_rois(rois, store)
     except InputError:

@@ -18,7 +18,7 @@ from tasks.methods.registry import place_of
 from tasks.methods.saved_model import load_model, save_model
 from tasks.methods.segmentation_params import SegmentationParams, depends_on
 from tasks.nuclei.errors import InputError
-from tasks.store.provenance import plates_of_networks
+from tasks.store.provenance import came_with_the_pipeline, plates_of_networks
 
 LOADER = "tasks.methods.saved_model"
 PACKAGES = ("nuclei", "methods")
@@ -45,9 +45,12 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 
 
 def _copy_code(package: str, folder: Path) -> list[Path]:
-    """Copy what the model needs of this package, and the package of a method that is another one."""
+    """Copy what the model needs of this package, and the package of a method that is another one.
+
+    Weights that come with a method aren't the model's.
+    """
     ours = Path(__file__).parents[1]
-    leave_out = shutil.ignore_patterns("__pycache__")
+    leave_out = shutil.ignore_patterns("__pycache__", "weights.h5")
     for part in PACKAGES:
         shutil.copytree(ours / part, folder / ours.name / part, ignore=leave_out)
     (folder / ours.name / "__init__.py").touch()
@@ -65,6 +68,9 @@ def _copy_code(package: str, folder: Path) -> list[Path]:
 
 
 def log_result(params: Params, result: Result, store: Path) -> None:
+    """Register the model, in every MLflow run that asks for it; one that wasn't trained here is registered once."""
+    if came_with_the_pipeline(params.networks, store) and tracking.is_registered(result.key):
+        return
     tags = {
         "store_path": result.outputs["model"],
         "networks": " ".join(params.networks),

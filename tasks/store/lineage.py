@@ -17,10 +17,18 @@ from pathlib import Path
 
 from tasks import tracking
 from tasks.contract import BAD_INPUT, DONE, FAILED, ServiceError
+from tasks.methods.method import RANDOM
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.files import FROZEN_REPORT
 from tasks.nuclei.plates.info import read_plate_info
-from tasks.store.provenance import Generation, generations, holds_model, networks_of_model
+from tasks.store.provenance import (
+    Generation,
+    came_with_the_pipeline,
+    generations,
+    holds_model,
+    networks_of_model,
+    trainings_of_networks,
+)
 from tasks.store.registered_model import REGISTERED_MODEL
 from tasks.tracking import ModelVersion
 
@@ -33,10 +41,12 @@ def lineage_of_model(name: str, store: Path) -> list[str]:
         raise InputError(f"{REGISTERED_MODEL} has no {name}; there are the versions {known}.")
     lines = [_title(model), f"  made by DAG run {model.tags.get(tracking.DAG_RUN_TAG)}{_commit(model)}"]
     lines += [f"  {name.partition('/')[2]} UTC: {text}" for name, text in _promotions(model)]
-    for number, generation in enumerate(_generations(model, store)):
+    made_in = list(_generations(model, store))
+    for number, generation in enumerate(made_in):
         began = "trained as" if number == 0 else "which began as"
         lines.append(f"  {began} {', '.join(generation.networks)}, on")
         lines += [f"    {_plate_line(plate, store)}" for plate in generation.plates]
+    lines += _beginning(made_in[-1], store)
     used = [found for found in tracking.segmented_plates() if _is_by(found, model)]
     lines.append("  segmented" if used else "  segmented no plate")
     lines += [f"    {found.plate}@{found.digest} in DAG run {found.dag_run_id}" for found in used]
@@ -86,6 +96,14 @@ def _promotions(model: ModelVersion) -> list[tuple[str, str]]:
 
 def _is_by(found: tracking.SegmentedPlate, model: ModelVersion) -> bool:
     return found.version == model.version
+
+
+def _beginning(first: Generation, store: Path) -> list[str]:
+    """Say which initial weights the first networks began from, unless from random ones."""
+    kinds = sorted({str(training["initialisation"]) for training in trainings_of_networks(first.networks, store)})
+    if came_with_the_pipeline(first.networks, store):
+        return [f"    no plate of this store: the pipeline came with these weights, {', '.join(kinds)}; see their card"]
+    return [f"  which began from the initial weights {kind}" for kind in kinds if kind != RANDOM]
 
 
 def _plate_line(plate: str, store: Path) -> str:

@@ -6,7 +6,7 @@ names are answered here, also for results of earlier versions of the pipeline. P
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -117,12 +117,19 @@ def _in_todays_words(training: dict[str, Any]) -> dict[str, Any]:
     return params
 
 
-def rois_of_networks(networks: Iterable[str], store: Path) -> str:
-    """Give the ROI file that networks were trained on; InputError if it isn't the same for all."""
-    paths = sorted({_training(network, store)["rois"] for network in networks})
+def came_with_the_pipeline(networks: Iterable[str], store: Path) -> bool:
+    """Whether networks are as they came with the pipeline, trained on plates that aren't in this store."""
+    return all(_training(network, store)["rois"] is None for network in networks)
+
+
+def rois_of_networks(networks: Collection[str], store: Path) -> str:
+    """Give the ROI file that networks were trained on; InputError if it isn't the same for all, or if there is none."""
+    paths = sorted({str(_training(network, store)["rois"]) for network in networks})
     if len(paths) > 1:
         raise InputError(f"The networks were trained on different ROIs: {', '.join(paths)}; train all on one.")
-    return str(paths[0])
+    if came_with_the_pipeline(networks, store):
+        raise InputError("The networks came with the pipeline and have no ROIs here; keep the settings that they have.")
+    return paths[0]
 
 
 def augmentation_of_rois(rois: str, store: Path) -> dict[str, Any]:
@@ -138,8 +145,8 @@ def fovs_of_rois(rois: str, store: Path) -> dict[tuple[str, str], Fov]:
 
 
 def plates_of_networks(networks: Iterable[str], store: Path) -> list[str]:
-    """Give the plates that networks were trained on."""
-    rois = {_training(network, store)["rois"] for network in networks}
+    """Give the plates that networks were trained on; none of networks that came with the pipeline."""
+    rois = {_training(network, store)["rois"] for network in networks} - {None}
     return sorted({plate for path in rois for plate in augmentation_of_rois(path, store)["plates"]})
 
 

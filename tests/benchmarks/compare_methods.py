@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.compare_methods OUT_FOLDER synthetic --cycles fpn2_ws=4 mask_rcnn=8
 
-Trains with the preset `laptop` on one set of ROIs, calibrates on fields of the training plates that were kept back, and
-scores on the test plates: either synthetic MCF10A and eosinophils, or the images of the Data Science Bowl. Started
-again with the same folder, it resumes where it was.
+Trains from random weights with the preset `laptop` on one set of ROIs, calibrates on fields of the training plates that
+were kept back, and scores on the test plates: either synthetic MCF10A and eosinophils, or the images of the Data
+Science Bowl. Started again with the same folder, it resumes where it was.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.contract import Result, execute
+from tasks.methods.method import RANDOM
 from tasks.methods.registry import method_named
 from tasks.steps import augment, calibrate, ingest, report, score, segment, synthesize
 from tests import dsb2018
@@ -82,7 +83,7 @@ def _trained(name: str, rois: str, cycles: int, store: Path) -> list[Result]:
     method = method_named(name)
     task = importlib.import_module(method.training).TASK
     (networks,) = (networks for networks in method.networks if networks.name == method.presets["laptop"].networks)
-    given = {"rois": rois, "preset": "laptop", "cycles": cycles}
+    given = {"rois": rois, "preset": "laptop", "initialisation": RANDOM, "cycles": cycles}
     return [
         execute(task, task.params_type.model_validate(given | dict(params)), store) for params in networks.trainings
     ]

@@ -264,7 +264,10 @@ def test_a_training_gives_its_gpu_up_to_a_segmentation_and_may_be_tried_again(
 @pytest.fixture
 def quota_for_one_pod() -> Iterator[None]:
     """A quota that leaves room for the servers and one pod of a task."""
-    running = len(json.loads(kubectl("get", "pods", "-o", "json"))["items"])
+    # The pod of the installation counts until it has ended.
+    kubectl("wait", "--for=condition=complete", "job/install-base-model", "--timeout=400s")
+    pods_there = json.loads(kubectl("get", "pods", "-o", "json"))["items"]
+    running = sum(pod["status"]["phase"] not in ("Succeeded", "Failed") for pod in pods_there)
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "one-pod"}}
     apply(quota | {"spec": {"hard": {"pods": str(running + 1)}}})
     wait_until(lambda: "status" in json.loads(kubectl("get", "quota", "one-pod", "-o", "json")), "the quota is counted")

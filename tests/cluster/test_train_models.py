@@ -197,6 +197,7 @@ def system(cluster: Cluster, one_gpu: None) -> Iterator[System]:
     apply(*manifests())
     kubectl("rollout", "status", "deployment/mlflow", "--timeout=300s")
     kubectl("rollout", "status", "deployment/airflow", "--timeout=300s")
+    kubectl("wait", "--for=condition=complete", "job/install-base-model", "--timeout=600s")
     with ExitStack() as stack:
         airflow = stack.enter_context(forwarded("airflow-api-server", PORT))
         system = System(cluster, airflow, stack.enter_context(forwarded("mlflow", 5000)))
@@ -221,6 +222,10 @@ def first_run_and_its_pods(system: System) -> tuple[str, list[Pods]]:
 @pytest.fixture(scope="module")
 def first_run(first_run_and_its_pods: tuple[str, list[Pods]]) -> str:
     return first_run_and_its_pods[0]
+
+
+def test_a_new_cluster_has_the_base_model_as_champion(system: System) -> None:
+    assert system.mlflow.get_model_version_by_alias("nucleus-segmenter", "champion").version == "1"
 
 
 def test_every_task_of_a_run_was_a_pod_and_none_is_left(system: System, first_run: str) -> None:
@@ -301,7 +306,7 @@ def test_plates_that_arrive_are_imported_by_pods_and_a_bad_one_is_told_of(system
 
 
 def test_a_version_is_promoted_and_segments_a_plate(system: System, first_run: str) -> None:
-    promoted = system.run("promote_model", version=1, reason="the only one")
+    promoted = system.run("promote_model", version=2, reason="trained here")
     assert promoted["state"] == "success"
     segmented = system.run("segment_plate", plate="tiny-test", fovs_per_part=1, ome_zarr=True)
     assert segmented["state"] == "success"

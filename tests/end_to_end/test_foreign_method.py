@@ -22,6 +22,10 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 PACKAGE = REPOSITORY / "tests/foreign_method"
 FOREIGN, OTHER = "bright_spots", "fpn2_ws"
+AS_IT_CAME = "base, not trained further"
+"""Beside the other method, which begins from the base model."""
+BASE_MODEL = 1
+"""Its version."""
 FORM: dict[str, Any] = {"methods": [FOREIGN, OTHER], "rois": 100, "cycles": 1, "zoom": 0.5}
 RETRAINING: dict[str, Any] = {
     "also_without_news": True,
@@ -63,9 +67,10 @@ def it_is_trained_and_compared_with_another_method(lab: Laboratory) -> int:
     assert set(lab.states("train_models", dag_run_id).values()) == {"success"}
     note = lab.note("train_models", dag_run_id)
     assert note.startswith(f"{FOREIGN}: F1 at 0.7: ")
-    for method in (FOREIGN, OTHER):
-        assert re.search(rf"^\| {method} +\| MCF10A ", note, re.MULTILINE)
+    for candidate in (FOREIGN, OTHER, AS_IT_CAME):
+        assert re.search(rf"^\| {candidate} +\| MCF10A ", note, re.MULTILINE)
 
+    assert len(lab.mlflow.search_model_versions(f"name = '{MODEL}'")) == BASE_MODEL + len(FORM["methods"])
     scores = {method: float(version.tags["f1_at_0.7/all"]) for method, version in versions(lab).items()}
     assert scores[FOREIGN] > 0.5
     assert 0 <= scores[OTHER] <= 1
@@ -110,7 +115,8 @@ def it_is_retrained_from_its_own_weights_and_from_random_ones(lab: Laboratory, v
     (network,) = (result["outputs"]["network"] for result in first if result["task"] == f"train_{FOREIGN}")
     assert [result["params"]["initialisation"] for result in results["train"]] == [network, "random"]
     assert {result["task"] for result in results["train"]} == {f"train_{FOREIGN}"}
-    new = [v for v in lab.mlflow.search_model_versions(f"name = '{MODEL}'") if int(v.version) > len(FORM["methods"])]
+    before = BASE_MODEL + len(FORM["methods"])
+    new = [v for v in lab.mlflow.search_model_versions(f"name = '{MODEL}'") if int(v.version) > before]
     assert [v.tags["method"] for v in new] == [FOREIGN] * 2
     assert {v.tags["gate"] for v in new} <= {"passed", "failed"}
     assert lab.champion() in {version, *(int(v.version) for v in new)}

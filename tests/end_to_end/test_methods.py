@@ -29,7 +29,8 @@ def lab(tmp_path: Path) -> Iterator[Laboratory]:
 
 def test_all_methods_are_trained_scored_and_compared_in_one_report(lab: Laboratory) -> None:
     methods = ["fpn2_ws", "mask_rcnn", "jacobkie", "external"]
-    run_id = lab.run("train_models", methods=methods, tool=["threshold"], rois=100, cycles=1)
+    form = {"methods": methods, "tool": ["threshold"], "initialisation": "random", "rois": 100, "cycles": 1}
+    run_id = lab.run("train_models", **form)
     assert set(lab.states("train_models", run_id).values()) == {"success"}
     trained = lab.results("train_models", run_id)["train"]
     assert [result["task"] for result in trained] == [f"train_{method}" for method in methods]

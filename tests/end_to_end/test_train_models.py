@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from nucleus_dags.airflow_api import AirflowApiError
 from nucleus_dags.local import servers as local_servers
 from nucleus_dags.local.home import Home
-from tests.end_to_end.laboratory import Laboratory, laboratory
+from tests.end_to_end.laboratory import MODEL, Laboratory, laboratory
 from tests.repository import REPOSITORY
 from tests.synthetic_plates import make_synthetic_plate
 
@@ -101,6 +101,12 @@ def test_every_task_is_done_and_the_note_has_the_scores_and_the_way_to_mlflow(sy
     assert note.startswith("F1 at 0.7: ")
     assert "| MCF10A " in note
     assert f"{system.servers.mlflow_url}/#/runs/{system.mlflow_run(first_run).info.run_id}" in note
+
+
+def test_a_new_installation_has_the_base_model_as_champion(system: System) -> None:
+    assert system.champion() == 1
+    run_id = system.mlflow.get_model_version(MODEL, "1").run_id
+    assert "base_model" in system.mlflow.get_run(run_id or "").data.tags
 
 
 def test_the_store_of_a_whole_run_has_nothing_incomplete_altered_or_orphaned(system: System, first_run: str) -> None:

@@ -66,6 +66,15 @@ def test_a_model_whose_rois_the_store_lacks_is_found_without_their_augmentation(
     assert (found["augmentation"], found["version"]) == (None, 2)
 
 
+def test_a_model_that_came_with_the_pipeline_is_found_with_how_it_sees_fields(store: Path) -> None:
+    network = store / "train_fpn2_ws" / ("2" * 16)
+    store_result(store, f"train_fpn2_ws/{'2' * 16}", {"rois": None, "initialisation": "base", "cycles": 0})
+    (network / "network.json").write_text(json.dumps({"method": "fpn2_ws", "zoom": 1.5, "scaling": "robust"}))
+    found = find(store, "2").values["model"]
+    assert found["augmentation"] == {"zoom": 1.5, "scaling": "robust"}
+    assert found["trainings"] == [{"rois": None, "initialisation": "base", "cycles": 0}]
+
+
 def test_a_model_of_an_earlier_version_of_the_pipeline_is_found_in_the_words_of_today(store: Path) -> None:
     """The settings of all methods stood among the params, and a tool was called a program."""
     key = "3" * 16

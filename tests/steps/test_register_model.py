@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from tasks.contract import execute
+from tasks import tracking
+from tasks.contract import execute, read_result
 from tasks.methods.fpn2_ws.method import Settings
 from tasks.methods.fpn2_ws.network import load_map_network
 from tasks.methods.fpn2_ws.segmenter import Fpn2Ws
@@ -106,6 +107,23 @@ def test_a_result_is_registered_once_per_run_however_often_it_is_logged(tracked)
     assert version.run_id == os.environ["MLFLOW_RUN_ID"]
     assert version.tags["method"] == "fpn2_ws"
     assert version.description == "FPN2-WS: networks and a watershed, the paper's best."
+    code = tracked / result.outputs["model"] / "code"
+    assert list(code.glob("**/base/network.json"))
+    assert not list(code.glob("**/base/weights.h5")), "weights that come with a method aren't this model's"
+
+
+def test_a_model_that_came_with_the_pipeline_is_registered_once_whichever_runs_use_it(tracked, monkeypatch):
+    store_result(tracked, NETWORK, {"rois": None, "initialisation": "base"})
+    store_result(tracked, "register_model/1111111111111111", params().model_dump(mode="json"), {"model": "model"})
+    (tracked / "model").mkdir()
+    (tracked / "model" / "MLmodel").touch()
+    result = read_result(tracked / "register_model/1111111111111111")
+    for dag_run in ("first", "second"):
+        monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("e", dag_run, "r"))
+        register_model.log_result(params(), result, tracked)
+    (version,) = MlflowClient().search_model_versions("name = 'nucleus-segmenter'")
+    assert version.tags["dag_run_id"] == "first"
+    assert not [name for name in version.tags if name.startswith("plate/")]
 
 
 @pytest.mark.slow

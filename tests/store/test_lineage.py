@@ -60,6 +60,15 @@ def test_a_model_names_its_plates_and_those_of_the_models_that_it_began_with(sto
     assert lines[6] == "  segmented no plate"
 
 
+def test_the_first_networks_name_their_initial_weights_unless_these_were_random(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(store, "3", "base", [FIRST], monkeypatch)
+    lines = lineage_of_model("3", store)
+    assert lines[2] == "  trained as train_fpn2_ws/3333333333333333, on"
+    assert lines[4:] == ["  which began from the initial weights base", "  segmented no plate"]
+
+
 def test_the_champion_names_why_it_is_and_what_it_segmented(store: Path) -> None:
     lines = lineage_of_model("champion", store)
     assert lines[0].endswith("(champion)")

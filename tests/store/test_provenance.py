@@ -199,6 +199,17 @@ def test_networks_of_different_rois_are_refused(store: Path) -> None:
         provenance.rois_of_networks([f"train_fpn2_ws/{ONE}", f"train_fpn2_ws/{TWO}"], store)
 
 
+def test_networks_that_came_with_the_pipeline_have_no_rois_and_no_plates(store: Path) -> None:
+    network = add_network(store, f"train_fpn2_ws/{'4' * 16}", {}, rois=None, initialisation="base")
+    assert provenance.came_with_the_pipeline([network], store)
+    assert not provenance.came_with_the_pipeline([f"train_fpn2_ws/{ONE}"], store)
+    assert provenance.plates_of_networks([network], store) == []
+    with pytest.raises(InputError, match=r"came with the pipeline and have no ROIs here; keep the settings"):
+        provenance.rois_of_networks([network], store)
+    tuned = add_network(store, f"train_fpn2_ws/{'5' * 16}", {}, initialisation=network)
+    assert list(provenance.generations([tuned], store)) == [Generation([tuned], [FIRST]), Generation([network], [])]
+
+
 def test_generations_go_back_to_the_first_network_also_by_way_of_old_ones(store: Path) -> None:
     old = add_network(store, f"train_fpn/{ONE}", {}, initialisation="imagenet")
     newer = add_network(store, f"train_fpn2_ws/{'3' * 16}", {}, initialisation=old, rois=f"augment/{TWO}/rois.h5")

@@ -157,8 +157,11 @@ def _preset_in_words(preset: str) -> list[str]:
     for name, method in manifest()["methods"].items():
         chosen = method["presets"][preset]
         schema = training_params(name)
+        weights = method["initial_weights"].get(str(chosen["params"].get("initialisation")))
+        # A whole network says all that a preset would.
+        params = chosen["params"] | (weights["params"] if weights and weights["is_whole"] else {})
         values = {
-            titled(field)["title"].lower(): chosen["params"].get(param, field.get("default"))
+            titled(field)["title"].lower(): params.get(param, field.get("default"))
             for param, field in schema.items()
             if "title" in titled(field)
         }

@@ -14,7 +14,7 @@ from nucleus_dags.forms.fields import (
 )
 from nucleus_dags.forms.train_models import random_seed_field
 from nucleus_dags.manifest import manifest
-from nucleus_dags.planning.retrain_champion import CYCLES
+from nucleus_dags.planning.initial_weights import CYCLES
 
 FIRST_MODEL = "It counts only while there is no champion; later models are like the champion."
 
@@ -35,8 +35,8 @@ def _of_every_retraining() -> dict[str, Param]:
             uniqueItems=True,
             title="Initial weights",
             description="Each gives a candidate, and the best one is judged in the end. champion: the training resumes "
-            "from the model in force. The others: the same network from its beginning; those are allowed that the "
-            "method of the champion knows.",
+            "from the model in force. The others: the same network from its beginning, or from the model that comes "
+            "with the pipeline; those are allowed that the method of the champion knows.",
             section=MAIN,
         ),
         "approval": Param(

@@ -1,7 +1,8 @@
-"""Train a model on small synthetic plates, or on a person's own: `python -m nucleus_dags.local.demo [--plates FOLDER]`.
+"""Fine-tune the base model on small synthetic plates, or a person's own: `python -m nucleus_dags.local.demo`.
 
-The demo starts the servers if they don't run, triggers `train_models` by the call that its page uses,
-shows the steps of the work as they run and ends with the F1 scores. The servers stay up.
+The demo starts the servers if they don't run, triggers `train_models` by the call that its page uses, shows the steps
+of the work as they run and ends with the F1 scores of the base model and of what became of it. The servers stay up.
+`--plates FOLDER` takes plates of one's own.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ SYNTHETIC_PLATES = (
     {"name": "demo-test", "role": "test", "fovs": 2, "random_seed": 2},
 )
 SYNTHETIC_FIELDS = {"cell_line": "MCF10A", "height_px": 768, "width_px": 768}
-SMALL_FORM = {"rois": 320, "cycles": 3, "zoom": 0.5, "experiment": "demo"}
-"""A training that two cores finish in a few minutes; the preset gives the other values."""
+SMALL_FORM = {"rois": 240, "cycles": 2, "experiment": "demo"}
+"""A training that two cores finish in a few minutes; the preset, which begins from the base model, gives the others."""
 SHOWN_STATES = {
     "running": "runs",
     "success": "done",
@@ -185,7 +186,10 @@ def run(home: Home, plates: Path | None, airflow_port: int, mlflow_port: int) ->
     home.make_folders()
     if plates:
         form = form_for(link_plates(plates, home))
-        print("The form keeps its defaults, the preset laptop: training takes about an hour on two cores.", flush=True)
+        print(
+            "The form keeps its defaults, the preset laptop: fine-tuning takes about half an hour on two cores.",
+            flush=True,
+        )
     else:
         print("Making two small synthetic plates ...", flush=True)
         form = form_for(synthesize_plates(home)) | SMALL_FORM

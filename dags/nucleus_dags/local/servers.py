@@ -28,6 +28,8 @@ AIRFLOW_SERVERS = {
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
+INSTALLATION = "tasks.recipes.install_base_model"
+"""Makes the model that comes with the pipeline the first version, where there is none yet."""
 STOP_ORDER = ("scheduler", "triggerer", "dag-processor", "api-server", "mlflow")
 """The scheduler's tasks end first, while there is a server to report to: they resume at the next start."""
 
@@ -106,12 +108,25 @@ def _start(home: Home, servers: Servers, names: list[str]) -> None:
     _migrate(home, env)
     start_all_of("api-server", "dag-processor")
     _wait_until("MLflow answers", lambda: _answers(f"{servers.mlflow_url}/health"), refuse_ended)
+    installation = _start_server(home.log("base_model"), [INSTALLATION, "--store", str(home.store)], env)
     _wait_until("Airflow answers", lambda: _answers(f"{servers.airflow_url}/api/v2/version"), refuse_ended)
     _set_pools(api)
     # Tasks that wait for the scheduler start with it, and need the other servers at once.
     start_all_of("scheduler", "triggerer")
     _wait_until("Airflow is ready", lambda: _is_healthy(api), refuse_ended)
     _wait_until("the DAGs are read", lambda: _dags_are_read(api), refuse_ended)
+    _wait_until("there is a model", lambda: installation.poll() is not None, refuse_ended)
+    if installation.returncode != 0:
+        _tell_of_no_model(home)
+
+
+def _tell_of_no_model(home: Home) -> None:
+    """Everything but segmenting with the champion works without the base model."""
+    print(
+        f"The base model can't be installed:\n{_tail(home.log('base_model'))}\nsegment_plate can segment when a model "
+        "was trained and promoted; `make down up` tries the installation again.",
+        file=sys.stderr,
+    )
 
 
 def _start_server(log_path: Path, arguments: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:

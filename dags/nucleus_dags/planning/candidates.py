@@ -23,13 +23,16 @@ def opened_candidates(opened: Result, known: Mapping[str, Any]) -> list[OpenedCa
 
 
 def trainings_on(augmented: Result, known: Mapping[str, Any]) -> list[Training]:
-    """Hand on, of `augment`, what is trained on its ROIs: every network of every candidate."""
+    """Hand on, of `augment`, what is trained on its ROIs: every network of every candidate.
+
+    One that is kept as it is says that it has no ROIs.
+    """
     candidates: Sequence[OpenedCandidate] = known["candidates"]
     return [
         {
+            "rois": augmented["outputs"]["rois"],
             **training,  # type: ignore[typeddict-item]
             "task": method_entry(candidate["method"])["task"],
-            "rois": augmented["outputs"]["rois"],
             "mlflow_run_id": candidate["mlflow_run_id"],
         }
         for candidate in candidates
@@ -40,12 +43,15 @@ def trainings_on(augmented: Result, known: Mapping[str, Any]) -> list[Training]:
 def calibration_of(candidate: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
     """Give the params of `calibrate` for a candidate, from the results of all trainings."""
     trained = _of_run(known["trained"], candidate["mlflow_run_id"])
-    return {
+    chosen = known["settings"].get(candidate["method"], {})
+    params = {
         "method": candidate["method"],
         "networks": [result["outputs"]["network"] for result in trained],
-        "settings": known["settings"].get(candidate["method"], {}),
+        "settings": {**candidate.get("settings", {}), **chosen},
         "mlflow_run_id": candidate["mlflow_run_id"],
     }
+    # Nothing is chosen where the settings are known.
+    return {**params, "search": []} if "settings" in candidate else params
 
 
 def calibrated_model(calibrated: Result, known: Mapping[str, Any]) -> Model:

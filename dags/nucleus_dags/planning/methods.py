@@ -22,16 +22,20 @@ from nucleus_dags.manifest import (
     tasks_of_networks,
     training_params,
 )
+from nucleus_dags.planning.initial_weights import INITIALISATION, as_it_came, refuse_what_does_not_fit
 from nucleus_dags.planning.types import Candidate, Params
-
-INITIALISATION = "initialisation"
 
 
 def candidates_of(form: Mapping[str, Any]) -> list[Candidate]:
-    """Give the candidates that a form asks for: each method, or each of its tools. Raises FormError."""
+    """Give the candidates that a form asks for: each method, or each of its tools. Raises FormError.
+
+    Where one begins from a model that comes with the pipeline, this model is a further candidate.
+    """
     methods: Sequence[str] = form["methods"]
     refuse_fields_without_effect(form, methods)
     candidates = [candidate for method in methods for candidate in _candidates(method, form)]
+    beginnings = [as_it_came(c["method"], c["trainings"], form["preset"]) for c in candidates]
+    candidates += [beginning for beginning in beginnings if beginning]
     names = [candidate["name"] for candidate in candidates]
     if taken := sorted({name for name in names if names.count(name) > 1}):
         raise FormError(f"Two candidates are called {', '.join(taken)}; give the third-party tool another name.")
@@ -121,7 +125,9 @@ def _candidates(method: str, form: Mapping[str, Any]) -> Iterator[Candidate]:
     networks = form.get("networks") if form.get("networks") in method_entry(method)["networks"] else None
     checked(method, params, schema)
     if choice is None:
-        yield {"name": method, "method": method, "trainings": trainings_of(method, networks, preset, params)}
+        trainings = trainings_of(method, networks, preset, params)
+        refuse_what_does_not_fit(method, trainings, preset)
+        yield {"name": method, "method": method, "trainings": trainings}
         return
     for value in _chosen_values(form.get(choice["param"]), choice):
         trainings = trainings_of(method, networks, preset, {choice["param"]: value, **params})

@@ -16,8 +16,9 @@ import yaml
 
 from nucleus_dags.errors import FormError
 from nucleus_dags.launchers.task_operator import Result
-from nucleus_dags.manifest import manifest, method_entry, short_title, training_params
-from nucleus_dags.planning.methods import INITIALISATION, checked, takes_weights, trainings_of
+from nucleus_dags.manifest import InitialWeights, manifest, method_entry, short_title, training_params
+from nucleus_dags.planning.initial_weights import CYCLES, INITIALISATION, refuse_what_does_not_fit
+from nucleus_dags.planning.methods import checked, takes_weights, trainings_of
 from nucleus_dags.planning.remarks import remarks_on
 from nucleus_dags.planning.runs import run_to_open
 from nucleus_dags.planning.types import (
@@ -36,7 +37,6 @@ APPROVALS = ("automatic", "by_person")
 FROM_CHAMPION = "champion"
 NEW_EACH_TIME = ("rois", INITIALISATION, "random_seed")
 """Params of a training that a candidate doesn't take over from the champion."""
-CYCLES = "cycles"
 MIN_AREA = "min_area_px"
 """Kept though it can be searched: how small nuclei are doesn't depend on the network; a person may have set it."""
 
@@ -70,7 +70,7 @@ def plan(
     train, test = (_paths(plates[role], role) for role in ("train", "test"))
     remarks = [*remarks_on(plates["train"]), *remarks_on(plates["test"])]
     preset = manifest()["presets_of_augment"][form["preset"]]
-    augment = _augmentation_of(champion) if champion else preset
+    augment = preset | (_augmentation_of(champion) if champion else {})
     seen = augment.get("plates", ())
     new = [path for path in train if path not in seen]
     augment = augment | {"plates": train, "new_plates": new if champion else [], "new_share": form["new_share"]}
@@ -97,7 +97,7 @@ def plan(
 
 
 def _augmentation_of(champion: FoundModel) -> Params:
-    """Give the params of `augment` that made the champion's ROIs."""
+    """Give the params of `augment` that made the champion's ROIs, or those of them that its network needs."""
     if champion["augmentation"] is None:
         raise FormError(
             f"The store has no longer the ROIs of the champion, version {champion['version']}, so no more can be "
@@ -247,6 +247,7 @@ def _candidates(form: Mapping[str, Any], champion: FoundModel | None) -> list[Ca
     count = form["replicates"]
     for base in bases:
         _choose_cycles(base, form[CYCLES])
+        refuse_what_does_not_fit(base["method"], base["trainings"], form["preset"])
     return [
         {
             "name": base["name"] if count == 1 else f"{base['name']}, {number + 1} of {count}",
@@ -307,15 +308,32 @@ def _like_champion(champion: FoundModel, weights: str) -> Candidate:
 
 
 def _training(method: str, network: str, params: Params, weights: str) -> Params:
-    kinds = method_entry(method)["initial_weights"].values()
-    # What the champion's initial weights needed isn't what others need.
-    of_weights = {name for kind in kinds if not kind["is_whole"] for name in kind["params"]}
-    left = set(NEW_EACH_TIME) | (set() if weights == FROM_CHAMPION else of_weights)
     known = training_params(method)
+    left = {*NEW_EACH_TIME, *(() if weights == FROM_CHAMPION else _needed_by_weights(method, params, weights))}
     settings = {name: value for name, value in params.items() if name not in left and name in known}
     # What there wasn't yet when the champion was trained is at its default, which changes nothing, not at the preset's.
-    news = {name: field["default"] for name, field in known.items() if name not in params and "default" in field}
-    return news | settings | {INITIALISATION: network if weights == FROM_CHAMPION else weights}
+    settings |= {name: field["default"] for name, field in known.items() if name not in params and "default" in field}
+    if weights != FROM_CHAMPION:
+        return settings | {INITIALISATION: weights}
+    model = _came_with_the_pipeline(method, params.get(INITIALISATION))
+    if model and params.get(CYCLES) == 0:
+        settings[CYCLES] = model["params"][CYCLES]
+    return settings | {INITIALISATION: network}
+
+
+def _needed_by_weights(method: str, params: Params, weights: str) -> set[str]:
+    """Give the names of params that the champion's initial weights needed, or that others bring themselves."""
+    kinds = method_entry(method)["initial_weights"].values()
+    needed = {name for kind in kinds if not kind["is_whole"] for name in kind["params"]}
+    for name in (params.get(INITIALISATION), weights):
+        if model := _came_with_the_pipeline(method, name):
+            needed |= set(model["params"]) - set(model["network"])
+    return needed
+
+
+def _came_with_the_pipeline(method: str, weights: str | None) -> InitialWeights | None:
+    kind = method_entry(method)["initial_weights"].get(str(weights))
+    return kind if kind and kind["as_it_is"] else None
 
 
 def _refuse_old_work(

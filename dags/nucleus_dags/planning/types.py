@@ -44,6 +44,8 @@ class Candidate(TypedDict):
     method: str
     trainings: list[Params]
     """One for each of its networks: the params of the method's training, but for the ROIs."""
+    settings: NotRequired[Params]
+    """What a candidate segments with that isn't calibrated: a model as it came with the pipeline."""
 
 
 class OpenedCandidate(Candidate):
@@ -57,7 +59,7 @@ class Training(TypedDict):
 
     task: str
     mlflow_run_id: str
-    rois: str
+    rois: str | None
 
 
 class Model(TypedDict):
@@ -79,7 +81,8 @@ class FoundModel(TypedDict):
     settings: Params
     trainings: list[Params]
     augmentation: Params | None
-    """Params of `augment` that made its ROIs; None where the store has them no more."""
+    """Params of `augment` that made its ROIs; None where the store has them no more. Of a model that came with the
+    pipeline, those alone that say how it sees fields."""
 
 
 class ListedVersion(TypedDict):

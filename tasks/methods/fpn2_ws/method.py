@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pydantic
 
@@ -40,6 +41,42 @@ def load(network_dirs: Sequence[Path], settings: Settings) -> Fpn2Ws:
     return Fpn2Ws([load_map_network(folder) for folder in network_dirs], settings)
 
 
+# What reached the highest F1 for CPU minutes on two cores; see "Measured" in README.md.
+LAPTOP: dict[str, Any] = {
+    "encoder": "mobilenetv2",
+    "decoder": "unet",
+    "precision": "bfloat16",
+    "cycles": 4,
+    "warmup_cycles": 0,
+    "batch_size": 4,
+    "learning_rate": 2e-3,
+    "schedule": "cosine",
+    "loss": "binary_crossentropy",
+    "outline_weight": 4.0,
+    "averaging": 0.99,
+}
+NETWORK_PARAMS = ("encoder", "decoder", "decoder_filters")
+"""Those of the training that `network.json` has too."""
+FINE_TUNING: dict[str, Any] = {"cycles": 2, "learning_rate": 5e-4}
+"""What differs in a training that begins from the base model."""
+BASE = Path(__file__).with_name("base")
+"""The base model, which `make base-model` trains; README.md there is its card."""
+
+
+def base_weights() -> InitialWeights:
+    """Give the weights of the base model, with the network that they are of."""
+    built = json.loads((BASE / "network.json").read_text())
+    return InitialWeights(
+        "base",
+        "the base model, which comes with the pipeline and can be used without a training; if nothing else is given, "
+        "it is trained for {cycles} epochs with the learning rate {learning_rate}".format(**FINE_TUNING),
+        is_whole=True,
+        params={**LAPTOP, **FINE_TUNING},
+        network={"target": "all"} | {name: built[name] for name in NETWORK_PARAMS if name in built},
+        folder=BASE,
+    )
+
+
 METHOD = Method(
     name="fpn2_ws",
     title="FPN2-WS: networks and a watershed, the paper's best",
@@ -69,28 +106,12 @@ METHOD = Method(
         ),
     ),
     initial_weights=(
+        base_weights(),
         InitialWeights("imagenet", "the encoder's, from a file in NUCLEUS_WEIGHTS or from the internet"),
         InitialWeights(RANDOM, "a training from scratch", params={"warmup_cycles": 0}),
     ),
     presets={
-        # What reached the highest F1 for CPU minutes on two cores; see "Measured" in README.md.
-        "laptop": Preset(
-            {
-                "encoder": "mobilenetv2",
-                "decoder": "unet",
-                "initialisation": RANDOM,
-                "precision": "bfloat16",
-                "cycles": 4,
-                "warmup_cycles": 0,
-                "batch_size": 4,
-                "learning_rate": 2e-3,
-                "schedule": "cosine",
-                "loss": "binary_crossentropy",
-                "outline_weight": 4.0,
-                "averaging": 0.99,
-            },
-            networks="foreground",
-        ),
+        "laptop": Preset({**LAPTOP, "initialisation": "base"}, networks="foreground"),
         "paper": Preset(networks="two"),
     },
     earlier_tasks=("train_fpn",),

@@ -20,6 +20,8 @@ from tasks.methods.shared.training_params import (
     NetworkTrainingParams,
     Optimiser,
     filled_in,
+    refuse_another_network,
+    refuse_what_cannot_learn,
 )
 from tasks.methods.shared.training_task import Differences, training_task
 from tasks.nuclei.targets import TARGETS, Target
@@ -82,7 +84,7 @@ class Params(NetworkTrainingParams):
     """Channels of the decoder: one number for "fpn"; for "unet" five, from the deepest stage to the full resolution.
     Those that aren't given are 256, or 64 with the preset "laptop"; for "unet" 96, 64, 48, 32, 16."""
     initialisation: Initialisation = "imagenet"
-    cycles: Annotated[Cycles, pydantic.Field(ge=1)] = 25
+    cycles: Cycles = 25
     warmup_cycles: int = pydantic.Field(2, ge=0, le=10_000)
     """The encoder is frozen in the first cycles; 0 with random weights."""
     batch_size: BatchSize = 16
@@ -109,6 +111,12 @@ class Params(NetworkTrainingParams):
                 f'give those of "{decoder}", or none for the usual ones'
             )
         return filters
+
+    @pydantic.model_validator(mode="after")
+    def _fits_its_initial_weights(self) -> Params:
+        refuse_what_cannot_learn(METHOD, self.initialisation, self.cycles)
+        refuse_another_network(METHOD, self)
+        return self
 
     @property
     def targets(self) -> tuple[Target, ...]:

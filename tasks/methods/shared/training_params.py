@@ -6,6 +6,7 @@ form of a DAG.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -70,8 +71,8 @@ BatchNormLearns = Annotated[
 class NetworkTrainingParams(TaskParams):
     """Base of the params of every task that trains a network."""
 
-    rois: str
-    """ROI file: output of `augment`."""
+    rois: str | None = Field()
+    """ROI file: output of `augment`. None only for a model that comes with the pipeline and is kept as it is."""
     preset: PresetName = "paper"
     """Values of the params that aren't given: the paper's, or those for minutes on a CPU."""
     initialisation: Initialisation
@@ -92,20 +93,33 @@ class NetworkTrainingParams(TaskParams):
 def filled_in(values: Any, method: Method, default_initialisation: str) -> Any:
     """Fill in what isn't given: from the preset, then what the kind of initial weights needs.
 
-    Weights of a whole network say all that a preset would. What isn't even a known preset is left to the validation.
+    Weights of a whole network say all that a preset would, but for themselves. What isn't even a known preset is left
+    to the validation.
     """
     if not isinstance(values, dict) or values.get("preset", "paper") not in method.presets:
         return values
     of_preset: Mapping[str, Any] = method.presets[values.get("preset", "paper")].params
-    asked_for = method.weights_named(str(values.get("initialisation")))
-    if asked_for is not None and asked_for.is_whole:
-        return {**asked_for.params, **values}
-    filled = {**of_preset, **values}
-    kind = method.weights_named(str(filled.get("initialisation", default_initialisation)))
+    filled = {"initialisation": default_initialisation, **of_preset, **values}
+    kind = method.weights_named(str(filled["initialisation"]))
+    if kind is not None and kind.is_whole:
+        return {"initialisation": kind.name, **kind.all_params, **values}
     return {**(kind.params if kind else {}), **filled}
 
 
-def refuse_what_cannot_learn(method: Method, initialisation: str, cycles: int, batch_norm_learns: bool) -> None:
+def refuse_another_network(method: Method, params: NetworkTrainingParams) -> None:
+    """Raise ValueError for a network that the initial weights aren't of."""
+    kind = method.weights_named(params.initialisation)
+    given = params.model_dump(mode="json")
+    wrong = {name: value for name, value in (kind.network if kind else {}).items() if given[name] != value}
+    if wrong:
+        others = "; ".join(f"{name} {json.dumps(given[name])}, not {json.dumps(wrong[name])}" for name in wrong)
+        raise ValueError(
+            f'the initial weights "{params.initialisation}" are of another network than is asked for: {others}; leave '
+            f'this out, or choose other initial weights, such as "{RANDOM}"'
+        )
+
+
+def refuse_what_cannot_learn(method: Method, initialisation: str, cycles: int, batch_norm_learns: bool = True) -> None:
     """Raise ValueError for settings that give a network that finds no nuclei."""
     kind = method.weights_named(initialisation)
     if cycles == 0 and not (kind and kind.is_whole):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from tasks.methods.method import Method
 from tasks.methods.shared.initial_weights import earlier_network, file_of
 from tasks.methods.shared.roi_batches import ReadBatch, RoiBatches
 from tasks.methods.shared.training_params import NetworkTrainingParams
+from tasks.nuclei.errors import InputError
 from tasks.nuclei.view import View
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
         network: Any
 
 
+NETWORK_FILES = ARCHITECTURE, WEIGHTS = "network.json", "weights.h5"
+"""What a network is on disk; see `kept_network`."""
 GPU_TRAINING = Resources(TRAINING, "gpu", cpu=4, memory_gib=16, gpu=1)
 P = TypeVar("P", bound=NetworkTrainingParams)
 
@@ -68,11 +72,16 @@ def training_task(method: Method, version: int, params_type: type[P], difference
 
 def _pretrained_file(method: Method, params: NetworkTrainingParams, store: Path) -> list[Path | str]:
     """The content of pretrained weights is part of the key."""
-    file = file_of(method.weights_named(params.initialisation))
+    kind = method.weights_named(params.initialisation)
+    if kind is not None and kind.folder is not None:
+        return [kind.folder / name for name in NETWORK_FILES]
+    file = file_of(kind)
     return [file] if file else []
 
 
 def _run(method: Method, differences: Differences[P], params: P, workspace: Workspace) -> Outcome:
+    if params.rois is None:
+        return _kept_as_it_came(method, params, workspace)
     from tasks.methods.shared import devices
 
     devices.make_repeatable()
@@ -113,10 +122,27 @@ def _with_initial_weights(
     kind = method.weights_named(params.initialisation)
     if kind is None:
         network.load_weights(earlier_network(params.initialisation, method, workspace) / "weights.h5")
+    elif kind.folder is not None:
+        network.load_weights(kind.folder / WEIGHTS)
     elif (file := file_of(kind)) is not None:
         own = () if kind.is_whole else network.output_layers
         load_pretrained(network.parts, file, own=own, part_of_more=kind.is_part_of_more)
     return network
+
+
+def _kept_as_it_came(method: Method, params: NetworkTrainingParams, workspace: Workspace) -> Outcome:
+    """Copy a model that comes with the pipeline; it sees fields as it was trained to."""
+    kind = method.weights_named(params.initialisation)
+    if kind is None or kind.folder is None or params.cycles:
+        as_they_came = " or ".join(f'"{weights.name}"' for weights in method.initial_weights if weights.folder)
+        raise InputError(
+            f"rois: none are given, which is for initialisation {as_they_came or 'of other methods'} with cycles=0 "
+            f'alone, got "{params.initialisation}" with cycles={params.cycles}; give an output of augment.'
+        )
+    for name in NETWORK_FILES:
+        shutil.copyfile(kind.folder / name, workspace.output_dir / name)
+    (workspace.output_dir / "history.json").write_text("[]")
+    return Outcome({"network": "."}, {}, {})
 
 
 def _kept_untrained(network: KeptNetwork, workspace: Workspace) -> Outcome:

@@ -39,6 +39,36 @@ def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
     return found
 
 
+def copy_in_16_bits(source: Path, target: Path) -> None:
+    """Copy a file of weights with its kernels as float16, compressed. Whoever loads them gets float32.
+
+    What has one value for each channel, such as the averages of batch normalisation, stays as it is: it is little, and
+    may be out of float16's range. Raises InputError for a kernel that is.
+    """
+    # The latest layout needs a tenth of the bytes for the groups, of which there is one for every layer.
+    with h5py.File(source) as read, h5py.File(target, "w", libver="latest") as written:
+
+        def copy(name: str, item: Any) -> None:
+            if isinstance(item, h5py.Group):
+                copied = written.create_group(name)
+            else:
+                kept = _in_16_bits(item) if item.ndim > 1 else item[()]
+                copied = written.create_dataset(name, data=kept, chunks=kept.shape, compression="gzip", shuffle=True)
+            copied.attrs.update(item.attrs)
+
+        written.attrs.update(read.attrs)
+        read.visititems(copy)
+
+
+def _in_16_bits(kernel: Any) -> NDArray[np.float16]:
+    values = kernel[()]
+    largest = np.abs(values).max()
+    if not largest <= np.finfo(np.float16).max:
+        raise InputError(f"{kernel.name} has values up to {largest:g}, too large for 16 bits; keep its 32 bits.")
+    kept: NDArray[np.float16] = values.astype(np.float16)
+    return kept
+
+
 def last_part(name: str) -> str:
     """`kernel` of `conv1/kernel:0`."""
     return re.sub(r":\d+$", "", name).rpartition("/")[2]

@@ -60,7 +60,7 @@ def test_bounds_and_choices_are_those_of_the_manifest(name: str) -> None:
 
 def test_epochs_have_the_bounds_of_the_method_that_allows_most() -> None:
     least = {method: bounds_of(training_params(method).get("cycles", {})).get("minimum") for method in METHODS}
-    assert (least["fpn2_ws"], least["jacobkie"], least["external"]) == (1, 0, None)
+    assert (least["fpn2_ws"], least["jacobkie"], least["external"]) == (0, 0, None)
     assert train_models_form()["cycles"].schema["allOf"] == [{"minimum": 0, "maximum": 10_000}]
 
 
@@ -134,6 +134,9 @@ def test_the_help_of_the_presets_says_what_each_sets(method: str, preset: str) -
     rois = AUGMENT["rois"]["default"] if preset == "paper" else manifest()["presets_of_augment"][preset]["rois"]
     assert of_preset.startswith(f"{rois} ROIs; ")
     params = manifest()["methods"][method]["presets"][preset]["params"]
+    weights = manifest()["methods"][method]["initial_weights"].get(params.get("initialisation", ""))
+    if weights and weights["is_whole"]:
+        params = params | weights["params"]
     for name, schema in for_people(training_params(method)).items():
         value = params.get(name, schema.get("default"))
         if value is not None:

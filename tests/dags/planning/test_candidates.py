@@ -6,6 +6,7 @@ import pytest
 
 from nucleus_dags.planning import candidates
 from nucleus_dags.planning.types import OpenedCandidate
+from tasks.methods.fpn2_ws.method import Settings
 from tasks.steps.calibrate import Params as CalibrateParams
 from tasks.steps.register_model import Params as RegisterModelParams
 from tasks.steps.report import Params as ReportParams
@@ -70,6 +71,20 @@ def test_the_networks_of_a_candidate_are_calibrated_together_with_what_was_chose
         ["foreground_threshold", "mask_threshold", "min_confidence"],
     )
     assert two.settings.min_area_px == 50
+
+
+def test_a_model_that_is_kept_as_it_came_has_no_rois_and_its_own_settings_but_for_those_that_a_person_chose() -> None:
+    training = {"rois": None, "initialisation": "base", "cycles": 0}
+    settings = {"marker_threshold": 0.4, "foreground_threshold": 0.2}
+    base: Any = {"name": "base", "method": "fpn2_ws", "trainings": [training], "settings": settings}
+    opened = candidates.opened_candidates(result("above", values={"children": []}), {"candidates": [base]})
+    (kept,) = candidates.trainings_on(result("above", outputs={"rois": ROIS}), {"candidates": opened})
+    assert kept["rois"] is None
+    trained = [result("above", outputs={"network": "train_fpn2_ws/0"})]
+    known = {"trained": trained, "settings": {"fpn2_ws": {"marker_threshold": 0.5}}}
+    params = CalibrateParams(**without_run(candidates.calibration_of(opened[0], known)))
+    assert params.search == []
+    assert params.settings == Settings(marker_threshold=0.5, foreground_threshold=0.2)
 
 
 def test_all_settings_that_calibrate_gives_are_handed_on() -> None:

@@ -24,12 +24,20 @@ PARAMS: dict[str, Any] = {
 }
 
 
+BASE: Any = manifest()["methods"]["fpn2_ws"]["initial_weights"]["base"]
+
+
 def form(**changes: Any) -> dict[str, Any]:
     return filled(train_models_form(), **changes)
 
 
-def candidates(**changes: Any) -> list[Candidate]:
+def all_candidates(**changes: Any) -> list[Candidate]:
     return candidates_of(form(**changes))
+
+
+def candidates(**changes: Any) -> list[Candidate]:
+    """Give the candidates that are trained."""
+    return [candidate for candidate in all_candidates(**changes) if "settings" not in candidate]
 
 
 def trainings(**changes: Any) -> list[Params]:
@@ -71,7 +79,8 @@ def test_the_trainings_of_a_form_are_what_the_task_of_the_method_takes(method: s
 def test_two_networks_are_one_for_each_target() -> None:
     assert [training["target"] for training in trainings(networks="foreground")] == ["all"]
     assert [training["target"] for training in trainings(networks="shared")] == ["both"]
-    assert [training["target"] for training in trainings(networks="two")] == ["distance_map", "blurred_border"]
+    two = trainings(networks="two", initialisation="random")
+    assert [training["target"] for training in two] == ["distance_map", "blurred_border"]
 
 
 def test_the_preset_chooses_one_network_or_two() -> None:
@@ -81,18 +90,18 @@ def test_the_preset_chooses_one_network_or_two() -> None:
 
 
 def test_the_choice_of_networks_is_left_out_for_methods_that_have_none() -> None:
-    both = candidates(methods=["fpn2_ws", "jacobkie"], networks="two")
+    both = candidates(methods=["fpn2_ws", "jacobkie"], networks="two", initialisation="random")
     assert [len(candidate["trainings"]) for candidate in both] == [2, 1]
 
 
 def test_every_method_is_a_candidate_with_the_settings_that_are_its_own() -> None:
-    chosen = {"encoder": "resnet34", "cycles": 3, "initialisation": "coco"}
+    chosen = {"encoder": BASE["network"]["encoder"], "cycles": 3, "initialisation": "coco"}
     found = candidates(methods=["mask_rcnn", "fpn2_ws"], **chosen)
     assert [candidate["name"] for candidate in found] == ["mask_rcnn", "fpn2_ws"]
     shared = {"preset": "laptop", "cycles": 3, "random_seed": 0}
     assert [candidate["trainings"] for candidate in found] == [
         [{"initialisation": "coco"} | shared],
-        [{"encoder": "resnet34", "target": "all"} | shared],
+        [{"encoder": BASE["network"]["encoder"], "target": "all"} | shared],
     ]
 
 
@@ -231,10 +240,56 @@ def test_tiles_that_are_all_margin_are_refused_before_anything_is_trained(chosen
 
 
 def test_epochs_that_one_of_the_methods_does_not_allow_are_refused_by_its_name() -> None:
-    with pytest.raises(FormError, match=r"^FPN2-WS: Epochs: 0 is less than the minimum of 1\.$"):
-        candidates(methods=["jacobkie", "fpn2_ws"], cycles=0)
-    (candidate,) = candidates(methods=["jacobkie"], initialisation="pretrained", cycles=0)
-    assert candidate["trainings"][0]["cycles"] == 0
+    message = "FPN2-WS: Epochs: 0 keep the initial weights as they are, which is for base, not for imagenet; give at"
+    with pytest.raises(FormError, match=message):
+        all_candidates(initialisation="imagenet", cycles=0)
+    with pytest.raises(FormError, match=r"Jacobkie: Epochs: 0 keep .*, which is for pretrained, not for random"):
+        all_candidates(methods=["fpn2_ws", "jacobkie"], cycles=0)
+    for method, weights in (("jacobkie", "pretrained"), ("fpn2_ws", "base")):
+        (candidate,) = all_candidates(methods=[method], initialisation=weights, cycles=0)
+        assert candidate["trainings"][0]["cycles"] == 0
+
+
+@pytest.mark.parametrize("weights", [None, "base"])
+def test_the_base_model_is_compared_as_it_came_with_what_becomes_of_it(weights: str | None) -> None:
+    trained, as_it_came = all_candidates(initialisation=weights, cycles=3, marker_threshold=0.5)
+    assert trained["trainings"][0]["cycles"] == 3
+    assert as_it_came == {
+        "name": "base, not trained further",
+        "method": "fpn2_ws",
+        "trainings": [{"rois": None, "preset": "laptop", "initialisation": "base", "cycles": 0}],
+        "settings": BASE["as_it_is"]["settings"],
+    }
+    params = TrainFpnParams(**as_it_came["trainings"][0])
+    assert (params.rois, params.cycles, params.encoder) == (None, 0, BASE["network"]["encoder"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"initialisation": "random"},
+        {"initialisation": "train_fpn2_ws/0123456789abcdef"},
+        {"preset": "paper"},
+        {"methods": ["mask_rcnn"]},
+    ],
+)
+def test_without_a_start_from_the_base_model_nothing_is_compared_with_it(changes: dict[str, Any]) -> None:
+    assert all_candidates(**changes) == candidates(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"encoder": "resnet34"}, 'encoder "resnet34", not "'),
+        ({"networks": "two"}, 'target "distance_map", not "both"'),
+    ],
+)
+def test_another_network_than_that_of_the_base_model_is_refused_unless_it_begins_from_other_weights(
+    changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(FormError, match=f"initial weights base are of another network than is asked for: {said}"):
+        candidates(**changes)
+    assert candidates(**changes, initialisation="random")
 
 
 def number(**bounds: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 
 from nucleus_dags.errors import FormError
 from nucleus_dags.forms.retrain_champion import retrain_champion_form
+from nucleus_dags.manifest import manifest
 from nucleus_dags.planning import retrain_champion
 from nucleus_dags.planning.candidates import calibration_of, opened_candidates, scoring_of, trainings_on
 from nucleus_dags.planning.retrain_champion import NothingNew
@@ -28,6 +29,7 @@ from tests.dags.stored_plates import add_plate
 
 ROIS = "augment/3333333333333333/rois.h5"
 NETWORK = "train_fpn2_ws/2222222222222222"
+BASE: Any = manifest()["methods"]["fpn2_ws"]["initial_weights"]["base"]
 
 
 def champion_of(method: str, *trainings: TaskParams, **settings: Any) -> FoundModel:
@@ -152,10 +154,50 @@ def test_a_champion_that_was_never_trained_here_needs_the_epochs_to_train_it_for
 
 
 def test_epochs_that_the_method_of_the_champion_does_not_allow_are_refused_by_its_name(store: Path) -> None:
-    with pytest.raises(FormError, match="FPN2-WS: Epochs: 0 is less than the minimum of 1"):
+    with pytest.raises(FormError, match=r"FPN2-WS: Epochs: 0 keep the initial weights .* for base, not for train_fpn"):
         plan(store, cycles=0)
-    with pytest.raises(FormError, match="FPN2-WS: Epochs: 0 is less than the minimum of 1"):
-        plan_with(store, None, cycles=0)
+    with pytest.raises(FormError, match=r"FPN2-WS: Epochs: 0 keep the initial weights .* for base, not for imagenet"):
+        plan_with(store, None, cycles=0, preset="paper")
+
+
+def base_champion() -> FoundModel:
+    """Give what `find_model` says of the model that came with the pipeline."""
+    model = BASE["as_it_is"]
+    champion = champion_of("fpn2_ws", TrainFpnParams(**model["training"]), **model["settings"])
+    return {**champion, "version": 1, "augmentation": {"zoom": 1.5, "scaling": "minmax"}}
+
+
+def test_the_base_model_is_retrained_on_all_plates_of_the_store_as_it_sees_them(store: Path) -> None:
+    planned = plan_with(store, base_champion())
+    (training,) = planned["candidates"][0]["trainings"]
+    params = TrainFpnParams(rois=ROIS, **training)
+    assert (params.initialisation, params.encoder) == (NETWORK, BASE["network"]["encoder"])
+    assert (params.cycles, params.learning_rate) == (BASE["params"]["cycles"], BASE["params"]["learning_rate"])
+    augment = AugmentParams(**planned["augment"])
+    assert augment.plates == augment.new_plates == ["ingest/a@000000000000", "ingest/b@000000000000"]
+    assert (augment.zoom, augment.scaling, augment.rois) == (1.5, "minmax", 5000)
+    assert planned["champion_version"] == 1
+
+
+def test_beside_the_base_model_others_begin_as_their_weights_need_it(store: Path) -> None:
+    planned = plan_with(store, base_champion(), initial_weights=["champion", "random", "imagenet"])["candidates"]
+    base, *others = (TrainFpnParams(rois=ROIS, **candidate["trainings"][0]) for candidate in planned)
+    for params in others:
+        usual = TrainFpnParams(rois=ROIS, target="both", preset="laptop", initialisation=params.initialisation)
+        assert params == usual
+        assert params.learning_rate > base.learning_rate
+
+
+def test_a_champion_is_retrained_from_the_base_model_as_that_needs_it_if_it_is_of_its_network(store: Path) -> None:
+    (candidate,) = plan(store, initial_weights=["base"])["candidates"]
+    assert candidate["name"] == "from base weights"
+    params = TrainFpnParams(rois=ROIS, **candidate["trainings"][0])
+    assert (params.cycles, params.learning_rate) == (BASE["params"]["cycles"], BASE["params"]["learning_rate"])
+    other = champion_of("fpn2_ws", TrainFpnParams(rois=ROIS, target="both", encoder="resnet34"))
+    with pytest.raises(
+        FormError, match=r'weights base are of another network .*: encoder "resnet34", not "mobilenetv2"'
+    ):
+        plan_with(store, other, initial_weights=["base"])
 
 
 def test_a_third_party_tool_resumes_from_its_model_and_is_not_asked_to_train_for_epochs(store: Path) -> None:

@@ -136,7 +136,8 @@ def test_the_mlflow_run_is_called_by_the_date_and_time_of_the_dag_run(inbox: Pat
 
 
 def test_several_candidates_have_an_mlflow_run_each_and_a_single_one_has_that_of_the_dag_run(inbox: Path) -> None:
-    assert plan(inbox)["open_run"]["children"] == []
+    assert plan(inbox, initialisation="random")["open_run"]["children"] == []
+    assert plan(inbox)["open_run"]["children"] == ["fpn2_ws", "base, not trained further"]
     planned = plan(inbox, methods=["mask_rcnn", "external"], tool=["stardist", "cellpose"])
     assert planned["open_run"]["children"] == ["mask_rcnn", "stardist", "cellpose"]
     assert [candidate["name"] for candidate in planned["candidates"]] == planned["open_run"]["children"]

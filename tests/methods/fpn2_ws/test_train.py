@@ -188,7 +188,11 @@ def test_one_number_of_filters_as_earlier_trainings_have_it_is_of_the_fpn(preset
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"cycles": 0}, "cycles: Input should be greater than or equal to 1, got 0"),
+        ({"cycles": -1}, "cycles: Input should be greater than or equal to 0, got -1"),
+        (
+            {"cycles": 0},
+            'cycles=0 keeps the initial weights as they are, which is for "base" alone, not for "imagenet"',
+        ),
         ({"loss": "dice"}, "loss: Input should be 'mse', 'mae' or 'binary_crossentropy', got 'dice'"),
         ({"epochs": 3}, "epochs: unknown param; allowed are rois, preset"),
         ({"preset": "desktop"}, "preset: Input should be 'laptop' or 'paper', got 'desktop'"),
