@@ -127,7 +127,7 @@ def augmented_roi(
     wide_px = int(np.ceil(roi_px * np.sqrt(2))) if is_diagonal else roi_px
     window = _random_window(image.shape, wide_px / scale, rng)
     wide_image = _resized(_cut(image, window), wide_px, cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    wide_labels = _resized(_cut(label_image, window).astype(np.int32), wide_px, cv2.INTER_NEAREST)
+    wide_labels = _resized(_cut(label_image, window).astype(np.int32), wide_px, cv2.INTER_NEAREST_EXACT)
     segmap = SegmentationMapsOnImage(wide_labels, wide_labels.shape)
     turned_image, turned_segmap = geometry(image=wide_image[:, :, np.newaxis], segmentation_maps=segmap)
     roi_image = _central(turned_image, roi_px)
@@ -176,6 +176,7 @@ def _cut(field: NDArray[Any], window: tuple[int, int, int, int]) -> NDArray[Any]
 
 
 def _resized(array: NDArray[Any], side_px: int, interpolation: int) -> NDArray[Any]:
+    """Enlarge or shrink; INTER_NEAREST would lay labels half a pixel off their image (opencv/opencv#9096)."""
     if array.shape == (side_px, side_px):
         return array
     resized: NDArray[Any] = cv2.resize(array, (side_px, side_px), interpolation=interpolation)

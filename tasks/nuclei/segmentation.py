@@ -96,7 +96,9 @@ def magnified(grey: GreyLevels, zoom: float) -> GreyLevels:
     if zoom == 1:
         return grey
     how = cv2.INTER_LINEAR if zoom > 1 else cv2.INTER_AREA
-    resized: GreyLevels = cv2.resize(grey, None, fx=zoom, fy=zoom, interpolation=how)
+    height, width = (max(round(zoom * side), 1) for side in grey.shape)
+    # With factors in place of a size, what is left of a pixel at the end would move the image on its way there and back.
+    resized: GreyLevels = cv2.resize(grey, (width, height), interpolation=how)
     return resized
 
 
@@ -174,11 +176,15 @@ def _tiles(shape: tuple[int, ...], settings: TiledSettings) -> Iterator[_Tile]:
 
 
 def _spans(length: int, settings: TiledSettings) -> list[tuple[slice, slice]]:
-    """Cut a side into equal cores, each with its halo."""
+    """Cut a side into cores of one size, the last of which is shorter, each with its halo.
+
+    All begin at multiples of what the network halves again and again, so that its grid is the same in every tile.
+    """
     if length <= settings.max_tile_px:
         return [(slice(0, length), slice(0, length))]
     parts = -(-length // (settings.max_tile_px - 2 * settings.halo_px))
-    edges = [length * i // parts for i in range(parts + 1)]
+    core_px = -(-length // (parts * MULTIPLE_OF_PX)) * MULTIPLE_OF_PX
+    edges = [*range(0, length, core_px), length]
     return [
         (slice(start, stop), slice(max(start - settings.halo_px, 0), min(stop + settings.halo_px, length)))
         for start, stop in pairwise(edges)

@@ -384,7 +384,7 @@ def log_result(params: Params, result: Result, store: Path) -> None:
 
 TASK = Task(
     name="augment",
-    version=3,
+    version=4,
     params_type=Params,
     run=run,
     log=log_result,

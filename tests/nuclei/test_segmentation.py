@@ -1,5 +1,6 @@
 """Tiles, padding, the flood from markers and size limits, without a network."""
 
+import cv2
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -59,6 +60,29 @@ def test_no_tile_is_longer_than_the_limit():
     predict_tiled(noise(700, 1000), predict, TiledSettings(max_tile_px=256, halo_px=32))
     assert len(seen) > 1
     assert max(max(shape) for shape in seen) <= 256
+
+
+@pytest.mark.parametrize("shape", [(700, 1000), (257, 415), (513, 2048)])
+def test_tiles_lie_on_the_grid_of_the_network(shape):
+    def corner_of_each_block(images):
+        """What a network that halves its images five times and enlarges them again can tell."""
+        blocks = images[:, ::32, ::32].repeat(32, 1).repeat(32, 2)
+        return grey_levels(blocks)
+
+    whole, tiled = (
+        predict_tiled(noise(*shape), corner_of_each_block, TiledSettings(max_tile_px=tile, halo_px=32))
+        for tile in (8192, 192)
+    )
+    np.testing.assert_array_equal(tiled, whole)
+
+
+@pytest.mark.parametrize("zoom", [0.31, 0.77, 1.09, 1.68, 2.3])
+@pytest.mark.parametrize("length", [97, 400])
+def test_a_field_lies_where_it_was_when_it_is_magnified_and_back(zoom, length):
+    ramp = np.tile(np.arange(length, dtype=np.float32), (length, 1))
+    back = cv2.resize(magnified(ramp, zoom), ramp.shape, interpolation=cv2.INTER_LINEAR)
+    inner = slice(8, -8)
+    np.testing.assert_allclose(back[inner, inner], ramp[inner, inner], atol=0.08)
 
 
 def test_a_tile_no_larger_than_its_halos_is_refused():
