@@ -97,7 +97,7 @@ def magnified(grey: GreyLevels, zoom: float) -> GreyLevels:
         return grey
     how = cv2.INTER_LINEAR if zoom > 1 else cv2.INTER_AREA
     height, width = (max(round(zoom * side), 1) for side in grey.shape)
-    # With factors in place of a size, what is left of a pixel at the end would move the image on its way there and back.
+    # By factors in place of a size, the rounding of the size would move the image on its way there and back.
     resized: GreyLevels = cv2.resize(grey, (width, height), interpolation=how)
     return resized
 

@@ -63,8 +63,10 @@ def test_labels_lie_on_their_image_at_any_scale(scale):
     for seed in range(12):
         roi = augmented_roi(image, label_image, scale, 128, NO_CHANGE, np.random.default_rng(seed))
         parts = roi.image / 200, roi.label_image > 0
-        centres = [[np.average(axis, weights=part) for axis in np.indices(roi.image.shape)] for part in parts]
-        apart.append(np.abs(np.subtract(*centres)))
+        image_at, labels_at = (
+            np.array([np.average(axis, weights=part) for axis in np.indices(roi.image.shape)]) for part in parts
+        )
+        apart.append(np.abs(image_at - labels_at))
     assert np.mean(apart) < 0.2
 
 
