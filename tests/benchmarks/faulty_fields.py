@@ -5,8 +5,8 @@
 Trains a network by each scaling on the same synthetic fields from random weights, two CPU minutes each, and has it
 segment fields of round nuclei with faults: F1 at an IoU of 0.7 over three fields of 25 nuclei, and in wells without a
 nucleus, on a plate with such fields, the number that was found. What a border covers doesn't count; a dead cell that is
-found counts against F1. Started again with the same folder, it trains nothing anew. With --calibrations it tries networks of a store instead,
-with the settings that `calibrate` gave them:
+found counts against F1. Started again with the same folder, it trains nothing anew. With --calibrations it tries
+networks of a store instead, with the settings that `calibrate` gave them:
 
     python -m tests.benchmarks.faulty_fields STORE --calibrations calibrate/0123456789abcdef
 """
