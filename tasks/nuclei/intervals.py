@@ -169,8 +169,8 @@ def spread_of_difference(difference: Estimate) -> Spread:
 def more_nuclei(nuclei: int, half_width: float, distance: float) -> int:
     """Give how many more nuclei, in further fields, would make the interval as narrow as `distance`; two digits."""
     missing = nuclei * ((half_width / max(distance, _LEAST_DISTANCE)) ** 2 - 1)
-    digits = 10 ** max(0, len(str(int(missing))) - 2)
-    return max(1, int(np.ceil(missing / digits)) * digits)
+    step = 10.0 ** max(0, len(str(int(missing))) - 2)
+    return max(1, int(np.ceil(missing / step) * step))
 
 
 def _freedom_between(nuclei: NDArray[np.int64]) -> float:

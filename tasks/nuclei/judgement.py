@@ -207,7 +207,8 @@ def lost(true: pd.DataFrame, iou_threshold: float = OBJECT_LEVEL_IOU) -> pd.Data
 
 def compare(true: tuple[Nuclei, Nuclei], predicted: tuple[Nuclei, Nuclei], fields: int) -> Comparison:
     """Compare champion and challenger on the nuclei of a cell line; the true ones of both are in the same order."""
-    same = np.array_equal(true[0].iou, true[1].iou) and np.array_equal(*(np.sort(one.iou) for one in predicted))
+    first, second = (np.sort(of_model.iou) for of_model in predicted)
+    same = np.array_equal(true[0].iou, true[1].iou) and np.array_equal(first, second)
     champion, challenger = (
         intervals.estimate(*both, fields).combined(_WEIGHTS) for both in zip(true, predicted, strict=True)
     )
