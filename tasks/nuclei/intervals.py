@@ -153,7 +153,8 @@ def interval_of_scores(scores: Estimate) -> Interval:
         return Interval(np.zeros_like(scores.value), np.ones_like(scores.value))
     without_errors = total**2 / (nuclei @ (1 + OF_ONE_MODEL * np.maximum(nuclei - 1, 0)))
     binomial, variance = scores.value * (1 - scores.value), spread.error**2
-    independent = np.divide(binomial, variance, out=np.full_like(binomial, without_errors), where=variance > 0)
+    is_known = (binomial > 0) & (variance > 0)
+    independent = np.divide(binomial, variance, out=np.full_like(binomial, without_errors), where=is_known)
     centre = (scores.value + squared / (2 * independent)) / (1 + squared / independent)
     half = np.sqrt(squared * binomial / independent + (squared / (2 * independent)) ** 2) / (1 + squared / independent)
     return Interval(np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1))

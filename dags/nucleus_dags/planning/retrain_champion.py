@@ -196,8 +196,8 @@ def _best_of(candidates: int) -> list[str]:
     if candidates == 1:
         return []
     return [
-        f"The best of {candidates} candidates is taken. Its scores on these test plates are partly luck: expect less of "
-        "it on other plates. The CIs are wider for it, so that luck doesn't get one of them through the gate.",
+        f"The best of {candidates} candidates is taken. Its scores on these test plates are partly luck: expect less "
+        "of it on other plates. The CIs are wider for it, so that luck doesn't get one of them through the gate.",
         "",
     ]
 
