@@ -59,14 +59,14 @@ WEAK, TYPICAL, STRONG = (
     FieldEffects("typical", 40, 0.08),
     FieldEffects("strong", 12, 0.25),
 )
-EQUAL = Challenger("equally good")
+EQUAL, MUCH_WORSE = Challenger("equally good"), Challenger("loses 20 %", loses=0.2)
 CHALLENGERS = (
     Challenger("the same", is_copy=True),
     EQUAL,
     Challenger("finds half of the misses", finds=0.5),
     Challenger("loses 3 %", loses=0.03),
     Challenger("loses 10 %", loses=0.1),
-    Challenger("loses 20 %", loses=0.2),
+    MUCH_WORSE,
 )
 
 
@@ -167,14 +167,17 @@ def coverage_lines(gates: int, rng: np.random.Generator) -> Iterator[str]:
 def decision_lines(gates: int, rng: np.random.Generator) -> Iterator[str]:
     yield f"| challenger | F1 at 0.7, 0.9 | {' | '.join(f'{fields}' for fields in FIELDS)} |"
     yield "|---|---|" + "---|" * len(FIELDS)
-    for challenger in CHALLENGERS:
-        truth = simulated(FIELDS_FOR_TRUTH, TYPICAL, challenger, rng).difference.value
+    cases = [(challenger, TYPICAL) for challenger in CHALLENGERS]
+    cases += [(EQUAL, STRONG), (MUCH_WORSE, STRONG)]
+    for challenger, effects in cases:
+        truth = simulated(FIELDS_FOR_TRUTH, effects, challenger, rng).difference.value
         cells = []
         for fields in FIELDS:
-            found = outcomes([simulated(fields, TYPICAL, challenger, rng) for _ in range(gates * CELL_LINES)])
+            found = outcomes([simulated(fields, effects, challenger, rng) for _ in range(gates * CELL_LINES)])
             shares = (100 * found[name] / gates for name in ("passed", "undecided", "failed"))
             cells.append(" / ".join(f"{share:.0f}" for share in shares))
-        yield f"| {challenger.name} | {truth[0]:+.3f}, {truth[1]:+.3f} | {' | '.join(cells)} |"
+        name = challenger.name if effects is TYPICAL else f"{challenger.name}, {effects.name} field effects"
+        yield f"| {name} | {truth[0]:+.3f}, {truth[1]:+.3f} | {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":
