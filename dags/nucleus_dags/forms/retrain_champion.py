@@ -34,8 +34,8 @@ def _of_every_retraining() -> dict[str, Param]:
             minItems=1,
             uniqueItems=True,
             title="Initial weights",
-            description="Each gives a candidate. All are judged, the more strictly the more there are, and of those that "
-            "pass the best one is taken. champion: the training resumes from the model in force. The others: the same "
+            description="Each gives a candidate. All are judged, the more strictly the more there are; of those "
+            "that pass the best is taken. champion: the training resumes from the model in force. The others: the same "
             "network from its beginning, or from the model that comes with the pipeline; those are allowed that the "
             "method of the champion knows.",
             section=MAIN,
