@@ -8,6 +8,7 @@ import pytest
 
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.judgement import Gate, ModelScores, RuleOutcome, apply_gate, gained, lost, outcome_of, paired
+from tests.benchmarks import gate_decisions
 
 
 def table(ious: list[float], cell_line: str = "U2OS", fovs: int = 4) -> pd.DataFrame:
@@ -89,9 +90,9 @@ def test_on_few_nuclei_that_differ_nothing_is_decided_and_it_is_said_how_many_mo
     assert all((outcome.more_nuclei > 0) == (outcome.verdict == "undecided") for outcome in outcomes)
     needed = 32 + one(outcomes, "f1_at_0.7").more_nuclei
     times = -(-needed // 32)
-    more = [scores([0.95] * 30 * times + [0.0] * 2 * times, fovs=times)]
-    more += [scores([0.0] * 2 * times + [0.95] * 30 * times, fovs=times)]
-    assert one(judge(*more), "f1_at_0.7").verdict == "holds"
+    champion = scores([0.95] * 30 * times + [0.0] * 2 * times, fovs=times)
+    challenger = scores([0.0] * 2 * times + [0.95] * 30 * times, fovs=times)
+    assert one(judge(champion, challenger), "f1_at_0.7").verdict == "holds"
 
 
 def test_a_cell_line_that_loses_is_named_though_the_mean_gains() -> None:
@@ -154,6 +155,17 @@ def test_few_fields_that_differ_give_a_wider_interval_than_their_nuclei_alone() 
         for outcome in [one(judge(scores(champion), scores(ious)), "f1_at_0.7")]
     ]
     assert widths[0] > 1.5 * widths[1]
+
+
+@pytest.mark.parametrize(
+    ("challenger", "verdict"), [(gate_decisions.EQUAL, "failed"), (gate_decisions.MUCH_WORSE, "passed")]
+)
+def test_in_simulation_no_equally_good_model_fails_and_no_much_worse_one_passes(
+    challenger: gate_decisions.Challenger, verdict: str
+) -> None:
+    rng = np.random.default_rng(1)
+    models = [gate_decisions.simulated(3, gate_decisions.TYPICAL, challenger, rng) for _ in range(80)]
+    assert gate_decisions.outcomes(models)[verdict] == 0
 
 
 def test_scores_of_other_nuclei_are_refused() -> None:
