@@ -28,6 +28,7 @@ from nucleus_dags.planning.candidates import (
 )
 from nucleus_dags.planning.remarks import remarks_on_segmentations
 from nucleus_dags.planning.retrain_champion import challenger_of, champions_of, judgement_of, promotion_of, report_of
+from nucleus_dags.planning.retrainings import record
 from nucleus_dags.planning.runs import runs_to_close
 from nucleus_dags.planning.train_models import refuse_unknown_fields
 from nucleus_dags.planning.types import Decision, FoundModel, OpenedCandidate, Params, RunsToClose, StoredPlatePath
@@ -42,13 +43,15 @@ arrive meanwhile are taken by the next run. Without anything new it skips itself
 
 **What happens:** a *challenger* is trained on all training plates from the champion's weights. Both segment every test
 plate of the store and are scored on it. `judge` applies the gate, a table in `dags/nucleus_dags/gate.yaml`: no cell
-line may lose, the mean must gain, no new kind of error may appear.
+line may lose, the mean may not fall, no new kind of error may appear.
 
 **Doubts:** a training plate whose labels may be wrong is left out until they are corrected or confirmed; the note of
 the run names it. It names test plates of this kind too, which are used.
 
 **Passed:** the challenger becomes champion, by itself or after an approval in this page (*Required actions*).
 **Failed:** the run ends well, and its note says which rule failed, in which cell line, on which plates.
+**Undecided:** the test plates have too few nuclei to tell; the champion stays, and the note says about how many more it
+takes. Who wants the challenger all the same promotes it with `promote_model`.
 
 **At first** the base model, which comes with the pipeline, is the champion. Where there is none, the first model is
 trained and promoted.
@@ -91,16 +94,20 @@ def judgement_or_skip(candidate: Params, known: Params) -> Params:
 
 # The first model is judged against none; a run without anything new has nothing to decide.
 @task(trigger_rule="none_failed_min_one_success")
-def decide(champion_version: int, reported: Any, scored: Any, judged: Any) -> Decision:
+def decide(
+    champion_version: int, test_plates: list[StoredPlatePath], reported: Any, scored: Any, judged: Any
+) -> Decision:
     """Say what came out, and which candidate may become champion, if any."""
     results: list[Result] = [result for result in judged or [] if result]
-    return retrain_champion.decide(_store(), champion_version, list(reported), list(scored), results, mlflow_run_url)
+    return retrain_champion.decide(
+        _store(), champion_version, test_plates, list(reported), list(scored), results, mlflow_run_url
+    )
 
 
 def challenger_or_skip(given: Params, known: Params) -> Params:
     """Give the params of `find_model` for the challenger."""
     if known["decided"]["challenger_run"] is None:
-        raise AirflowSkipException("No candidate passed the gate; the champion stays.")
+        raise AirflowSkipException(known["decided"]["verdict"])
     return {**given, "model": f"run/{known['decided']['challenger_run']}"}
 
 
@@ -114,6 +121,7 @@ def who_approves(approval: str) -> str:
 def summary(
     mlflow_run_id: str,
     digest: str,
+    test_plates: list[StoredPlatePath],
     remarks: list[str],
     segmented: Any,
     decided: Decision | None,
@@ -134,7 +142,8 @@ def summary(
     if outcome is None:
         ti.xcom_push("return_value", for_close_run)
         raise AirflowFailException(FAILURE)
-    retrain_champion.record(_store(), digest, context["dag_run"].run_id, outcome)
+    tested = [plate["plate"] for plate in test_plates]
+    record(_store(), digest, context["dag_run"].run_id, outcome, tested, len(candidates or []))
     return for_close_run
 
 
@@ -143,7 +152,7 @@ def _outcome(decided: Decision | None, promoted: Result | None, rejected: bool) 
     if decided is None:
         return None
     if decided["challenger_run"] is None:
-        return "No candidate passed the gate; the champion stays."
+        return decided["verdict"]
     if promoted is not None:
         return f"Version {promoted['counts']['version']} is champion."
     if rejected:
@@ -236,7 +245,7 @@ with DAG(
 
     with TaskGroup("Promote", prefix_group_id=False):
         champion_version = test_plates["champion_version"]
-        decided: Any = decide(champion_version, report.output, score.output, judge.output)
+        decided: Any = decide(champion_version, test_plates, report.output, score.output, judge.output)
         challenger = launch(
             "find_model",
             task_id="find_challenger",
@@ -280,6 +289,7 @@ with DAG(
     ended: Any = summary(
         mlflow_run_id,
         test_plates["digest"],
+        test_plates,
         test_plates["remarks"],
         segment.output,
         decided,

@@ -6,12 +6,28 @@ Scores of a model are two tables with one row per nucleus, as `score` writes the
     predicted nuclei   the same columns
 
 `iou` is the best IoU with a nucleus of the other kind, `partners` the number of those with IoU >= 0.1.
+
+No loss is ever exactly known, so every rule on a cell line has a margin, and three outcomes. With a margin of 0.05:
+
+    holds       the loss is at most 0.05, and the 95 % CI excludes a loss of 0.1
+    broken      the loss is above 0.05, and shown: the CI of the whole family of rules excludes that nothing was lost
+    undecided   neither: there are too few nuclei, and it is said about how many more it takes
+
+- All rules must hold for a challenger to pass, each by its own CI, so that one that loses twice the margin anywhere
+  passes with a probability of 2.5 % at most, whatever the number of rules (an intersection-union test: Berger,
+  Technometrics 24, 1982). Of several candidates on the same nuclei the best is taken, so the CI of each is wider, with
+  the confidence 1 - 0.05 / candidates (Bonferroni).
+- One broken rule is enough to fail, so broken rules are one family of tests with the confidence 1 - 0.05 / rules: a
+  challenger that loses nothing fails with a probability of 2.5 % at most.
+
+What the intervals assume is in `intervals`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -19,15 +35,17 @@ import pandas as pd
 import pydantic
 from numpy.typing import NDArray
 
+from tasks.nuclei import intervals
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.scoring import IOU_THRESHOLDS, OBJECT_LEVEL_IOU, PIXEL_LEVEL_IOU, error_rate, f1_score
+from tasks.nuclei.intervals import CONFIDENCE, ERROR_RATES, Estimate, Nuclei, Spread
+from tasks.nuclei.scoring import IOU_THRESHOLDS, OBJECT_LEVEL_IOU, PIXEL_LEVEL_IOU
 
 METRICS = ("f1_at_0.7", "f1_at_0.9", "f1_area")
 """The area is the mean of F1 over the IoU thresholds 0.05 to 0.95."""
 IDENTITY = ["plate", "cell_line", "fov", "label"]
 
-_MOST_WEIGHTS = 4_000_000
-"""How many weights are drawn at a time: 16 MB of each kind."""
+Verdict = Literal["holds", "broken", "undecided"]
+GateOutcome = Literal["passed", "failed", "undecided"]
 
 
 class Gate(pydantic.BaseModel):
@@ -36,13 +54,16 @@ class Gate(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     most_loss: float = pydantic.Field(0.05, ge=0, le=1)
-    """A cell line may lose this much of any of F1 at 0.7, F1 at 0.9 and area under the F1 curve: the lower end of the
-    95 % interval of the difference must not be below it."""
+    """A cell line may lose this much of any of F1 at 0.7, F1 at 0.9 and area under the F1 curve. The 95 % CI must
+    exclude that it loses twice as much."""
     least_mean_gain: float = pydantic.Field(0.0, ge=-1, le=1)
-    """The mean over cell lines of the gain in area under the F1 curve must be above this."""
+    """The mean over cell lines of the gain in area under the F1 curve must not be shown to be below this."""
     most_error_rate: float = pydantic.Field(0.15, ge=0, le=1)
-    """No rate of splits, merges, false positives or false negatives of a cell line may rise above this. 15 % is the
-    paper's bound for screens."""
+    """No rate of splits, merges, false positives or false negatives of a cell line may be shown to have risen above
+    this. 15 % is the paper's bound for screens."""
+    most_rate_rise: float = pydantic.Field(0.05, ge=0, le=1)
+    """A rate that was above most_error_rate may rise by this much. The 95 % CI of every rate must exclude that it
+    rises by this much above what it may."""
 
 
 class ModelScores(NamedTuple):
@@ -52,26 +73,23 @@ class ModelScores(NamedTuple):
     predicted: pd.DataFrame
 
 
-class Interval(NamedTuple):
-    low: float
-    high: float
-
-
 @dataclass(frozen=True)
 class RuleOutcome:
     """One rule of the gate, applied to a metric of a cell line or to the mean of all."""
 
-    rule: Literal["no cell line loses", "the mean gains", "no new error rate"]
+    rule: Literal["no cell line loses", "the mean does not fall", "no new error rate"]
     cell_line: str
     """Name of the cell line, or "mean"."""
     metric: str
     champion: float
     challenger: float
     low: float
-    """Lower end of the 95 % interval of the difference; for an error rate, the difference itself, as is `high`."""
+    """Lower end of the 95 % CI of the difference."""
     high: float
     allowed: str
-    passed: bool
+    verdict: Verdict
+    more_nuclei: int = 0
+    """About how many more true nuclei it takes to decide; 0 if it is decided."""
 
     @property
     def difference(self) -> float:
@@ -80,37 +98,91 @@ class RuleOutcome:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both models on one cell line; the arrays have one row per metric of `METRICS`."""
+    """Both models on the same fields of a cell line; metrics are `METRICS`, then `ERROR_RATES`."""
 
-    champion: NDArray[np.float64]
-    challenger: NDArray[np.float64]
-    differences: NDArray[np.float64]
-    """(metrics, samples), from the resampled nuclei."""
+    champion: Estimate
+    challenger: Estimate
+    same: bool
+    """Every nucleus has the same IoU in both, so that nothing is left to chance."""
 
-    def interval(self, metric: int) -> Interval:
-        low, high = np.percentile(self.differences[metric], [2.5, 97.5])
-        return Interval(float(low), float(high))
+    @cached_property
+    def difference(self) -> Estimate:
+        return self.challenger.minus(self.champion)
+
+    @cached_property
+    def spread(self) -> Spread:
+        spread = intervals.spread_of_difference(self.difference)
+        return Spread(np.zeros_like(spread.error), spread.freedom) if self.same else spread
 
 
-def apply_gate(
-    champion: ModelScores, challenger: ModelScores, gate: Gate, samples: int, random_seed: int
-) -> list[RuleOutcome]:
+class Confidences(NamedTuple):
+    """With which confidence a rule is said to hold, and to be broken."""
+
+    holds: float
+    broken: float
+
+    @classmethod
+    def of(cls, rules: int, candidates: int) -> Confidences:
+        return cls(*(1 - (1 - CONFIDENCE) / tests for tests in (candidates, rules)))
+
+
+class Bounds(NamedTuple):
+    """By how much a metric may become worse."""
+
+    allowed: float
+    """More than this is broken, where it is shown that anything became worse."""
+    tolerated: float
+    """As much as this holds, where nothing is shown: a rate just below its bound may be just above it by chance."""
+    excluded: float
+    """This must be excluded."""
+
+
+class Worse(NamedTuple):
+    """By how much a metric became worse, with half the widths of its CI and of that of the family of rules."""
+
+    by: float
+    half_width: float
+    half_width_in_family: float
+
+    def verdict(self, bounds: Bounds) -> Verdict:
+        if self.by > bounds.allowed and self.by > self.half_width_in_family:
+            return "broken"
+        holds = self.by <= bounds.tolerated and self.by + self.half_width <= bounds.excluded
+        return "holds" if holds else "undecided"
+
+    def more_nuclei(self, bounds: Bounds, nuclei: int) -> int:
+        """Give about how many more it takes to decide what is undecided, if the difference stays what it is."""
+        if self.by <= bounds.tolerated:
+            return intervals.more_nuclei(nuclei, self.half_width, bounds.excluded - self.by)
+        return intervals.more_nuclei(nuclei, self.half_width_in_family, self.by)
+
+
+def apply_gate(champion: ModelScores, challenger: ModelScores, gate: Gate, candidates: int = 1) -> list[RuleOutcome]:
     """Give the outcome of every rule for every cell line.
 
+    The challenger is one of so many `candidates` that are judged on these nuclei to take the best.
     Raises InputError unless both models were scored on the same true nuclei.
     """
     true = paired(champion, challenger)
-    comparisons = {}
-    outcomes = []
-    for number, cell_line in enumerate(sorted(true["cell_line"].unique())):
-        rng = np.random.default_rng([random_seed, number])
-        of_line = _Nuclei.of_cell_line(cell_line, true, champion.predicted, challenger.predicted)
-        comparisons[cell_line] = compare(of_line, samples, rng)
-        outcomes += _losses(cell_line, comparisons[cell_line], gate)
-    outcomes.append(_mean_gain(list(comparisons.values()), gate))
-    for cell_line in comparisons:
-        outcomes += _error_rates(cell_line, champion, challenger, gate)
-    return outcomes
+    cell_lines = sorted(true["cell_line"].unique())
+    compared = {name: _on_cell_line(name, true, champion.predicted, challenger.predicted) for name in cell_lines}
+    return judge(compared, gate, candidates)
+
+
+def judge(compared: Mapping[str, Comparison], gate: Gate, candidates: int = 1) -> list[RuleOutcome]:
+    """Give the outcome of every rule for comparisons by cell line."""
+    rules = len(compared) * (len(METRICS) + len(ERROR_RATES)) + 1
+    confidences = Confidences.of(rules, candidates)
+    of_cell_lines = [rule for name, models in compared.items() for rule in _rules(name, models, gate, confidences)]
+    return [*of_cell_lines, _mean_gain(list(compared.values()), gate, confidences)]
+
+
+def outcome_of(rules: Iterable[RuleOutcome]) -> GateOutcome:
+    """Give what comes of all rules: one that is broken is enough to fail."""
+    verdicts = {rule.verdict for rule in rules}
+    if "broken" in verdicts:
+        return "failed"
+    return "undecided" if "undecided" in verdicts else "passed"
 
 
 def paired(champion: ModelScores, challenger: ModelScores) -> pd.DataFrame:
@@ -133,156 +205,102 @@ def lost(true: pd.DataFrame, iou_threshold: float = OBJECT_LEVEL_IOU) -> pd.Data
     return true[(true["iou_champion"] >= iou_threshold) & (true["iou_challenger"] < iou_threshold)]
 
 
-@dataclass(frozen=True)
-class _Nuclei:
-    """IoU of every nucleus of a cell line, and the number of its fov (0 ... fovs - 1)."""
-
-    fovs: int
-    true_fov: NDArray[np.integer]
-    true_iou: tuple[NDArray[np.float64], NDArray[np.float64]]
-    """The champion's and the challenger's, in the same order of nuclei."""
-    predicted_fov: tuple[NDArray[np.integer], NDArray[np.integer]]
-    predicted_iou: tuple[NDArray[np.float64], NDArray[np.float64]]
-
-    @classmethod
-    def of_cell_line(cls, cell_line: str, true: pd.DataFrame, *predicted: pd.DataFrame) -> _Nuclei:
-        tables = [table[table["cell_line"] == cell_line] for table in (true, *predicted)]
-        names = pd.concat([table[["plate", "fov"]] for table in tables])
-        fovs = names.groupby(["plate", "fov"]).ngroup().to_numpy()
-        of_true, of_champion, of_challenger = np.split(fovs, np.cumsum([len(table) for table in tables[:2]]))
-        true, champion, challenger = tables
-        return cls(
-            int(fovs.max()) + 1,
-            of_true,
-            (true["iou_champion"].to_numpy(), true["iou_challenger"].to_numpy()),
-            (of_champion, of_challenger),
-            (champion["iou"].to_numpy(), challenger["iou"].to_numpy()),
-        )
-
-
-def compare(nuclei: _Nuclei, samples: int, rng: np.random.Generator) -> Comparison:
-    """Compare both models on the nuclei of a cell line, with resampled differences.
-
-    Fovs are drawn with replacement, where there are several, and then the nuclei of the drawn ones: each counts
-    Poisson(1) times for every time that its fov was drawn, which is the bootstrap where every draw is independent
-    (Hanley and MacGibbon 2006). A true nucleus counts equally often for both models, so that what is hard for both
-    doesn't widen the interval. Predicted nuclei aren't paired, so false positives that both have do widen it.
-    """
-    ones = [np.ones((1, len(fov)), np.float32) for fov in (nuclei.true_fov, *nuclei.predicted_fov)]
-    champion, challenger = _metrics_of_both(nuclei, *ones)
-    differences = [
-        of_challenger - of_champion
-        for weights in _resampled_weights(nuclei, samples, rng)
-        for of_champion, of_challenger in [_metrics_of_both(nuclei, *weights)]
-    ]
-    return Comparison(champion[:, 0], challenger[:, 0], np.concatenate(differences, axis=1))
-
-
-def _resampled_weights(
-    nuclei: _Nuclei, samples: int, rng: np.random.Generator
-) -> Iterator[tuple[NDArray[np.float32], ...]]:
-    """Give for some samples at a time how often each true nucleus and each predicted one of both models counts."""
-    fovs_of = (nuclei.true_fov, *nuclei.predicted_fov)
-    at_a_time = max(1, _MOST_WEIGHTS // max(1, *map(len, fovs_of)))
-    for first in range(0, samples, at_a_time):
-        shape = (min(at_a_time, samples - first), nuclei.fovs)
-        drawn = np.ones(shape)
-        if nuclei.fovs > 1:
-            drawn = rng.multinomial(nuclei.fovs, np.full(nuclei.fovs, 1 / nuclei.fovs), size=shape[0]).astype(float)
-        yield tuple(rng.poisson(drawn[:, fov]).astype(np.float32) for fov in fovs_of)
-
-
-def _metrics_of_both(
-    nuclei: _Nuclei, true_weights: NDArray[np.float32], *predicted_weights: NDArray[np.float32]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give (metrics, samples) of the champion and of the challenger; weights are (samples, nuclei)."""
-    first, second = (
-        _metrics(true_iou, true_weights, predicted_iou, weights)
-        for true_iou, predicted_iou, weights in zip(
-            nuclei.true_iou, nuclei.predicted_iou, predicted_weights, strict=True
-        )
+def compare(true: tuple[Nuclei, Nuclei], predicted: tuple[Nuclei, Nuclei], fields: int) -> Comparison:
+    """Compare champion and challenger on the nuclei of a cell line; the true ones of both are in the same order."""
+    first, second = (np.sort(of_model.iou) for of_model in predicted)
+    same = np.array_equal(true[0].iou, true[1].iou) and np.array_equal(first, second)
+    champion, challenger = (
+        intervals.estimate(*both, fields).combined(_WEIGHTS) for both in zip(true, predicted, strict=True)
     )
-    return first, second
+    return Comparison(champion, challenger, same)
 
 
-def _metrics(
-    true_iou: NDArray[np.float64],
-    true_weights: NDArray[np.float32],
-    predicted_iou: NDArray[np.float64],
-    predicted_weights: NDArray[np.float32],
-) -> NDArray[np.float64]:
-    thresholds = np.asarray(IOU_THRESHOLDS)
-    tp = true_weights @ (true_iou[:, np.newaxis] >= thresholds).astype(np.float32)
-    fn = true_weights.sum(axis=1, keepdims=True) - tp
-    fp = predicted_weights @ (predicted_iou[:, np.newaxis] < thresholds).astype(np.float32)
-    f1 = f1_score(*(counts.astype(np.float64) for counts in (tp, fp, fn)))
-    at = [IOU_THRESHOLDS.index(OBJECT_LEVEL_IOU), IOU_THRESHOLDS.index(PIXEL_LEVEL_IOU)]
-    return np.vstack([f1[:, at].T, f1.mean(axis=1)])
+def _on_cell_line(cell_line: str, true: pd.DataFrame, *predicted: pd.DataFrame) -> Comparison:
+    tables = [table[table["cell_line"] == cell_line] for table in (true, *predicted)]
+    names = pd.concat([table[["plate", "fov"]] for table in tables])
+    numbers = names.groupby(["plate", "fov"]).ngroup().to_numpy()
+    field, *of_predicted = np.split(numbers, np.cumsum([len(table) for table in tables[:2]]))
+    both = [
+        Nuclei(field, *(tables[0][f"{column}_{model}"].to_numpy() for column in ("iou", "partners")))
+        for model in ("champion", "challenger")
+    ]
+    found = [
+        Nuclei(numbers, table["iou"].to_numpy(), table["partners"].to_numpy())
+        for numbers, table in zip(of_predicted, tables[1:], strict=True)
+    ]
+    return compare((both[0], both[1]), (found[0], found[1]), int(numbers.max()) + 1)
 
 
-def _losses(cell_line: str, comparison: Comparison, gate: Gate) -> list[RuleOutcome]:
-    outcomes = []
-    for number, metric in enumerate(METRICS):
-        interval = comparison.interval(number)
-        outcomes.append(
-            RuleOutcome(
-                "no cell line loses",
-                cell_line,
-                metric,
-                float(comparison.champion[number]),
-                float(comparison.challenger[number]),
-                *interval,
-                f"lower end at least {-gate.most_loss:g}",
-                interval.low >= -gate.most_loss,
-            )
+def _gate_weights() -> NDArray[np.float64]:
+    """Give what makes the metrics of the gate of those of an `Estimate`."""
+    thresholds, rates = len(IOU_THRESHOLDS), len(ERROR_RATES)
+    weights = np.zeros((thresholds + rates, len(METRICS) + rates))
+    for column, iou_threshold in enumerate((OBJECT_LEVEL_IOU, PIXEL_LEVEL_IOU)):
+        weights[IOU_THRESHOLDS.index(iou_threshold), column] = 1
+    weights[:thresholds, METRICS.index("f1_area")] = 1 / thresholds
+    weights[thresholds:, len(METRICS) :] = np.eye(rates)
+    return weights
+
+
+_WEIGHTS = _gate_weights()
+
+
+def _rules(cell_line: str, models: Comparison, gate: Gate, confidences: Confidences) -> Iterator[RuleOutcome]:
+    half, surely = (models.spread.half_width(confidence) for confidence in confidences)
+    for number, metric in enumerate((*METRICS, *ERROR_RATES)):
+        before, after = (float(model.value[number]) for model in (models.champion, models.challenger))
+        is_rate = metric in ERROR_RATES
+        bounds = (
+            _bounds_of_rate(before, gate) if is_rate else Bounds(gate.most_loss, gate.most_loss, 2 * gate.most_loss)
         )
-    return outcomes
+        worse = Worse(after - before if is_rate else before - after, float(half[number]), float(surely[number]))
+        yield RuleOutcome(
+            "no new error rate" if is_rate else "no cell line loses",
+            cell_line,
+            metric,
+            before,
+            after,
+            after - before - worse.half_width,
+            after - before + worse.half_width,
+            _in_words(before, gate) if is_rate else f"a loss of {gate.most_loss:g}",
+            verdict := worse.verdict(bounds),
+            worse.more_nuclei(bounds, int(models.difference.nuclei.sum())) if verdict == "undecided" else 0,
+        )
 
 
-def _mean_gain(comparisons: list[Comparison], gate: Gate) -> RuleOutcome:
+def _bounds_of_rate(before: float, gate: Gate) -> Bounds:
+    spare = gate.most_error_rate - before
+    tolerated = max(spare, gate.most_rate_rise)
+    return Bounds(spare if spare >= 0 else gate.most_rate_rise, tolerated, tolerated + gate.most_rate_rise)
+
+
+def _in_words(before: float, gate: Gate) -> str:
+    if before > gate.most_error_rate:
+        return f"a rise of {gate.most_rate_rise:g}"
+    return f"at most {gate.most_error_rate:g}"
+
+
+def _mean_gain(compared: list[Comparison], gate: Gate, confidences: Confidences) -> RuleOutcome:
+    """Of the degrees of freedom of the cell lines those of their mean are made as by Satterthwaite."""
     area = METRICS.index("f1_area")
-    champion = float(np.mean([comparison.champion[area] for comparison in comparisons]))
-    challenger = float(np.mean([comparison.challenger[area] for comparison in comparisons]))
-    differences = np.mean([comparison.differences[area] for comparison in comparisons], axis=0)
-    low, high = np.percentile(differences, [2.5, 97.5])
+    variances = np.array([models.spread.error[area] ** 2 for models in compared])
+    freedoms = np.array([models.spread.freedom for models in compared])
+    freedom = variances.sum() ** 2 / (variances**2 / freedoms).sum() if variances.any() else freedoms.sum()
+    spread = Spread(np.sqrt(variances.sum(keepdims=True)) / len(compared), float(freedom))
+    champion, challenger = (
+        float(np.mean([getattr(models, model).value[area] for models in compared]))
+        for model in ("champion", "challenger")
+    )
+    half, surely = (spread.half_width(confidence)[0] for confidence in confidences)
+    gain = challenger - champion
     return RuleOutcome(
-        "the mean gains",
+        "the mean does not fall",
         "mean",
         "f1_area",
         champion,
         challenger,
-        float(low),
-        float(high),
-        f"gain above {gate.least_mean_gain:g}",
-        challenger - champion > gate.least_mean_gain,
+        float(gain - half),
+        float(gain + half),
+        f"a gain that isn't shown to be below {gate.least_mean_gain:g}",
+        "broken" if gain + surely < gate.least_mean_gain else "holds",
     )
-
-
-def _error_rates(cell_line: str, champion: ModelScores, challenger: ModelScores, gate: Gate) -> list[RuleOutcome]:
-    before, after = (error_rates(scores, cell_line) for scores in (champion, challenger))
-    return [
-        RuleOutcome(
-            "no new error rate",
-            cell_line,
-            name,
-            before[name],
-            after[name],
-            after[name] - before[name],
-            after[name] - before[name],
-            f"at most {gate.most_error_rate:g}, or above it before",
-            after[name] <= gate.most_error_rate or before[name] > gate.most_error_rate,
-        )
-        for name in before
-    ]
-
-
-def error_rates(scores: ModelScores, cell_line: str) -> dict[str, float]:
-    """Give splits, merges, false positives and negatives at an IoU of 0.7 per true nucleus of a cell line."""
-    true, predicted = (table[table["cell_line"] == cell_line] for table in scores)
-    errors = {
-        "split_rate": (true["partners"] > 1).sum(),
-        "merge_rate": (predicted["partners"] > 1).sum(),
-        "fp_rate": (predicted["iou"] < OBJECT_LEVEL_IOU).sum(),
-        "fn_rate": (true["iou"] < OBJECT_LEVEL_IOU).sum(),
-    }
-    return {name: error_rate(int(number), len(true)) for name, number in errors.items()}

@@ -91,13 +91,6 @@ class Counts:
     merges: int
 
 
-class Interval(NamedTuple):
-    """Lower and upper end of a 95 % interval, one entry per IoU threshold."""
-
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-
-
 def iou_pairs(true_labels: NDArray[np.integer], predicted_labels: NDArray[np.integer]) -> IouPairs:
     """Give the IoU of all overlapping nuclei of two label images (y, x) of the same shape.
 
@@ -200,34 +193,6 @@ def error_rate(errors: int, true_nuclei: int) -> float:
     the rate of false positives may exceed 1. Without a true nucleus it is the number of errors.
     """
     return errors / max(true_nuclei, 1)
-
-
-def bootstrap_f1(fovs: Sequence[Counts], samples: int, random_seed: int) -> Interval:
-    """Give the 95 % percentile interval of the pooled F1 under resampling of the fovs.
-
-    Where there is one fov only, its nuclei are resampled instead: each is a hit, a miss or an extra.
-    It takes samples x fovs x 8 bytes of memory.
-    """
-    rng = np.random.default_rng(random_seed)
-    tp, fp, fn = (np.array([getattr(fov, name) for fov in fovs]) for name in ("tp", "fp", "fn"))
-    if len(fovs) == 1:
-        resampled = _resampled_nuclei(tp[0], fp[0], fn[0], samples, rng)
-    else:
-        # Floats, because numpy multiplies matrices of integers many times slower.
-        weights = rng.multinomial(len(fovs), np.full(len(fovs), 1 / len(fovs)), size=samples).astype(np.float64)
-        resampled = (weights @ tp, weights @ fp, weights @ fn)
-    low, high = np.percentile(f1_score(*resampled), [2.5, 97.5], axis=0)
-    return Interval(low, high)
-
-
-def _resampled_nuclei(
-    tp: NDArray[np.int64], fp: NDArray[np.int64], fn: NDArray[np.int64], samples: int, rng: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    kinds = np.stack([tp, fp, fn], axis=-1)
-    nuclei = kinds.sum(axis=-1)
-    shares = kinds / np.maximum(nuclei, 1)[:, np.newaxis]
-    drawn = rng.multinomial(nuclei, shares, size=(samples, len(nuclei)))
-    return drawn[..., 0], drawn[..., 1], drawn[..., 2]
 
 
 def _check_kind(true_labels: NDArray[np.integer], predicted_labels: NDArray[np.integer]) -> None:

@@ -1,14 +1,14 @@
 """Judge a challenger against the champion: both scored on the same test plates, the gate's rules one by one.
 
 Writes rules.csv (one row per rule and cell line), plates.csv (nuclei gained and lost on each plate), gained.png and
-lost.png (nuclei that one of them finds alone, at IoU 0.7) and judgement.json, which says whether the
-challenger passed and, if not, why.
+lost.png (nuclei that one of them finds alone, at IoU 0.7) and judgement.json, which says whether the challenger
+passed, failed, or can't be judged on so few nuclei, and why.
 """
 
 import json
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from tasks import tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.nuclei import figures, judgement
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.judgement import Gate, ModelScores, RuleOutcome
+from tasks.nuclei.judgement import Gate, GateOutcome, ModelScores, RuleOutcome
 from tasks.nuclei.plates.files import Fov, Plate, open_plate
 from tasks.nuclei.plates.image_files import read_image, read_label_image, read_numbered
 from tasks.store.provenance import plate_at, plate_of_segmentation, segmentations_of_scores
@@ -36,10 +36,8 @@ class Params(TaskParams):
     """Output of `score` for the candidate, on the same plates."""
     gate: Gate = Gate()
     """What the challenger must fulfil."""
-    bootstrap_samples: int = pydantic.Field(default=1000, ge=100, le=5000)
-    """Resamplings behind the 95 % CIs."""
-    random_seed: int = pydantic.Field(default=0, ge=0, le=2**32 - 1)
-    """Seed of the resampling."""
+    candidates: int = pydantic.Field(default=1, ge=1)
+    """How many candidates are judged on these plates to take the best of them: their CIs are the wider."""
 
 
 @dataclass(frozen=True)
@@ -60,25 +58,25 @@ def run(params: Params, workspace: Workspace) -> Outcome:
             f"The champion was scored on {', '.join(champion.plates.values())}, the challenger on "
             f"{', '.join(challenger.plates.values())}; score both on the same plates."
         )
-    outcomes = judgement.apply_gate(
-        champion.scores, challenger.scores, params.gate, params.bootstrap_samples, params.random_seed
-    )
+    rules = judgement.apply_gate(champion.scores, challenger.scores, params.gate, params.candidates)
     true = judgement.paired(champion.scores, challenger.scores)
     gained, lost = judgement.gained(true), judgement.lost(true)
     plates = _plate_table(true, gained, lost)
     plates.to_csv(workspace.output_dir / "plates.csv", index=False)
-    _rule_table(outcomes).to_csv(workspace.output_dir / "rules.csv", index=False)
-    failures = [_failure(outcome, plates) for outcome in outcomes if not outcome.passed]
-    _write_judgement(outcomes, failures, workspace.output_dir / "judgement.json")
+    _rule_table(rules).to_csv(workspace.output_dir / "rules.csv", index=False)
+    failures = [_failure(rule, plates) for rule in rules if rule.verdict == "broken"]
+    undecided = list(_undecided(rules, true))
+    outcome = judgement.outcome_of(rules)
+    _write_judgement(outcome, rules, failures, undecided, workspace.output_dir / "judgement.json")
     outputs = {"judgement": "judgement.json", "rules": "rules.csv", "plates": "plates.csv"}
     for name, nuclei in (("gained", gained), ("lost", lost)):
         if len(nuclei):
             _draw_examples(name, nuclei, champion, challenger, workspace)
             outputs[name] = f"{name}.png"
-    for line in failures or ["passed: every rule holds"]:
-        log.info("%s", line)
-    counts = {"passed": int(not failures), "gained": len(gained), "lost": len(lost), "plates": len(plates)}
-    return Outcome(outputs, _metrics(outcomes), counts)
+    for line in [*failures, *undecided] or ["every rule holds"]:
+        log.info("%s: %s", outcome, line)
+    counts = {"passed": int(outcome == "passed"), "gained": len(gained), "lost": len(lost), "plates": len(plates)}
+    return Outcome(outputs, _metrics(rules), counts)
 
 
 def log_result(params: Params, result: Result, store: Path) -> None:
@@ -89,9 +87,9 @@ def log_result(params: Params, result: Result, store: Path) -> None:
     for path in result.outputs.values():
         run.log_artifact(store / path, "judge")
     judged = json.loads((store / result.outputs["judgement"]).read_text())
-    outcome = "passed" if judged["passed"] else "failed"
-    run.set_tags({"gate": outcome})
-    run.tag_model_versions({"gate": outcome, "gate_failures": "; ".join(judged["failures"])})
+    run.set_tags({"gate": judged["outcome"]})
+    reasons = "; ".join([*judged["failures"], *judged["undecided"]])
+    run.tag_model_versions({"gate": judged["outcome"], "gate_failures": reasons})
 
 
 def _open_model(path: str, workspace: Workspace) -> ScoredModel:
@@ -116,36 +114,57 @@ def _plate_table(true: pd.DataFrame, gained: pd.DataFrame, lost: pd.DataFrame) -
     return pd.DataFrame(counts).fillna(0).astype(int).reset_index()
 
 
-def _rule_table(outcomes: Iterable[RuleOutcome]) -> pd.DataFrame:
-    return pd.DataFrame([asdict(outcome) | {"difference": outcome.difference} for outcome in outcomes])
+def _rule_table(rules: Iterable[RuleOutcome]) -> pd.DataFrame:
+    return pd.DataFrame([asdict(rule) | {"difference": rule.difference} for rule in rules])
 
 
-def _failure(outcome: RuleOutcome, plates: pd.DataFrame) -> str:
-    """One line on a rule that doesn't hold, with the plates of its cell line."""
-    found = f"{outcome.cell_line}: {outcome.metric} {outcome.champion:.3f} -> {outcome.challenger:.3f}"
-    if outcome.low < outcome.high:
-        found += f", 95 % CI of the difference {outcome.low:.3f} to {outcome.high:.3f}"
-    concerned = plates if outcome.cell_line == "mean" else plates[plates["cell_line"] == outcome.cell_line]
+def _failure(rule: RuleOutcome, plates: pd.DataFrame) -> str:
+    """One line on a rule that is broken, with the plates of its cell line."""
+    concerned = plates if rule.cell_line == "mean" else plates[plates["cell_line"] == rule.cell_line]
     on_plates = ", ".join(
         f"{plate} ({lost} nuclei lost, {gained} gained)"
         for plate, lost, gained in zip(concerned["plate"], concerned["lost"], concerned["gained"], strict=True)
     )
-    return f"{outcome.rule}: {found}; allowed is {outcome.allowed}; on {on_plates}"
+    return f"{rule.rule}: {rule.cell_line}: {_found(rule)}; allowed is {rule.allowed}; on {on_plates}"
 
 
-def _write_judgement(outcomes: list[RuleOutcome], failures: list[str], path: Path) -> None:
+def _undecided(rules: Sequence[RuleOutcome], true: pd.DataFrame) -> Iterator[str]:
+    """One line for each cell line that has too few nuclei, with the rule that needs most."""
+    open_rules = [rule for rule in rules if rule.verdict == "undecided"]
+    for cell_line in sorted({rule.cell_line for rule in open_rules}):
+        of_line = [rule for rule in open_rules if rule.cell_line == cell_line]
+        worst = max(of_line, key=lambda rule: rule.more_nuclei)
+        nuclei = true[true["cell_line"] == cell_line]
+        fields = len(nuclei[["plate", "fov"]].drop_duplicates())
+        yield (
+            f"too few to decide: {cell_line} has {len(nuclei)} test nuclei in {fields} field{'s' * (fields != 1)} and "
+            f"needs about {worst.more_nuclei} more, in further fields: {_found(worst)}"
+        )
+
+
+def _found(rule: RuleOutcome) -> str:
+    return (
+        f"{rule.metric} {rule.champion:.3f} -> {rule.challenger:.3f}, "
+        f"95 % CI of the difference {rule.low:+.3f} to {rule.high:+.3f}"
+    )
+
+
+def _write_judgement(
+    outcome: GateOutcome, rules: list[RuleOutcome], failures: list[str], undecided: list[str], path: Path
+) -> None:
     content = {
-        "passed": not failures,
+        "outcome": outcome,
         "failures": failures,
-        "mean_gain": next(outcome.difference for outcome in outcomes if outcome.rule == "the mean gains"),
-        "rules": _rule_table(outcomes).to_dict("records"),
+        "undecided": undecided,
+        "mean_gain": next(rule.difference for rule in rules if rule.rule == "the mean does not fall"),
+        "rules": _rule_table(rules).to_dict("records"),
     }
     path.write_text(json.dumps(content, indent=1))
 
 
-def _metrics(outcomes: Iterable[RuleOutcome]) -> dict[str, float]:
+def _metrics(rules: Iterable[RuleOutcome]) -> dict[str, float]:
     """Gain of every metric and cell line."""
-    return {f"gain/{outcome.metric}/{outcome.cell_line}": outcome.difference for outcome in outcomes}
+    return {f"gain/{rule.metric}/{rule.cell_line}": rule.difference for rule in rules}
 
 
 def _draw_examples(
@@ -182,7 +201,7 @@ def _fov_named(plate: Plate, name: str) -> Fov:
 
 
 TASK = Task(
-    name="judge", version=2, params_type=Params, run=run, log=log_result, resources=Resources(PROCESSING, memory_gib=4)
+    name="judge", version=3, params_type=Params, run=run, log=log_result, resources=Resources(PROCESSING, memory_gib=4)
 )
 
 if __name__ == "__main__":

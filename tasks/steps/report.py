@@ -18,6 +18,7 @@ from tasks import tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.nuclei import figures
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.intervals import FEW_FIELDS
 from tasks.nuclei.plates.files import Fov, Plate
 from tasks.nuclei.plates.image_files import read_image, read_label_image
 from tasks.nuclei.plates.info import PlateInfo
@@ -139,6 +140,11 @@ class Method:
     error_rate_figure: str
     panels: list[Panel]
 
+    @property
+    def few_fields(self) -> str:
+        """Cell lines whose intervals rest more on assumptions than on their fields."""
+        return ", ".join(f"{row.name} ({row.fovs})" for row in self.cell_lines if row.fovs < FEW_FIELDS)
+
 
 def run(params: Params, workspace: Workspace) -> Outcome:
     scores = {name: _open_scores(path, workspace) for name, path in params.scores.items()}
@@ -153,6 +159,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
         "report.html.jinja",
         methods=methods,
         error_kinds=list(ERROR_COLUMNS),
+        least_fields=FEW_FIELDS,
         comparison=_embedded(comparison) if len(methods) > 1 else None,
         steps=steps,
         libraries=_library_versions(steps),
@@ -309,11 +316,19 @@ def _summary(methods: Sequence[Method]) -> str:
         for method in methods
         if method.doubtful_fovs
     )
-    return f"{table}\n\nErrors at an IoU of 0.7, in percent of the true nuclei.\n{''.join(look_wrong)}"
+    notes = [
+        "Errors at an IoU of 0.7, in percent of the true nuclei.",
+        "The 95 % CI is of F1 on all fields that could have been imaged of these plates, not on other plates.",
+    ]
+    if few := methods[0].few_fields:
+        notes.append(f"Too few fields to rely on the CI: {few}; give {FEW_FIELDS} or more of each cell line.")
+    if len(methods) > 1:
+        notes.append(f"The best of {len(methods)} on the same plates is so partly by luck: expect less on others.")
+    return f"{table}\n\n{' '.join(notes)}\n{''.join(look_wrong)}"
 
 
 TASK = Task(
-    name="report", version=2, params_type=Params, run=run, log=log_result, resources=Resources(PROCESSING, memory_gib=4)
+    name="report", version=3, params_type=Params, run=run, log=log_result, resources=Resources(PROCESSING, memory_gib=4)
 )
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ import pydantic
 
 from tasks import tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
-from tasks.nuclei import scoring
+from tasks.nuclei import intervals, scoring
 from tasks.nuclei.errors import InputError, first_of
+from tasks.nuclei.intervals import Interval
 from tasks.nuclei.plates.files import Fov, Plate
 from tasks.nuclei.plates.image_files import read_numbered
 from tasks.nuclei.plates.info import ALL_CELL_LINES
@@ -37,10 +38,6 @@ _THREADS = 4
 class Params(TaskParams):
     segmentations: list[str] = pydantic.Field(min_length=1)
     """Outputs of `segment`, one for each plate, relative to the store."""
-    bootstrap_samples: int = pydantic.Field(default=1000, ge=100, le=5000)
-    """Resamplings behind the 95 % CI of F1."""
-    random_seed: int = pydantic.Field(default=0, ge=0, le=2**32 - 1)
-    """Seed of the resampling."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +60,14 @@ class ScoredFov:
 
 @dataclass(frozen=True)
 class ScoredGroup:
-    """Counts of several fovs, pooled, with the interval of their F1."""
+    """Counts of several fovs, pooled, with the 95 % CI of their F1."""
 
     group: str
     """cell_line, plate or all"""
     name: str
     fovs: int
     counts: scoring.Counts
-    f1: scoring.Interval
+    f1: Interval
 
     def f1_at(self, iou_threshold: float) -> float:
         at = scoring.IOU_THRESHOLDS.index(iou_threshold)
@@ -99,7 +96,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     _refuse_repeated_plates(segmentations)
     _refuse_missing_labels(segmentations)
     fovs = _score_fovs(segmentations)
-    groups = _pooled(fovs, params)
+    groups = _pooled(fovs)
     _f1_table(groups).to_csv(workspace.output_dir / "f1.csv", index=False)
     _error_table(groups).to_csv(workspace.output_dir / "errors.csv", index=False)
     _fov_table(fovs).to_csv(workspace.output_dir / "fovs.csv", index=False)
@@ -204,24 +201,30 @@ def _score_fov(segmentation: Segmentation, fov: Fov) -> ScoredFov | InputError:
     return ScoredFov(info.name, info.cell_line, fov.name, scores, scoring.count(scores))
 
 
-def _pooled(fovs: list[ScoredFov], params: Params) -> list[ScoredGroup]:
+def _pooled(fovs: list[ScoredFov]) -> list[ScoredGroup]:
     """Cell lines, then plates, then all."""
-    groups: dict[tuple[str, str], list[scoring.Counts]] = {}
+    groups: dict[tuple[str, str], list[ScoredFov]] = {}
     for fov in fovs:
-        groups.setdefault(("cell_line", fov.cell_line), []).append(fov.counts)
+        groups.setdefault(("cell_line", fov.cell_line), []).append(fov)
     for fov in fovs:
-        groups.setdefault(("plate", fov.plate), []).append(fov.counts)
-    groups[ALL_CELL_LINES, ALL_CELL_LINES] = [fov.counts for fov in fovs]
+        groups.setdefault(("plate", fov.plate), []).append(fov)
+    groups[ALL_CELL_LINES, ALL_CELL_LINES] = fovs
     return [
-        ScoredGroup(
-            group,
-            name,
-            len(counts),
-            scoring.pool(counts),
-            scoring.bootstrap_f1(counts, params.bootstrap_samples, params.random_seed),
-        )
-        for (group, name), counts in groups.items()
+        ScoredGroup(group, name, len(members), scoring.pool([fov.counts for fov in members]), _interval_of_f1(members))
+        for (group, name), members in groups.items()
     ]
+
+
+def _interval_of_f1(fovs: Sequence[ScoredFov]) -> Interval:
+    true, predicted = (
+        intervals.Nuclei(
+            np.repeat(np.arange(len(fovs)), [len(getattr(fov.scores, f"{kind}_iou")) for fov in fovs]),
+            np.concatenate([getattr(fov.scores, f"{kind}_iou") for fov in fovs]),
+            np.concatenate([getattr(fov.scores, f"{kind}_partners") for fov in fovs]),
+        )
+        for kind in ("true", "predicted")
+    )
+    return intervals.interval_of_scores(intervals.estimate(true, predicted, len(fovs)).combined(intervals.F1_ALONE))
 
 
 def _f1(counts: scoring.Counts) -> np.ndarray:
@@ -323,7 +326,7 @@ def _metrics(groups: Iterable[ScoredGroup]) -> dict[str, float]:
 
 TASK = Task(
     name="score",
-    version=2,
+    version=3,
     params_type=Params,
     run=run,
     log=log_result,

@@ -18,7 +18,7 @@ def dag() -> Any:
 
 
 def decision(challenger_run: str | None) -> Any:
-    return {"challenger_run": challenger_run, "lines": []}
+    return {"challenger_run": challenger_run, "verdict": "Too few nuclei; the champion stays.", "lines": []}
 
 
 PROMOTED: Any = {"counts": {"version": 5}}
@@ -28,12 +28,12 @@ PROMOTED: Any = {"counts": {"version": 5}}
     ("decided", "promoted", "rejected", "outcome"),
     [
         (decision("1"), PROMOTED, False, "Version 5 is champion."),
-        (decision(None), None, False, "No candidate passed the gate; the champion stays."),
+        (decision(None), None, False, "Too few nuclei; the champion stays."),
         (decision("1"), None, True, "A challenger passed the gate and was not approved; the champion stays."),
         (decision("1"), None, False, None),
         (None, None, False, None),
     ],
-    ids=["promoted", "failed at the gate", "rejected", "promotion failed", "training failed"],
+    ids=["promoted", "none passed", "rejected", "promotion failed", "training failed"],
 )
 def test_the_outcome_is_told_in_one_sentence_and_a_failure_has_none(
     decided: Any, promoted: Any, rejected: bool, outcome: str | None
@@ -50,7 +50,7 @@ def test_the_challenger_is_looked_up_by_its_mlflow_run_and_without_one_nothing_i
     given = {"dag_run_id": "manual__1"}
     params = retrain_champion.challenger_or_skip(given, {"decided": decision("a" * 32)})
     assert params == {"dag_run_id": "manual__1", "model": f"run/{'a' * 32}"}
-    with pytest.raises(AirflowSkipException, match="No candidate passed the gate"):
+    with pytest.raises(AirflowSkipException, match="Too few nuclei; the champion stays"):
         retrain_champion.challenger_or_skip(given, {"decided": decision(None)})
 
 

@@ -104,11 +104,15 @@ def it_is_retrained_from_its_own_weights_and_from_random_ones(lab: Laboratory, v
     lab.unpause("retrain_champion")
     lab.finish_well("retrain_champion", dag_run_id)
     note = lab.note("retrain_champion", dag_run_id)
-    assert re.match(r"No candidate passed the gate; the champion stays\.|Version \d+ is champion\.", note)
+    assert re.match(
+        r"(No candidate passed|The test plates have too few) .*; the champion stays\.|Version \d+ is champion\.", note
+    )
     # The note has no room for all of it.
     shown = "\n".join(lab.log_lines("retrain_champion", dag_run_id, "summary"))
     for candidate in ("from the champion", "from random weights"):
-        assert re.search(rf"\*\*{candidate}\*\* (passed the gate|failed at the gate): ", shown)
+        assert re.search(
+            rf"\*\*{candidate}\*\* (passed the gate|failed at the gate|can't be judged on so few nuclei): ", shown
+        )
 
     results = lab.results("retrain_champion", dag_run_id)
     first = lab.results("train_models", lab.run_ids("train_models")[0])["train"]
@@ -118,6 +122,6 @@ def it_is_retrained_from_its_own_weights_and_from_random_ones(lab: Laboratory, v
     before = BASE_MODEL + len(FORM["methods"])
     new = [v for v in lab.mlflow.search_model_versions(f"name = '{MODEL}'") if int(v.version) > before]
     assert [v.tags["method"] for v in new] == [FOREIGN] * 2
-    assert {v.tags["gate"] for v in new} <= {"passed", "failed"}
+    assert {v.tags["gate"] for v in new} <= {"passed", "failed", "undecided"}
     assert lab.champion() in {version, *(int(v.version) for v in new)}
     assert json.loads(lab.home.manifest.read_text())["methods"][FOREIGN]["task"] == f"train_{FOREIGN}"

@@ -34,7 +34,11 @@ class Month(Laboratory):
         """Make a plate beside the inbox."""
         made_for = "train" if role == "screen" else role
         folder = self.home.folder / "beside" / name
-        plate = make_synthetic_plate(folder, role=made_for, random_seed=random_seed, height_px=512, width_px=512)
+        # The gate decides nothing on a few dozen test nuclei.
+        fovs = 8 if role == "test" else 2
+        plate = make_synthetic_plate(
+            folder, role=made_for, random_seed=random_seed, height_px=512, width_px=512, fovs=fovs
+        )
         if role == "screen":
             info = json.loads((plate / "plate.json").read_text())
             (plate / "plate.json").write_text(json.dumps(info | {"role": role}))
@@ -250,7 +254,7 @@ def the_corrected_labels_are_trained_on_next(lab: Month, spoiled: SpoiledPlate) 
     (corrected,) = set(lab.run_ids("retrain_champion")) - spoiled.runs_before - {spoiled.retraining}
     lab.finish_well("retrain_champion", corrected)
     tags = lab.mlflow.get_model_version(MODEL, "6").tags
-    assert tags["gate"] in ("passed", "failed")
+    assert tags["gate"] in ("passed", "failed", "undecided")
     (spoiled_version, right_version) = (tags_of["plate/spoiled"] for tags_of in (lab.tags(5), tags))
     assert spoiled_version != right_version
     assert newest_plates(lab.home.store, "train")[-1].path == f"ingest/spoiled@{right_version}"

@@ -163,39 +163,6 @@ def test_what_is_no_pair_of_label_images_is_refused(
         scoring.score_instances(true_labels, predicted_labels)
 
 
-def test_the_interval_over_fovs_holds_the_pooled_score_and_is_the_same_for_the_same_seed() -> None:
-    random = np.random.RandomState(3)
-    hits = [(nuclei, random.binomial(nuclei, 0.8)) for nuclei in range(10, 40)]
-    fovs = [counts_of(tp=tp, fp=nuclei - tp, fn=nuclei - tp) for nuclei, tp in hits]
-    pooled = scoring.pool(fovs)
-    f1 = scoring.f1_score(pooled.tp, pooled.fp, pooled.fn)
-    interval = scoring.bootstrap_f1(fovs, samples=2000, random_seed=1)
-    # F1 is the share of hits here: its standard error over 735 nuclei gives the width to expect.
-    width = 2 * 1.96 * np.sqrt(f1 * (1 - f1) / 735)
-    assert interval.low < f1 < interval.high
-    assert_allclose(interval.high - interval.low, width, rtol=0.35)
-    assert scoring.bootstrap_f1(fovs, samples=2000, random_seed=1) == interval
-    assert scoring.bootstrap_f1(fovs, samples=2000, random_seed=2) != interval
-
-
-def test_the_interval_of_a_single_fov_is_over_its_nuclei() -> None:
-    interval = scoring.bootstrap_f1([counts_of(tp=80, fp=0, fn=20)], samples=4000, random_seed=0)
-    # Recall is binomial with 100 nuclei: 0.8 with a standard error of 0.04; F1 = 2 r / (1 + r).
-    low, high = (2 * recall / (1 + recall) for recall in (0.8 - 1.96 * 0.04, 0.8 + 1.96 * 0.04))
-    assert interval.low[0] == pytest.approx(low, abs=0.012)
-    assert interval.high[0] == pytest.approx(high, abs=0.012)
-
-
-def test_equal_fovs_have_an_interval_of_no_width() -> None:
-    interval = scoring.bootstrap_f1([counts_of(8, 1, 2)] * 5, samples=100, random_seed=0)
-    assert_allclose([interval.low[0], interval.high[0]], 16 / 19)
-
-
-def test_the_interval_of_an_empty_fov_is_its_score() -> None:
-    interval = scoring.bootstrap_f1([counts_of(0, 0, 0)], samples=100, random_seed=0)
-    assert (interval.low[0], interval.high[0]) == (1, 1)
-
-
 PEER_SCORES = pd.read_csv(Path(__file__).with_name("peer_scores.csv"))
 
 

@@ -34,9 +34,10 @@ def _of_every_retraining() -> dict[str, Param]:
             minItems=1,
             uniqueItems=True,
             title="Initial weights",
-            description="Each gives a candidate, and the best one is judged in the end. champion: the training resumes "
-            "from the model in force. The others: the same network from its beginning, or from the model that comes "
-            "with the pipeline; those are allowed that the method of the champion knows.",
+            description="Each gives a candidate. All are judged, the more strictly the more there are; of those "
+            "that pass the best is taken. champion: the training resumes from the model in force. The others: the same "
+            "network from its beginning, or from the model that comes with the pipeline; those are allowed that the "
+            "method of the champion knows.",
             section=MAIN,
         ),
         "approval": Param(
@@ -45,7 +46,8 @@ def _of_every_retraining() -> dict[str, Param]:
             enum=["as in gate.yaml", "automatic", "by_person"],
             title="Approval",
             description="automatic: a challenger that passes the gate becomes champion by itself. by_person: somebody "
-            "approves it in this page first, within three days.",
+            "approves it in this page first, within three days. Where the test plates are too few to decide, neither "
+            "happens: the champion stays, and the note says how many more nuclei it takes.",
             section=MAIN,
         ),
         "also_without_news": Param(
@@ -86,7 +88,7 @@ def _of_the_training() -> dict[str, Param]:
             **between(1, 20),
             title="Replicates",
             description="How often each candidate is trained, with another random seed every time, 1 to 20. It shows "
-            "how much is chance.",
+            "how much is chance; each is a candidate.",
             section=TRAINING,
         ),
         "new_share": Param(

@@ -20,6 +20,7 @@ from nucleus_dags.manifest import InitialWeights, manifest, method_entry, short_
 from nucleus_dags.planning.initial_weights import CYCLES, INITIALISATION, refuse_what_does_not_fit
 from nucleus_dags.planning.methods import checked, takes_weights, trainings_of
 from nucleus_dags.planning.remarks import remarks_on
+from nucleus_dags.planning.retrainings import recorded, uses_in_words
 from nucleus_dags.planning.runs import run_to_open
 from nucleus_dags.planning.types import (
     Candidate,
@@ -29,6 +30,7 @@ from nucleus_dags.planning.types import (
     Model,
     Params,
     RetrainingPlan,
+    StoredPlatePath,
 )
 from nucleus_dags.plates.stored import StoredPlate, newest_plates
 
@@ -39,6 +41,18 @@ NEW_EACH_TIME = ("rois", INITIALISATION, "random_seed")
 """Params of a training that a candidate doesn't take over from the champion."""
 MIN_AREA = "min_area_px"
 """Kept though it can be searched: how small nuclei are doesn't depend on the network; a person may have set it."""
+
+
+OUTCOMES = {
+    "passed": "passed the gate",
+    "failed": "failed at the gate",
+    "undecided": "can't be judged on so few nuclei",
+}
+VERDICTS = {
+    "holds": "holds",
+    "broken": "**broken**: allowed is {allowed}",
+    "undecided": "**undecided**: needs about {more_nuclei} more nuclei",
+}
 
 
 class NothingNew(Exception):
@@ -120,15 +134,6 @@ def champions_of(found: Result, known: Mapping[str, Any]) -> list[Model]:
     return [{"method": champion["method"], "networks": champion["networks"], "settings": champion["settings"]}]
 
 
-def record(store: Path, digest: str, dag_run_id: str, outcome: str) -> None:
-    """Remember what came of a plan, so that the same isn't done every week."""
-    path = _record(store, digest)
-    path.parent.mkdir(exist_ok=True)
-    beside = path.with_suffix(".partial")
-    beside.write_text(json.dumps({"dag_run_id": dag_run_id, "outcome": outcome}))
-    beside.replace(path)
-
-
 def judgement_of(candidate: Mapping[str, Any], known: Mapping[str, Any]) -> Params | None:
     """Give the params of `judge` for a candidate; None without a champion."""
     if not known["champion_version"]:
@@ -139,6 +144,7 @@ def judgement_of(candidate: Mapping[str, Any], known: Mapping[str, Any]) -> Para
         "champion": of_run[known["mlflow_run_id"]],
         "challenger": of_run[candidate["mlflow_run_id"]],
         "gate": known["gate"],
+        "candidates": len(of_run) - 1,
         "mlflow_run_id": candidate["mlflow_run_id"],
     }
 
@@ -153,6 +159,7 @@ def report_of(candidate: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
 def decide(
     store: Path,
     champion_version: int,
+    test_plates: Sequence[StoredPlatePath],
     reported: Sequence[Result],
     scored: Sequence[Result],
     judged: Sequence[Result],
@@ -163,22 +170,44 @@ def decide(
     There is a report on every candidate. `page_of` gives the address of an MLflow run.
     """
     run_ids = [report["mlflow_run_id"] for report in reported]
+    cautions = [*_best_of(len(run_ids)), uses_in_words(store, [tested["plate"] for tested in test_plates]), ""]
     if not champion_version:
         areas = {result["mlflow_run_id"]: result["metrics"]["f1_area/all"] for result in scored}
-        lines = ["The first model: there was no champion to be judged against."]
-        return {"challenger_run": max(run_ids, key=lambda run_id: areas[run_id]), "lines": lines}
+        first = "The first model: there was no champion to be judged against."
+        best = max(run_ids, key=lambda run_id: areas[run_id])
+        return {"challenger_run": best, "verdict": first, "lines": [first, "", *cautions]}
     judgements = {result["mlflow_run_id"]: result for result in judged}
     if set(judgements) != set(run_ids):
         raise ValueError(f"There are {len(run_ids)} candidates, but {len(judgements)} were judged.")
-    gains, lines = {}, []
+    gains, outcomes, lines = {}, [], cautions
     for report in reported:
         run_id = report["mlflow_run_id"]
         content = json.loads((store / judgements[run_id]["outputs"]["judgement"]).read_text())
-        if content["passed"]:
+        outcomes.append(content["outcome"])
+        if content["outcome"] == "passed":
             gains[run_id] = content["mean_gain"]
         counts = judgements[run_id]["counts"]
         lines += _verdict(next(iter(report["params"]["scores"])), content, counts, page_of(run_id), champion_version)
-    return {"challenger_run": max(gains, key=lambda run_id: gains[run_id], default=None), "lines": lines}
+    best_run = max(gains, key=lambda run_id: gains[run_id], default=None)
+    return {"challenger_run": best_run, "verdict": _in_short(outcomes), "lines": lines}
+
+
+def _best_of(candidates: int) -> list[str]:
+    if candidates == 1:
+        return []
+    return [
+        f"The best of {candidates} candidates is taken. Its scores on these test plates are partly luck: expect less "
+        "of it on other plates. The CIs are wider for it, so that luck doesn't get one of them through the gate.",
+        "",
+    ]
+
+
+def _in_short(outcomes: Sequence[str]) -> str:
+    if "passed" in outcomes:
+        return "A candidate passed the gate."
+    if "undecided" in outcomes:
+        return "The test plates have too few nuclei to decide; the champion stays."
+    return "No candidate passed the gate; the champion stays."
 
 
 def challenger_of(found: Result, known: Mapping[str, Any]) -> Challenger:
@@ -199,13 +228,13 @@ def promotion_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
 def _verdict(
     name: str, content: Mapping[str, Any], counts: Mapping[str, int], page: str, champion_version: int
 ) -> list[str]:
-    """Give lines of Markdown: a candidate's outcome and page and, where it failed, every rule that doesn't hold."""
-    outcome = "passed the gate" if content["passed"] else "failed at the gate"
+    """Give lines of Markdown: a candidate's outcome and page, every broken rule, and what is lacking to decide."""
+    outcome = OUTCOMES[content["outcome"]]
     return [
         f"**{name}** {outcome}: {counts['gained']} nuclei gained, {counts['lost']} lost against version "
         f"{champion_version}: [report and panels]({page}), under Artifacts.",
         "",
-        *(f"- {failure}" for failure in content["failures"]),
+        *(f"- {reason}" for reason in (*content["failures"], *content["undecided"])),
         "",
         *rule_table(content["rules"]),
         "",
@@ -217,9 +246,9 @@ def rule_table(rules: Sequence[Mapping[str, Any]]) -> list[str]:
     columns = ("rule", "cell line", "metric", "champion", "challenger", "95 % CI of the difference", "")
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for rule in rules:
-        interval = "" if rule["low"] == rule["high"] else f"{rule['low']:+.3f} to {rule['high']:+.3f}"
+        interval = f"{rule['low']:+.3f} to {rule['high']:+.3f}"
         values = f"{rule['champion']:.3f} | {rule['challenger']:.3f} | {interval}"
-        outcome = "holds" if rule["passed"] else f"**broken**: {rule['allowed']}"
+        outcome = VERDICTS[rule["verdict"]].format(**rule)
         lines.append(f"| {rule['rule']} | {rule['cell_line']} | {rule['metric']} | {values} | {outcome} |")
     return lines
 
@@ -339,20 +368,14 @@ def _came_with_the_pipeline(method: str, weights: str | None) -> InitialWeights 
 def _refuse_old_work(
     store: Path, digest: str, new: Sequence[str], also_without_news: bool, remarks: Sequence[str]
 ) -> None:
-    path = _record(store, digest)
     if also_without_news:
         return
     if not new:
         reason = "The champion was trained on every training plate of the store that may be used; nothing new has come."
         raise NothingNew("\n".join([reason, *remarks]))
-    if path.exists():
-        before = json.loads(path.read_text())
+    if before := recorded(store, digest):
         reason = f"Nothing has come since the DAG run {before['dag_run_id']}, which did the same: {before['outcome']}"
         raise NothingNew("\n".join([reason, *remarks]))
-
-
-def _record(store: Path, digest: str) -> Path:
-    return store / "retrainings" / f"{digest}.json"
 
 
 def _filled(form: Mapping[str, Any], *names: str) -> dict[str, Any]:

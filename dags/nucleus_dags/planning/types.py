@@ -138,4 +138,7 @@ class Decision(TypedDict):
     """What `retrain_champion` decided."""
 
     challenger_run: str | None
+    verdict: str
+    """A sentence."""
     lines: list[str]
+    """Markdown."""

@@ -9,7 +9,7 @@ import pytest
 from nucleus_dags.errors import FormError
 from nucleus_dags.forms.retrain_champion import retrain_champion_form
 from nucleus_dags.manifest import manifest
-from nucleus_dags.planning import retrain_champion
+from nucleus_dags.planning import retrain_champion, retrainings
 from nucleus_dags.planning.candidates import calibration_of, opened_candidates, scoring_of, trainings_on
 from nucleus_dags.planning.retrain_champion import NothingNew
 from nucleus_dags.planning.types import FoundModel, RetrainingPlan
@@ -258,7 +258,7 @@ def test_without_a_new_plate_there_is_nothing_to_do_unless_asked_for(store: Path
 
 
 def test_what_was_judged_already_is_not_done_again_until_something_comes(store: Path) -> None:
-    retrain_champion.record(store, plan(store)["digest"], "scheduled__1", "No candidate passed the gate.")
+    retrainings.record(store, plan(store)["digest"], "scheduled__1", "No candidate passed the gate.")
     with pytest.raises(NothingNew, match=r"DAG run scheduled__1, which did the same: No candidate passed"):
         plan(store)
     add_plate(store, "another test", "test")
@@ -361,6 +361,7 @@ def test_settings_and_results_of_two_candidates_stay_together(store: Path) -> No
     judgements = [retrain_champion.judgement_of(candidate, known) for candidate in opened]
     pairs = [(judgement["champion"], judgement["challenger"]) for judgement in judgements if judgement]
     assert pairs == [("score above", "score run 1"), ("score above", "score run 2")]
+    assert all(judgement["candidates"] == 2 for judgement in judgements if judgement)
     JudgeParams(**{name: value for name, value in (judgements[0] or {}).items() if name != "mlflow_run_id"})
 
 
@@ -377,44 +378,78 @@ def reported(run: str, name: str = "from the champion") -> Any:
     return {"mlflow_run_id": run, "params": {"scores": {name: f"score/{run}"}}}
 
 
-def judged(store: Path, run: str, passed: bool, mean_gain: float) -> Any:
+def judged(store: Path, run: str, outcome: str, mean_gain: float) -> Any:
     path = f"judgement {run}.json"
-    (store / path).write_text(
-        json.dumps({"passed": passed, "mean_gain": mean_gain, "failures": ["too bad"], "rules": []})
-    )
+    content = {"outcome": outcome, "mean_gain": mean_gain, "failures": ["too bad"], "undecided": [], "rules": []}
+    (store / path).write_text(json.dumps(content))
     return {"mlflow_run_id": run, "outputs": {"judgement": path}, "counts": {"gained": 5, "lost": 3}}
 
 
+TESTED: Any = [{"plate": "ingest/t@000000000000"}, {"plate": "ingest/u@000000000000"}]
+
+
 def decide(store: Path, runs: str, judgements: list[Any], version: int = 4, scored: list[Any] | None = None) -> Any:
-    reports = [reported(run) for run in runs]
-    return retrain_champion.decide(store, version, reports, scored or [], judgements, lambda run: f"http://page/{run}")
+    reports, page_of = [reported(run) for run in runs], "http://page/{}".format
+    return retrain_champion.decide(store, version, TESTED, reports, scored or [], judgements, page_of)
 
 
 def test_the_challenger_is_the_one_that_gains_most_of_those_that_passed(store: Path) -> None:
-    results = [judged(store, "1", False, 0.5), judged(store, "2", True, 0.1), judged(store, "3", True, 0.2)]
+    results = [judged(store, "1", "failed", 0.5), judged(store, "2", "passed", 0.1), judged(store, "3", "passed", 0.2)]
     assert decide(store, "123", results)["challenger_run"] == "3"
-    assert decide(store, "1", results[:1])["challenger_run"] is None
+    failed = decide(store, "1", results[:1])
+    assert failed["challenger_run"] is None
+    assert failed["verdict"] == "No candidate passed the gate; the champion stays."
+
+
+def test_too_few_test_nuclei_keep_the_champion_and_are_the_verdict(store: Path) -> None:
+    decided = decide(store, "12", [judged(store, "1", "failed", 0.5), judged(store, "2", "undecided", 0.1)])
+    assert decided["challenger_run"] is None
+    assert decided["verdict"] == "The test plates have too few nuclei to decide; the champion stays."
+
+
+def test_the_best_of_several_is_said_to_be_partly_luck(store: Path) -> None:
+    both = [judged(store, run, "passed", 0.1) for run in "12"]
+    assert decide(store, "12", both)["lines"][0].startswith("The best of 2 candidates is taken. Its scores on these")
+    assert not any("best of" in line for line in decide(store, "1", both[:1])["lines"])
+
+
+def test_it_is_counted_how_often_the_test_plates_were_used_to_decide(store: Path) -> None:
+    def said() -> str:
+        return next(line for line in decide(store, "1", [judged(store, "1", "passed", 0.1)])["lines"] if "test" in line)
+
+    assert said() == "Nothing was decided on these test plates before."
+    retrainings.record(store, "a", "run 1", "No candidate passed.", ["ingest/t@111111111111"], 3)
+    retrainings.record(store, "b", "run 2", "No candidate passed.", ["ingest/another@000000000000"], 9)
+    assert said().startswith("1 decision on 3 candidates used 1 of the 2 test plates before this one.")
+    of_an_earlier_version = {"dag_run_id": "run 3", "outcome": "Version 2 is champion."}
+    (store / "retrainings" / "c.json").write_text(json.dumps(of_an_earlier_version))
+    assert said().startswith("2 decisions on 4 candidates used 2 of the 2 test plates before this one.")
 
 
 def test_without_its_judgement_no_candidate_becomes_champion(store: Path) -> None:
     with pytest.raises(ValueError, match="There are 2 candidates, but 1 were judged"):
-        decide(store, "12", [judged(store, "1", True, 0.5)])
+        decide(store, "12", [judged(store, "1", "passed", 0.5)])
 
 
 def test_of_several_first_models_the_one_with_the_highest_f1_is_taken(store: Path) -> None:
     scored = [{"mlflow_run_id": run, "metrics": {"f1_area/all": area}} for run, area in (("1", 0.4), ("2", 0.6))]
     decided = decide(store, "12", [], version=0, scored=scored)
     assert decided["challenger_run"] == "2"
-    assert decided["lines"] == ["The first model: there was no champion to be judged against."]
+    assert decided["lines"][0] == "The first model: there was no champion to be judged against."
+    assert decided["lines"][2].startswith("The best of 2 candidates is taken.")
 
 
-def test_the_verdict_names_what_failed(store: Path) -> None:
-    lines = decide(store, "1", [judged(store, "1", False, 0.5)])["lines"]
-    assert lines[0] == (
+def test_the_note_names_what_failed_and_what_is_lacking(store: Path) -> None:
+    lines = decide(store, "1", [judged(store, "1", "failed", 0.5)])["lines"]
+    assert (
         "**from the champion** failed at the gate: 5 nuclei gained, 3 lost against version 4: "
         "[report and panels](http://page/1), under Artifacts."
-    )
+    ) in lines
     assert "- too bad" in lines
+    rule = {"rule": "no cell line loses", "cell_line": "A", "metric": "f1_at_0.7", "champion": 0.9, "challenger": 0.8}
+    rule |= {"low": -0.3, "high": 0.1, "allowed": "a loss of 0.05", "verdict": "undecided", "more_nuclei": 340}
+    (row,) = retrain_champion.rule_table([rule])[2:]
+    assert row.endswith("| 0.900 | 0.800 | -0.300 to +0.100 | **undecided**: needs about 340 more nuclei |")
 
 
 def test_a_challenger_is_promoted_with_the_version_that_it_was_judged_against() -> None:
