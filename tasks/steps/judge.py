@@ -20,8 +20,9 @@ from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskPar
 from tasks.nuclei import figures, judgement
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.judgement import Gate, ModelScores, RuleOutcome
-from tasks.nuclei.plates.files import Fov, Plate, open_plate
+from tasks.nuclei.plates.files import Fov, Plate
 from tasks.nuclei.plates.image_files import read_image, read_label_image, read_numbered
+from tasks.nuclei.tables import write_csv
 from tasks.store.provenance import plate_at, plate_of_segmentation, segmentations_of_scores
 
 EXAMPLES = 8
@@ -66,8 +67,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     true = judgement.paired(champion.scores, challenger.scores)
     gained, lost = judgement.gained(true), judgement.lost(true)
     plates = _plate_table(true, gained, lost)
-    plates.to_csv(workspace.output_dir / "plates.csv", index=False)
-    _rule_table(outcomes).to_csv(workspace.output_dir / "rules.csv", index=False)
+    write_csv(plates, workspace.output_dir / "plates.csv")
+    write_csv(_rule_table(outcomes), workspace.output_dir / "rules.csv")
     failures = [_failure(outcome, plates) for outcome in outcomes if not outcome.passed]
     _write_judgement(outcomes, failures, workspace.output_dir / "judgement.json")
     outputs = {"judgement": "judgement.json", "rules": "rules.csv", "plates": "plates.csv"}
@@ -155,7 +156,7 @@ def _draw_examples(
     difference = (nuclei["iou_challenger"] - nuclei["iou_champion"]).abs()
     chosen = nuclei.loc[difference.sort_values(ascending=False, kind="stable").index[:EXAMPLES]]
     examples = [
-        _example(open_plate(workspace.store / champion.plates[plate]), fov, label, champion, challenger)
+        _example(plate_at(champion.plates[plate], workspace.store), fov, label, champion, challenger)
         for plate, fov, label in zip(chosen["plate"], chosen["fov"], chosen["label"], strict=True)
     ]
     who = {"gained": "the challenger alone finds", "lost": "the champion alone finds"}[name]
