@@ -74,7 +74,7 @@ class ModelVersion:
 
     @property
     def path(self) -> str:
-        """Output of `register_model` in the store. InputError for a tag that names none: anybody may have changed it."""
+        """Output of `register_model` in the store. InputError for a tag that names none: others may set it."""
         # A version that a person registered by hand has no key.
         key = self.tags.get("key", "none")
         if key != "none" and re.fullmatch(KEY, key) is None:

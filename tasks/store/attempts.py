@@ -40,9 +40,9 @@ def counted(folder: Path, store: Path) -> Iterator[None]:
     if len(crashed) >= MOST_CRASHES:
         _forget(crashed)
         raise InputError(
-            f"{folder}: its import crashed {len(crashed)} times, as when it takes all memory; look for an image that is "
-            "far larger or packed otherwise than the others, and at the log of ingest. Correct the plate, or give the "
-            "import more memory, and try again."
+            f"{folder}: its import crashed {len(crashed)} times, as when it takes all memory; look for an image that "
+            "is far larger or packed otherwise than the others, and at the log of ingest. Correct the plate, or give "
+            "the import more memory, and try again."
         )
     attempt = attempts / f"{uuid.uuid4().hex}.lock"
     with filelock.FileLock(attempt), _forgotten_when_asked_to_end(attempt):

@@ -90,7 +90,7 @@ def _bytes_of(path: Path) -> bytes:
     """Read a file. A pipe would keep everybody waiting, and what lies behind a link out of the plate is another's."""
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(path.parent)):
         raise FormError(f"{path} is a link that leads out of the plate; put the file itself in its place.")
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:  # noqa: PTH123
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise FormError(f"{path} is not a file but a device or a pipe; remove it.")
         content = file.read(MOST_BYTES + 1)

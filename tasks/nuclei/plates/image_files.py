@@ -76,7 +76,7 @@ def read_bytes(path: Path, at_most: int | None = None) -> bytes:
     """
     try:
         # An opened pipe would let the reader wait for ever, and a device give bytes for ever.
-        with open(path, "rb", opener=_open_at_once) as file:  # noqa: PTH123
+        with open(path, "rb", opener=_open_at_once) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise InputError(f"{path}: {NO_FILE}.")
             content = file.read() if at_most is None else file.read(at_most + 1)
