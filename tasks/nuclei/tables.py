@@ -31,7 +31,7 @@ DOUBTFUL_BELOW = 0.7
 """A nucleus with a lower confidence is shown as doubtful. `tests.benchmarks.confidences` tells how many of them are
 false."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 LARGE_SHARE, HUGE_SHARE = 0.05, 0.25
@@ -41,8 +41,8 @@ LARGE_SHARE, HUGE_SHARE = 0.05, 0.25
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table without its index. Texts that a spreadsheet would run as a formula get an apostrophe in front.
 
-    These begin with =, +, -, @, tab or carriage return and are no numbers (OWASP, "CSV Injection"); a text of this kind
-    that has apostrophes in front already gets one more, so that `read_csv` gives every text as it was.
+    These begin with =, +, -, @ or tab and are no numbers (OWASP, "CSV Injection"); a text of this kind that has
+    apostrophes in front already gets one more, so that `read_csv` gives every text as it was. No name has a line break.
     """
     safe = {name: _escaped(column) for name, column in table.items() if _may_begin_with(column, (*_FORMULA, "'"))}
     table.assign(**safe).to_csv(path, index=False)  # type: ignore[arg-type]

@@ -76,8 +76,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 def log_result(params: Params, result: Result, store: Path) -> None:
     """Show table and figure, and curves over the versions: the step is the number of the version."""
     run = tracking.Run()
-    for path in result.outputs.values():
-        run.log_artifact(store / path, "forgetting")
+    for name in result.outputs:
+        run.log_artifact(store / result.outputs[name], "forgetting")
     matrix = read_csv(store / result.outputs["matrix"], dtype={"plate": str, "cell_line": str})
     run.log_points([tracking.Point(name, value) for name, value in result.metrics.items()])
     run.log_points(list(_curves(matrix)))

@@ -87,8 +87,8 @@ def log_result(params: Params, result: Result, store: Path) -> None:
     run = tracking.Run()
     run.log_points([tracking.Point(f"judge/{name}", value) for name, value in result.metrics.items()])
     run.log_params(params.gate.model_dump(), "gate")
-    for path in result.outputs.values():
-        run.log_artifact(store / path, "judge")
+    for name in result.outputs:
+        run.log_artifact(store / result.outputs[name], "judge")
     judged = json.loads((store / result.outputs["judgement"]).read_text())
     outcome = "passed" if judged["passed"] else "failed"
     run.set_tags({"gate": outcome})

@@ -1,6 +1,9 @@
 """The reader of plate.json."""
 
 import json
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +202,43 @@ def test_the_dags_and_ingest_read_and_refuse_the_same_and_say_the_same(
         read_plate_info(tmp_path, stated=())
     assert refused_for in str(error_of_dags.value)
     assert refused_for in str(error_of_ingest.value)
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def of_others(path: Path) -> None:
+    (path.parents[1] / "of others.json").write_text('{"name": "x", "role": "train"}')
+    path.symlink_to("../of others.json")
+
+
+def of_gigabytes(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 2**33)
+
+
+@pytest.mark.parametrize(
+    ("put", "words"),
+    [
+        (pipe, "is not a file but a device or a pipe; remove it"),
+        (endless, "is a link that leads out of the plate"),
+        (of_others, "is a link that leads out of the plate; put the file itself in its place"),
+        (of_gigabytes, "has over 1,048,576 bytes"),
+    ],
+)
+def test_what_is_put_in_the_place_of_a_plate_json_keeps_nobody_from_the_other_plates(
+    tmp_path: Path, put: Callable[[Path], None], words: str
+) -> None:
+    add_plate(tmp_path, "good", name="good", role="train")
+    (tmp_path / "bad").mkdir()
+    put(tmp_path / "bad/plate.json")
+    signal.alarm(30)  # Ends the tests if one of them waits.
+    found = plates_in(tmp_path)
+    signal.alarm(0)
+    assert [plate.name for plate in found.plates] == ["good"]
+    assert found.unreadable["bad"].startswith(f"{tmp_path}/bad/plate.json {words}")
