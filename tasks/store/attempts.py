@@ -1,6 +1,6 @@
 """Attempts at importing a plate that ended in a crash: a plate that takes all memory would be tried for ever.
 
-    <store>/ingest/.attempts/<hash of the plate's folder>/<attempt>.lock
+    <store>/ingest/.attempts/<hash of the path of the plate's folder>-<attempt>.lock
 
 Whoever imports a plate holds the lock of a file. It is removed when the attempt ends in any way that a program can
 tell: done, refused, an error of a server or a storage, asked to end. A file that nobody holds is of an attempt that was
@@ -34,9 +34,9 @@ def counted(folder: Path, store: Path) -> Iterator[None]:
     Raises InputError then; afterwards the count begins anew, so that a plate that is moved back is tried again.
     """
     name = hashlib.sha256(str(folder.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
-    attempts = store / "ingest" / ".attempts" / name
+    attempts = store / "ingest" / ".attempts"
     attempts.mkdir(parents=True, exist_ok=True)
-    crashed = [path for path in attempts.glob("*.lock") if not _is_held(path)]
+    crashed = [path for path in attempts.glob(f"{name}-*.lock") if not _is_held(path)]
     if len(crashed) >= MOST_CRASHES:
         _forget(crashed)
         raise InputError(
@@ -44,7 +44,7 @@ def counted(folder: Path, store: Path) -> Iterator[None]:
             "is far larger or packed otherwise than the others, and at the log of ingest. Correct the plate, or give "
             "the import more memory, and try again."
         )
-    attempt = attempts / f"{uuid.uuid4().hex}.lock"
+    attempt = attempts / f"{name}-{uuid.uuid4().hex}.lock"
     with filelock.FileLock(attempt), _forgotten_when_asked_to_end(attempt):
         try:
             yield

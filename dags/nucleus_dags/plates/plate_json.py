@@ -12,6 +12,7 @@ from typing import Any
 
 from nucleus_dags.errors import FormError
 from nucleus_dags.plates.names import is_ignored, problem_of, shown
+from nucleus_dags.plates.walk import leads_out
 
 PLATE_JSON = "plate.json"
 MOST_BYTES = 2**20
@@ -88,7 +89,7 @@ def read_plate_folder(folder: Path) -> PlateFolder:
 
 def _bytes_of(path: Path) -> bytes:
     """Read a file. A pipe would keep everybody waiting, and what lies behind a link out of the plate is another's."""
-    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(path.parent)):
+    if leads_out(path, path.parent):
         raise FormError(f"{path} is a link that leads out of the plate; put the file itself in its place.")
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
