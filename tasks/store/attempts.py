@@ -9,7 +9,9 @@ killed, as for want of memory, or that ended by an error that nobody expected.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import signal
 import threading
 import uuid
@@ -33,7 +35,7 @@ def counted(folder: Path, store: Path) -> Iterator[None]:
 
     Raises InputError then; afterwards the count begins anew, so that a plate that is moved back is tried again.
     """
-    name = hashlib.sha256(str(folder.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
+    name = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:16]
     attempts = store / "ingest" / ".attempts"
     attempts.mkdir(parents=True, exist_ok=True)
     crashed = [path for path in attempts.glob(f"{name}-*.lock") if not _is_held(path)]
@@ -55,10 +57,13 @@ def counted(folder: Path, store: Path) -> Iterator[None]:
 
 
 def _is_held(path: Path) -> bool:
+    """Whether an attempt goes on, or has ended since it was seen."""
     try:
-        with filelock.FileLock(path, timeout=0):
+        # Not by `filelock`, which would make a file again that is removed meanwhile.
+        with path.open("rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return False
-    except filelock.Timeout:
+    except (FileNotFoundError, BlockingIOError):
         return True
 
 
