@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from nucleus_dags.plates import inbox
 from nucleus_dags.plates.inbox import PATIENCE, Arrival, NoPlate, judge, look_at, new_entries
 from nucleus_dags.plates.inbox_trigger import InboxTrigger
+from tests.limits import within_limits
 
 
 @pytest.fixture
@@ -67,9 +67,8 @@ def test_a_plate_whose_images_are_a_link_to_a_folder_of_its_own_is_looked_at_wit
 def test_a_plate_that_links_to_all_of_the_machine_arrives_without_being_followed(tmp_path: Path) -> None:
     plate = make_plate(tmp_path / "plate")
     (plate / "images" / "all").symlink_to("/")
-    signal.alarm(30)
-    before = the_arrival(plate)
-    signal.alarm(0)
+    with within_limits():
+        before = the_arrival(plate)
     assert the_arrival(plate) == before
 
 

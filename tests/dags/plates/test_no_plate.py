@@ -1,7 +1,6 @@
 """What a person is told of what lies in the inbox and isn't a plate."""
 
 import json
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from nucleus_dags.plates.inbox import Arrival, NoPlate, judge
 from nucleus_dags.plates.names import problem_of, shown
 from nucleus_dags.plates.no_plate import plates_deeper, read_content
+from tests.limits import within_limits
 
 
 def files(*names: str) -> Callable[[Path], None]:
@@ -174,9 +174,8 @@ def test_a_link_out_of_a_folder_is_not_followed_and_who_put_it_there_is_told(tmp
     (tmp_path / "2026-11").mkdir()
     # To go through all of the machine would take for ever.
     (tmp_path / "2026-11" / "a").symlink_to("/")
-    signal.alarm(30)
-    judged = judge(tmp_path / "2026-11", 0)
-    signal.alarm(0)
+    with within_limits():
+        judged = judge(tmp_path / "2026-11", 0)
     assert isinstance(judged, NoPlate)
     assert judged.reason == "has a and no plate.json; copy the files themselves, plate.json and images/"
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from nucleus_dags.errors import FormError
 from nucleus_dags.plates.plate_json import plates_in, read_plate_folder
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.info import read_plate_info
+from tests.limits import within_limits
 
 
 def add_plate(inbox: Path, folder: str, **info: Any) -> Path:
@@ -237,8 +237,7 @@ def test_what_is_put_in_the_place_of_a_plate_json_keeps_nobody_from_the_other_pl
     add_plate(tmp_path, "good", name="good", role="train")
     (tmp_path / "bad").mkdir()
     put(tmp_path / "bad/plate.json")
-    signal.alarm(30)  # Ends the tests if one of them waits.
-    found = plates_in(tmp_path)
-    signal.alarm(0)
+    with within_limits():
+        found = plates_in(tmp_path)
     assert [plate.name for plate in found.plates] == ["good"]
     assert found.unreadable["bad"].startswith(f"{tmp_path}/bad/plate.json {words}")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import threading
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 
 import imagecodecs
 import numpy as np
@@ -27,6 +25,7 @@ from tasks.nuclei.plates.hcs_plates import HCS_FOLDER, pair_fields
 from tasks.nuclei.plates.info import read_plate_info
 from tasks.nuclei.plates.raster import MAX_FIELD_PIXELS
 from tasks.nuclei.plates.room import Room
+from tests.limits import within_limits
 from tests.plates import INFO, make_plate, two_squares
 
 IMAGE, LABEL_IMAGE = two_squares()
@@ -34,17 +33,10 @@ FIELD = f"{HCS_FOLDER}/B/07/0"
 
 
 @pytest.fixture(autouse=True)
-def nothing_hangs() -> Iterator[None]:
-    """Let a test fail that would wait for ever."""
-
-    def too_long(number: int, frame: FrameType | None) -> None:
-        raise AssertionError("it waits")
-
-    before = signal.signal(signal.SIGALRM, too_long)
-    signal.alarm(30)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+def limits() -> Iterator[None]:
+    """Let a test fail that would wait for ever, or take all memory."""
+    with within_limits():
+        yield
 
 
 @pytest.fixture
