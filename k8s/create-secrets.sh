@@ -1,23 +1,32 @@
 #!/bin/sh
 # Create the secrets of the namespace `nucleus` that don't exist yet, from random bytes. They are neither printed nor
-# kept in files. This needs kubectl, and Python for the random bytes. A second run changes nothing.
+# kept in files, and no command has them among its arguments, which every process of the machine could read. This needs
+# kubectl and Python. A second run changes nothing.
 set -eu
 namespace=nucleus
 
-random() { python3 -c 'import secrets; print(secrets.token_hex(32), end="")'; }
-fernet_key() { python3 -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode(), end="")'; }
+random() { python3 -c 'import secrets; print(secrets.token_hex(32))'; }
+fernet_key() { python3 -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'; }
 is_there() { kubectl get secret "$1" --namespace "$namespace" >/dev/null 2>&1; }
+
+# create NAME KEY ...: the values come by standard input, a line each.
 create() {
-  name=$1
-  shift
-  is_there "$name" || kubectl create secret generic "$name" --namespace "$namespace" "$@"
+  if is_there "$1"; then
+    cat >/dev/null
+    return
+  fi
+  python3 -c '
+import json, sys
+name, *keys = sys.argv[1:]
+content = dict(zip(keys, sys.stdin.read().splitlines(), strict=True))
+json.dump({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": content}, sys.stdout)
+' "$@" | kubectl create --namespace "$namespace" --filename -
 }
 
-create database-passwords \
-  --from-literal=postgres="$(random)" --from-literal=mlflow="$(random)" --from-literal=airflow="$(random)"
-airflow=$(kubectl get secret database-passwords --namespace "$namespace" -o jsonpath='{.data.airflow}' | base64 -d)
-create airflow-database --from-literal=connection="postgresql+psycopg2://airflow:$airflow@postgresql:5432/airflow"
-create airflow-fernet-key --from-literal=fernet-key="$(fernet_key)"
-create airflow-api-secret-key --from-literal=api-secret-key="$(random)"
-create airflow-jwt-secret --from-literal=jwt-secret="$(random)"
-create airflow-login --from-literal=passwords.json="{\"admin\": \"$(random)\"}"
+{ random; random; random; } | create database-passwords postgres mlflow airflow
+kubectl get secret database-passwords --namespace "$namespace" -o jsonpath='{.data.airflow}' | base64 -d |
+  sed 's|.*|postgresql+psycopg2://airflow:&@postgresql:5432/airflow|' | create airflow-database connection
+fernet_key | create airflow-fernet-key fernet-key
+random | create airflow-api-secret-key api-secret-key
+random | create airflow-jwt-secret jwt-secret
+random | sed 's|.*|{"admin": "&"}|' | create airflow-login passwords.json

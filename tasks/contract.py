@@ -26,7 +26,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,6 +38,7 @@ import pydantic
 from tasks import libraries
 from tasks.files import sha256_of, sha256_of_all, written_whole
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.inside import inside
 
 DONE, FAILED, BAD_INPUT, NOTHING_TO_DO = 0, 1, 2, 99
 
@@ -85,6 +86,14 @@ class TaskParams(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+def in_store(store: Path, path: str) -> Path:
+    """Give what a path names in the store; InputError if it isn't there or leads out of the store."""
+    resolved = inside(store, path)
+    if not resolved.exists():
+        raise InputError(f"{path} is not in the store {store}; run the task that makes it first.")
+    return resolved
+
+
 @dataclass(frozen=True)
 class Workspace:
     """Where a running task reads and writes."""
@@ -98,10 +107,7 @@ class Workspace:
 
     def input(self, path: str) -> Path:
         """Resolve an output of an earlier task, given relative to the store."""
-        resolved = self.store / path
-        if not resolved.exists():
-            raise InputError(f"{path} is not in the store {self.store}; run the task that makes it first.")
-        return resolved
+        return in_store(self.store, path)
 
 
 @dataclass(frozen=True)
@@ -162,6 +168,8 @@ class Task(Generic[P]):
     log: Callable[[P, Result, Path], None] | None = None
     """Logs a result, fresh or reused, to MLflow: (params, result, store)."""
     resources: Resources = Resources()
+    attempt: Callable[[P, Path], AbstractContextManager[None]] | None = None
+    """What surrounds an attempt from the command line, for (params, store); it may refuse to begin another one."""
 
     @property
     def module(self) -> str:
@@ -183,7 +191,8 @@ class Task(Generic[P]):
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
         try:
             params = parse_params(self.params_type, args.params)
-            result = execute(self, params, args.store, args.result)
+            with self.attempt(params, args.store) if self.attempt else nullcontext():
+                result = execute(self, params, args.store, args.result)
         except NothingToDo as reason:
             log.info("%s: nothing to do: %s", self.name, reason)
             return NOTHING_TO_DO

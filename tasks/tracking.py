@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.utils.time import get_current_time_millis
 
 from tasks.contract import ServiceError
-from tasks.store.registered_model import REGISTERED_MODEL
+from tasks.nuclei.errors import InputError
+from tasks.store.registered_model import KEY, REGISTERED_MODEL
 
 log = logging.getLogger("nucleus")
 
@@ -72,9 +74,15 @@ class ModelVersion:
 
     @property
     def path(self) -> str:
-        """Output of `register_model` in the store."""
+        """Output of `register_model` in the store. InputError for a tag that names none: others may set it."""
         # A version that a person registered by hand has no key.
-        return f"register_model/{self.tags.get('key', 'none')}"
+        key = self.tags.get("key", "none")
+        if key != "none" and re.fullmatch(KEY, key) is None:
+            raise InputError(
+                f"version {self.version} of {REGISTERED_MODEL} has the tag key {key!r:.100} in MLflow; allowed are the "
+                "16 hex digits that `register_model` wrote there. Find out who changed it, or delete the version."
+            )
+        return f"register_model/{key}"
 
 
 class SegmentedPlate(NamedTuple):

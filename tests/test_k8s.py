@@ -1,7 +1,11 @@
 """The manifests under k8s/: valid for a current Kubernetes, bound to one another by the right names, strict."""
 
+import json
+import os
 import re
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -82,7 +86,7 @@ def test_all_that_is_referred_to_is_there(folder: str) -> None:
     claims = {content["metadata"]["name"] for content in of_kind(folder, "PersistentVolumeClaim")}
     config_maps = {content["metadata"]["name"] for content in of_kind(folder, "ConfigMap")}
     priorities = {content["metadata"]["name"] for content in of_kind(folder, "PriorityClass")}
-    made = set(re.findall(r"^\s*create ([\w-]+)", (K8S / "create-secrets.sh").read_text(), re.MULTILINE))
+    made = set(re.findall(r"\| create ([\w-]+)", (K8S / "create-secrets.sh").read_text()))
     for name, pod in pods(folder):
         for volume in pod["spec"]["volumes"]:
             assert volume.get("persistentVolumeClaim", {}).get("claimName", "nucleus") in claims, name
@@ -136,11 +140,52 @@ def test_nothing_may_talk_to_anything_but_for_what_is_named() -> None:
 def test_no_secret_is_in_the_repository() -> None:
     for folder in KUSTOMIZATIONS:
         assert of_kind(folder, "Secret") == []
-    script = (K8S / "create-secrets.sh").read_text()
-    values = re.findall(r"--from-literal=[\w.-]+=([^ ]+ ?[^-]*)", script)
-    assert len(values) == 8
-    for value in values:
-        assert "$" in value
+
+
+FAKE_KUBECTL = """#!/bin/sh
+# Keeps what it is given: the arguments of every call in one file, what it would create in another.
+echo "kubectl $*" >>"$RECORDED/arguments"
+case "$1 $2 $*" in
+  *jsonpath*) printf 'the password of airflow' | base64 ;;
+  "get secret "*) exit 1 ;;
+  *) cat >>"$RECORDED/created"; echo >>"$RECORDED/created" ;;
+esac
+"""
+
+
+def test_secrets_are_random_and_no_command_has_them_among_its_arguments(tmp_path: Path) -> None:
+    (tmp_path / "kubectl").write_text(FAKE_KUBECTL)
+    (tmp_path / "kubectl").chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "RECORDED": str(tmp_path)}
+    traced = subprocess.run(
+        ["sh", "-x", K8S / "create-secrets.sh"], env=environment, capture_output=True, text=True, check=True
+    )
+    created = [json.loads(line) for line in (tmp_path / "created").read_text().splitlines()]
+    secrets = {content["metadata"]["name"]: content["stringData"] for content in created}
+    assert set(secrets) == {
+        *("database-passwords", "airflow-database", "airflow-login"),
+        *("airflow-fernet-key", "airflow-api-secret-key", "airflow-jwt-secret"),
+    }
+    assert set(secrets["database-passwords"]) == {"postgres", "mlflow", "airflow"}
+    address = secrets["airflow-database"]["connection"]
+    assert address == "postgresql+psycopg2://airflow:the password of airflow@postgresql:5432/airflow"
+    [admin] = json.loads(secrets["airflow-login"]["passwords.json"]).values()
+    values = [admin, *(value for secret in secrets.values() for value in secret.values())]
+    assert len(set(values)) == len(values) == 9
+    assert all(len(value) >= 44 for value in values)
+    # What the shell traces are all commands with their arguments.
+    arguments = (tmp_path / "arguments").read_text() + traced.stderr
+    assert [value for value in [*values, "the password"] if value in arguments] == []
+
+
+def test_no_command_of_the_cluster_has_a_secret_among_its_arguments() -> None:
+    for folder in KUSTOMIZATIONS:
+        for name, pod in pods(folder):
+            for container in pod["spec"]["containers"]:
+                secret = [env["name"] for env in container.get("env", []) if "secretKeyRef" in env.get("valueFrom", {})]
+                words = " ".join([*container.get("command", []), *container.get("args", [])])
+                assert [one for one in secret if f"$({one})" in words] == [], name
+    assert "password=" not in (K8S / "base/databases.sh").read_text()
 
 
 def test_a_new_cluster_gets_the_base_model_as_the_pods_of_tasks_find_store_and_mlflow() -> None:
@@ -182,4 +227,4 @@ def test_airflows_values_name_what_is_there() -> None:
         values["jwtSecretName"],
         values["apiServer"]["extraVolumes"][0]["secret"]["secretName"],
     ):
-        assert f"create {secret} " in script
+        assert f"| create {secret} " in script

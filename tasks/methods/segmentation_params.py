@@ -10,6 +10,7 @@ import pydantic
 from tasks.contract import TaskParams, describe
 from tasks.methods.registry import method_named
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.inside import inside
 from tasks.nuclei.segmentation import SegmentationSettings
 from tasks.store.provenance import Model
 
@@ -54,5 +55,6 @@ class SegmentationParams(TaskParams):
 def depends_on(params: SegmentationParams, store: Path) -> list[Path | str]:
     """Give what makes a segmentation another one besides its params: what the method says."""
     method = method_named(params.method)
-    networks = [store / path for path in params.networks if (store / path / "network.json").exists()]
-    return [f"segmentation version {method.segmentation_version}", *method.depends_on(networks)]
+    networks = [inside(store, path) for path in params.networks]
+    there = [folder for folder in networks if (folder / "network.json").exists()]
+    return [f"segmentation version {method.segmentation_version}", *method.depends_on(there)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,8 +31,48 @@ DOUBTFUL_BELOW = 0.7
 """A nucleus with a lower confidence is shown as doubtful. `tests.benchmarks.confidences` tells how many of them are
 false."""
 
+_FORMULA = ("=", "+", "-", "@", "\t")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
 LARGE_SHARE, HUGE_SHARE = 0.05, 0.25
 """Of a field: a doubtful nucleus that covers the first, and any that covers the second, is hardly one."""
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table without its index. Texts that a spreadsheet would run as a formula get an apostrophe in front.
+
+    These begin with =, +, -, @ or tab and are no numbers (OWASP, "CSV Injection"); a text of this kind that has
+    apostrophes in front already gets one more, so that `read_csv` gives every text as it was. No name has a line break.
+    """
+    safe = {name: _escaped(column) for name, column in table.items() if _may_begin_with(column, (*_FORMULA, "'"))}
+    table.assign(**safe).to_csv(path, index=False)  # type: ignore[arg-type]
+
+
+def read_csv(path: Path, **options: Any) -> pd.DataFrame:
+    """Read a table that `write_csv` wrote, now or before there were apostrophes; `options` are those of pandas."""
+    table: pd.DataFrame = pd.read_csv(path, **options)
+    true = {name: column.map(_unescaped) for name, column in table.items() if _may_begin_with(column, ("'",))}
+    return table.assign(**true)
+
+
+def _may_begin_with(column: pd.Series, beginnings: tuple[str, ...]) -> bool:
+    if not pd.api.types.is_string_dtype(column) and not pd.api.types.is_object_dtype(column):
+        return False
+    return bool(column.astype(str).str.startswith(beginnings).any())
+
+
+def _escaped(column: pd.Series) -> pd.Series:
+    return column.map(lambda value: f"'{value}" if _would_be_run(value) else value)
+
+
+def _unescaped(value: Any) -> Any:
+    return value[1:] if isinstance(value, str) and value.startswith("'") and _would_be_run(value[1:]) else value
+
+
+def _would_be_run(value: Any) -> bool:
+    """Whether a spreadsheet would run a text, apostrophes in front aside."""
+    is_risky = isinstance(value, str) and value.lstrip("'").startswith(_FORMULA)
+    return is_risky and _NUMBER.fullmatch(value) is None
 
 
 def read_nuclei(path: Path) -> pd.DataFrame:
@@ -39,7 +81,7 @@ def read_nuclei(path: Path) -> pd.DataFrame:
     A confidence is NaN where the method gives none, and of all nuclei in tables that were written before there was any.
     """
     missing = {"site": [""], "confidence": [""]}
-    table = pd.read_csv(path, dtype=NUCLEI_TYPES, keep_default_na=False, na_values=missing)
+    table = read_csv(path, dtype=NUCLEI_TYPES, keep_default_na=False, na_values=missing)
     return table if "confidence" in table else table.assign(confidence=np.nan)
 
 

@@ -18,10 +18,11 @@ from tasks.files import sha256_of
 from tasks.methods.method import Method
 from tasks.methods.registry import load_segmenter
 from tasks.methods.shared.weights_file import read_weights
-from tasks.nuclei.plates.files import open_plate
 from tasks.nuclei.scoring import REPORTED_IOU_THRESHOLDS
 from tasks.nuclei.synthesis import KINDS, synthesize_fov
+from tasks.nuclei.tables import read_csv
 from tasks.store.imported_plates import report_of
+from tasks.store.provenance import plate_at
 
 TEMPLATE = "base_model_card.md.jinja"
 COST_SIDE_PX, COST_FIELDS = 1024, 3
@@ -123,7 +124,8 @@ def described_plates(paths: Sequence[str], store: Path) -> list[TrainingPlate]:
     """Give the imported plates of these paths."""
     plates = []
     for path in paths:
-        info, counts = open_plate(store / path).info, report_of(store / path)["counts"]
+        plate = plate_at(path, store)
+        info, counts = plate.info, report_of(plate.folder)["counts"]
         plates.append(TrainingPlate(info.name, info.cell_line, counts["fovs"], counts["nuclei"]))
     return plates
 
@@ -131,7 +133,7 @@ def described_plates(paths: Sequence[str], store: Path) -> list[TrainingPlate]:
 def judged(what: str, scores: Path) -> Judged:
     """Read the output folder of `score`."""
     text_columns: dict[str, Any] = {"dtype": {"name": str}, "keep_default_na": False}
-    f1, errors = (pd.read_csv(scores / f"{name}.csv", **text_columns) for name in ("f1", "errors"))
+    f1, errors = (read_csv(scores / f"{name}.csv", **text_columns) for name in ("f1", "errors"))
     groups = [
         ScoredGroup(
             row["name"],

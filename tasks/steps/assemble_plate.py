@@ -31,7 +31,7 @@ from tasks.nuclei.plates.files import Fov, Plate
 from tasks.nuclei.plates.hcs import HcsWriter
 from tasks.nuclei.plates.image_files import read_image, read_label_image
 from tasks.nuclei.plates.wells import is_well, parse_well, smallest_grid
-from tasks.nuclei.tables import DOUBTFUL_BELOW, is_doubtful, read_nuclei, wells_table, write_parquet
+from tasks.nuclei.tables import DOUBTFUL_BELOW, is_doubtful, read_nuclei, wells_table, write_csv, write_parquet
 from tasks.store.imported_plates import left_out_of
 from tasks.store.provenance import plate_at, plate_of_segmentation, result_of
 from tasks.store.registered_model import ModelName
@@ -88,12 +88,12 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 
     _link_labels(labels, workspace.output_dir / "labels")
     nuclei = _nuclei_table(parts, plate, model)
-    nuclei.to_csv(workspace.output_dir / "nuclei.csv", index=False)
+    write_csv(nuclei, workspace.output_dir / "nuclei.csv")
     write_parquet(workspace.output_dir / "nuclei.parquet", nuclei, {"plate": plate.info.name, "model": model})
     left_out = left_out_of(plate.folder)
     left_out_by_well = Counter(row["well"] for row in left_out)
     wells = wells_table(_fovs_by_well(plate, left_out), left_out_by_well, nuclei).assign(model=model)
-    wells.to_csv(workspace.output_dir / "wells.csv", index=False)
+    write_csv(wells, workspace.output_dir / "wells.csv")
     _log_left_out(left_out)
     log.info("tables: %d nuclei of %d fields", len(nuclei), len(plate.fovs))
 

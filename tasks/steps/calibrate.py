@@ -27,6 +27,7 @@ from tasks.nuclei.plates.image_files import read_image, read_label_image
 from tasks.nuclei.roi_file import RoiReader, RoiSource
 from tasks.nuclei.scoring import REPORTED_IOU_THRESHOLDS, SHOWN_IOU_THRESHOLDS
 from tasks.nuclei.segmentation import SegmentationSettings
+from tasks.nuclei.tables import write_csv
 from tasks.store.provenance import fovs_of_rois, rois_of_networks
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def _write_table(trials: list[Trial], names: list[str], workspace: Workspace) ->
     rows = [
         (*map(trial.values.get, names), trial.mean_f1, *map(trial.f1_at, REPORTED_IOU_THRESHOLDS)) for trial in trials
     ]
-    pd.DataFrame(rows, columns=columns).to_csv(workspace.output_dir / "calibration.csv", index=False)
+    write_csv(pd.DataFrame(rows, columns=columns), workspace.output_dir / "calibration.csv")
 
 
 def log_result(params: Params, result: Result, store: Path) -> None:

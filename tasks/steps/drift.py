@@ -23,8 +23,9 @@ from tasks.nuclei.drift import LEAST_SPREAD_OF_MEDIAN, OUTLIER_DISTANCE, Drift, 
 from tasks.nuclei.errors import InputError, raise_if_any
 from tasks.nuclei.plates.files import FROZEN_REPORT, Plate, open_plate
 from tasks.nuclei.plates.image_files import read_image
+from tasks.nuclei.tables import read_csv, write_csv
 from tasks.steps import pages
-from tasks.store.provenance import plate_of_segmentation
+from tasks.store.provenance import plate_at, plate_of_segmentation
 
 log = logging.getLogger("nucleus")
 
@@ -54,7 +55,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     for warning in warnings:
         log.warning("%s is an outlier: %s", plate.info.name, warning)
     (workspace.output_dir / "warnings.txt").write_text("".join(f"{warning}\n" for warning in warnings))
-    _table(drifts).to_csv(workspace.output_dir / "drift.csv", index=False)
+    write_csv(_table(drifts), workspace.output_dir / "drift.csv")
     (workspace.output_dir / "drift.html").write_text(_page(params, plate, references, drifts, warnings))
     return Outcome(
         outputs={"page": "drift.html", "table": "drift.csv", "warnings": "warnings.txt"},
@@ -69,7 +70,7 @@ def log_result(params: Params, result: Result, store: Path) -> None:
     run.log_points([tracking.Point(f"drift/{name}", distance) for name, distance in result.metrics.items()])
     for name in ("page", "table"):
         run.log_artifact(store / result.outputs[name], "drift")
-    info = open_plate(store / params.plate).info
+    info = plate_at(params.plate, store).info
     warnings = (store / result.outputs["warnings"]).read_text().splitlines()
     run.set_tags({"plate": info.name, "cell_line": info.cell_line, "drift": "outlier" if warnings else "none"})
     run.set_note("\n".join(f"- {warning}" for warning in warnings) or "No measure is an outlier.")
@@ -113,7 +114,7 @@ def _rows(plate: Plate) -> list[dict[str, Any]]:
 def _with_nuclei_found(rows: Sequence[dict[str, Any]], segmentation: Path) -> list[dict[str, Any]]:
     """Give the rows of report.json with the nuclei of `nuclei.csv` in place of the labelled ones."""
     columns = ["fov", "area_px", "touches_edge"]
-    nuclei = pd.read_csv(segmentation / "nuclei.csv", usecols=columns, dtype={"fov": str})
+    nuclei = read_csv(segmentation / "nuclei.csv", usecols=columns, dtype={"fov": str})
     by_fov = nuclei.groupby("fov").agg(
         nuclei=("area_px", "size"), area_mean_px=("area_px", "mean"), nuclei_at_edge=("touches_edge", "sum")
     )

@@ -13,7 +13,7 @@ from typing import Any
 import pydantic
 
 from tasks import tracking
-from tasks.contract import Outcome, Resources, Task, TaskParams, Workspace
+from tasks.contract import Outcome, Resources, Task, TaskParams, Workspace, in_store
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.view import View
 from tasks.store.provenance import augmentation_of_rois, holds_model, model_at, trainings_of_networks
@@ -69,7 +69,7 @@ def _augmentation(network: str, rois: str | None, store: Path) -> dict[str, Any]
     Of a network that came with the pipeline, give how it sees fields.
     """
     if rois is None:
-        built = json.loads((store / network / "network.json").read_text())
+        built = json.loads((in_store(store, network) / "network.json").read_text())
         return {part.name: built.get(part.name, part.default) for part in fields(View)}
     try:
         return augmentation_of_rois(rois, store)

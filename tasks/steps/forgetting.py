@@ -19,6 +19,7 @@ from tasks.nuclei.errors import InputError
 from tasks.nuclei.figures import ScoreMatrix
 from tasks.nuclei.plates.info import read_plate_info
 from tasks.nuclei.scoring import SHOWN_IOU_THRESHOLDS
+from tasks.nuclei.tables import read_csv, write_csv
 from tasks.store.provenance import plate_of_segmentation, segmentations_of_scores
 
 CHAMPION = "champion"
@@ -54,7 +55,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     versions = _in_order(params)
     plates = _plates(versions, workspace)
     matrix = _with_forgotten(_matrix(versions, plates, workspace))
-    matrix.to_csv(workspace.output_dir / "matrix.csv", index=False)
+    write_csv(matrix, workspace.output_dir / "matrix.csv")
     figure = figures.matrix_figure(
         [_score_matrix(matrix, iou_threshold, len(versions)) for iou_threshold in SHOWN_IOU_THRESHOLDS],
         [scored.title for scored in versions],
@@ -75,9 +76,9 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 def log_result(params: Params, result: Result, store: Path) -> None:
     """Show table and figure, and curves over the versions: the step is the number of the version."""
     run = tracking.Run()
-    for path in result.outputs.values():
-        run.log_artifact(store / path, "forgetting")
-    matrix = pd.read_csv(store / result.outputs["matrix"], dtype={"plate": str, "cell_line": str})
+    for name in result.outputs:
+        run.log_artifact(store / result.outputs[name], "forgetting")
+    matrix = read_csv(store / result.outputs["matrix"], dtype={"plate": str, "cell_line": str})
     run.log_points([tracking.Point(name, value) for name, value in result.metrics.items()])
     run.log_points(list(_curves(matrix)))
 
@@ -122,7 +123,7 @@ def _matrix(versions: Sequence[ScoredVersion], plates: pd.DataFrame, workspace: 
 
 def _f1_of_plates(scores: Path) -> pd.DataFrame:
     """One row per plate: plate, f1_at_0.7, f1_at_0.9."""
-    curves = pd.read_csv(scores / "f1.csv", dtype={"name": str}, keep_default_na=False)
+    curves = read_csv(scores / "f1.csv", dtype={"name": str}, keep_default_na=False)
     of_plates = curves[curves["group"] == "plate"]
     points = of_plates.pivot(index="name", columns="iou_threshold", values="f1")[list(SHOWN_IOU_THRESHOLDS)]
     return points.add_prefix("f1_at_").rename_axis(index="plate", columns=None).reset_index()

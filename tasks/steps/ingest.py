@@ -45,6 +45,7 @@ from tasks.nuclei.plates.hcs_plates import HCS_FOLDER, pair_fields
 from tasks.nuclei.plates.info import PlateInfo, Role
 from tasks.nuclei.plates.pixel_size import PixelSize, disagreement
 from tasks.nuclei.plates.pixel_size import doubt as doubt_of_sizes
+from tasks.store import attempts
 from tasks.store.imported_plates import (
     known_missing,
     missing_fields,
@@ -348,6 +349,7 @@ TASK = Task(
     key=output_key,
     log=log_result,
     resources=Resources(PROCESSING, memory_gib=4),
+    attempt=lambda params, store: attempts.counted(Path(params.folder), store),
 )
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskPar
 from tasks.nuclei import figures, judgement
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.judgement import Gate, GateOutcome, ModelScores, RuleOutcome
-from tasks.nuclei.plates.files import Fov, Plate, open_plate
+from tasks.nuclei.plates.files import Fov, Plate
 from tasks.nuclei.plates.image_files import read_image, read_label_image, read_numbered
+from tasks.nuclei.tables import write_csv
 from tasks.store.provenance import plate_at, plate_of_segmentation, segmentations_of_scores
 
 EXAMPLES = 8
@@ -62,8 +63,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     true = judgement.paired(champion.scores, challenger.scores)
     gained, lost = judgement.gained(true), judgement.lost(true)
     plates = _plate_table(true, gained, lost)
-    plates.to_csv(workspace.output_dir / "plates.csv", index=False)
-    _rule_table(rules).to_csv(workspace.output_dir / "rules.csv", index=False)
+    write_csv(plates, workspace.output_dir / "plates.csv")
+    write_csv(_rule_table(rules), workspace.output_dir / "rules.csv")
     failures = [_failure(rule, plates) for rule in rules if rule.verdict == "broken"]
     undecided = list(_undecided(rules, true))
     outcome = judgement.outcome_of(rules)
@@ -84,8 +85,8 @@ def log_result(params: Params, result: Result, store: Path) -> None:
     run = tracking.Run()
     run.log_points([tracking.Point(f"judge/{name}", value) for name, value in result.metrics.items()])
     run.log_params(params.gate.model_dump(), "gate")
-    for path in result.outputs.values():
-        run.log_artifact(store / path, "judge")
+    for name in result.outputs:
+        run.log_artifact(store / result.outputs[name], "judge")
     judged = json.loads((store / result.outputs["judgement"]).read_text())
     run.set_tags({"gate": judged["outcome"]})
     reasons = "; ".join([*judged["failures"], *judged["undecided"]])
@@ -174,7 +175,7 @@ def _draw_examples(
     difference = (nuclei["iou_challenger"] - nuclei["iou_champion"]).abs()
     chosen = nuclei.loc[difference.sort_values(ascending=False, kind="stable").index[:EXAMPLES]]
     examples = [
-        _example(open_plate(workspace.store / champion.plates[plate]), fov, label, champion, challenger)
+        _example(plate_at(champion.plates[plate], workspace.store), fov, label, champion, challenger)
         for plate, fov, label in zip(chosen["plate"], chosen["fov"], chosen["label"], strict=True)
     ]
     who = {"gained": "the challenger alone finds", "lost": "the champion alone finds"}[name]

@@ -40,10 +40,10 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 
 def _segments_by(found: tracking.ModelVersion, store: Path) -> dict[str, Any] | None:
     """Give the settings of `segment` for a version; None if it can't be used."""
-    if not holds_model(found.path, store):
-        log.info("version %d is left out: the store lacks its model or a network of it", found.version)
-        return None
     try:
+        if not holds_model(found.path, store):
+            log.info("version %d is left out: the store lacks its model or a network of it", found.version)
+            return None
         model = model_at(found.path, store)
     except InputError as error:
         log.info("version %d is left out: %s", found.version, error)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tasks import libraries, tracking
-from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, Workspace
+from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, Workspace, in_store
 from tasks.methods.registry import place_of
 from tasks.methods.saved_model import load_model, save_model
 from tasks.methods.segmentation_params import SegmentationParams, depends_on
@@ -81,7 +81,7 @@ def log_result(params: Params, result: Result, store: Path) -> None:
     for plate in plates_of_networks(params.networks, store):
         name, _, digest = Path(plate).name.partition("@")
         tags[f"plate/{name}"] = digest
-    needs = params.model.method.needs([store / path for path in params.networks])
+    needs = params.model.method.needs([in_store(store, path) for path in params.networks])
     description = f"{params.model.method.title}. " + (f"A machine that uses it needs {needs}." if needs else "")
     tracking.Run().register_model(store / result.outputs["model"], result.key, tags, description.strip())
 

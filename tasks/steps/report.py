@@ -15,14 +15,16 @@ import pandas as pd
 import pydantic
 
 from tasks import tracking
-from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
+from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace, in_store
 from tasks.nuclei import figures
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.inside import inside
 from tasks.nuclei.intervals import FEW_FIELDS
 from tasks.nuclei.plates.files import Fov, Plate
 from tasks.nuclei.plates.image_files import read_image, read_label_image
 from tasks.nuclei.plates.info import PlateInfo
 from tasks.nuclei.scoring import OBJECT_LEVEL_IOU, PIXEL_LEVEL_IOU
+from tasks.nuclei.tables import read_csv
 from tasks.steps import pages
 from tasks.store.provenance import history_of, plate_at, plate_of_segmentation, result_of, segmentations_of_scores
 
@@ -179,7 +181,7 @@ def log_result(params: Params, result: Result, store: Path) -> None:
         mlflow_run.log_artifact(path, "report")
     for name, scores in params.scores.items():
         for table in ("f1.csv", "errors.csv", "fovs.csv"):
-            mlflow_run.log_artifact(store / scores / table, f"scores/{name}")
+            mlflow_run.log_artifact(in_store(store, scores) / table, f"scores/{name}")
     mlflow_run.set_note((store / result.outputs["summary"]).read_text())
 
 
@@ -192,7 +194,7 @@ def worst_to_median(rows: pd.DataFrame, number: int) -> list[Mapping[Any, Any]]:
 
 def _read_table(path: Path) -> pd.DataFrame:
     # A field may be called 0012, a cell line NA.
-    return pd.read_csv(path, dtype=dict.fromkeys(("name", "plate", "cell_line", "fov"), str), keep_default_na=False)
+    return read_csv(path, dtype=dict.fromkeys(("name", "plate", "cell_line", "fov"), str), keep_default_na=False)
 
 
 def _open_scores(path: str, workspace: Workspace) -> Scores:
@@ -214,14 +216,14 @@ def _refuse_other_plates(scores: Mapping[str, Scores]) -> None:
 
 def _shown(name: str, params: Params, scores: Scores, workspace: Workspace) -> Method:
     """Draw the figures of a method into a folder of its name."""
-    folder = workspace.output_dir / "figures" / name
+    folder = inside(workspace.output_dir / "figures", name)
     folder.mkdir(parents=True)
     _draw_charts(scores, folder)
-    score_folder = workspace.store / params.scores[name]
+    score_folder = workspace.input(params.scores[name])
     segmentations = segmentations_of_scores(params.scores[name], workspace.store)
     plates = [(path, plate_at(plate_of_segmentation(path, workspace.store), workspace.store)) for path in segmentations]
     panels = [
-        panel for path, plate in plates for panel in _draw_panels(plate, workspace.store / path, scores, params, folder)
+        panel for path, plate in plates for panel in _draw_panels(plate, workspace.input(path), scores, params, folder)
     ]
     return Method(
         name,

@@ -24,6 +24,7 @@ from tasks.nuclei.intervals import Interval
 from tasks.nuclei.plates.files import Fov, Plate
 from tasks.nuclei.plates.image_files import read_numbered
 from tasks.nuclei.plates.info import ALL_CELL_LINES
+from tasks.nuclei.tables import read_csv, write_csv
 from tasks.store.provenance import plate_at, plate_of_segmentation, result_of
 
 log = logging.getLogger("nucleus")
@@ -97,9 +98,9 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     _refuse_missing_labels(segmentations)
     fovs = _score_fovs(segmentations)
     groups = _pooled(fovs)
-    _f1_table(groups).to_csv(workspace.output_dir / "f1.csv", index=False)
-    _error_table(groups).to_csv(workspace.output_dir / "errors.csv", index=False)
-    _fov_table(fovs).to_csv(workspace.output_dir / "fovs.csv", index=False)
+    write_csv(_f1_table(groups), workspace.output_dir / "f1.csv")
+    write_csv(_error_table(groups), workspace.output_dir / "errors.csv")
+    write_csv(_fov_table(fovs), workspace.output_dir / "fovs.csv")
     for kind in ("true", "predicted"):
         _nuclei_table(fovs, kind).to_parquet(workspace.output_dir / f"{kind}_nuclei.parquet", index=False)
     total = groups[-1]
@@ -116,7 +117,7 @@ def log_result(params: Params, result: Result, store: Path) -> None:
 
     The metrics also stand on the version of the model that was registered from the run.
     """
-    curves = pd.read_csv(store / result.outputs["scores"] / "f1.csv", dtype={"name": str}, keep_default_na=False)
+    curves = read_csv(store / result.outputs["scores"] / "f1.csv", dtype={"name": str}, keep_default_na=False)
     shown = curves[curves["group"] != "plate"]
     points = [
         tracking.Point(f"f1/{name}", f1, round(100 * iou_threshold))

@@ -35,7 +35,7 @@ from tasks.nuclei.measure import nuclei_table
 from tasks.nuclei.nuclear_size import NuclearSize, given_size
 from tasks.nuclei.plates.files import Fov, Plate, open_plate
 from tasks.nuclei.plates.image_files import read_image, write_label_image
-from tasks.nuclei.tables import doubts_about_sizes
+from tasks.nuclei.tables import doubts_about_sizes, read_csv, write_csv
 from tasks.store.imported_plates import report_of
 from tasks.store.registered_model import ModelName
 
@@ -240,7 +240,7 @@ def _find_and_write(
     write_label_image(_labels_path(workspace, fov), nuclei.label_image, made_by)
     _doubts_path(workspace, fov).write_text(json.dumps(doubts))
     with written_whole(_table_path(workspace, fov)) as beside:
-        table.to_csv(beside, index=False)
+        write_csv(table, beside)
 
 
 def _labels_path(workspace: Workspace, fov: Fov) -> Path:
@@ -261,9 +261,9 @@ def _is_done(fov: Fov, workspace: Workspace) -> bool:
 
 def _collect(plate: Plate, workspace: Workspace) -> pd.DataFrame:
     # As text, because a field may be called 0012.
-    tables = [pd.read_csv(_table_path(workspace, fov), dtype=str, keep_default_na=False) for fov in plate.fovs]
+    tables = [read_csv(_table_path(workspace, fov), dtype=str, keep_default_na=False) for fov in plate.fovs]
     nuclei = pd.concat(tables, ignore_index=True)
-    nuclei.to_csv(workspace.output_dir / "nuclei.csv", index=False)
+    write_csv(nuclei, workspace.output_dir / "nuclei.csv")
     (workspace.checkpoint_dir / "labels").rename(workspace.output_dir / "labels")
     return nuclei
 

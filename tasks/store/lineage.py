@@ -19,6 +19,7 @@ from tasks import tracking
 from tasks.contract import BAD_INPUT, DONE, FAILED, ServiceError
 from tasks.methods.method import RANDOM
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.inside import inside
 from tasks.nuclei.plates.files import FROZEN_REPORT
 from tasks.nuclei.plates.info import read_plate_info
 from tasks.store.provenance import (
@@ -107,7 +108,7 @@ def _beginning(first: Generation, store: Path) -> list[str]:
 
 
 def _plate_line(plate: str, store: Path) -> str:
-    folder = store / plate
+    folder = inside(store, plate)
     if not (folder / FROZEN_REPORT).exists():
         return f"{plate}, which the store lacks"
     info, report = read_plate_info(folder), json.loads((folder / FROZEN_REPORT).read_text())

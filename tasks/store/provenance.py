@@ -13,10 +13,11 @@ from typing import Any, Literal, NamedTuple
 
 import pydantic
 
-from tasks.contract import Result, describe, inputs_of, read_result
+from tasks.contract import Result, describe, in_store, inputs_of, read_result
 from tasks.methods.method import Method
 from tasks.methods.registry import method_named, method_of_networks
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.inside import inside
 from tasks.nuclei.intensity import recorded_scaling
 from tasks.nuclei.plates.files import Fov, Plate, open_plate
 from tasks.nuclei.segmentation import SegmentationSettings
@@ -44,10 +45,10 @@ def result_of(path: str, store: Path, *made_by: str) -> Result:
 
     Raises InputError for one that the store lacks, or that another task made.
     """
-    folder = Path(*Path(path).parts[:2])
-    if not (store / folder / "result.json").exists():
+    folder = inside(store, str(Path(*Path(path).parts[:2])))
+    if not (folder / "result.json").exists():
         raise InputError(f"{path} is not in the store {store}; run the task that makes it first.")
-    result = read_result(store / folder)
+    result = read_result(folder)
     if made_by and result.task not in made_by:
         raise InputError(f"{path} is an output of {result.task}; give one of {' or '.join(made_by)}.")
     return result
@@ -67,7 +68,7 @@ def model_of(params: dict[str, Any], store: Path) -> Model:
     # The settings of all methods stood among the params once, in other bounds.
     for network in networks:
         result_of(network, store)
-    method = method_of_networks([store / network for network in networks])
+    method = method_of_networks([in_store(store, network) for network in networks])
     return Model(method, networks, method.settings.model_construct(**params))
 
 
@@ -87,10 +88,10 @@ def networks_of_model(path: str, store: Path) -> list[str]:
 def holds_model(path: str, store: Path) -> bool:
     """Whether the store has all that a registered model segments with."""
     try:
-        networks = networks_of_model(path, store)
+        folders = [inside(store, network) for network in networks_of_model(path, store)]
     except InputError:
         return False
-    return all((store / network / "network.json").exists() for network in networks)
+    return all((folder / "network.json").exists() for folder in folders)
 
 
 def trainings_of_networks(networks: Iterable[str], store: Path) -> list[dict[str, Any]]:
@@ -158,7 +159,7 @@ def generations(networks: Iterable[str], store: Path) -> Iterator[Generation]:
     while networks:
         yield Generation(networks, plates_of_networks(networks, store))
         begun_from = [_training(network, store).get("initialisation") for network in networks]
-        networks = [path for path in begun_from if path and (store / path / "result.json").exists()]
+        networks = [path for path in begun_from if path and (inside(store, path) / "result.json").exists()]
 
 
 def segmentations_of_scores(scores: str, store: Path) -> list[str]:
@@ -176,9 +177,7 @@ def plate_of_segmentation(segmentation: str, store: Path, *made_by: Literal["seg
 
 def plate_at(path: str, store: Path) -> Plate:
     """Open an imported plate."""
-    if not (store / path).exists():
-        raise InputError(f"{path} is not in the store {store}; run the task that makes it first.")
-    return open_plate(store / path)
+    return open_plate(in_store(store, path))
 
 
 def history_of(paths: Iterable[str], store: Path) -> list[Result]:
@@ -187,7 +186,7 @@ def history_of(paths: Iterable[str], store: Path) -> list[Result]:
     waiting = list(paths)
     while waiting:
         folder = Path(*Path(waiting.pop(0)).parts[:2]).as_posix()
-        if folder not in found and (store / folder / "result.json").exists():
-            found[folder] = read_result(store / folder)
+        if folder not in found and (inside(store, folder) / "result.json").exists():
+            found[folder] = read_result(inside(store, folder))
             waiting += inputs_of(found[folder])
     return list(found.values())

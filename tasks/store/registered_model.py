@@ -5,6 +5,8 @@ from __future__ import annotations
 import pydantic
 
 REGISTERED_MODEL = "nucleus-segmenter"
+KEY = "[0-9a-f]{16}"
+"""Of a result of `register_model`."""
 
 
 class ModelName(pydantic.BaseModel):
@@ -14,7 +16,7 @@ class ModelName(pydantic.BaseModel):
 
     version: int = pydantic.Field(ge=1)
     """Number of the version in MLflow."""
-    key: str = pydantic.Field(pattern=r"^[0-9a-f]{16}$")
+    key: str = pydantic.Field(pattern=f"^{KEY}$")
     """Key of the output of `register_model`, which stands for the whole history of the model."""
 
     def __str__(self) -> str:

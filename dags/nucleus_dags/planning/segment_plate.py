@@ -10,6 +10,7 @@ from typing import Any
 from nucleus_dags.errors import FormError
 from nucleus_dags.planning.types import FoundModel, Params
 from nucleus_dags.plates.inbox import no_plates_in
+from nucleus_dags.plates.names import is_key
 from nucleus_dags.plates.plate_json import plates_in
 from nucleus_dags.plates.stored import newest_plates
 
@@ -23,7 +24,7 @@ def find_plate(name: str, inbox: Path, store: Path) -> dict[str, str]:
     if plate.json of the inbox's folder of this name can't be read: it may be a newer version.
     """
     name = name.strip()
-    if "@" in name and (store / "ingest" / name).is_dir():
+    if is_key(name) and (store / "ingest" / name).is_dir():
         return {"plate": f"ingest/{name}"}
     found = plates_in(inbox)
     found.refuse_unreadable([name])

@@ -211,8 +211,8 @@ def _files(folder: Path, with_folders: bool = False) -> Iterator[tuple[str, int,
         if with_folders:
             yield f"{here.relative_to(folder).as_posix()}/", 0, 0, here.stat().st_ctime
         for path in (here / name for name in names):
-            # Of a link that leads nowhere, the link counts.
-            status = path.stat() if path.exists() else path.lstat()
+            # Of a link that leads nowhere, or out of the plate to a folder, the link counts.
+            status = path.stat() if path.exists() and not path.is_dir() else path.lstat()
             # A copy may have the time of modification of its original, or one of a clock that is ahead.
             yield path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns, status.st_ctime
 

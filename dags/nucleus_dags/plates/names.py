@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 LEFT_BY_SYSTEMS = frozenset(
     {
@@ -18,6 +19,14 @@ LEFT_BY_SYSTEMS = frozenset(
 MOST_BYTES = 200
 """A file name has 255 bytes; the report on a faulty plate adds date and time."""
 MOST_SHOWN = 80
+
+
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*@[0-9a-f]{12}")
+
+
+def is_key(name: str) -> bool:
+    """Whether a name is that of an imported plate in one version, `<name>@<digest>`, and so leads nowhere else."""
+    return _KEY.fullmatch(name) is not None
 
 
 def is_of_a_system(name: str) -> bool:

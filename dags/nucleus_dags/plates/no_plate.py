@@ -200,11 +200,16 @@ def _of_archive(content: Content) -> str | None:
 
 
 def _of_nothing(content: Content) -> str:
-    pointing = next((path for path in content.files if path.name.lower().endswith((*SHORTCUTS, *HALF_COPIED))), None)
+    pointing = next((path for path in content.files if _is_no_copy(content.folder / path)), None)
     if pointing is not None:
         return f"has {shown(str(pointing))} and no {PLATE_JSON}; copy the files themselves, {PLATE_JSON} and images/"
     has = f"has neither {PLATE_JSON} nor images" if content.files else "is an empty folder"
     return f"{has}; put the plate's {PLATE_JSON} and images/ there, or remove it"
+
+
+def _is_no_copy(path: Path) -> bool:
+    """Whether a file only points to a folder, or is half of a copy."""
+    return path.name.lower().endswith((*SHORTCUTS, *HALF_COPIED)) or (path.is_symlink() and path.is_dir())
 
 
 def _is_zarr(folder: Path) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +12,11 @@ from typing import Any
 
 from nucleus_dags.errors import FormError
 from nucleus_dags.plates.names import is_ignored, problem_of, shown
+from nucleus_dags.plates.walk import leads_out
 
 PLATE_JSON = "plate.json"
+MOST_BYTES = 2**20
+"""As for `ingest`."""
 
 _JSON = (
     "Texts stand in straight double quotes, numbers have a decimal point, a comma stands between entries and not after "
@@ -67,9 +72,11 @@ def read_plate_folder(folder: Path) -> PlateFolder:
     path = folder / PLATE_JSON
     try:
         # From bytes, JSON is read in UTF-8, and in UTF-16 or UTF-32 as Windows writes them.
-        info = json.loads(path.read_bytes(), object_pairs_hook=_without_repetition)
+        info = json.loads(_bytes_of(path), object_pairs_hook=_without_repetition)
         name, role, cell_line = (_text(value) for value in (info["name"], info["role"], info.get("cell_line", "")))
         return PlateFolder(name, role.lower(), cell_line, folder)
+    except FormError:
+        raise
     except UnicodeDecodeError:
         raise FormError(f"{path} can't be read: it isn't text in UTF-8; save it again with this encoding.") from None
     except OSError as error:
@@ -78,6 +85,19 @@ def read_plate_folder(folder: Path) -> PlateFolder:
         raise FormError(f"{path} can't be read ({error}. {_JSON}); correct it.") from error
     except (KeyError, TypeError, AttributeError) as error:
         raise FormError(f"{path} must be a JSON object with name and role; correct it.") from error
+
+
+def _bytes_of(path: Path) -> bytes:
+    """Read a file. A pipe would keep everybody waiting, and what lies behind a link out of the plate is another's."""
+    if leads_out(path, path.parent):
+        raise FormError(f"{path} is a link that leads out of the plate; put the file itself in its place.")
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise FormError(f"{path} is not a file but a device or a pipe; remove it.")
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise FormError(f"{path} has over {MOST_BYTES:,} bytes, far more than it needs; correct it.")
+    return content
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nucleus_dags.errors import FormError
+from nucleus_dags.plates.names import is_key
 from nucleus_dags.plates.plate_json import read_plate_folder
 
 
@@ -61,7 +63,10 @@ def superseding_plate(store: Path, path: str) -> str | None:
 
 
 def read_plate(store: Path, path: str) -> StoredPlate:
-    """Read a stored plate's plate.json and report."""
+    """Read a stored plate's plate.json and report. Raises FormError for a path that isn't one of an imported plate."""
+    task, _, key = path.partition("/")
+    if task != "ingest" or not is_key(key):
+        raise FormError(f"{path!r:.200} is no imported plate; its path in the store is ingest/<name>@<digest>.")
     folder = store / path
     info = read_plate_folder(folder)
     report = json.loads((folder / "report.json").read_text())

@@ -38,7 +38,7 @@ PRETRAINED = "pretrained"
 class Params(TaskParams):
     rois: str
     """ROI file: output of `augment`. It says which fields are for training, and which for validation."""
-    tool: str = pydantic.Field(pattern=r"^[A-Za-z0-9_.-]{1,50}$", title="Third-party tools")
+    tool: str = pydantic.Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,49}$", title="Third-party tools")
     """Name in tools.yaml. How long a tool is trained, its command there says."""
     initialisation: Initialisation | None = None
     random_seed: int = pydantic.Field(0, ge=0, lt=2**31)

@@ -9,6 +9,7 @@ from tasks.contract import Workspace
 from tasks.methods.method import InitialWeights, Method
 from tasks.methods.registry import name_of_network
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.inside import inside
 
 
 def weights_folder() -> Path | None:
@@ -34,7 +35,7 @@ def file_of(weights: InitialWeights | None) -> Path | None:
 
 def earlier_network(initialisation: str, method: Method, workspace: Workspace) -> Path:
     """Give the folder of an earlier network of the method in the store."""
-    folder = workspace.store / initialisation
+    folder = inside(workspace.store, initialisation)
     words = ", ".join(f'"{weights.name}"' for weights in method.initial_weights)
     if not initialisation.startswith("train_") or not (folder / "network.json").exists():
         raise InputError(

@@ -17,14 +17,24 @@ from tasks.nuclei.label_check import LabelMeasures, check_labels, measure_labels
 from tasks.nuclei.label_forms import looks_like_labels
 from tasks.nuclei.measure import Instances, focus, histogram_mean, histogram_percentile, intensity_histogram
 from tasks.nuclei.plates.files import Fov, Plate
-from tasks.nuclei.plates.image_files import decode_image, decode_numbered, image_doubts, label_doubts
+from tasks.nuclei.plates.image_files import (
+    decode_image,
+    decode_numbered,
+    image_doubts,
+    label_doubts,
+    pixels_of_field,
+)
 from tasks.nuclei.plates.label_numbers import NumberedLabels
 from tasks.nuclei.plates.pixel_size import NOT_STATED, PixelSize
+from tasks.nuclei.plates.raster import MAX_FIELD_PIXELS
+from tasks.nuclei.plates.room import Room
 
 MIN_AREA_PX = 5
 
 NUCLEI_OF_ROW = ("nuclei", "nuclei_at_edge", "area_mean_px")
 """Keys of a field's entry in report.json that only fields with labels have."""
+
+_ROOM = Room(MAX_FIELD_PIXELS)
 
 UNREADABLE = "can't be read"
 """In place of the SHA-256 of such a file."""
@@ -95,9 +105,23 @@ def hashes_of(contents: dict[str, bytes | InputError]) -> dict[str, str]:
 
 
 def check_and_copy_field(fov: Fov, plate: Plate, output_dir: Path) -> FieldCheck:
-    """Read an image and its label image once; check, measure and copy what was read. What is faulty isn't copied."""
+    """Read an image and its label image once; check, measure and copy what was read. What is faulty isn't copied.
+
+    Threads may check several fields at once. Of large ones, as many are decoded at a time as one may be large.
+    """
     contents = read_files(fov, plate)
     check = FieldCheck(fov, list(contents), hashes_of(contents))
+    pixels = [0]
+    for name, content in contents.items():
+        try:
+            pixels += [pixels_of_field(content, Path(name))] if isinstance(content, bytes) else []
+        except InputError as error:
+            contents[name] = error
+    with _ROOM.for_pixels(max(pixels)):
+        return _checked(check, contents, plate, output_dir)
+
+
+def _checked(check: FieldCheck, contents: dict[str, bytes | InputError], plate: Plate, output_dir: Path) -> FieldCheck:
     are_needed = plate.info.role != "screen"
     read: list[Any] = []
     kinds = ((decode_image, check.problems), (decode_numbered, check.label_problems))

@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Literal
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates.image_files import EXTENSIONS
+from tasks.nuclei.inside import inside
+from tasks.nuclei.plates.image_files import EXTENSIONS, NO_FILE
+from tasks.nuclei.plates.raster import MAX_FIELD_PIXELS
 
 LONGEST_NAME_BYTES = 200
 """Most file systems allow 255 for a file; the pipeline writes files that have more in their names than a field's."""
+
+MAX_FIELD_BYTES = 8 * MAX_FIELD_PIXELS + 2**24
+"""The largest field that may arrive, uncompressed as labels of 64 bits, and its metadata."""
 
 LEFT_BY_SYSTEMS = frozenset(
     {
@@ -111,9 +116,20 @@ def problem_of(path: Path) -> str | None:
     if stem is None:
         what_next = "export it as TIFF" if path.suffix.lower() in _EXPORTED else "remove it"
         return f"{name}: is not an image; allowed are {', '.join(EXTENSIONS)}, {what_next}"
+    return _problem_of_place(path, name) or _problem_of_name(stem, name)
+
+
+def _problem_of_place(path: Path, shown: str) -> str | None:
+    """Say of a file that it lies elsewhere, behind a link, that it is none, or that it is far too large."""
+    try:
+        inside(path.parents[1], f"{path.parent.name}/{path.name}")
+    except InputError:
+        return f"{shown}: is a link that leads out of the plate; put the file itself in its place"
     if path.exists() and not path.is_file():
-        return f"{name}: is not a file but a device or a pipe; remove it"
-    return _problem_of_name(stem, name)
+        return f"{shown}: {NO_FILE}"
+    if path.exists() and path.stat().st_size > MAX_FIELD_BYTES:
+        return f"{shown}: has {path.stat().st_size:,} bytes, allowed are {MAX_FIELD_BYTES:,}; cut it into fields"
+    return None
 
 
 def without_image(name: str, images: Iterable[str]) -> str:

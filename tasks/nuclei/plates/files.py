@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.nuclei.errors import InputError, raise_if_any
+from tasks.nuclei.inside import inside
 from tasks.nuclei.plates.choosing import choose_images, odd_names
 from tasks.nuclei.plates.file_kinds import (
     is_left_by_a_system,
@@ -119,7 +120,7 @@ def pair_files(folder: Path) -> Plate:
     refuse_other_folder(folder, "images")
     if info.role != "screen":
         refuse_other_folder(folder, "labels")
-    images, labels = _listing(folder / "images"), _listing(folder / "labels")
+    images, labels = (_listing(inside(folder, part)) for part in ("images", "labels"))
     faults = [*images.faults, *labels.faults, *_without_images(labels.files, images.files)]
     if info.role == "screen":
         # Which of the files is meant isn't known.
@@ -180,7 +181,7 @@ def _stated_pixel_sizes(folder: Path) -> Iterator[PixelSize]:
         return pixel_size_of_image(read_bytes(path), path)
 
     refuse_other_folder(folder, "images")
-    yield from stated_sizes(partial(read, path) for path in _listing(folder / "images").files.values())
+    yield from stated_sizes(partial(read, path) for path in _listing(inside(folder, "images")).files.values())
 
 
 def stated_sizes(reads: Iterable[Callable[[], PixelSize]]) -> Iterator[PixelSize]:
@@ -233,6 +234,6 @@ def _fov(name: str, image_path: Path, labels_path: Path | None, place: Place | N
 
 def _fov_of_row(row: Mapping[str, Any], folder: Path) -> Fov:
     """Give a field of an imported plate. Plates that were imported long ago have neither time nor acquisition."""
-    labels_path = folder / row["labels"] if row["labels"] else None
+    labels_path = inside(folder, row["labels"]) if row["labels"] else None
     axes = (row["channel"], row["z"], row.get("time"), row.get("acquisition"))
-    return Fov(row["fov"], folder / row["image"], labels_path, row["well"], row["site"], *axes)
+    return Fov(row["fov"], inside(folder, row["image"]), labels_path, row["well"], row["site"], *axes)

@@ -28,6 +28,7 @@ from ome_zarr.format import FormatV04
 from ome_zarr.writer import write_multiscale, write_multiscale_labels, write_plate_metadata, write_well_metadata
 
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.inside import inside
 from tasks.nuclei.plates.image_files import refuse_unwritten
 from tasks.nuclei.plates.pixel_size import NOT_STATED, PixelSize, pixel_size, square
 from tasks.nuclei.plates.wells import column_name, parse_well, row_name, smallest_grid
@@ -103,7 +104,7 @@ class HcsField:
                 return None
             wanted = name or (names[0] if len(names) == 1 else LABELS_NAME)
             if wanted in names:
-                return below(labels, wanted)
+                return inside(labels, wanted)
         there_are = f"{labels}: has {len(names)} label images ({', '.join(map(str, names))})"
         if name is not None:
             raise InputError(f"{there_are}, and plate.json asks for {name}; correct plate.json.")
@@ -207,13 +208,6 @@ class HcsWriter:
         }
 
 
-def below(folder: Path, path: str) -> Path:
-    """Give a path that attributes name; InputError for one that leads out of the folder."""
-    if Path(path).is_absolute() or ".." in Path(path).parts:
-        raise InputError(f"{folder}: names the path {path}, which leads out of it; convert the plate again.")
-    return folder / path
-
-
 @contextmanager
 def faults_named(folder: Path) -> Iterator[None]:
     """Name the folder whose attributes lack something or differ from what OME-Zarr prescribes."""
@@ -256,7 +250,7 @@ def _full_resolution(folder: Path) -> _Image:
         allowed = f"{READ_VERSIONS[0]} to {READ_VERSIONS[-1]}"
         raise InputError(f"{folder}: is OME-Zarr {version}; allowed are {allowed}, convert it.")
     dataset = multiscale["datasets"][0]
-    path = below(folder, dataset["path"])
+    path = inside(folder, dataset["path"])
     try:
         array = zarr.open_array(path, mode="r")
     except (FileNotFoundError, ValueError):

@@ -22,6 +22,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError, first_of, raise_if_any
+from tasks.nuclei.inside import inside
 from tasks.nuclei.plates.choosing import AXES, Axis, Value, is_wanted, problem_of_choice
 from tasks.nuclei.plates.files import Fault, Fov, Plate, stated_sizes
 from tasks.nuclei.plates.hcs import HcsField
@@ -48,7 +49,7 @@ def pair_fields(folder: Path) -> Plate:
     time or label image, those without labels unless it is a screening plate, and those whose pixels aren't square. A
     screening plate is without its faulty fields and wells.
     """
-    listing = list_hcs(folder / HCS_FOLDER)
+    listing = list_hcs(inside(folder, HCS_FOLDER))
     info = read_plate_info(folder, stated_sizes(partial(getattr, field, "pixel_size") for field in listing.fields))
     of_acquisition = _of_one_acquisition(listing.fields, info)
     every = _chosen(of_acquisition, IMAGE, [field.ending for field in of_acquisition], info)

@@ -7,6 +7,9 @@ What programs read differently, or isn't all there, is refused.
 from __future__ import annotations
 
 import errno
+import math
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +27,9 @@ from tasks.nuclei.plates.black_parts import (
     was_not_written,
 )
 from tasks.nuclei.plates.label_numbers import NumberedLabels, number_labels
-from tasks.nuclei.plates.png_files import SIGNATURE, decode_png
-from tasks.nuclei.plates.raster import Raster, in_file_order, refuse_other_shapes
-from tasks.nuclei.plates.tiff_files import decode_tiff
+from tasks.nuclei.plates.png_files import SIGNATURE, decode_png, size_of_png
+from tasks.nuclei.plates.raster import MAX_FIELD_PIXELS, Raster, in_file_order, refuse_other_shapes, refuse_too_large
+from tasks.nuclei.plates.tiff_files import decode_tiff, size_of_tiff
 
 TIFF_EXTENSIONS = (".ome.tiff", ".ome.tif", ".tiff", ".tif")
 PNG_EXTENSIONS = (".png",)
@@ -37,7 +40,11 @@ IMAGE_DTYPES = (np.uint8, np.uint16)
 FAST_LEVEL = 2
 """Of compression, 1 to 12. Label images come out a fifth larger than by default, in two thirds of the time."""
 
+NO_FILE = "is not a file but a device or a pipe; remove it"
+
 _NOT_TO_BE_READ = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
+# Opening a socket, and a device that isn't there.
+_NO_FILE = (errno.ENXIO, errno.ENODEV)
 
 
 def read_image(path: Path) -> NDArray[Any]:
@@ -62,22 +69,51 @@ def read_numbered(path: Path) -> NumberedLabels:
     return decode_numbered(read_bytes(path), path)
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read a whole file; InputError if it is missing, isn't a file or may not be read.
+def read_bytes(path: Path, at_most: int | None = None) -> bytes:
+    """Read a whole file; InputError if it is missing, isn't a file, may not be read or has more than `at_most` bytes.
 
     Raises OSError with the path for what may pass, such as a network storage that doesn't answer.
     """
     try:
-        return path.read_bytes()
+        # An opened pipe would let the reader wait for ever, and a device give bytes for ever.
+        with open(path, "rb", opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InputError(f"{path}: {NO_FILE}.")
+            content = file.read() if at_most is None else file.read(at_most + 1)
     except FileNotFoundError:
         raise InputError(f"{path}: does not exist.") from None
     except OSError as error:
+        if error.errno in _NO_FILE:
+            raise InputError(f"{path}: {NO_FILE}.") from None
         if error.errno == errno.ELOOP:
             raise InputError(f"{path}: is a link that leads back to itself; put the file in its place.") from None
         if error.errno in _NOT_TO_BE_READ:
             raise InputError(f"{path}: cannot be read: {error.strerror}.") from None
         # Where reading fails after opening, the error doesn't name the file.
         raise OSError(error.errno, error.strerror, str(path)) from None
+    if at_most is not None and len(content) > at_most:
+        raise InputError(f"{path}: has over {at_most:,} bytes, far more than such a file needs; look what it holds.")
+    return content
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def pixels_of_field(data: bytes, path: Path) -> int:
+    """Give how many pixels the content of an image file has by its header; 0 where that can't be read.
+
+    Nothing is decoded. Raises InputError for more than a field that arrives may have.
+    """
+    try:
+        size = size_of_png(data) if data.startswith(SIGNATURE) else size_of_tiff(data)
+        refuse_too_large(size, MAX_FIELD_PIXELS)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    # Whoever decodes it says what is wrong.
+    except Exception:
+        return 0
+    return math.prod(size)
 
 
 def decode_image(data: bytes, path: Path) -> NDArray[Any]:

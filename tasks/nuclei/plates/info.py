@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.inside import inside
 from tasks.nuclei.plates.pixel_size import CREDIBLE_IN_WORDS, PixelSize, first_stated, is_credible
 from tasks.nuclei.plates.plate_json import read_json, tidied
 
@@ -140,7 +141,7 @@ def read_plate_info(folder: Path, stated: Iterable[PixelSize] | None = None) -> 
     `stated` are the pixel sizes that the images of a plate that arrives state; they are read only if plate.json leaves
     its own out. It is None for a plate that was imported.
     """
-    path = folder / "plate.json"
+    path = inside(folder, "plate.json")
     content = read_json(path)
     if not isinstance(content, dict):
         raise InputError(f'{path}: must be one JSON object, as in {{"name": "my-plate", ...}}; correct the file.')

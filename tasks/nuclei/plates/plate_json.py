@@ -18,6 +18,9 @@ WORDS = ("role", "replicate", "annotation")
 CHOSEN_NUMBERS = ("binning", "wells")
 NUMBERS = ("pixel_size_um", "channel", "z", "time", "acquisition", *CHOSEN_NUMBERS)
 
+MOST_BYTES = 2**20
+"""A plate.json has some hundred bytes."""
+
 _JSON = (
     "Texts stand in straight double quotes, numbers have a decimal point, a comma stands between entries and not after "
     "the last one, and comments aren't allowed; correct the file."
@@ -37,7 +40,7 @@ _IN_WORDS = {
 
 def read_json(path: Path) -> Any:
     """Read JSON in UTF-8, or in UTF-16 or UTF-32 as Windows writes them; a key that stands twice is refused."""
-    data = read_bytes(path)
+    data = read_bytes(path, MOST_BYTES)
     try:
         return json.loads(data, object_pairs_hook=_without_repetition)
     except InputError as error:

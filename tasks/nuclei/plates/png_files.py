@@ -21,13 +21,19 @@ _COLOURS = {0: 1, 2: 3, 3: 3, 4: 1, 6: 3}
 """Samples without transparency, by the number of the kind of PNG (PNG specification, 11.2.1)."""
 
 
+def size_of_png(data: bytes) -> tuple[int, int]:
+    """Give height and width, as the header of a PNG has them."""
+    width, height = struct.unpack(">II", data[16:24])
+    return height, width
+
+
 def decode_png(data: bytes, indices: bool) -> Raster:
     """Decode a PNG. With a palette, `indices` gives the indices, (y, x), in place of the colours, (y, x, sample).
 
     Every part of a PNG has a checksum, so what is damaged or missing raises an error, of many types.
     """
-    width, height, bits, kind = struct.unpack(">IIBB", data[16:26])
-    refuse_too_large((height, width))
+    bits, kind = data[24], data[25]
+    refuse_too_large(size_of_png(data))
     if _END not in data:
         raise ValueError("the end of the file is missing")
     pixels = imagecodecs.png_decode(data)

@@ -14,6 +14,10 @@ from tasks.nuclei.errors import InputError
 MAX_PIXELS = 2**28
 """16,384 x 16,384. A damaged header can name any size, and a few bytes can unpack to all of it."""
 
+MAX_FIELD_PIXELS = 2**26
+"""8,192 x 8,192, twelve times a field of 2160 x 2560 px. A field that arrives takes 37 bytes of memory for each of its
+pixels while its labels are checked, 2.5 GB with so many. What was imported when more was allowed stays readable."""
+
 
 @dataclass(frozen=True)
 class Raster:
@@ -51,14 +55,14 @@ class Raster:
         return used[0]
 
 
-def refuse_too_large(shape: tuple[int, ...]) -> None:
-    """Raise InputError for an image of more than `MAX_PIXELS`, before memory is taken for it."""
+def refuse_too_large(shape: tuple[int, ...], most: int = MAX_PIXELS) -> None:
+    """Raise InputError for an image of more pixels than `most`, before memory is taken for it."""
     # Where a damaged tag holds many numbers in place of one, their product would fill the memory.
     if not all(isinstance(length, int) for length in shape):
         raise ValueError(f"its size is {shape!r:.60}")
-    if math.prod(shape) > MAX_PIXELS:
+    if math.prod(shape) > most:
         size = " x ".join(map(str, shape))
-        raise InputError(f"is {size} px, allowed are {MAX_PIXELS:,} px in all; cut it into fields.")
+        raise InputError(f"is {size} px, allowed are {most:,} px in all; cut it into fields.")
 
 
 def refuse_other_shapes(image: NDArray[Any]) -> None:

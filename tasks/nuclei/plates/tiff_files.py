@@ -24,6 +24,13 @@ _WITH_END = (6, 7, 33003, 33004, 33005, 34712)
 _END_OF_JPEG = b"\xff\xd9"
 
 
+def size_of_tiff(data: bytes) -> tuple[int, int]:
+    """Give height and width of the image of a TIFF file, as its tags have them. Raises as `decode_tiff` does."""
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        page = _only_page(tiff)
+        return page.imagelength, page.imagewidth
+
+
 def decode_tiff(data: bytes) -> Raster:
     """Decode the image of a TIFF file. Thumbnails and the smaller levels of a pyramid are left out.
 

@@ -14,7 +14,7 @@ import zarr
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates.raster import refuse_too_large
+from tasks.nuclei.plates.raster import MAX_FIELD_PIXELS, refuse_too_large
 
 MAX_CHUNKS = 2**16
 """Of a plane. A damaged size of a chunk makes millions, each of which would be looked for on the disk."""
@@ -39,8 +39,8 @@ def read_plane(array: zarr.Array[Any], place: tuple[int | slice, ...]) -> Plane:
     bounds; the decoders raise many types besides.
     """
     axes = [axis for axis, index in enumerate(place) if isinstance(index, slice)]
-    refuse_too_large(tuple(array.shape[axis] for axis in axes))
-    refuse_too_large(array.chunks)
+    refuse_too_large(tuple(array.shape[axis] for axis in axes), MAX_FIELD_PIXELS)
+    refuse_too_large(array.chunks, MAX_FIELD_PIXELS)
     height, width = (array.chunks[axis] for axis in axes)
     starts = [np.arange(0, array.shape[axis], array.chunks[axis]) for axis in axes]
     if len(starts[0]) * len(starts[1]) > MAX_CHUNKS:

@@ -132,3 +132,13 @@ def test_every_part_is_told_the_nuclear_diameter_that_a_person_gave(store: Path)
     (store / plate / "report.json").write_text(json.dumps({"fovs": [{"fov": "1", "well": "A01", "site": 1}]}))
     (part,) = segment_plate.parts(store, plate, CHAMPION, 10, nuclear_diameter_px=40.5)
     assert SegmentParams(**part).nuclear_diameter_px == 40.5
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere/a@000000000000", "a@000000000000/../../../elsewhere/a@000000000000"])
+def test_a_name_that_leads_out_of_the_store_is_no_plate(inbox: Path, store: Path, name: str) -> None:
+    add_plate(store, "a", "screen")
+    add_plate(store.parent / "elsewhere", "a", "screen")
+    (store.parent / "elsewhere/ingest/a@000000000000").rename(store.parent / "elsewhere/a@000000000000")
+    assert (store / "ingest" / name).is_dir()
+    with pytest.raises(FormError, match="There is no plate named"):
+        segment_plate.find_plate(name, inbox, store)

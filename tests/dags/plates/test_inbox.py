@@ -13,6 +13,7 @@ import pytest
 from nucleus_dags.plates import inbox
 from nucleus_dags.plates.inbox import PATIENCE, Arrival, NoPlate, judge, look_at, new_entries
 from nucleus_dags.plates.inbox_trigger import InboxTrigger
+from tests.limits import within_limits
 
 
 @pytest.fixture
@@ -53,14 +54,22 @@ def test_a_copy_that_keeps_old_times_is_not_taken_for_complete(tmp_path: Path) -
     assert look_at(plate, 60) is None
 
 
-def test_a_plate_whose_images_are_a_link_to_a_folder_is_looked_at_with_what_is_there(tmp_path: Path) -> None:
+def test_a_plate_whose_images_are_a_link_to_a_folder_of_its_own_is_looked_at_with_what_is_there(tmp_path: Path) -> None:
     plate = make_plate(tmp_path / "plate")
-    (plate / "images").rename(tmp_path / "elsewhere")
-    (plate / "images").symlink_to(tmp_path / "elsewhere")
-    (plate / "images" / "itself").symlink_to(tmp_path / "elsewhere")
+    (plate / "images").rename(plate / "raw")
+    (plate / "images").symlink_to("raw")
+    (plate / "raw" / "itself").symlink_to(plate / "raw")
     before = the_arrival(plate)
-    (tmp_path / "elsewhere" / "a.tif").write_bytes(b"corrected")
+    (plate / "raw" / "a.tif").write_bytes(b"corrected")
     assert the_arrival(plate).fingerprint != before.fingerprint
+
+
+def test_a_plate_that_links_to_all_of_the_machine_arrives_without_being_followed(tmp_path: Path) -> None:
+    plate = make_plate(tmp_path / "plate")
+    (plate / "images" / "all").symlink_to("/")
+    with within_limits():
+        before = the_arrival(plate)
+    assert the_arrival(plate) == before
 
 
 def test_what_systems_leave_in_a_plate_does_not_make_it_another_arrival(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from nucleus_dags.plates.inbox import Arrival, NoPlate, judge
 from nucleus_dags.plates.names import problem_of, shown
 from nucleus_dags.plates.no_plate import plates_deeper, read_content
+from tests.limits import within_limits
 
 
 def files(*names: str) -> Callable[[Path], None]:
@@ -161,14 +162,22 @@ def test_a_link_to_a_plate_is_a_plate(tmp_path: Path) -> None:
     assert isinstance(judge(tmp_path / "link", 0), Arrival)
 
 
-def test_plates_behind_links_are_found_and_links_that_lead_around_come_to_an_end(tmp_path: Path) -> None:
-    files("plate.json", *PLATE)(tmp_path / "elsewhere")
-    (tmp_path / "2026-11").mkdir()
-    (tmp_path / "2026-11" / "a").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "2026-11" / "around").symlink_to(tmp_path / "2026-11")
-    judged = judge(tmp_path / "2026-11", 0)
+def test_links_that_lead_around_come_to_an_end(tmp_path: Path) -> None:
+    files("2026-11/a/plate.json", "2026-11/a/images/a.tif")(tmp_path / "box")
+    (tmp_path / "box" / "2026-11" / "around").symlink_to(tmp_path / "box" / "2026-11")
+    judged = judge(tmp_path / "box" / "2026-11", 0)
     assert isinstance(judged, NoPlate)
     assert judged.reason.startswith("holds a plate in its folder a/; move that folder")
+
+
+def test_a_link_out_of_a_folder_is_not_followed_and_who_put_it_there_is_told(tmp_path: Path) -> None:
+    (tmp_path / "2026-11").mkdir()
+    # To go through all of the machine would take for ever.
+    (tmp_path / "2026-11" / "a").symlink_to("/")
+    with within_limits():
+        judged = judge(tmp_path / "2026-11", 0)
+    assert isinstance(judged, NoPlate)
+    assert judged.reason == "has a and no plate.json; copy the files themselves, plate.json and images/"
 
 
 def test_plates_deeper_in_a_plate_are_found(tmp_path: Path) -> None:

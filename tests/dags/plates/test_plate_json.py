@@ -1,6 +1,8 @@
 """The reader of plate.json."""
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from nucleus_dags.errors import FormError
 from nucleus_dags.plates.plate_json import plates_in, read_plate_folder
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.info import read_plate_info
+from tests.limits import within_limits
 
 
 def add_plate(inbox: Path, folder: str, **info: Any) -> Path:
@@ -199,3 +202,42 @@ def test_the_dags_and_ingest_read_and_refuse_the_same_and_say_the_same(
         read_plate_info(tmp_path, stated=())
     assert refused_for in str(error_of_dags.value)
     assert refused_for in str(error_of_ingest.value)
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def of_others(path: Path) -> None:
+    (path.parents[1] / "of others.json").write_text('{"name": "x", "role": "train"}')
+    path.symlink_to("../of others.json")
+
+
+def of_gigabytes(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 2**33)
+
+
+@pytest.mark.parametrize(
+    ("put", "words"),
+    [
+        (pipe, "is not a file but a device or a pipe; remove it"),
+        (endless, "is a link that leads out of the plate"),
+        (of_others, "is a link that leads out of the plate; put the file itself in its place"),
+        (of_gigabytes, "has over 1,048,576 bytes"),
+    ],
+)
+def test_what_is_put_in_the_place_of_a_plate_json_keeps_nobody_from_the_other_plates(
+    tmp_path: Path, put: Callable[[Path], None], words: str
+) -> None:
+    add_plate(tmp_path, "good", name="good", role="train")
+    (tmp_path / "bad").mkdir()
+    put(tmp_path / "bad/plate.json")
+    with within_limits():
+        found = plates_in(tmp_path)
+    assert [plate.name for plate in found.plates] == ["good"]
+    assert found.unreadable["bad"].startswith(f"{tmp_path}/bad/plate.json {words}")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from nucleus_dags.errors import FormError
 from nucleus_dags.plates.stored import newest_plates, read_plate, superseding_plate
 from tests.dags.stored_plates import add_plate
 
@@ -59,3 +60,11 @@ def test_a_training_plate_with_doubts_trains_when_somebody_confirms_its_labels(s
 
 def test_test_and_screening_plates_do_not_train(store: Path) -> None:
     assert not read_plate(store, "ingest/t@000000000000").trains
+
+
+@pytest.mark.parametrize(
+    "path", ["../ingest/a@000000000000", "ingest/../ingest/a@000000000000", "/ingest/a", "ingest/.."]
+)
+def test_a_path_that_is_not_one_of_an_imported_plate_is_not_read(store: Path, path: str) -> None:
+    with pytest.raises(FormError, match=r"is no imported plate; its path in the store is ingest/<name>@<digest>"):
+        read_plate(store, path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -148,10 +149,10 @@ def test_a_link_to_itself_and_a_name_too_long_are_refused(tmp_path: Path) -> Non
 def test_a_storage_that_does_not_answer_is_no_fault_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    def fail(path: Path) -> bytes:
+    def fail(path: Path, flags: int) -> int:
         raise OSError(number, "reading failed")
 
-    monkeypatch.setattr(Path, "read_bytes", fail)
+    monkeypatch.setattr(os, "open", fail)
     with pytest.raises(OSError, match=r"reading failed: '.*a\.tif'") as caught:
         read_image(tmp_path / "a.tif")
     assert caught.value.errno == number
