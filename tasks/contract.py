@@ -17,7 +17,6 @@ import argparse
 import dataclasses
 import errno
 import hashlib
-import importlib.metadata
 import json
 import logging
 import os
@@ -28,7 +27,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -334,7 +332,7 @@ def _compute(task: Task[P], params: P, key: str, store: Path) -> Result:
         outputs={name: os.path.normpath(f"{task.name}/{key}/{path}") for name, path in outcome.outputs.items()},
         metrics=outcome.metrics,
         counts=outcome.counts,
-        libraries=library_versions(),
+        libraries=libraries.versions(),
         machine=outcome.machine,
         seconds=round(time.monotonic() - started, 3),
         mlflow_run_id=outcome.mlflow_run_id,
@@ -344,21 +342,6 @@ def _compute(task: Task[P], params: P, key: str, store: Path) -> Result:
     write_hashes(workspace.output_dir)
     seal(workspace.output_dir, store / task.name / key)
     return result
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of the libraries that a result depends on, of those that are installed."""
-    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
-    found = {name: _version_of(name) for name in libraries.of_tasks()}
-    return versions | {name: version for name, version in found.items() if version is not None}
-
-
-@cache
-def _version_of(library: str) -> str | None:
-    try:
-        return importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _parse_args(task: Task[P], argv: list[str] | None) -> argparse.Namespace:

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from nucleus_dags.errors import FormError
+from nucleus_dags.files import read_if_whole, write_whole
 from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.manifest import InitialWeights, manifest, method_entry, short_title, training_params
 from nucleus_dags.planning.initial_weights import CYCLES, INITIALISATION, refuse_what_does_not_fit
@@ -122,11 +123,7 @@ def champions_of(found: Result, known: Mapping[str, Any]) -> list[Model]:
 
 def record(store: Path, digest: str, dag_run_id: str, outcome: str) -> None:
     """Remember what came of a plan, so that the same isn't done every week."""
-    path = _record(store, digest)
-    path.parent.mkdir(exist_ok=True)
-    beside = path.with_suffix(".partial")
-    beside.write_text(json.dumps({"dag_run_id": dag_run_id, "outcome": outcome}))
-    beside.replace(path)
+    write_whole(_record(store, digest), {"dag_run_id": dag_run_id, "outcome": outcome})
 
 
 def judgement_of(candidate: Mapping[str, Any], known: Mapping[str, Any]) -> Params | None:
@@ -339,14 +336,12 @@ def _came_with_the_pipeline(method: str, weights: str | None) -> InitialWeights 
 def _refuse_old_work(
     store: Path, digest: str, new: Sequence[str], also_without_news: bool, remarks: Sequence[str]
 ) -> None:
-    path = _record(store, digest)
     if also_without_news:
         return
     if not new:
         reason = "The champion was trained on every training plate of the store that may be used; nothing new has come."
         raise NothingNew("\n".join([reason, *remarks]))
-    if path.exists():
-        before = json.loads(path.read_text())
+    if before := read_if_whole(_record(store, digest)):
         reason = f"Nothing has come since the DAG run {before['dag_run_id']}, which did the same: {before['outcome']}"
         raise NothingNew("\n".join([reason, *remarks]))
 

@@ -1,0 +1,144 @@
+"""What is in the store after a power loss at any moment: a result that is whole, or none."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tasks.contract import Result, Task, TaskParams, execute, remove_result
+from tasks.files import seal, sha256_of_all, written_whole
+from tasks.methods.segmenter import Segmenter
+from tasks.nuclei.segmentation import Nuclei
+from tasks.steps import ingest, segment
+from tasks.store.check import Finding, check
+from tasks.store.contents import look_into
+from tests.plates import make_plate, two_squares
+from tests.power import Disk
+
+IMAGE, LABEL_IMAGE = two_squares()
+FIELDS = ("a", "b", "c")
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    folder = tmp_path / "lab"
+    images, labels = dict.fromkeys(FIELDS, IMAGE), dict.fromkeys(FIELDS, LABEL_IMAGE)
+    make_plate(folder / "plate", images, labels, role="test")
+    (folder / "store" / "train_fpn2_ws" / "network").mkdir(parents=True)
+    (folder / "store" / "train_fpn2_ws" / "network" / "network.json").write_text("{}")
+    return folder
+
+
+class BrightPieces(Segmenter):
+    """Doubts what it says of every field."""
+
+    def look_at(self, image: NDArray[np.integer]) -> Any:
+        return image > image.mean()
+
+    @staticmethod
+    def nuclei_in(seen: Any, settings: Any) -> Nuclei:
+        count, label_image = cv2.connectedComponents(seen.astype(np.uint8))
+        return Nuclei(label_image, np.ones(count - 1, np.float32))
+
+    @staticmethod
+    def doubts_about(seen: Any) -> tuple[str]:
+        return ("looks like a mask",)
+
+
+@pytest.fixture
+def segmenter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segment, "load_segmenter", lambda _method, _networks, settings: BrightPieces(settings))
+    monkeypatch.setattr(segment, "FIELDS_BEHIND", 1)
+
+
+def test_a_result_that_gets_its_name_before_it_is_on_the_disk_is_noticed(tmp_path, monkeypatch):
+    disk = Disk(tmp_path, monkeypatch)
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "labels.tif").write_text("labels")
+    (tmp_path / "made").rename(tmp_path / "sealed")
+    assert disk.lost == [f"{tmp_path}/sealed/"] or f"{tmp_path}/sealed/labels.tif" in disk.lost
+    disk.close()
+
+
+def test_a_sealed_folder_is_on_the_disk_with_all_that_is_in_it(tmp_path, monkeypatch):
+    disk = Disk(tmp_path, monkeypatch)
+    (tmp_path / "made" / "deep").mkdir(parents=True)
+    (tmp_path / "made" / "deep" / "labels.tif").write_text("labels")
+    seal(tmp_path / "made", tmp_path / "sealed")
+    disk.copy(tmp_path.parent / "left")
+    disk.close()
+    assert disk.lost == []
+    assert sha256_of_all(tmp_path.parent / "left" / "sealed") == sha256_of_all(tmp_path / "sealed")
+
+
+def test_a_file_that_is_written_whole_is_the_old_or_the_new_one_at_any_moment(tmp_path, monkeypatch):
+    (tmp_path / "a.json").write_text("old")
+    disk = Disk(tmp_path, monkeypatch)
+    disk.copy_at_renames(tmp_path.parent / "left")
+    with written_whole(tmp_path / "a.json") as beside:
+        beside.write_text("new")
+        disk.copy(tmp_path.parent / "before")
+    disk.close()
+    assert (tmp_path.parent / "before" / "a.json").read_text() == "old"
+    assert (tmp_path.parent / "left" / "1" / "a.json").read_text() == "new"
+
+
+def outcome(task: Task[Any], params: TaskParams, lab: Path) -> tuple[Result, str]:
+    """Run a task; gives its result and a hash of all its files but those that have a time in them."""
+    result = execute(task, params, lab / "store")
+    folder = lab / "store" / task.name / result.key
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".json"]
+    return result, " ".join(f"{path.relative_to(folder)} {sha256_of_all(path)}" for path in sorted(files))
+
+
+def imported(lab: Path) -> tuple[Any, TaskParams]:
+    return ingest.TASK, ingest.Params(folder=str(lab / "plate"))
+
+
+def segmented(lab: Path) -> tuple[Any, TaskParams]:
+    plate = "../plate"
+    networks = ["train_fpn2_ws/network"]
+    return segment.TASK, segment.Params(method="fpn2_ws", networks=networks, plate=plate)
+
+
+def is_work(finding: Finding) -> bool:
+    """Whether it is about a folder of work that isn't finished, or the network, which is none of a task's."""
+    name = Path(finding.path).name
+    return name.startswith(".") or name == "network"
+
+
+@pytest.mark.usefixtures("segmenter")
+@pytest.mark.parametrize("work", [imported, segmented])
+def test_after_a_power_loss_at_any_moment_a_result_is_whole_or_not_there_and_is_made_as_ever(
+    lab, tmp_path, monkeypatch, caplog, work
+):
+    caplog.set_level(logging.ERROR)
+    with monkeypatch.context() as recorded:
+        disk = Disk(lab, recorded)
+        disk.copy_at_renames(tmp_path / "left")
+        expected, files = outcome(*work(lab), lab)
+        disk.copy(tmp_path / "left" / "end")
+        disk.close()
+    left = sorted((tmp_path / "left").iterdir())
+    assert len(left) > 3 or work is imported
+    whole = 0
+    for lab_then in left:
+        contents = look_into(lab_then / "store")
+        assert [found for found in check(contents, {}, 30) if found.kind != "orphaned" and not is_work(found)] == []
+        whole += bool(contents.results)
+        result, files_then = outcome(*work(lab_then), lab_then)
+        assert (result.counts, result.values, files_then) == (expected.counts, expected.values, files)
+    assert whole
+
+
+def test_a_result_that_is_removed_is_gone_or_whole_at_any_moment(lab, tmp_path, monkeypatch):
+    result = execute(*imported(lab), lab / "store")
+    disk = Disk(lab, monkeypatch)
+    remove_result(lab / "store" / "ingest" / result.key)
+    disk.copy(tmp_path / "left")
+    disk.close()
+    assert not (tmp_path / "left" / "store" / "ingest" / result.key).exists()
