@@ -4,18 +4,14 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from tasks.contract import Result, Task, TaskParams, execute, remove_result
-from tasks.files import seal, sha256_of_all, written_whole
-from tasks.methods.segmenter import Segmenter
-from tasks.nuclei.segmentation import Nuclei
+from tasks.files import move, seal, sha256_of_all, written_whole
 from tasks.steps import ingest, segment
 from tasks.store.check import Finding, check
 from tasks.store.contents import look_into
+from tests.bright_pieces import NETWORK, segment_with_it
 from tests.plates import make_plate, two_squares
 from tests.power import Disk
 
@@ -24,44 +20,23 @@ FIELDS = ("a", "b", "c")
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Path:
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "lab"
     images, labels = dict.fromkeys(FIELDS, IMAGE), dict.fromkeys(FIELDS, LABEL_IMAGE)
     make_plate(folder / "plate", images, labels, role="test")
-    (folder / "store" / "train_fpn2_ws" / "network").mkdir(parents=True)
-    (folder / "store" / "train_fpn2_ws" / "network" / "network.json").write_text("{}")
+    segment_with_it(folder / "store", monkeypatch)
     return folder
-
-
-class BrightPieces(Segmenter):
-    """Doubts what it says of every field."""
-
-    def look_at(self, image: NDArray[np.integer]) -> Any:
-        return image > image.mean()
-
-    @staticmethod
-    def nuclei_in(seen: Any, settings: Any) -> Nuclei:
-        count, label_image = cv2.connectedComponents(seen.astype(np.uint8))
-        return Nuclei(label_image, np.ones(count - 1, np.float32))
-
-    @staticmethod
-    def doubts_about(seen: Any) -> tuple[str]:
-        return ("looks like a mask",)
-
-
-@pytest.fixture
-def segmenter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segment, "load_segmenter", lambda _method, _networks, settings: BrightPieces(settings))
-    monkeypatch.setattr(segment, "FIELDS_BEHIND", 1)
 
 
 def test_a_result_that_gets_its_name_before_it_is_on_the_disk_is_noticed(tmp_path, monkeypatch):
     disk = Disk(tmp_path, monkeypatch)
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "labels.tif").write_text("labels")
-    (tmp_path / "made").rename(tmp_path / "sealed")
-    assert disk.lost == [f"{tmp_path}/sealed/"] or f"{tmp_path}/sealed/labels.tif" in disk.lost
+    move(tmp_path / "made", tmp_path / "sealed")
+    disk.copy(tmp_path.parent / "left")
     disk.close()
+    assert disk.lost == [f"{tmp_path}/sealed/", f"{tmp_path}/sealed/labels.tif"]
+    assert list((tmp_path.parent / "left" / "sealed").iterdir()) == []
 
 
 def test_a_sealed_folder_is_on_the_disk_with_all_that_is_in_it(tmp_path, monkeypatch):
@@ -100,9 +75,7 @@ def imported(lab: Path) -> tuple[Any, TaskParams]:
 
 
 def segmented(lab: Path) -> tuple[Any, TaskParams]:
-    plate = "../plate"
-    networks = ["train_fpn2_ws/network"]
-    return segment.TASK, segment.Params(method="fpn2_ws", networks=networks, plate=plate)
+    return segment.TASK, segment.Params(method="fpn2_ws", networks=[NETWORK], plate="../plate")
 
 
 def is_work(finding: Finding) -> bool:
@@ -111,7 +84,6 @@ def is_work(finding: Finding) -> bool:
     return name.startswith(".") or name == "network"
 
 
-@pytest.mark.usefixtures("segmenter")
 @pytest.mark.parametrize("work", [imported, segmented])
 def test_after_a_power_loss_at_any_moment_a_result_is_whole_or_not_there_and_is_made_as_ever(
     lab, tmp_path, monkeypatch, caplog, work
