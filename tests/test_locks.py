@@ -127,6 +127,10 @@ def test_removing_the_lock_of_a_machine_that_is_no_more_frees_it(tmp_path):
             pass
 
 
-def test_an_error_that_is_not_of_locks_is_none_of_theirs(tmp_path):
-    with pytest.raises(FileNotFoundError), held(tmp_path / "nowhere" / "a.lock"):
+def test_an_error_that_is_not_of_locks_is_none_of_theirs(tmp_path, monkeypatch):
+    def fail(*_: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with pytest.raises(OSError, match="Input/output error"), held(tmp_path / "a.lock"):
         pass

@@ -28,38 +28,43 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_a_result_that_gets_its_name_before_it_is_on_the_disk_is_noticed(tmp_path, monkeypatch):
-    disk = Disk(tmp_path, monkeypatch)
-    (tmp_path / "made").mkdir()
-    (tmp_path / "made" / "labels.tif").write_text("labels")
-    move(tmp_path / "made", tmp_path / "sealed")
-    disk.copy(tmp_path.parent / "left")
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    folder = tmp_path / "work"
+    (folder / "made" / "deep").mkdir(parents=True)
+    return folder
+
+
+def test_a_result_that_gets_its_name_before_it_is_on_the_disk_is_noticed(work, tmp_path, monkeypatch):
+    disk = Disk(work, monkeypatch)
+    (work / "made" / "deep" / "labels.tif").write_text("labels")
+    move(work / "made", work / "sealed")
+    disk.copy(tmp_path / "left")
     disk.close()
-    assert disk.lost == [f"{tmp_path}/sealed/", f"{tmp_path}/sealed/labels.tif"]
-    assert list((tmp_path.parent / "left" / "sealed").iterdir()) == []
+    assert disk.lost == [f"{work}/sealed/deep/", f"{work}/sealed/deep/labels.tif"]
+    assert list((tmp_path / "left" / "sealed" / "deep").iterdir()) == []
 
 
-def test_a_sealed_folder_is_on_the_disk_with_all_that_is_in_it(tmp_path, monkeypatch):
-    disk = Disk(tmp_path, monkeypatch)
-    (tmp_path / "made" / "deep").mkdir(parents=True)
-    (tmp_path / "made" / "deep" / "labels.tif").write_text("labels")
-    seal(tmp_path / "made", tmp_path / "sealed")
-    disk.copy(tmp_path.parent / "left")
+def test_a_sealed_folder_is_on_the_disk_with_all_that_is_in_it(work, tmp_path, monkeypatch):
+    disk = Disk(work, monkeypatch)
+    (work / "made" / "deep" / "labels.tif").write_text("labels")
+    seal(work / "made", work / "sealed")
+    disk.copy(tmp_path / "left")
     disk.close()
     assert disk.lost == []
-    assert sha256_of_all(tmp_path.parent / "left" / "sealed") == sha256_of_all(tmp_path / "sealed")
+    assert sha256_of_all(tmp_path / "left" / "sealed") == sha256_of_all(work / "sealed")
 
 
-def test_a_file_that_is_written_whole_is_the_old_or_the_new_one_at_any_moment(tmp_path, monkeypatch):
-    (tmp_path / "a.json").write_text("old")
-    disk = Disk(tmp_path, monkeypatch)
-    disk.copy_at_renames(tmp_path.parent / "left")
-    with written_whole(tmp_path / "a.json") as beside:
+def test_a_file_that_is_written_whole_is_the_old_or_the_new_one_at_any_moment(work, tmp_path, monkeypatch):
+    (work / "a.json").write_text("old")
+    disk = Disk(work, monkeypatch)
+    disk.copy_at_renames(tmp_path / "left")
+    with written_whole(work / "a.json") as beside:
         beside.write_text("new")
-        disk.copy(tmp_path.parent / "before")
+        disk.copy(tmp_path / "before")
     disk.close()
-    assert (tmp_path.parent / "before" / "a.json").read_text() == "old"
-    assert (tmp_path.parent / "left" / "1" / "a.json").read_text() == "new"
+    assert (tmp_path / "before" / "a.json").read_text() == "old"
+    assert (tmp_path / "left" / "1" / "a.json").read_text() == "new"
 
 
 def outcome(task: Task[Any], params: TaskParams, lab: Path) -> tuple[Result, str]:
@@ -84,25 +89,25 @@ def is_work(finding: Finding) -> bool:
     return name.startswith(".") or name == "network"
 
 
-@pytest.mark.parametrize("work", [imported, segmented])
+@pytest.mark.parametrize("task", [imported, segmented])
 def test_after_a_power_loss_at_any_moment_a_result_is_whole_or_not_there_and_is_made_as_ever(
-    lab, tmp_path, monkeypatch, caplog, work
+    lab, tmp_path, monkeypatch, caplog, task
 ):
     caplog.set_level(logging.ERROR)
     with monkeypatch.context() as recorded:
         disk = Disk(lab, recorded)
         disk.copy_at_renames(tmp_path / "left")
-        expected, files = outcome(*work(lab), lab)
+        expected, files = outcome(*task(lab), lab)
         disk.copy(tmp_path / "left" / "end")
         disk.close()
     left = sorted((tmp_path / "left").iterdir())
-    assert len(left) > 3 or work is imported
+    assert len(left) > (5 if task is segmented else 1)
     whole = 0
     for lab_then in left:
         contents = look_into(lab_then / "store")
         assert [found for found in check(contents, {}, 30) if found.kind != "orphaned" and not is_work(found)] == []
         whole += bool(contents.results)
-        result, files_then = outcome(*work(lab_then), lab_then)
+        result, files_then = outcome(*task(lab_then), lab_then)
         assert (result.counts, result.values, files_then) == (expected.counts, expected.values, files)
     assert whole
 
