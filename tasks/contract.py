@@ -34,7 +34,7 @@ import pydantic
 
 from tasks import libraries, locks
 from tasks.file_hashes import lost_file, write_hashes
-from tasks.files import make_folder, move, of_earlier_try, seal, sha256_of_all, written_whole
+from tasks.files import make_folder, move, seal, sha256_of_all, written_whole
 from tasks.nuclei.errors import InputError
 
 DONE, FAILED, BAD_INPUT, NOTHING_TO_DO = 0, 1, 2, 99
@@ -262,13 +262,14 @@ def partial_of(folder: Path) -> Path:
 
 
 def read_result(folder: Path) -> Result:
-    """Read the `result.json` of a stored output folder; InputError for a damaged one."""
+    """Read the `result.json` of a stored output folder; InputError for one that can't be read."""
     path = folder / "result.json"
     try:
         return Result.model_validate_json(path.read_text())
     except ValueError:
         raise InputError(
-            f"{path} is damaged; run {folder.parent.name} with the same params, which makes it anew."
+            f"{path} is damaged or of a later version of the pipeline; run {folder.parent.name} with the same params, "
+            "which makes a damaged result anew."
         ) from None
 
 
@@ -276,10 +277,9 @@ def _stored_result(folder: Path) -> Result | None:
     """Give what is stored; a result that has lost files is taken away, with a warning, and made anew."""
     if not folder.exists():
         return None
-    result = of_earlier_try(folder / "result.json", lambda path: read_result(path.parent))
-    lost = lost_file(folder) if result else "result.json"
+    lost = lost_file(folder)
     if lost is None:
-        return result
+        return read_result(folder)
     log.warning("%s: %s is missing or damaged, maybe since the power went; the result is made anew", folder, lost)
     remove_result(folder)
     return None

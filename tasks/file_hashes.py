@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tasks.files import sha256_of
 
-FILE_HASHES = "files.json"
+FILE_HASHES, RESULT = "files.json", "result.json"
 
 
 def write_hashes(folder: Path) -> None:
@@ -19,11 +20,15 @@ def write_hashes(folder: Path) -> None:
 
 def read_hashes(folder: Path) -> dict[str, str] | None:
     """Give the SHA-256 of each file by its path in the folder; None without a readable `files.json`."""
+    return _read_json(folder / FILE_HASHES)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        hashes = json.loads((folder / FILE_HASHES).read_text())
+        content = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
-    return hashes if isinstance(hashes, dict) else None
+    return content if isinstance(content, dict) else None
 
 
 def lost_file(folder: Path) -> str | None:
@@ -31,10 +36,10 @@ def lost_file(folder: Path) -> str | None:
 
     That is what file systems leave of a file that wasn't on the disk when the power went: no file, an empty one, or
     a part. JSON is small and compared with its hash; HDF5 says itself how long it is. Results of before there were
-    hashes have no `files.json`.
+    hashes have no `files.json`; of them only `result.json` is looked at.
     """
     if not (folder / FILE_HASHES).exists():
-        return None
+        return None if _read_json(folder / RESULT) else RESULT
     hashes = read_hashes(folder)
     if hashes is None:
         return FILE_HASHES

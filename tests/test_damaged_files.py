@@ -8,6 +8,7 @@ import h5py
 import pytest
 
 from tasks.contract import Outcome, Task, TaskParams, Workspace, execute, read_result
+from tasks.file_hashes import write_hashes
 from tasks.nuclei.errors import InputError
 from tasks.steps import segment
 from tests.bright_pieces import NETWORK, segment_with_it
@@ -65,10 +66,31 @@ def test_a_whole_result_and_one_of_before_there_were_hashes_are_reused(tmp_path,
     assert caplog.text == ""
 
 
+@pytest.mark.parametrize("damage", [cut, empty, Path.unlink])
+def test_a_damaged_result_of_before_there_were_hashes_is_made_anew_too(tmp_path, damage):
+    folder = tmp_path / "write_files" / execute(TASK, Params(), tmp_path).key
+    (folder / "files.json").unlink()
+    damage(folder / "result.json")
+    assert not execute(TASK, Params(), tmp_path).reused
+
+
+def test_a_result_of_a_later_version_is_whole_and_stays(tmp_path):
+    folder = tmp_path / "write_files" / execute(TASK, Params(), tmp_path).key
+    later = json.loads((folder / "result.json").read_text()) | {"new": 1}
+    (folder / "result.json").write_text(json.dumps(later))
+    (folder / "files.json").unlink()
+    write_hashes(folder)
+    with pytest.raises(InputError, match="of a later version of the pipeline"):
+        execute(TASK, Params(), tmp_path)
+    assert json.loads((folder / "result.json").read_text()) == later
+
+
 def test_a_damaged_result_of_another_task_is_named_with_what_to_do(tmp_path):
     folder = tmp_path / "write_files" / execute(TASK, Params(), tmp_path).key
     empty(folder / "result.json")
-    with pytest.raises(InputError, match=r"result.json is damaged; run write_files with the same params"):
+    with pytest.raises(
+        InputError, match=r"result.json is damaged or of a later version .* run write_files with the same params"
+    ):
         read_result(folder)
 
 

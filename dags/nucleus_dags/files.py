@@ -10,6 +10,7 @@ import logging
 import os
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,9 @@ def write_whole(path: Path, content: Any) -> None:
         os.fsync(file.fileno())
     beside.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
-    try:
+    with suppress(OSError):  # Some network file systems keep the names of a folder by themselves, and refuse.
         os.fsync(folder)
-    finally:
-        os.close(folder)
+    os.close(folder)
 
 
 def read_if_whole(path: Path) -> dict[str, Any] | None:

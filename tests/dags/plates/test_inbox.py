@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nucleus_dags.plates import inbox
+from nucleus_dags.plates import inbox, inbox_trigger
 from nucleus_dags.plates.inbox import PATIENCE, Arrival, NoPlate, judge, look_at, new_entries
 from nucleus_dags.plates.inbox_trigger import InboxTrigger
 
@@ -70,6 +70,22 @@ def test_a_plate_that_arrived_long_ago_has_arrived_though_the_clock_of_this_mach
 def test_looking_at_the_clock_of_the_inbox_leaves_nothing_there(tmp_path: Path) -> None:
     look_at(make_plate(tmp_path / "plate"), 60)
     assert [path.name for path in tmp_path.iterdir()] == ["plate"]
+
+
+def test_looking_at_the_clock_of_the_inbox_is_no_reason_to_look_again(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Path] = []
+    monkeypatch.setattr(inbox_trigger, "judge", lambda entry, quiet_s: looks.append(entry) or judge(entry, quiet_s))
+    make_plate(folders[0] / "plate")
+
+    async def wait_for_it() -> None:
+        async for _ in InboxTrigger(*map(str, folders), 60).run():
+            pass
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(wait_for_it(), 2))
+    assert len(looks) <= 1
 
 
 def test_a_damaged_record_of_an_arrival_counts_as_none(folders: tuple[Path, Path]) -> None:
