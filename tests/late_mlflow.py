@@ -16,7 +16,10 @@ from tests.tracked import track_in
 
 
 class LateMlflow:
-    """The server's application; addresses in `unanswered` get no answer the next time."""
+    """The server's application; addresses in `unanswered` get no answer the next time.
+
+    Those in `together` get their first answers at the same time.
+    """
 
     def __init__(self) -> None:
         from mlflow.server import app
@@ -24,6 +27,7 @@ class LateMlflow:
         self._app: Any = app
         self.unanswered: set[str] = set()
         self.asked: list[str] = []
+        self.together: dict[str, threading.Barrier] = {}
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         call = environ["PATH_INFO"].rpartition("/mlflow/")[2]
@@ -34,6 +38,9 @@ class LateMlflow:
             list(answer)
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             raise ConnectionAbortedError(call)
+        if call in self.together:
+            self.together[call].wait(30)
+            self.together.clear()
         return answer
 
 
@@ -46,8 +53,8 @@ def late_mlflow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LateM
     for kept in ("_tracking_store", "_model_registry_store"):
         monkeypatch.setattr(handlers, kept, None)
     # It is no server of its own process, whose clients would go to the database.
-    monkeypatch.setattr(handlers.utils, "set_tracking_uri", lambda _: None)
-    monkeypatch.setattr(handlers.registry_utils, "set_registry_uri", lambda _: None)
+    monkeypatch.setattr("mlflow.server.handlers.utils.set_tracking_uri", lambda _: None)
+    monkeypatch.setattr("mlflow.server.handlers.registry_utils.set_registry_uri", lambda _: None)
     track_in(folder, monkeypatch)
     monkeypatch.setenv("_MLFLOW_SERVER_FILE_STORE", f"sqlite:///{folder}/mlflow.db")
     monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", str(folder / "artifacts"))

@@ -88,9 +88,7 @@ def test_a_result_of_a_later_version_is_whole_and_stays(tmp_path):
 def test_a_damaged_result_of_another_task_is_named_with_what_to_do(tmp_path):
     folder = tmp_path / "write_files" / execute(TASK, Params(), tmp_path).key
     empty(folder / "result.json")
-    with pytest.raises(
-        InputError, match=r"result.json is damaged or .* run write_files with the same params"
-    ):
+    with pytest.raises(InputError, match=r"result.json is damaged or .* run write_files with the same params"):
         read_result(folder)
 
 

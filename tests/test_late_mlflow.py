@@ -1,5 +1,6 @@
 """MLflow does its work and answers too late, or not at all: everything stands there once."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -83,6 +84,7 @@ def test_a_version_in_force_stays_when_it_was_registered_twice(server, tmp_path,
 
 
 def test_six_first_runs_at_once_make_their_experiment_once(server):
+    server.together["experiments/get-by-name"] = threading.Barrier(6)
     with ThreadPoolExecutor(6) as threads:
         opened = list(threads.map(lambda n: tracking.open_run("experiment", f"dag run {n}", "name"), range(6)))
     assert sorted(run.info.run_id for run in runs_of("experiment")) == sorted(opened)
@@ -91,6 +93,7 @@ def test_six_first_runs_at_once_make_their_experiment_once(server):
 def test_a_deleted_experiment_is_named_with_how_to_restore_it(server):
     tracking.open_run("experiment", "dag run", "name")
     experiment = MlflowClient().get_experiment_by_name("experiment")
+    assert experiment is not None
     MlflowClient().delete_experiment(experiment.experiment_id)
     message = f"was deleted in MLflow; restore it with `.* restore --experiment-id {experiment.experiment_id}`"
     with pytest.raises(InputError, match=message):

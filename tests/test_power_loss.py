@@ -67,19 +67,20 @@ def test_a_file_that_is_written_whole_is_the_old_or_the_new_one_at_any_moment(wo
     assert (tmp_path / "left" / "1" / "a.json").read_text() == "new"
 
 
-def outcome(task: Task[Any], params: TaskParams, lab: Path) -> tuple[Result, str]:
+def outcome_of(work: tuple[Task[Any], TaskParams], lab: Path) -> tuple[Result, str]:
     """Run a task; gives its result and a hash of all its files but those that have a time in them."""
+    task, params = work
     result = execute(task, params, lab / "store")
     folder = lab / "store" / task.name / result.key
     files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".json"]
     return result, " ".join(f"{path.relative_to(folder)} {sha256_of_all(path)}" for path in sorted(files))
 
 
-def imported(lab: Path) -> tuple[Any, TaskParams]:
+def imported(lab: Path) -> tuple[Task[Any], TaskParams]:
     return ingest.TASK, ingest.Params(folder=str(lab / "plate"))
 
 
-def segmented(lab: Path) -> tuple[Any, TaskParams]:
+def segmented(lab: Path) -> tuple[Task[Any], TaskParams]:
     return segment.TASK, segment.Params(method="fpn2_ws", networks=[NETWORK], plate="../plate")
 
 
@@ -97,7 +98,7 @@ def test_after_a_power_loss_at_any_moment_a_result_is_whole_or_not_there_and_is_
     with monkeypatch.context() as recorded:
         disk = Disk(lab, recorded)
         disk.copy_at_renames(tmp_path / "left")
-        expected, files = outcome(*task(lab), lab)
+        expected, files = outcome_of(task(lab), lab)
         disk.copy(tmp_path / "left" / "end")
         disk.close()
     left = sorted((tmp_path / "left").iterdir())
@@ -107,7 +108,7 @@ def test_after_a_power_loss_at_any_moment_a_result_is_whole_or_not_there_and_is_
         contents = look_into(lab_then / "store")
         assert [found for found in check(contents, {}, 30) if found.kind != "orphaned" and not is_work(found)] == []
         whole += bool(contents.results)
-        result, files_then = outcome(*task(lab_then), lab_then)
+        result, files_then = outcome_of(task(lab_then), lab_then)
         assert (result.counts, result.values, files_then) == (expected.counts, expected.values, files)
     assert whole
 
