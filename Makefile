@@ -54,7 +54,7 @@ tool: install ## install a third-party tool for the method "external": TOOL=star
 	"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check -r 'tasks/methods/external/adapters/$(TOOL).txt'
 
 test-long: install ## a laboratory's month in small, several methods in one run, killed servers; about an hour
-	.venv/bin/python -m pytest tests/end_to_end -m long
+	.venv/bin/python -m pytest --ignore tests/benchmarks --ignore tests/cluster -m long
 
 test-cluster: install ## tests with pods of the cluster that KUBECONFIG names, with images of `make images`
 	.venv/bin/python -m pytest tests/cluster

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.intensity import brighter, least_span
 from tasks.nuclei.nuclear_size import NuclearSize, find_size
 from tasks.nuclei.segmentation import Nuclei, SegmentationSettings, limits_of_field
 from tasks.nuclei.view import View
@@ -19,8 +20,11 @@ from tasks.nuclei.view import View
 MOST_CHANNELS = 4
 """An array of colour images that is taken for a list of images has sides of so many px."""
 SAMPLED_FIELDS = 6
+"""Of a plate, for finding the size and the level of its nuclei."""
 SAMPLE_PX = 384
-"""The size of nuclei is found in so many fields of a plate, in a square of this side, as the networks see it, each."""
+"""Their size is found in a square of this side of each, as the networks see it."""
+CONTRAST_PERCENTILES = (10, 99)
+"""What lies between is the contrast of an image, by which the brighter ones of a plate are chosen."""
 
 T = TypeVar("T")
 
@@ -37,11 +41,22 @@ class Segmenter(ABC):
         """How much `look_at` magnifies fields."""
         self.nucleus_px = None if view is None else view.nucleus_px
         """Diameter of nuclei that the networks know; where it is given, each plate has a zoom, see `magnifying`."""
+        self.least_span = 0.0
+        """How many intensities the grey levels cover at least; each plate has its own, see `at_the_level_of`."""
 
     def magnifying(self, zoom: float) -> Self:
         """Give the segmenter that magnifies fields by `zoom`."""
         other = copy(self)
         other.zoom = zoom
+        return other
+
+    def at_the_level_of(self, images: Iterable[NDArray[np.integer]]) -> Self:
+        """Give the segmenter that takes for nothing what is much fainter than the nuclei in these images (y, x).
+
+        They are the brighter ones of a plate, see `brighter`.
+        """
+        other = copy(self)
+        other.least_span = least_span(images)
         return other
 
     def size_in(self, images: Sequence[NDArray[np.integer]]) -> NuclearSize:
@@ -56,16 +71,18 @@ class Segmenter(ABC):
         return find_size(nuclei_at, self.nucleus_px)
 
     def fitted_to(self, images: Sequence[NDArray[np.integer]]) -> Self:
-        """Give the segmenter that magnifies these images (y, x) by the size of their nuclei, if the networks need it.
+        """Give the segmenter that sees these images (y, x) by the level and by the size of their nuclei.
 
         They count as fields of one plate, of which some are looked at.
         """
+        bright = [float(np.ptp(np.percentile(image, CONTRAST_PERCENTILES))) for image in images]
+        fitted = self.at_the_level_of(brighter(images, bright, SAMPLED_FIELDS))
         if self.nucleus_px is None:
-            return self
-        size = self.size_in(spread(images))
+            return fitted
+        size = fitted.size_in(spread(images))
         for remark in size.remarks:
             log.warning("Of these images, %s.", remark)
-        return self.magnifying(size.zoom)
+        return fitted.magnifying(size.zoom)
 
     def without_extras(self) -> Segmenter:
         """Give a segmenter that finds nuclei of the same size in less time, if there is one."""

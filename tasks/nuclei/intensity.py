@@ -4,13 +4,15 @@
 nuclei are. `percentile` is the range from the 0.01th to the 99.99th percentile of what lies within blank edges. It ends
 where something is several times as far from the background as the fainter nuclei (dead cells, glare), and a little
 below the background unless more hangs together below it than above, as where nuclei are dark. It is never so narrow
-that the noise of an empty well could be taken for nuclei. `robust` is the same rounded to whole grey levels, for
+that the noise of an empty well could be taken for nuclei: of pixels, and, where the level of a plate is known, whatever
+is much fainter than the nuclei of its other fields. `robust` is the same rounded to whole grey levels, for
 networks that were trained so.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, get_args
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import cv2
 import numpy as np
@@ -18,6 +20,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from tasks.nuclei.errors import InputError
+
+T = TypeVar("T")
 
 Scaling = Literal["percentile", "minmax", "robust"]
 """How intensities become grey levels. A network must see its fields as it saw its ROIs."""
@@ -55,6 +59,11 @@ hardly any of an eighth."""
 LEAST_NOISES = 30.0
 """The grey levels cover at least so many times the noise, so that no network sees nuclei in that of an empty well.
 Fields with nuclei have 40 and more."""
+LEAST_SHARE_OF_PLATE = 1 / 2
+"""The grey levels of a field cover at least this share of what those of its plate's brighter fields do. Nuclei an
+eighth as bright as these are still found, and nothing in an empty well whose light varies by a tenth."""
+LEVEL_QUANTILES = (0.75, 0.95)
+"""The brighter fields of a plate lie between these: not the wells that are empty, nor a few with dead cells."""
 
 
 def recorded_scaling(name: str | None) -> Scaling:
@@ -74,8 +83,25 @@ def recorded_scaling(name: str | None) -> Scaling:
     return known[name]
 
 
-def grey_levels(image: NDArray[Any], scaling: Scaling) -> GreyLevels:
+def brighter(fields: Sequence[T], brightness: Sequence[float], most: int) -> list[T]:
+    """Choose some fields of a plate whose nuclei are as bright as is usual there, `most` at most."""
+    if not fields:
+        return []
+    order = np.argsort(brightness, kind="stable")
+    ranks = np.ceil(np.linspace(*LEVEL_QUANTILES, most) * len(fields)).astype(int) - 1
+    return [fields[order[rank]] for rank in dict.fromkeys(ranks.tolist())]
+
+
+def least_span(images: Iterable[NDArray[Any]]) -> float:
+    """Give how many intensities the grey levels of each field of a plate cover at least, by some bright fields."""
+    spans = [seen.high - seen.low for seen in map(robust_range, images)]
+    return LEAST_SHARE_OF_PLATE * float(np.median(spans)) if spans else 0.0
+
+
+def grey_levels(image: NDArray[Any], scaling: Scaling, least_span: float = 0.0) -> GreyLevels:
     """Scale a finite (y, x) image to 0..255; a constant image is all 0.
+
+    Of all scalings but `minmax`, the range has at least `least_span` intensities.
 
     `minmax`: its minimum is 0 and its maximum 255; uint8. `percentile`: the range is that of `robust_range`, and edges
     of one intensity throughout that are brighter, as stitching or a light leak leave them, are 0; float32. `robust`:
@@ -85,7 +111,8 @@ def grey_levels(image: NDArray[Any], scaling: Scaling) -> GreyLevels:
         return _whole(_stretched(image, Range(float(image.min()), float(image.max()))))
     smooth = _smoothed(image)
     inside = _without_blank_edges(smooth)
-    chosen = _range_of(image[inside], smooth[inside])
+    low, high = _range_of(image[inside], smooth[inside])
+    chosen = Range(low, max(high, low + least_span))
     grey = _stretched(image, chosen)
     outside = np.ones(image.shape, np.bool_)
     outside[inside] = False

@@ -6,6 +6,7 @@ once per DAG run, so that all tasks of one run work with the same model.
 
 import json
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pydantic
 from tasks import tracking
 from tasks.contract import Outcome, Resources, Task, TaskParams, Workspace
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.view import View
 from tasks.store.provenance import augmentation_of_rois, holds_model, model_at, trainings_of_networks
 from tasks.store.registered_model import REGISTERED_MODEL
 
@@ -68,7 +70,7 @@ def _augmentation(network: str, rois: str | None, store: Path) -> dict[str, Any]
     """
     if rois is None:
         built = json.loads((store / network / "network.json").read_text())
-        return {name: built[name] for name in ("zoom", "scaling")}
+        return {part.name: built.get(part.name, part.default) for part in fields(View)}
     try:
         return augmentation_of_rois(rois, store)
     except InputError:
@@ -77,7 +79,7 @@ def _augmentation(network: str, rois: str | None, store: Path) -> dict[str, Any]
 
 TASK = Task(
     name="find_model",
-    version=3,
+    version=4,
     params_type=Params,
     run=run,
     resources=Resources(memory_gib=1),

@@ -29,13 +29,15 @@ from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, Workspa
 from tasks.files import move, of_earlier_try, read_json, written_whole
 from tasks.methods.registry import load_segmenter
 from tasks.methods.segmentation_params import SegmentationParams, depends_on
-from tasks.methods.segmenter import spread
+from tasks.methods.segmenter import SAMPLED_FIELDS, spread
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.intensity import brighter
 from tasks.nuclei.measure import nuclei_table
 from tasks.nuclei.nuclear_size import NuclearSize, given_size
 from tasks.nuclei.plates.files import Fov, Plate, open_plate
 from tasks.nuclei.plates.image_files import read_image, read_label_image, write_label_image
 from tasks.nuclei.tables import doubts_about_sizes
+from tasks.store.imported_plates import report_of
 from tasks.store.registered_model import ModelName
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     plate = _with_fovs(whole_plate, params)
     folders = [workspace.input(path) for path in params.networks]
     model = load_segmenter(params.model.method, folders, params.settings)
+    model = model.at_the_level_of(_readable_images(_brighter_fovs(whole_plate)))
     size = _size_of_nuclei(model, whole_plate, params, workspace)
     if size is not None:
         model = model.magnifying(size.zoom)
@@ -122,6 +125,14 @@ def _size_of_nuclei(model: Segmenter, plate: Plate, params: Params, workspace: W
 def _read_size(path: Path) -> NuclearSize:
     diameter_px, zoom, remarks = read_json(path)
     return NuclearSize(diameter_px, zoom, tuple(remarks))
+
+
+def _brighter_fovs(plate: Plate) -> list[Fov]:
+    """Choose fields whose nuclei are as bright as is usual in the whole plate, so that all parts see it alike."""
+    rows = report_of(plate.folder).get("fovs", [])
+    contrasts = {plate.folder / row["image"]: row["intensity_p99"] - row["intensity_p10"] for row in rows}
+    known = [fov for fov in plate.fovs if fov.image_path in contrasts]
+    return brighter(known, [contrasts[fov.image_path] for fov in known], SAMPLED_FIELDS)
 
 
 def _readable_images(fovs: list[Fov]) -> list[NDArray[Any]]:

@@ -135,7 +135,9 @@ def rois_of_networks(networks: Collection[str], store: Path) -> str:
 def augmentation_of_rois(rois: str, store: Path) -> dict[str, Any]:
     """Give the params of `augment` that made a ROI file, its plates among them, in today's words."""
     params = result_of(rois, store, "augment").params
-    return params | {"scaling": recorded_scaling(params.get("scaling"))}
+    # Before plates were magnified by the size of their nuclei, all were by the zoom.
+    today = {"scaling": recorded_scaling(params.get("scaling")), "nucleus_px": params.get("nucleus_px")}
+    return params | today
 
 
 def fovs_of_rois(rois: str, store: Path) -> dict[tuple[str, str], Fov]:

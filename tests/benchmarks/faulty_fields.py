@@ -4,9 +4,9 @@
 
 Trains a network by each scaling on the same synthetic fields from random weights, two CPU minutes each, and has it
 segment fields of round nuclei with faults: F1 at an IoU of 0.7 over three fields of 25 nuclei, and in wells without a
-nucleus the number that was found. What a border covers doesn't count; a dead cell that is found counts against F1.
-Started again with the same folder, it trains nothing anew. With --calibrations it tries networks of a store instead,
-with the settings that `calibrate` gave them:
+nucleus, on a plate with such fields, the number that was found. What a border covers doesn't count; a dead cell that is
+found counts against F1. Started again with the same folder, it trains nothing anew. With --calibrations it tries
+networks of a store instead, with the settings that `calibrate` gave them:
 
     python -m tests.benchmarks.faulty_fields STORE --calibrations calibrate/0123456789abcdef
 """
@@ -113,8 +113,9 @@ def compare(named: dict[str, Segmenter]) -> None:
         print(f"| {name} | {' | '.join(f1_of(segmenter, fields) for segmenter in segmenters)} |", flush=True)
     print(f"\n| empty wells | {columns}", flush=True)
     wells = [empty_wells(seed) for seed in SEEDS]
+    beside_nuclei = [one.at_the_level_of(field(seed=seed)[0] for seed in SEEDS) for one in segmenters]
     for name in wells[0]:
-        found = [sum(int(segmenter.segment(well[name]).max()) for well in wells) for segmenter in segmenters]
+        found = [sum(int(segmenter.segment(well[name]).max()) for well in wells) for segmenter in beside_nuclei]
         print(f"| {name} | {' | '.join(map(str, found))} |", flush=True)
 
 

@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.intensity import SCALINGS, GreyLevels, Scaling, grey_levels, recorded_scaling, robust_range
+from tasks.nuclei.intensity import (
+    SCALINGS,
+    GreyLevels,
+    Scaling,
+    brighter,
+    grey_levels,
+    least_span,
+    recorded_scaling,
+    robust_range,
+)
 from tasks.nuclei.synthesis import KINDS, synthesize_fov
 from tests.faulty_fields import (
     FAULTS,
@@ -153,6 +162,34 @@ def test_the_noise_of_an_empty_well_stays_dark(fault: str) -> None:
 def test_what_an_empty_well_has_for_light_shows_no_pieces_as_small_as_nuclei(name: str) -> None:
     grey = grey_levels(empty_wells()[name], "percentile")
     assert (grey - ndimage.gaussian_filter(grey, 10)).std() < 10
+
+
+@pytest.mark.parametrize("name", empty_wells())
+def test_nothing_in_an_empty_well_looks_like_nuclei_beside_fields_with_these(name: str) -> None:
+    least = least_span(field(seed=seed)[0] for seed in (1, 2, 3))
+    grey = grey_levels(empty_wells()[name], "percentile", least)
+    assert (grey - ndimage.gaussian_filter(grey, 10)).std() < 10
+
+
+def test_nuclei_an_eighth_as_bright_as_those_of_other_fields_keep_a_quarter_of_the_grey_levels() -> None:
+    image, labels = field()
+    level = np.median(image)
+    faint = (level + (image - level) / 8).astype(np.uint16)
+    grey = grey_levels(faint, "percentile", least_span([image] * 3))
+    assert np.median(grey[labels > 0]) - np.median(grey[labels == 0]) > 32
+    assert np.array_equal(grey_levels(image, "percentile", least_span([image] * 3)), grey_levels(image, "percentile"))
+
+
+@pytest.mark.parametrize(("fields", "chosen"), [(1, [0]), (2, [1]), (10, [7, 8, 9]), (100, [74, 78, 82, 86, 90, 94])])
+def test_the_level_of_a_plate_is_that_of_its_brighter_fields(fields: int, chosen: list[int]) -> None:
+    brightness = np.arange(fields) ** 2.0
+    assert brighter(list(range(fields)), brightness.tolist(), 6) == chosen
+    assert brighter(list(range(fields)), brightness[::-1].tolist(), 6) == [fields - 1 - number for number in chosen]
+
+
+def test_a_plate_without_a_field_that_could_be_read_has_no_level() -> None:
+    assert brighter([], [], 6) == []
+    assert least_span([]) == 0
 
 
 def test_saturated_edges_are_no_light_and_a_white_background_stays_white() -> None:

@@ -46,7 +46,7 @@ def test_a_new_installation_has_it_as_champion_that_segments_and_is_told_of(
     found = execute(find_model.TASK, CHAMPION, store).values["model"]
     built = json.loads((BASE / "network.json").read_text())
     assert (found["version"], found["trainings"][0]["initialisation"]) == (1, "base")
-    assert found["augmentation"] == {"zoom": built["zoom"], "scaling": built["scaling"]}
+    assert found["augmentation"] == {name: built.get(name) for name in ("scaling", "zoom", "nucleus_px")}
     assert found["settings"] == json.loads((BASE / "settings.json").read_text())
     it_segments_a_plate(found, store, tmp_path)
     it_is_described_in_mlflow_and_in_its_lineage(store)

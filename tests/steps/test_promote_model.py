@@ -56,7 +56,7 @@ def test_a_model_is_found_with_all_that_segmenting_and_training_another_like_it_
         "networks": [f"train_fpn2_ws/{key}"],
         "settings": Settings().model_dump(mode="json"),
         "trainings": [{"rois": f"augment/{key}/rois.h5", "initialisation": "random"}],
-        "augmentation": {"plates": ["ingest/plate@0123456789ab"], "scaling": "minmax"},
+        "augmentation": {"plates": ["ingest/plate@0123456789ab"], "scaling": "minmax", "nucleus_px": None},
     }
 
 
@@ -69,9 +69,11 @@ def test_a_model_whose_rois_the_store_lacks_is_found_without_their_augmentation(
 def test_a_model_that_came_with_the_pipeline_is_found_with_how_it_sees_fields(store: Path) -> None:
     network = store / "train_fpn2_ws" / ("2" * 16)
     store_result(store, f"train_fpn2_ws/{'2' * 16}", {"rois": None, "initialisation": "base", "cycles": 0})
-    (network / "network.json").write_text(json.dumps({"method": "fpn2_ws", "zoom": 1.5, "scaling": "robust"}))
+    (network / "network.json").write_text(
+        json.dumps({"method": "fpn2_ws", "zoom": 1.5, "scaling": "robust", "nucleus_px": 28})
+    )
     found = find(store, "2").values["model"]
-    assert found["augmentation"] == {"zoom": 1.5, "scaling": "robust"}
+    assert found["augmentation"] == {"zoom": 1.5, "scaling": "robust", "nucleus_px": 28}
     assert found["trainings"] == [{"rois": None, "initialisation": "base", "cycles": 0}]
 
 

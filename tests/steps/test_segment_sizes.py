@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from tasks.contract import Result, execute
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.intensity import least_span
 from tasks.nuclei.nuclear_size import zoom_for
 from tasks.nuclei.segmentation import SegmentationSettings
 from tasks.steps import segment
@@ -48,6 +50,30 @@ def test_all_parts_of_a_plate_are_magnified_alike(store: Path) -> None:
     make_plate(store / "c", images, {}, role="screen")
     parts = [segmented(store, "c", fovs=[name]) for name in ("f0", "f9")]
     assert parts[0].metrics["zoom"] == parts[1].metrics["zoom"]
+
+
+def test_all_parts_of_a_plate_are_seen_at_the_level_of_its_brighter_fields(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels = []
+
+    class Recording(BrightDisks):
+        def look_at(self, image: Any) -> Any:
+            levels.append(self.least_span)
+            return super().look_at(image)
+
+    monkeypatch.setattr(segment, "load_segmenter", lambda method, folders, settings: Recording(settings))
+    images = {f"f{number}": field_of_disks(20, 160, number) for number in range(4)} | {"dark": field_of_disks(20) % 50}
+    plate = make_plate(store / "d", images, {}, role="screen")
+    rows = [
+        {"image": f"images/{name}.tif", "intensity_p10": int(image.min()), "intensity_p99": int(image.max())}
+        for name, image in images.items()
+    ]
+    (plate / "report.json").write_text(json.dumps({"fovs": rows}))
+    for name in ("f0", "dark"):
+        segmented(store, "d", fovs=[name])
+    assert set(levels) == {least_span([images["f3"], images["f2"]])}
+    assert levels[0] == pytest.approx(900 / 2, rel=0.1)
 
 
 def test_an_empty_plate_is_not_magnified_and_the_log_says_so(store: Path, caplog: pytest.LogCaptureFixture) -> None:

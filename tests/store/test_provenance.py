@@ -180,7 +180,11 @@ def test_trainings_are_told_in_the_words_of_today(store: Path) -> None:
 def test_networks_lead_to_their_rois_and_these_to_their_plates_and_fields(store: Path) -> None:
     network, rois = f"train_fpn2_ws/{TWO}", f"augment/{TWO}/rois.h5"
     assert provenance.rois_of_networks([network, network], store) == rois
-    assert provenance.augmentation_of_rois(rois, store) == {"plates": [FIRST, SECOND], "scaling": "minmax"}
+    assert provenance.augmentation_of_rois(rois, store) == {
+        "plates": [FIRST, SECOND],
+        "scaling": "minmax",
+        "nucleus_px": None,
+    }
     assert provenance.plates_of_networks([network, f"train_fpn2_ws/{ONE}"], store) == [FIRST, SECOND]
     fovs = provenance.fovs_of_rois(rois, store)
     assert sorted(fovs) == [("first", "a"), ("first", "b"), ("second", "a"), ("second", "b")]

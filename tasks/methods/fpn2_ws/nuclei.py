@@ -35,12 +35,13 @@ def predict_maps(
     scaling: Scaling,
     zoom: float = 1.0,
     channels: int = 2,
+    least_span: float = 0.0,
 ) -> Maps:
     """Maps of a field (y, x); `predict` gives so many `channels` of them, in the order of `Maps`.
 
-    The networks see the field in grey levels by `scaling`, magnified by `zoom`.
+    The networks see the field in grey levels by `scaling` and `least_span`, magnified by `zoom`.
     """
-    grey = grey_levels(image, scaling)
+    grey = grey_levels(image, scaling, least_span)
     if settings.test_time_augmentation:
         predict = averaged_over_turns(predict)
     maps = predict_tiled(magnified(grey, zoom), predict, settings, channels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,10 +49,13 @@ class Fpn2Ws(Segmenter):
 
     def look_at(self, image: NDArray[np.integer]) -> Maps:
         scaling, channels = self._networks[0].architecture.scaling, len(self._order)
-        return predict_maps(image, self.predict_batch, self.settings, scaling, self.zoom, channels)
+        seen_by = self.predict_batch, self.settings, scaling, self.zoom, channels, self.least_span
+        return predict_maps(image, *seen_by)
 
     def without_extras(self) -> Fpn2Ws:
-        return Fpn2Ws(self._networks, self.settings.model_copy(update={"test_time_augmentation": False}))
+        other = copy(self)
+        other.settings = self.settings.model_copy(update={"test_time_augmentation": False})
+        return other
 
     @staticmethod
     def nuclei_in(seen: Maps, settings: Settings) -> Nuclei:

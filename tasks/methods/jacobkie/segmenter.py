@@ -41,7 +41,7 @@ class JacobkieSegmenter(Segmenter):
 
     def look_at(self, image: NDArray[np.integer]) -> SeenZooms:
         architecture = self._network.architecture
-        grey = grey_levels(image, architecture.scaling)
+        grey = grey_levels(image, architecture.scaling, self.least_span)
         side_px = max(min(self.settings.max_tile_px, MOST_TILE_PX), 4 * self.settings.halo_px)
         tiling = self.settings.model_copy(update={"max_tile_px": side_px})
         zooms = [self.zoom * zoom for zoom in architecture.zooms]

@@ -44,7 +44,8 @@ class MaskRcnnSegmenter(Segmenter):
         self._network = network
 
     def look_at(self, image: NDArray[np.integer]) -> SeenTiles:
-        seen = magnified(grey_levels(image, self._network.architecture.scaling), self.zoom)
+        grey = grey_levels(image, self._network.architecture.scaling, self.least_span)
+        seen = magnified(grey, self.zoom)
         height, width = seen.shape
         # Of a field smaller than a tile, the rest is its mirror image.
         missing = (max(SIDE_PX - height, 0), max(SIDE_PX - width, 0))

@@ -34,5 +34,4 @@ def test_plates_are_magnified_as_they_were_for_the_champion(tmp_path: Path) -> N
         return planned.zoom, planned.nucleus_px
 
     assert view_after(zoom=1.0, nucleus_px=28) == (1, 28)
-    # From before plates were magnified by the size of their nuclei.
-    assert view_after(zoom=2.0) == (2, None)
+    assert view_after(zoom=2.0, nucleus_px=None) == (2, None)

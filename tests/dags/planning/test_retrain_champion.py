@@ -46,7 +46,7 @@ def champion_of(method: str, *trainings: TaskParams, **settings: Any) -> FoundMo
 
 
 def fpn_champion() -> FoundModel:
-    training = TrainFpnParams(rois=ROIS, target="both", preset="laptop", batch_size=4)
+    training = TrainFpnParams(rois=ROIS, target="all", preset="laptop", batch_size=4)
     thresholds = {"marker_threshold": 0.5, "foreground_threshold": 0.1}
     return champion_of("fpn2_ws", training, **thresholds, test_time_augmentation=True, min_area_px=50)
 
@@ -164,7 +164,7 @@ def base_champion() -> FoundModel:
     """Give what `find_model` says of the model that came with the pipeline."""
     model = BASE["as_it_is"]
     champion = champion_of("fpn2_ws", TrainFpnParams(**model["training"]), **model["settings"])
-    return {**champion, "version": 1, "augmentation": {"zoom": 1.5, "scaling": "minmax"}}
+    return {**champion, "version": 1, "augmentation": {"zoom": 1.5, "scaling": "minmax", "nucleus_px": None}}
 
 
 def test_the_base_model_is_retrained_on_all_plates_of_the_store_as_it_sees_them(store: Path) -> None:
@@ -175,7 +175,7 @@ def test_the_base_model_is_retrained_on_all_plates_of_the_store_as_it_sees_them(
     assert (params.cycles, params.learning_rate) == (BASE["params"]["cycles"], BASE["params"]["learning_rate"])
     augment = AugmentParams(**planned["augment"])
     assert augment.plates == augment.new_plates == ["ingest/a@000000000000", "ingest/b@000000000000"]
-    assert (augment.zoom, augment.scaling, augment.rois) == (1.5, "minmax", 5000)
+    assert (augment.zoom, augment.nucleus_px, augment.scaling, augment.rois) == (1.5, None, "minmax", 5000)
     assert planned["champion_version"] == 1
 
 
@@ -183,7 +183,7 @@ def test_beside_the_base_model_others_begin_as_their_weights_need_it(store: Path
     planned = plan_with(store, base_champion(), initial_weights=["champion", "random", "imagenet"])["candidates"]
     base, *others = (TrainFpnParams(rois=ROIS, **candidate["trainings"][0]) for candidate in planned)
     for params in others:
-        usual = TrainFpnParams(rois=ROIS, target="both", preset="laptop", initialisation=params.initialisation)
+        usual = TrainFpnParams(rois=ROIS, target="all", preset="laptop", initialisation=params.initialisation)
         assert params == usual
         assert params.learning_rate > base.learning_rate
 
@@ -193,7 +193,9 @@ def test_a_champion_is_retrained_from_the_base_model_as_that_needs_it_if_it_is_o
     assert candidate["name"] == "from base weights"
     params = TrainFpnParams(rois=ROIS, **candidate["trainings"][0])
     assert (params.cycles, params.learning_rate) == (BASE["params"]["cycles"], BASE["params"]["learning_rate"])
-    other = champion_of("fpn2_ws", TrainFpnParams(rois=ROIS, target="both", encoder="resnet34"))
+    other = champion_of(
+        "fpn2_ws", TrainFpnParams(rois=ROIS, target="all", preset="laptop", initialisation="random", encoder="resnet34")
+    )
     with pytest.raises(
         FormError, match=r'weights base are of another network .*: encoder "resnet34", not "mobilenetv2"'
     ):

@@ -227,7 +227,7 @@ def test_the_result_says_what_the_network_was_trained_on(never_stopped):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop_signal", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("stop_signal", [pytest.param(signal.SIGKILL, marks=pytest.mark.long), signal.SIGTERM])
 def test_a_training_stopped_in_mid_cycle_resumes_and_ends_with_the_same_weights(never_stopped, store, stop_signal):
     process = start(store, TINY)
     assert process.stdout is not None
@@ -246,7 +246,7 @@ def test_a_training_stopped_in_mid_cycle_resumes_and_ends_with_the_same_weights(
         np.testing.assert_array_equal(expected, got)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_trainings_in_bfloat16_with_the_same_seed_end_with_the_same_weights(tmp_path):
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
