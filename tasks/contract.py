@@ -17,7 +17,6 @@ import argparse
 import dataclasses
 import errno
 import hashlib
-import importlib.metadata
 import json
 import logging
 import os
@@ -28,21 +27,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-import filelock
 import pydantic
 
-from tasks import libraries
-from tasks.files import sha256_of, sha256_of_all, written_whole
+from tasks import libraries, locks
+from tasks.file_hashes import lost_file, write_hashes
+from tasks.files import make_folder, move, seal, sha256_of_all, written_whole
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
 
 DONE, FAILED, BAD_INPUT, NOTHING_TO_DO = 0, 1, 2, 99
-
-FILE_HASHES = "files.json"
 
 STORAGE_IS_AWAY = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.EHOSTDOWN)
 """What a network storage that doesn't answer for a while gives."""
@@ -245,12 +241,12 @@ def execute(task: Task[P], params: P, store: Path, receipt: Path | None = None) 
     """
     key = task.output_key(params, store)
     folder = store / task.name / key
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(lock_of(folder)):
-        if folder.exists():
+    make_folder(folder.parent)
+    with locks.held(lock_of(folder)):
+        stored = _stored_result(folder)
+        if stored is not None:
             # A task with a key of its own may be asked by other params for the same, such as another folder.
-            asked = {"reused": True, "params": params.model_dump(mode="json")}
-            result = read_result(folder).model_copy(update=asked)
+            result = stored.model_copy(update={"reused": True, "params": params.model_dump(mode="json")})
             os.utime(folder)  # Tells a clean-up that looked before that it is in use again.
         else:
             result = _compute(task, params, key, store)
@@ -275,8 +271,36 @@ def partial_of(folder: Path) -> Path:
 
 
 def read_result(folder: Path) -> Result:
-    """Read the `result.json` of a stored output folder."""
-    return Result.model_validate_json((folder / "result.json").read_text())
+    """Read the `result.json` of a stored output folder; InputError for one that can't be read."""
+    path = folder / "result.json"
+    try:
+        return Result.model_validate_json(path.read_text())
+    except ValueError:
+        raise InputError(
+            f"{path} is damaged or of a later version of the pipeline; run {folder.parent.name} with the same params, "
+            "which makes a damaged result anew."
+        ) from None
+
+
+def _stored_result(folder: Path) -> Result | None:
+    """Give what is stored; a result that has lost files is taken away, with a warning, and made anew."""
+    if not folder.exists():
+        return None
+    lost = lost_file(folder)
+    if lost is None:
+        return read_result(folder)
+    log.warning("%s: %s is missing or damaged, maybe since the power went; the result is made anew", folder, lost)
+    remove_result(folder)
+    return None
+
+
+def remove_result(folder: Path) -> None:
+    """Remove a stored result; it becomes a partial folder first, so that a kill leaves no half result."""
+    partial = partial_of(folder)
+    shutil.rmtree(partial / "output", ignore_errors=True)
+    partial.mkdir(exist_ok=True)
+    move(folder, partial / "output")
+    shutil.rmtree(partial)
 
 
 def inputs_of(result: Result) -> list[str]:
@@ -298,8 +322,8 @@ def _compute(task: Task[P], params: P, key: str, store: Path) -> Result:
     partial = partial_of(store / task.name / key)
     workspace = Workspace(store, key, partial / "output", partial / "checkpoint")
     shutil.rmtree(workspace.output_dir, ignore_errors=True)
-    workspace.output_dir.mkdir(parents=True)
-    workspace.checkpoint_dir.mkdir(exist_ok=True)
+    make_folder(workspace.output_dir)
+    make_folder(workspace.checkpoint_dir)
     started = time.monotonic()
     try:
         outcome = task.run(params, workspace)
@@ -317,37 +341,16 @@ def _compute(task: Task[P], params: P, key: str, store: Path) -> Result:
         outputs={name: os.path.normpath(f"{task.name}/{key}/{path}") for name, path in outcome.outputs.items()},
         metrics=outcome.metrics,
         counts=outcome.counts,
-        libraries=library_versions(),
+        libraries=libraries.versions(),
         machine=outcome.machine,
         seconds=round(time.monotonic() - started, 3),
         mlflow_run_id=outcome.mlflow_run_id,
         values=outcome.values,
     )
     _write_result(workspace.output_dir / "result.json", result)
-    _write_hashes(workspace.output_dir)
-    workspace.output_dir.rename(store / task.name / key)
+    write_hashes(workspace.output_dir)
+    seal(workspace.output_dir, store / task.name / key)
     return result
-
-
-def _write_hashes(folder: Path) -> None:
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    hashes = {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
-    (folder / FILE_HASHES).write_text(json.dumps(hashes, indent=1))
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of the libraries that a result depends on, of those that are installed."""
-    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
-    found = {name: _version_of(name) for name in libraries.of_tasks()}
-    return versions | {name: version for name, version in found.items() if version is not None}
-
-
-@cache
-def _version_of(library: str) -> str | None:
-    try:
-        return importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _parse_args(task: Task[P], argv: list[str] | None) -> argparse.Namespace:
@@ -389,6 +392,6 @@ def describe(problem: Any, params_type: type[pydantic.BaseModel]) -> str:
 
 
 def _write_result(path: Path, result: Result) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with written_whole(path) as beside:
         beside.write_text(result.model_dump_json(indent=1))

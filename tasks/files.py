@@ -1,16 +1,36 @@
-"""Whole files, files with two names, what is in a file, and writing that a polite end waits for."""
+"""Whole files and folders, also when the power goes; files with two names; what is in a file.
+
+A file or a folder counts from the moment when it gets its name. Whatever gets one does so here: what is in it is on
+the disk before, and the name is after. Otherwise a file system may keep the name and lose what was in it.
+"""
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import json
+import logging
 import os
 import re
 import shutil
 import signal
+import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
+
+FLUSHED_AT_ONCE = 16
+"""Of thousands of small files: a disk writes several at once in the time of one."""
+FOLDERS_ARENT_FLUSHED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+"""What some network file systems say of a folder; they keep its names by themselves."""
+
+log = logging.getLogger("nucleus")
+
+T = TypeVar("T")
 
 LEFT_BY_A_KILL = re.compile(r"\.\d+\..+")
 """Name of the file beside, which stays when the process that writes it is killed."""
@@ -38,11 +58,89 @@ def written_whole(path: Path) -> Iterator[Path]:
     beside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield beside
-        with beside.open("rb+") as file:
-            os.fsync(file.fileno())
-        beside.replace(path)
+        flush(beside)
+        move(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def seal(folder: Path, target: Path) -> None:
+    """Give a finished folder its name: all in it is on the disk before, in one pass."""
+    flush_all(folder)
+    move(folder, target)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a file or a folder; a file takes the place of another one. The new name is on the disk at the end."""
+    source.rename(target)
+    for folder in {source.parent, target.parent}:
+        flush(folder)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those that it lies in, where they are missing."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        flush(path.parent)
+
+
+def flush(path: Path) -> None:
+    """Have what is in a file, or the names in a folder, written to the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if not path.is_dir() or error.errno not in FOLDERS_ARENT_FLUSHED:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        os.close(number)
+
+
+def flush_all(folder: Path) -> None:
+    """Have all that is in a folder written to the disk."""
+    folders, files = [], []
+    for here, _, names in os.walk(folder):
+        folders.append(Path(here))
+        files += [path for path in (Path(here, name) for name in names) if path.is_file() and not path.is_symlink()]
+    with ThreadPoolExecutor(FLUSHED_AT_ONCE) as threads:
+        list(threads.map(flush, files))
+    for inner in reversed(folders):
+        flush(inner)
+
+
+def of_earlier_try(path: Path, read: Callable[[Path], T]) -> T | None:
+    """Read a file that an earlier try left; None without one, and with a warning for one that can't be read.
+
+    Whatever is the matter with such a file, it can be made again.
+    """
+    if not path.exists():
+        return None
+    try:
+        return read(path)
+    except Exception as error:
+        # An error with a number is the storage's, and says nothing of what is in the file.
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
+            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        log.warning("%s: an earlier try left it damaged (%.200s); it is made again", path, reason)
+        return None
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def time_at(folder: Path) -> float:
+    """Give the time in seconds since 1970 by the clock that dates the files of a folder, which may be a file server's.
+
+    Where nothing may be written, it is this machine's.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock-") as file:
+            return Path(file.name).stat().st_ctime
+    except OSError:
+        return time.time()
 
 
 def link_or_copy(source: Path, target: Path) -> None:

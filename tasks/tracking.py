@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 # MLflow's own defaults keep a task waiting for minutes when the server is away.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
@@ -28,7 +28,8 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 import mlflow
 import mlflow.pyfunc
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, RunTag
+from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 from mlflow.store.entities import PagedList
@@ -40,6 +41,8 @@ from tasks.nuclei.errors import InputError
 from tasks.store.registered_model import KEY, REGISTERED_MODEL
 
 log = logging.getLogger("nucleus")
+
+T = TypeVar("T")
 
 DAG_RUN_TAG = "dag_run_id"
 PLATES_EXPERIMENT = "plates"
@@ -96,20 +99,77 @@ class SegmentedPlate(NamedTuple):
 
 
 def open_run(experiment: str, dag_run_id: str, run_name: str, parent_run_id: str | None = None) -> str:
-    """Give the id of a run of a DAG run, made when it doesn't exist yet: its own, or a child of that, by name."""
+    """Give the id of a run of a DAG run, made when it doesn't exist yet: its own, or a child of that, by name.
+
+    Raises InputError for an experiment that was deleted.
+    """
     tags = {DAG_RUN_TAG: dag_run_id} | ({PARENT_TAG: parent_run_id} if parent_run_id else {})
     with _failures_named():
         client = MlflowClient()
-        found = client.get_experiment_by_name(experiment)
-        experiment_id = found.experiment_id if found else client.create_experiment(experiment, tags=EXPERIMENT_TAGS)
-        runs = client.search_runs([experiment_id], f"tags.{DAG_RUN_TAG} = '{dag_run_id}'")
-        same = [run for run in runs if run.data.tags.get(PARENT_TAG) == parent_run_id]
-        if parent_run_id:
-            same = [run for run in same if run.info.run_name == run_name]
-        if same:
-            client.update_run(same[0].info.run_id, status="RUNNING")
-            return str(same[0].info.run_id)
-        return str(client.create_run(experiment_id, tags=tags, run_name=run_name).info.run_id)
+        experiment_id = _experiment(client, experiment)
+        runs = _made_once(
+            lambda: _runs_of(client, experiment_id, dag_run_id, run_name, parent_run_id),
+            lambda: client.create_run(experiment_id, tags=tags, run_name=run_name),
+        )
+        run_id = str(runs[0].info.run_id)
+        _remove_empty(client, runs[1:])
+        client.update_run(run_id, status="RUNNING")
+        return run_id
+
+
+def _experiment(client: MlflowClient, name: str) -> str:
+    """Give the id of an experiment, made when there is none of the name."""
+
+    def find() -> list[Experiment]:
+        found = client.get_experiment_by_name(name)
+        return [found] if found else []
+
+    experiment = _made_once(find, lambda: client.create_experiment(name, tags=EXPERIMENT_TAGS))[0]
+    if experiment.lifecycle_stage != "active":
+        raise InputError(
+            f"The experiment {name!r} was deleted in MLflow; restore it with `mlflow experiments restore "
+            f"--experiment-id {experiment.experiment_id}`, or give another name where one can be given."
+        )
+    return str(experiment.experiment_id)
+
+
+def _made_once(find: Callable[[], list[T]], make: Callable[[], object]) -> list[T]:
+    """Find something, or make it first.
+
+    An answer that comes too late, or not at all, doesn't say whether the server did its work. Then MLflow's client asks
+    again by itself, so that there may be two; or somebody else was a moment earlier. What is there counts.
+    """
+    if found := find():
+        return found
+    try:
+        make()
+    except MlflowException:
+        if not (found := find()):
+            raise
+        return found
+    return find()
+
+
+def _runs_of(
+    client: MlflowClient, experiment_id: str, dag_run_id: str, run_name: str, parent_run_id: str | None
+) -> list[MlflowRun]:
+    """Give the runs that stand for the same: the one in use first, then those that were made by mistake."""
+    search = partial(client.search_runs, [experiment_id], f"tags.{DAG_RUN_TAG} = '{dag_run_id}'")
+    runs = [run for run in _all_pages(search) if run.data.tags.get(PARENT_TAG) == parent_run_id]
+    if parent_run_id:
+        runs = [run for run in runs if run.info.run_name == run_name]
+    return sorted(runs, key=lambda run: (_is_empty(run), run.info.start_time, run.info.run_id))
+
+
+def _is_empty(run: MlflowRun) -> bool:
+    return not run.data.params and not run.data.metrics
+
+
+def _remove_empty(client: MlflowClient, runs: Iterable[MlflowRun]) -> None:
+    for run in runs:
+        if _is_empty(run):
+            client.set_terminated(run.info.run_id, "KILLED")
+            client.delete_run(run.info.run_id)
 
 
 def find_model(name: str) -> ModelVersion | None:
@@ -204,9 +264,16 @@ def set_alias(alias: str, version: int, tags: Mapping[str, str]) -> None:
 
 
 def close_run(run_id: str, succeeded: bool) -> None:
-    """End the MLflow run as FINISHED or FAILED."""
+    """End the MLflow run as FINISHED or FAILED, and remove those that the server made too late to be found before."""
     with _failures_named():
-        MlflowClient().set_terminated(run_id, "FINISHED" if succeeded else "FAILED")
+        client = MlflowClient()
+        client.set_terminated(run_id, "FINISHED" if succeeded else "FAILED")
+        run = client.get_run(run_id)
+        tags = run.data.tags
+        if DAG_RUN_TAG in tags:
+            where = run.info.experiment_id, tags[DAG_RUN_TAG], run.info.run_name or "", tags.get(PARENT_TAG)
+            alike = _runs_of(client, *where)
+            _remove_empty(client, [other for other in alike if other.info.run_id != run_id])
 
 
 class Run:
@@ -270,16 +337,34 @@ class Run:
         """Register a folder that `save_model` wrote as a version of `nucleus-segmenter`, once per run and key."""
         if self._client and self.id:
             with _failures_named():
-                if not self._client.search_registered_models(f"name = '{REGISTERED_MODEL}'"):
-                    self._client.create_registered_model(REGISTERED_MODEL)
-                versions = self._client.search_model_versions(f"name = '{REGISTERED_MODEL}' and run_id = '{self.id}'")
-                if any(version.tags.get("key") == key for version in versions):
-                    return
-                self._client.log_artifacts(self.id, str(folder), "model")
-                source = f"runs:/{self.id}/model"
-                dag_run_id = self._client.get_run(self.id).data.tags.get(DAG_RUN_TAG, "")
-                all_tags = {"key": key, DAG_RUN_TAG: dag_run_id, **tags}
-                self._client.create_model_version(REGISTERED_MODEL, source, self.id, all_tags, description=description)
+                if not self._versions(key):
+                    self._register(self._client, self.id, folder, {"key": key, **tags}, description)
+                for twin in self._versions(key)[1:]:
+                    if int(twin.version) not in aliases().values():
+                        self._client.delete_model_version(REGISTERED_MODEL, twin.version)
+
+    def _versions(self, key: str) -> list[Any]:
+        """Give the versions of this run and key: the one in use first, then those that were made by mistake."""
+        assert self._client
+        found = self._client.search_model_versions(f"name = '{REGISTERED_MODEL}' and run_id = '{self.id}'")
+        versions = [version for version in found if version.tags.get("key") == key]
+        in_force = aliases().values() if len(versions) > 1 else ()
+        return sorted(versions, key=lambda version: (int(version.version) not in in_force, int(version.version)))
+
+    def _register(
+        self, client: MlflowClient, run_id: str, folder: Path, tags: Mapping[str, str], description: str
+    ) -> None:
+        _made_once(
+            lambda: list(client.search_registered_models(f"name = '{REGISTERED_MODEL}'")),
+            lambda: client.create_registered_model(REGISTERED_MODEL),
+        )
+        client.log_artifacts(run_id, str(folder), "model")
+        all_tags = {DAG_RUN_TAG: client.get_run(run_id).data.tags.get(DAG_RUN_TAG, ""), **tags}
+        source = f"runs:/{run_id}/model"
+        _made_once(
+            lambda: self._versions(tags["key"]),
+            lambda: client.create_model_version(REGISTERED_MODEL, source, run_id, all_tags, description=description),
+        )
 
     def tag_model_versions(self, tags: Mapping[str, str]) -> None:
         """Write tags on the versions that were registered from this run."""

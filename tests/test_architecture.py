@@ -159,6 +159,37 @@ def test_the_library_neither_prints_nor_is_steered_by_the_environment(path: str)
     assert not {"os.getenv", "os.environ.get", "environ.get"} & set(calls)
 
 
+@pytest.mark.parametrize("path", python_files("dags/**/*.py", "tasks/**/*.py"))
+def test_only_what_flushes_gives_files_and_folders_their_names(path: str) -> None:
+    # A plate that is set aside is a person's; what a third-party tool moves lies in a folder that is sealed later.
+    allowed = {"files.py": 1, "plates/inbox.py": 1, "methods/external/adapters/run_cellpose.py": 1}
+    here = path.removeprefix("tasks/").removeprefix("dags/nucleus_dags/")
+    assert len(_renames(ast.parse((REPOSITORY / path).read_text()))) == allowed.get(here, 0)
+
+
+def _renames(tree: ast.AST) -> list[str]:
+    """Give the calls that rename a file or a folder; those of texts, tables and dataclasses have other arguments."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    of_paths = [c for c in calls if _name_of(c) in ("rename", "replace") and len(c.args) == 1 and not c.keywords]
+    of_modules = [c for c in calls if ast.unparse(c.func) in ("os.rename", "os.replace", "shutil.move")]
+    return [ast.unparse(call) for call in of_paths + of_modules]
+
+
+def _name_of(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else ""
+
+
+def test_the_rule_sees_every_way_to_rename() -> None:
+    renames = ["path.rename(other)", "path.replace(other)", "os.rename(a, b)", "os.replace(a, b)", "shutil.move(a, b)"]
+    others = ["text.replace('a', 'b')", "table.rename(columns=names)", "dataclasses.replace(plate, fovs=())"]
+    assert sorted(_renames(ast.parse("\n".join(renames + others)))) == sorted(renames)
+
+
+@pytest.mark.parametrize("path", TASKS)
+def test_only_the_module_of_locks_knows_what_locks(path: str) -> None:
+    assert path == "tasks/locks.py" or of_packages(imports(path), "filelock", "fcntl") == set()
+
+
 def test_the_rules_see_an_import_inside_a_function_and_skip_one_for_type_hints(tmp_path: Path) -> None:
     file = tmp_path / "example.py"
     file.write_text("if TYPE_CHECKING:\n    import mlflow\ndef f():\n    from tasks.steps import score\n")

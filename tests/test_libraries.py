@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tasks import libraries
-from tasks.contract import library_versions
 from tests.repository import REPOSITORY
 
 TASKS = REPOSITORY / "tasks"
@@ -39,7 +38,7 @@ def test_the_list_names_every_library_that_a_task_imports() -> None:
 
 
 def test_a_result_records_the_version_of_every_library() -> None:
-    assert set(library_versions()) == {"python", *libraries.of_tasks()}
+    assert set(libraries.versions()) == {"python", *libraries.of_tasks()}
 
 
 def test_a_registered_model_asks_for_what_segments_and_for_nothing_else() -> None:

@@ -22,9 +22,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import filelock
-
-from tasks import tracking
+from tasks import locks, tracking
 from tasks.contract import BAD_INPUT, DONE, FAILED, ServiceError, Task, execute
 from tasks.files import sha256_of
 from tasks.methods.method import AsItIs, InitialWeights, Method
@@ -44,7 +42,7 @@ log = logging.getLogger("nucleus")
 def install(store: Path) -> str:
     """Put the model into the store and into MLflow, unless there is another one; gives a sentence on what was done."""
     store.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(store / ".install_base_model.lock"):
+    with locks.held(store / ".install_base_model.lock"):
         return _install(store)
 
 

@@ -22,12 +22,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import filelock
 import numpy as np
 import pydantic
 from numpy.typing import NDArray
 
-from tasks import tracking
+from tasks import locks, tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.nuclei.errors import InputError, raise_if_any
 from tasks.nuclei.plates.field_check import (
@@ -129,7 +128,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     report = _report(plate, digest, checks)
     frozen = workspace.store / "ingest"
     # Of two plates with the same image in two roles, one must find the other's report.
-    with filelock.FileLock(frozen / ".roles.lock"):
+    with locks.held(frozen / ".roles.lock"):
         raise_if_any(problems_of_roles(plate.info, report["fovs"], frozen), plate.folder)
         _compare_with_known(report, plate, checks, newest_version(plate.info.name, frozen))
         _log_report(report)

@@ -9,10 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-import filelock
 import pydantic
 
-from tasks import tracking
+from tasks import locks, tracking
 from tasks.contract import Outcome, Resources, Task, TaskParams, Workspace
 from tasks.nuclei.errors import InputError
 from tasks.store.provenance import holds_model
@@ -36,7 +35,7 @@ class Params(TaskParams):
 
 def run(params: Params, workspace: Workspace) -> Outcome:
     # What is promoted at the same time must not come between the look at the alias and its change.
-    with filelock.FileLock(workspace.store / "promote_model" / ".alias.lock"):
+    with locks.held(workspace.store / "promote_model" / ".alias.lock"):
         return _promote(params, workspace.store)
 
 

@@ -19,13 +19,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pydantic
 from numpy.typing import NDArray
 
 from tasks import tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, Workspace
-from tasks.files import written_whole
+from tasks.files import move, of_earlier_try, read_json, written_whole
 from tasks.methods.registry import load_segmenter
 from tasks.methods.segmentation_params import SegmentationParams, depends_on
 from tasks.methods.segmenter import SAMPLED_FIELDS, spread
@@ -34,7 +35,7 @@ from tasks.nuclei.intensity import brighter
 from tasks.nuclei.measure import nuclei_table
 from tasks.nuclei.nuclear_size import NuclearSize, given_size
 from tasks.nuclei.plates.files import Fov, Plate, open_plate
-from tasks.nuclei.plates.image_files import read_image, write_label_image
+from tasks.nuclei.plates.image_files import read_image, read_label_image, write_label_image
 from tasks.nuclei.tables import doubts_about_sizes, read_csv, write_csv
 from tasks.store.imported_plates import report_of
 from tasks.store.registered_model import ModelName
@@ -113,12 +114,17 @@ def _size_of_nuclei(model: Segmenter, plate: Plate, params: Params, workspace: W
     if params.nuclear_diameter_px is not None:
         return _logged(given_size(params.nuclear_diameter_px, model.nucleus_px), plate)
     found = workspace.checkpoint_dir / "nuclear_size.json"
-    if not found.exists():
+    size = of_earlier_try(found, _read_size)
+    if size is None:
         size = model.size_in(_readable_images(spread(plate.fovs)))
         with written_whole(found) as beside:
             beside.write_text(json.dumps(size))
-    diameter_px, zoom, remarks = json.loads(found.read_text())
-    return _logged(NuclearSize(diameter_px, zoom, tuple(remarks)), plate)
+    return _logged(size, plate)
+
+
+def _read_size(path: Path) -> NuclearSize:
+    diameter_px, zoom, remarks = read_json(path)
+    return NuclearSize(diameter_px, zoom, tuple(remarks))
 
 
 def _brighter_fovs(plate: Plate) -> list[Fov]:
@@ -256,23 +262,42 @@ def _doubts_path(workspace: Workspace, fov: Fov) -> Path:
 
 
 def _is_done(fov: Fov, workspace: Workspace) -> bool:
-    return _table_path(workspace, fov).exists() and _labels_path(workspace, fov).exists()
+    """Whether an earlier try left the field done, and whole: nothing of it was flushed but its table."""
+    table = of_earlier_try(_table_path(workspace, fov), _read_table)
+    if table is None:
+        return False
+    doubts = of_earlier_try(_doubts_path(workspace, fov), read_json)
+    areas = of_earlier_try(_labels_path(workspace, fov), _read_areas)
+    if doubts is None or areas is None:
+        return False
+    is_whole = areas == table["area_px"].astype(int).tolist()
+    if not is_whole:
+        log.warning("%s: an earlier try left another label image than its table says; it is made again", fov.name)
+    return is_whole
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    # As text, because a field may be called 0012.
+    return read_csv(path, dtype=str, keep_default_na=False)
+
+
+def _read_areas(path: Path) -> list[int]:
+    """Give the areas of a label image, as in the table."""
+    areas = np.bincount(read_label_image(path).ravel())[1:]
+    return [int(area) for area in areas if area]
 
 
 def _collect(plate: Plate, workspace: Workspace) -> pd.DataFrame:
-    # As text, because a field may be called 0012.
-    tables = [read_csv(_table_path(workspace, fov), dtype=str, keep_default_na=False) for fov in plate.fovs]
+    tables = [_read_table(_table_path(workspace, fov)) for fov in plate.fovs]
     nuclei = pd.concat(tables, ignore_index=True)
     write_csv(nuclei, workspace.output_dir / "nuclei.csv")
-    (workspace.checkpoint_dir / "labels").rename(workspace.output_dir / "labels")
+    move(workspace.checkpoint_dir / "labels", workspace.output_dir / "labels")
     return nuclei
 
 
 def _collect_doubts(plate: Plate, workspace: Workspace) -> dict[str, list[str]]:
     """Write down the fields that may be wrong, if there are any, and why; gives them."""
-    paths = {fov.name: _doubts_path(workspace, fov) for fov in plate.fovs}
-    # A field that an earlier version of the pipeline left done has none.
-    doubts = {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
+    doubts = {fov.name: read_json(_doubts_path(workspace, fov)) for fov in plate.fovs}
     found = {name: of_field for name, of_field in doubts.items() if of_field}
     if found:
         (workspace.output_dir / "doubts.json").write_text(json.dumps(found, indent=1))

@@ -15,7 +15,6 @@ Exit status: 0 nothing found or cleaned up, 1 something found, 2 can't be done: 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import shutil
@@ -27,10 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import filelock
-
-from tasks import tracking
-from tasks.contract import FILE_HASHES, ServiceError, inputs_of, lock_of, partial_of
+from tasks import locks, tracking
+from tasks.contract import ServiceError, inputs_of, lock_of, partial_of, remove_result
+from tasks.file_hashes import FILE_HASHES, read_hashes
 from tasks.files import sha256_of
 from tasks.nuclei.errors import InputError
 from tasks.store.contents import DAY_S, RECORDS, Contents, look_into, result_folder, unreferenced
@@ -120,7 +118,7 @@ def _wrong_files(contents: Contents) -> Iterator[Finding]:
         folder = contents.store / name
         if f"{result.task}/{result.key}" != name:
             yield Finding("altered", name, f"its result.json is that of {result.task}/{result.key}", MAKE_AGAIN)
-        hashes = _file_hashes(folder)
+        hashes = read_hashes(folder)
         if hashes is None:
             yield Finding("incomplete", name, f"it has no readable {FILE_HASHES}", MAKE_AGAIN)
             continue
@@ -138,7 +136,7 @@ def _altered_files(contents: Contents) -> Iterator[Finding]:
     hashes = {
         contents.store / name / file: sha256
         for name in contents.results
-        for file, sha256 in (_file_hashes(contents.store / name) or {}).items()
+        for file, sha256 in (read_hashes(contents.store / name) or {}).items()
     }
     sizes = {path: path.stat().st_size for path in hashes if path.is_file()}
     read_bytes, reported = 0, time.monotonic()
@@ -149,14 +147,6 @@ def _altered_files(contents: Contents) -> Iterator[Finding]:
         if time.monotonic() - reported > PROGRESS_EVERY_S:
             reported = time.monotonic()
             log.info("%.1f of %.1f GB read", read_bytes / 1e9, sum(sizes.values()) / 1e9)
-
-
-def _file_hashes(folder: Path) -> dict[str, str] | None:
-    try:
-        hashes = json.loads((folder / FILE_HASHES).read_text())
-    except (OSError, ValueError):
-        return None
-    return hashes if isinstance(hashes, dict) else None
 
 
 def removals(contents: Contents, models: Mapping[str, str], keep_days: float) -> Iterator[Removal]:
@@ -229,24 +219,16 @@ def _remove(path: Path, contents: Contents) -> bool:
         return _remove_record(path, contents)
     folder = result_folder(path)
     try:
-        with filelock.FileLock(lock_of(folder), timeout=0):
+        with locks.held_at_once(lock_of(folder)):
             if not path.exists() or _changed_at(path) > contents.looked_at:
                 return False
             if partial_of(folder).exists():
                 shutil.rmtree(partial_of(folder))
             if path == folder:
-                _remove_result(folder)
-    except filelock.Timeout:
+                remove_result(folder)
+    except locks.IsHeld:
         return False
     return True
-
-
-def _remove_result(folder: Path) -> None:
-    """It becomes a partial folder first, so that a kill leaves no half result."""
-    partial = partial_of(folder)
-    partial.mkdir()
-    folder.rename(partial / "output")
-    shutil.rmtree(partial)
 
 
 def _remove_record(path: Path, contents: Contents) -> bool:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import filelock
-
+from tasks import locks
 from tasks.contract import Result, inputs_of, lock_of, read_result
-from tasks.files import LEFT_BY_A_KILL
+from tasks.files import LEFT_BY_A_KILL, time_at
 
 RECEIPTS = "dag_runs"
 RECORDS = ("arrivals", RECEIPTS, "retrainings")
@@ -36,7 +34,7 @@ class Contents:
 
     store: Path
     looked_at: float
-    """Seconds since 1970."""
+    """Seconds since 1970, by the clock that dates the store's files."""
     results: dict[str, Result] = field(default_factory=dict)
     unreadable: list[str] = field(default_factory=list)
     """Names of folders that have no readable result.json."""
@@ -60,7 +58,7 @@ def look_into(store: Path) -> Contents:
 
     Receipts come last: a task that isn't busy any more has written its receipt.
     """
-    contents = Contents(store, time.time())
+    contents = Contents(store, time_at(store))
     _add_results(contents)
     _add_partials(contents)
     _add_records(contents)
@@ -108,9 +106,9 @@ def _is_busy(folder: Path) -> bool:
     if not lock_of(folder).exists():
         return False
     try:
-        with filelock.FileLock(lock_of(folder), timeout=0):
+        with locks.held_at_once(lock_of(folder)):
             return False
-    except filelock.Timeout:
+    except locks.IsHeld:
         return True
 
 

@@ -119,6 +119,24 @@ def test_what_dags_write_down_is_no_result_and_stays(store: Path) -> None:
     assert files(store) == before
 
 
+def test_how_old_something_is_is_told_by_the_clock_of_the_store(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beside = store / "dag_runs" / ".7.-1.json"
+    beside.parent.mkdir()
+    beside.write_text("")
+    name = add(AUGMENT, store)
+    now = time.time
+    # This machine is two hours ahead: the file isn't old, and what comes after the look is no older than it.
+    monkeypatch.setattr(time, "time", lambda: now() + 7200)
+    contents = look_into(store)
+    assert contents.half_written == []
+    time.sleep(0.05)
+    add(AUGMENT, store)
+    store_check.clean(contents, [store_check.Removal(store / name, "nothing refers to it")], really=True)
+    assert f"stays: {name}, since a task works with it" in capsys.readouterr().out
+
+
 def test_a_task_killed_in_the_middle_leaves_its_partial_folder_and_nothing_else(store: Path, tmp_path: Path) -> None:
     go_on = tmp_path / "go on"
     with half_done(store, go_on):

@@ -6,11 +6,11 @@ The folder is `.nucleus/` of the repository, or `NUCLEUS_HOME`: `inbox/` (plates
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from nucleus_dags.files import read_if_whole, write_whole
 from nucleus_dags.local.processes import Server
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -52,17 +52,17 @@ class Home:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
 
     def read_servers(self) -> Servers | None:
-        path = self._servers_file
-        if not path.exists():
+        """Give what runs; None when nothing does, and no processes if the record of them is damaged."""
+        if not self._servers_file.exists():
             return None
-        content = json.loads(path.read_text())
+        content = read_if_whole(self._servers_file)
+        if content is None:
+            return Servers("", "")
         processes = {name: Server(**server) for name, server in content.pop("processes").items()}
         return Servers(**content, processes=processes)
 
     def write_servers(self, servers: Servers) -> None:
-        beside = self._servers_file.with_suffix(".partial")
-        beside.write_text(json.dumps(asdict(servers), indent=1))
-        beside.replace(self._servers_file)
+        write_whole(self._servers_file, asdict(servers))
 
     def forget_servers(self) -> None:
         self._servers_file.unlink(missing_ok=True)

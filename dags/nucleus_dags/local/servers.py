@@ -40,6 +40,8 @@ def up(home: Home, airflow_port: int = 8080, mlflow_port: int = 5000) -> Servers
     servers = home.read_servers()
     running = [name for name, server in servers.processes.items() if runs(server)] if servers else []
     if servers is None or not running:
+        if servers is not None:
+            stop_orphans(home.folder)
         _refuse_used_port("Airflow", "AIRFLOW_PORT", airflow_port)
         _refuse_used_port("MLflow", "MLFLOW_PORT", mlflow_port)
         servers = Servers(f"http://{HOST}:{airflow_port}", f"http://{HOST}:{mlflow_port}")
@@ -75,6 +77,9 @@ def status(home: Home) -> bool:
     servers = home.read_servers()
     if servers is None:
         print("Nothing runs. `make up` starts Airflow and MLflow.")
+        return False
+    if not servers.processes:
+        print("It isn't known what runs. `make up` ends it, and starts Airflow and MLflow.")
         return False
     running = {name: runs(server) for name, server in servers.processes.items()}
     for name, is_running in running.items():

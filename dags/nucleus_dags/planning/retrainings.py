@@ -6,28 +6,24 @@ are chosen on the same plates again and again, some get through because they fit
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from nucleus_dags.files import read_if_whole, write_whole
 
 
 def record(
     store: Path, digest: str, dag_run_id: str, outcome: str, test_plates: Sequence[str] = (), candidates: int = 1
 ) -> None:
     """Remember what came of a plan; `test_plates` are paths in the store."""
-    path = _path(store, digest)
-    path.parent.mkdir(exist_ok=True)
-    beside = path.with_suffix(".partial")
-    content = {"dag_run_id": dag_run_id, "outcome": outcome}
-    beside.write_text(json.dumps({**content, "test_plates": list(test_plates), "candidates": candidates}))
-    beside.replace(path)
+    used = {"test_plates": list(test_plates), "candidates": candidates}
+    write_whole(_path(store, digest), {"dag_run_id": dag_run_id, "outcome": outcome, **used})
 
 
 def recorded(store: Path, digest: str) -> Mapping[str, Any] | None:
     """Give what came of the same plan before."""
-    path = _path(store, digest)
-    return json.loads(path.read_text()) if path.exists() else None
+    return read_if_whole(_path(store, digest))
 
 
 def uses_in_words(store: Path, test_plates: Sequence[str]) -> str:
@@ -52,7 +48,8 @@ def uses_in_words(store: Path, test_plates: Sequence[str]) -> str:
 
 def _records(store: Path) -> Iterator[Mapping[str, Any]]:
     for path in sorted((store / "retrainings").glob("*.json")):
-        yield json.loads(path.read_text())
+        if (before := read_if_whole(path)) is not None:
+            yield before
 
 
 def _path(store: Path, digest: str) -> Path:

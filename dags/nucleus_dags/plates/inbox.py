@@ -2,7 +2,8 @@
 
 A plate has arrived when its plate.json is there and either a file DONE, newer than all others, or nothing of it has
 changed for a while. An arrival is told by names, sizes and times of its files: corrected labels are an arrival of
-their own. What isn't a plate and doesn't change is told of once in each state; nothing of it is moved.
+their own. What isn't a plate and doesn't change is told of once in each state; nothing of it is moved. How long ago
+something changed is told by the clock of the inbox's file server, which may differ from this machine's.
 
     inbox/<plate>/              as people or microscopes put it
     inbox/rejected/<plate>…/    set aside by `ingest_plates`, with a report in <plate>….txt
@@ -14,13 +15,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from nucleus_dags.files import read_if_whole, time_at, write_whole
 from nucleus_dags.plates.names import is_ignored, problem_of
 from nucleus_dags.plates.no_plate import in_sentences, is_a_plates_file, why_no_plate
 from nucleus_dags.plates.walk import walk
@@ -107,7 +108,7 @@ def look_at(folder: Path, quiet_for_s: float) -> Arrival | None:
     last_change = max(changed_at.values())
     # A DONE that is older than another file is of an earlier copy.
     is_done = changed_at.get(DONE) == last_change
-    if not is_done and time.time() - last_change < quiet_for_s:
+    if not is_done and time_at(folder.parent) - last_change < quiet_for_s:
         return None
     return Arrival(folder, _digest([file[:3] for file in files]))
 
@@ -132,16 +133,13 @@ def record(entry: Entry, store: Path, **outcome: Any) -> None:
 
 
 def write_record(path: Path, **outcome: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".partial")
-    beside.write_text(json.dumps(outcome))
-    beside.replace(path)
+    write_whole(path, outcome)
 
 
 def was_announced(plate: str, store: Path) -> bool:
     """Whether an earlier arrival was this very imported plate, given by its path in the store."""
     records = store.glob("arrivals/[!.]*/*.json")
-    return any(json.loads(path.read_text()).get("plate") == plate for path in records)
+    return any((read_if_whole(path) or {}).get("plate") == plate for path in records)
 
 
 def is_as_found(arrival: Arrival) -> bool:
@@ -181,10 +179,10 @@ def _may_be_plate(entry: Path) -> bool:
 
 def _no_plate(entry: Path, quiet_for_s: float) -> NoPlate | None:
     """Give an entry that isn't a plate, or None if something of it has changed lately."""
-    known = []
+    known, now = [], time_at(entry.parent)
     for name, size, modified, changed in _of_entry(entry):
         # During a copy nearly every file is new, so that little of a large folder is looked at.
-        if time.time() - changed < quiet_for_s:
+        if now - changed < quiet_for_s:
             return None
         known.append((name, size, modified))
     return NoPlate(entry, _digest([entry.name, *sorted(known)]), why_no_plate(entry))

@@ -14,6 +14,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
+from nucleus_dags.files import CLOCK
 from nucleus_dags.plates.inbox import Arrival, NoPlate, entries, judge
 from nucleus_dags.plates.no_plate import listed
 
@@ -60,7 +61,7 @@ class InboxTrigger(BaseEventTrigger):
         from watchfiles import awatch
 
         look_again_s = min(LOOK_AGAIN_S, max(self.quiet_for_s, 0.2))
-        options = {"watch_filter": None, "rust_timeout": int(1000 * look_again_s), "yield_on_timeout": True}
+        options = {"watch_filter": _is_no_clock, "rust_timeout": int(1000 * look_again_s), "yield_on_timeout": True}
         while True:
             try:
                 async for changes in awatch(inbox, **options):  # type: ignore[arg-type]
@@ -72,3 +73,8 @@ class InboxTrigger(BaseEventTrigger):
 
     def _judge(self, pending: set[Path]) -> list[Arrival | NoPlate]:
         return [judged for entry in sorted(pending) if (judged := judge(entry, self.quiet_for_s))]
+
+
+def _is_no_clock(_change: Any, path: str) -> bool:
+    """Whether a change is one of the inbox itself: looking at its clock changes it too, and must not lead to a look."""
+    return not Path(path).name.startswith(CLOCK)

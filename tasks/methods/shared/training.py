@@ -28,8 +28,9 @@ import tensorflow as tf
 import tf_keras as keras
 from numpy.typing import NDArray
 
-from tasks.files import held_together, written_whole
+from tasks.files import flush_all, held_together, of_earlier_try, read_json, written_whole
 from tasks.methods.shared.averaged_weights import AveragedWeights
+from tasks.methods.shared.weights_file import read_weights
 from tasks.nuclei.errors import InputError
 
 OptimiserName = Literal["adam", "adamw", "sgd", "momentum"]
@@ -40,6 +41,8 @@ Batch = tuple[NDArray[Any], ...]
 PROGRESS_EVERY_S = 15.0
 BATCHES_READ_AHEAD = 4
 MOMENTUM = 0.9
+CHECKPOINTS_KEPT = 2
+"""TensorFlow removes an earlier one before the new one is on the disk."""
 
 log = logging.getLogger("nucleus")
 
@@ -130,7 +133,9 @@ class Training:
         checkpoint = tf.train.Checkpoint(
             model=network.model, optimizer=self._optimiser, averages=self._averaged.averages
         )
-        self._checkpoints = tf.train.CheckpointManager(checkpoint, checkpoint_dir, max_to_keep=1)
+        self._folder = checkpoint_dir
+        _forget_damaged_list(checkpoint_dir)
+        self._checkpoints = tf.train.CheckpointManager(checkpoint, checkpoint_dir, CHECKPOINTS_KEPT)
         self.best_weights = checkpoint_dir / "best.h5"
         self._history_file = checkpoint_dir / "history.json"
         self._steps: dict[bool, Callable[[Any], Any]] = {}
@@ -145,12 +150,17 @@ class Training:
         return self.history
 
     def _restore(self, checkpoint: Any) -> list[Cycle]:
-        if self._checkpoints.latest_checkpoint is None:
+        """Take up the last cycle of an earlier try whose state is whole; gives the cycles up to it."""
+        history = of_earlier_try(self._history_file, _read_history)
+        numbers = sorted((int(path.stem.rsplit("-", 1)[1]) for path in self._folder.glob("ckpt-*.index")), reverse=True)
+        if not numbers or history is None or of_earlier_try(self.best_weights, read_weights) is None:
             return []
-        checkpoint.restore(self._checkpoints.latest_checkpoint).assert_consumed()
-        done = int(self._checkpoints.latest_checkpoint.rsplit("-", 1)[1])
-        log.info("resuming after cycle %d of an earlier attempt", done)
-        return [Cycle(**fields) for fields in json.loads(self._history_file.read_text())[:done]]
+        for done in (number for number in numbers if number <= len(history)):
+            if of_earlier_try(self._folder / f"ckpt-{done}.index", _read_all) is not None:
+                checkpoint.restore(str(self._folder / f"ckpt-{done}")).assert_consumed()
+                log.info("resuming after cycle %d of an earlier attempt", done)
+                return history[:done]
+        return []
 
     def _run_cycle(self, number: int) -> Cycle:
         started, cpu_started = time.monotonic(), time.process_time()
@@ -274,6 +284,27 @@ class Training:
             self._checkpoints.save(checkpoint_number=cycle.cycle)
         except tf.errors.ResourceExhaustedError as error:
             raise OSError(errno.ENOSPC, f"no space for the checkpoint: {error.message}") from None
+        flush_all(self._folder)
+
+
+def _forget_damaged_list(folder: Path) -> None:
+    """Remove TensorFlow's list of its checkpoints, which it makes again, if it can't be read."""
+    path = folder / "checkpoint"
+    if of_earlier_try(path, lambda _: tf.train.get_checkpoint_state(folder)) is None:
+        path.unlink(missing_ok=True)
+
+
+def _read_history(path: Path) -> list[Cycle]:
+    return [Cycle(**fields) for fields in read_json(path)]
+
+
+def _read_all(index: Path) -> int:
+    """Read all of a checkpoint, which has a check sum for each tensor; gives how many there are."""
+    reader = tf.train.load_checkpoint(str(index.with_suffix("")))
+    names = reader.get_variable_to_shape_map()
+    for name in names:
+        reader.get_tensor(name)
+    return len(names)
 
 
 def _part_of_this_replica(batch: Any) -> tuple[Any, Any]:

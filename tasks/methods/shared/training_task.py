@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from tasks import tracking
 from tasks.contract import TRAINING, Outcome, Resources, Result, Task, Workspace
-from tasks.files import written_whole
+from tasks.files import of_earlier_try, read_json, written_whole
 from tasks.methods.method import Method
 from tasks.methods.shared.initial_weights import earlier_network, file_of
 from tasks.methods.shared.roi_batches import ReadBatch, RoiBatches
@@ -192,10 +192,11 @@ def chosen_precision(params: NetworkTrainingParams, checkpoint_dir: Path) -> Pre
     if params.precision != "auto":
         return params.precision
     chosen = checkpoint_dir / "precision.json"
-    if not chosen.exists():
+    precision: Precision | None = of_earlier_try(chosen, read_json)
+    if precision is None:
+        precision = devices.fastest_precision()
         with written_whole(chosen) as beside:
-            beside.write_text(json.dumps(devices.fastest_precision()))
-    precision: Precision = json.loads(chosen.read_text())
+            beside.write_text(json.dumps(precision))
     return precision
 
 

@@ -76,6 +76,19 @@ def test_down_ends_what_a_dead_server_left(home: Home, monkeypatch: pytest.Monke
     assert living(children) == []
 
 
+def test_down_ends_the_servers_though_the_record_of_them_is_damaged(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(processes, "STOP_GRACE_S", 1)
+    pids = start_family(home, "signal.SIG_DFL")
+    (home.folder / "servers.json").write_text("")
+    assert not servers.status(home)
+    assert "It isn't known what runs" in capsys.readouterr().out
+    servers.down(home)
+    assert living(pids) == []
+    assert home.read_servers() is None
+
+
 def test_a_server_that_was_killed_does_not_run_though_what_it_started_does(
     home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

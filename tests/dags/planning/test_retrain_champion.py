@@ -265,6 +265,13 @@ def test_what_was_judged_already_is_not_done_again_until_something_comes(store: 
     assert len(plan(store)["test_plates"]) == 2
 
 
+def test_a_damaged_record_of_a_retraining_counts_as_none(store: Path) -> None:
+    digest = plan(store)["digest"]
+    retrain_champion.record(store, digest, "scheduled__1", "No candidate passed the gate.")
+    (store / "retrainings" / f"{digest}.json").write_text("")
+    assert plan(store)["digest"] == digest
+
+
 def test_a_store_without_a_plate_of_a_role_is_refused_with_what_to_do(store: Path) -> None:
     (store / "ingest" / "t@000000000000").rename(store / "elsewhere")
     with pytest.raises(FormError, match=r"No test plate is in the store; put one into the inbox"):

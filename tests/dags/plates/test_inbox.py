@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nucleus_dags.plates import inbox
+from nucleus_dags.plates import inbox, inbox_trigger
 from nucleus_dags.plates.inbox import PATIENCE, Arrival, NoPlate, judge, look_at, new_entries
 from nucleus_dags.plates.inbox_trigger import InboxTrigger
 from tests.limits import within_limits
@@ -45,6 +45,57 @@ def test_a_plate_has_arrived_when_nothing_of_it_changed_for_a_while(tmp_path: Pa
     assert look_at(plate, 0.2) is not None
     (plate / "images" / "b.tif").write_bytes(b"more")
     assert look_at(plate, 0.2) is None
+
+
+def test_a_plate_has_not_arrived_sooner_because_the_clock_of_this_machine_is_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plate = make_plate(tmp_path / "plate")
+    (tmp_path / "no plate").mkdir()
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 3600)
+    assert look_at(plate, 60) is None
+    assert judge(tmp_path / "no plate", 60) is None
+
+
+def test_a_plate_that_arrived_long_ago_has_arrived_though_the_clock_of_this_machine_is_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plate = make_plate(tmp_path / "plate")
+    time.sleep(0.3)
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() - 3600)
+    assert look_at(plate, 0.2) is not None
+
+
+def test_looking_at_the_clock_of_the_inbox_leaves_nothing_there(tmp_path: Path) -> None:
+    look_at(make_plate(tmp_path / "plate"), 60)
+    assert [path.name for path in tmp_path.iterdir()] == ["plate"]
+
+
+def test_looking_at_the_clock_of_the_inbox_is_no_reason_to_look_again(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Path] = []
+    monkeypatch.setattr(inbox_trigger, "judge", lambda entry, quiet_s: looks.append(entry) or judge(entry, quiet_s))
+    make_plate(folders[0] / "plate")
+
+    async def wait_for_it() -> None:
+        async for _ in InboxTrigger(*map(str, folders), 60).run():
+            pass
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(wait_for_it(), 2))
+    assert len(looks) <= 1
+
+
+def test_a_damaged_record_of_an_arrival_counts_as_none(folders: tuple[Path, Path]) -> None:
+    _, store = folders
+    inbox.write_record(store / "arrivals" / "p" / "1.json", plate="ingest/p@0123456789ab")
+    inbox.write_record(store / "arrivals" / "q" / "1.json", plate="ingest/q@0123456789ab")
+    (store / "arrivals" / "p" / "1.json").write_text("")
+    assert not inbox.was_announced("ingest/p@0123456789ab", store)
+    assert inbox.was_announced("ingest/q@0123456789ab", store)
 
 
 def test_a_copy_that_keeps_old_times_is_not_taken_for_complete(tmp_path: Path) -> None:

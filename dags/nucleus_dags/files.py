@@ -1,0 +1,59 @@
+"""Small files of the servers and the DAGs: written whole or not at all, and read though they may be damaged.
+
+`tasks.files` does for the tasks what this does here, and says why.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+CLOCK = ".clock-"
+"""How the names of files begin that are written to see a file server's clock."""
+
+log = logging.getLogger(__name__)
+
+
+def write_whole(path: Path, content: Any) -> None:
+    """Write JSON; whatever happens, the file is the old or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".partial")
+    with beside.open("w") as file:
+        file.write(json.dumps(content, indent=1))
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    with suppress(OSError):  # Some network file systems keep the names of a folder by themselves, and refuse.
+        os.fsync(folder)
+    os.close(folder)
+
+
+def read_if_whole(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object; None without one, and with a warning for one that is damaged."""
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        log.warning("%s is damaged, maybe since the power went, and counts as missing: %s", path, error)
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def time_at(folder: Path) -> float:
+    """Give the time in seconds since 1970 by the clock that dates the files of a folder, which may be a file server's.
+
+    Where nothing may be written, it is this machine's.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=CLOCK) as file:
+            return Path(file.name).stat().st_ctime
+    except OSError:
+        return time.time()
