@@ -47,6 +47,17 @@ def rois_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def power_may_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever a task gives a name that counts is on the disk before."""
+    from tests.power import Disk
+
+    disk = Disk(tmp_path, monkeypatch)
+    yield
+    disk.close()
+    assert disk.lost == []
+
+
+@pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A mounted file system of 1 MB; `tests.disks.resize` changes that."""
     if os.geteuid() != 0:

@@ -33,7 +33,7 @@ from tests.faulty_fields import FAULTS, SIDE_PX
 from tests.repository import REPOSITORY
 from tests.tracked import track_in
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("power_may_go")]
 
 PACKAGE = REPOSITORY / "tests/foreign_method"
 NAME, TASK_NAME = "bright_spots", "train_bright_spots"

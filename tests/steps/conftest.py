@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.power import Disk
 from tests.steps.ingesting import two_fields
 
 
 @pytest.fixture(autouse=True)
-def power_may_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """In every test of a step, whatever gets a name that counts is on the disk before."""
-    disk = Disk(tmp_path, monkeypatch)
-    yield
-    disk.close()
-    assert disk.lost == []
+def in_every_test_of_a_step(power_may_go: None) -> None:
+    pass
 
 
 @pytest.fixture

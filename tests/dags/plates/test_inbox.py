@@ -77,11 +77,17 @@ def test_looking_at_the_clock_of_the_inbox_is_no_reason_to_look_again(
     folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[Path] = []
-    monkeypatch.setattr(inbox_trigger, "judge", lambda entry, quiet_s: looks.append(entry) or judge(entry, quiet_s))
-    make_plate(folders[0] / "plate")
+
+    def noted(entry: Path, quiet_for_s: float) -> Arrival | NoPlate | None:
+        looks.append(entry)
+        return judge(entry, quiet_for_s)
+
+    monkeypatch.setattr(inbox_trigger, "judge", noted)
+    box, store = folders
+    make_plate(box / "plate")
 
     async def wait_for_it() -> None:
-        async for _ in InboxTrigger(*map(str, folders), 60).run():
+        async for _ in InboxTrigger(str(box), str(store), 60).run():
             pass
 
     with pytest.raises(TimeoutError):

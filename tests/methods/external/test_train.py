@@ -19,7 +19,7 @@ from tests.plates import make_plate
 from tests.third_party_tools import make_tool, write_catalogue
 from tests.tracked import track_in
 
-pytestmark = pytest.mark.usefixtures("rois_in_this_process")
+pytestmark = pytest.mark.usefixtures("rois_in_this_process", "power_may_go")
 
 
 @pytest.fixture
