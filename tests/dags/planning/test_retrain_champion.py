@@ -267,7 +267,7 @@ def test_what_was_judged_already_is_not_done_again_until_something_comes(store: 
 
 def test_a_damaged_record_of_a_retraining_counts_as_none(store: Path) -> None:
     digest = plan(store)["digest"]
-    retrain_champion.record(store, digest, "scheduled__1", "No candidate passed the gate.")
+    retrainings.record(store, digest, "scheduled__1", "No candidate passed the gate.")
     (store / "retrainings" / f"{digest}.json").write_text("")
     assert plan(store)["digest"] == digest
 
