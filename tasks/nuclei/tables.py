@@ -51,7 +51,7 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 def read_csv(path: Path, **options: Any) -> pd.DataFrame:
     """Read a table that `write_csv` wrote, now or before there were apostrophes; `options` are those of pandas."""
     table: pd.DataFrame = pd.read_csv(path, **options)
-    true = {name: column.map(_unescaped) for name, column in table.items() if _may_begin_with(column, ("'",))}
+    true = {str(name): column.map(_unescaped) for name, column in table.items() if _may_begin_with(column, ("'",))}
     return table.assign(**true)
 
 
