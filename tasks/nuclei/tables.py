@@ -52,7 +52,7 @@ def read_csv(path: Path, **options: Any) -> pd.DataFrame:
     """Read a table that `write_csv` wrote, now or before there were apostrophes; `options` are those of pandas."""
     table: pd.DataFrame = pd.read_csv(path, **options)
     true = {name: column.map(_unescaped) for name, column in table.items() if _may_begin_with(column, ("'",))}
-    return table.assign(**true)
+    return table.assign(**true)  # type: ignore[arg-type]
 
 
 def _may_begin_with(column: pd.Series, beginnings: tuple[str, ...]) -> bool:
