@@ -99,10 +99,7 @@ class SegmentedPlate(NamedTuple):
 
 
 def open_run(experiment: str, dag_run_id: str, run_name: str, parent_run_id: str | None = None) -> str:
-    """Give the id of a run of a DAG run, made when it doesn't exist yet: its own, or a child of that, by name.
-
-    Raises InputError for an experiment that was deleted.
-    """
+    """Give the id of a run of a DAG run, made when it doesn't exist yet: its own, or a child of that, by name."""
     tags = {DAG_RUN_TAG: dag_run_id} | ({PARENT_TAG: parent_run_id} if parent_run_id else {})
     with _failures_named():
         client = MlflowClient()
@@ -134,19 +131,15 @@ def _experiment(client: MlflowClient, name: str) -> str:
 
 
 def _made_once(find: Callable[[], list[T]], make: Callable[[], object]) -> list[T]:
-    """Find something, or make it first.
-
-    An answer that comes too late, or not at all, doesn't say whether the server did its work. Then MLflow's client asks
-    again by itself, so that there may be two; or somebody else was a moment earlier. What is there counts.
-    """
+    """Find something, or make it first. There may be two: MLflow's client asks again when an answer is late."""
     if found := find():
         return found
     try:
         make()
     except MlflowException:
-        if not (found := find()):
+        # The server may have done it all the same, or somebody else was a moment earlier.
+        if not find():
             raise
-        return found
     return find()
 
 
