@@ -166,7 +166,7 @@ with DAG(
     score = launch(
         "score",
         each=calibrate.output,
-        known={"segmented": segment.output, "score": train_plates["score"]},
+        known={"segmented": segment.output},
         prepare=scoring_of,
     )
     # The scores are written on the registered versions too, which must be there.

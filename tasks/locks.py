@@ -10,6 +10,7 @@ No clocks are compared, since those of machines and file servers differ: whoever
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 import signal
@@ -58,6 +59,18 @@ def held_at_once(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody has a lock, or had it when its file was seen; never makes the file again, as taking it would."""
+    if path.with_suffix(".lease").exists():
+        return True
+    try:
+        with path.open("rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return False
+    except (FileNotFoundError, BlockingIOError):
+        return True
 
 
 def _lock_at(path: Path) -> filelock.BaseFileLock:

@@ -23,7 +23,8 @@ FIELDS = ("a", "b", "c")
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "lab"
     images, labels = dict.fromkeys(FIELDS, IMAGE), dict.fromkeys(FIELDS, LABEL_IMAGE)
-    make_plate(folder / "plate", images, labels, role="test")
+    for plate in (folder / "plate", folder / "store" / ".plate"):
+        make_plate(plate, images, labels, role="test", name="plate")
     segment_with_it(folder / "store", monkeypatch)
     return folder
 
@@ -81,7 +82,7 @@ def imported(lab: Path) -> tuple[Task[Any], TaskParams]:
 
 
 def segmented(lab: Path) -> tuple[Task[Any], TaskParams]:
-    return segment.TASK, segment.Params(method="fpn2_ws", networks=[NETWORK], plate="../plate")
+    return segment.TASK, segment.Params(method="fpn2_ws", networks=[NETWORK], plate=".plate")
 
 
 def is_work(finding: Finding) -> bool:

@@ -9,7 +9,6 @@ killed, as for want of memory, or that ended by an error that nobody expected.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import signal
@@ -20,9 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-import filelock
-
 from tasks.contract import NothingToDo, ServiceError
+from tasks.locks import held_at_once, is_held
 from tasks.nuclei.errors import InputError
 
 MOST_CRASHES = 3
@@ -38,7 +36,7 @@ def counted(folder: Path, store: Path) -> Iterator[None]:
     name = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:16]
     attempts = store / "ingest" / ".attempts"
     attempts.mkdir(parents=True, exist_ok=True)
-    crashed = [path for path in attempts.glob(f"{name}-*.lock") if not _is_held(path)]
+    crashed = [path for path in attempts.glob(f"{name}-*.lock") if not is_held(path)]
     if len(crashed) >= MOST_CRASHES:
         _forget(crashed)
         raise InputError(
@@ -47,24 +45,13 @@ def counted(folder: Path, store: Path) -> Iterator[None]:
             "the import more memory, and try again."
         )
     attempt = attempts / f"{name}-{uuid.uuid4().hex}.lock"
-    with filelock.FileLock(attempt), _forgotten_when_asked_to_end(attempt):
+    with held_at_once(attempt), _forgotten_when_asked_to_end(attempt):
         try:
             yield
         except (InputError, NothingToDo, ServiceError, OSError, KeyboardInterrupt, SystemExit):
             _forget([attempt])
             raise
         _forget([attempt, *crashed])
-
-
-def _is_held(path: Path) -> bool:
-    """Whether an attempt goes on, or has ended since it was seen."""
-    try:
-        # Not by `filelock`, which would make a file again that is removed meanwhile.
-        with path.open("rb+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return False
-    except (FileNotFoundError, BlockingIOError):
-        return True
 
 
 def _forget(attempts: list[Path]) -> None:

@@ -74,7 +74,6 @@ def scoring_of(model: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
     run_id = model.get("mlflow_run_id", known.get("mlflow_run_id"))
     segmented = _of_run(known["segmented"], run_id)
     return {
-        **known.get("score", {}),
         "segmentations": [result["outputs"]["segmentation"] for result in segmented],
         "mlflow_run_id": run_id,
     }

@@ -33,7 +33,6 @@ def plan(form: Mapping[str, Any], inbox: Path, dag_run_id: str) -> TrainModelsPl
         "augment": _augmentation(form) | seed,
         "candidates": candidates,
         "settings": settings_of(form, form["methods"]),
-        "score": seed,
         # Who names all plates misses none.
         "left_out": [] if all(names.values()) else left_out,
     }

@@ -103,7 +103,6 @@ class TrainModelsPlan(TypedDict):
     candidates: list[Candidate]
     settings: dict[str, Params]
     """What a person chose for the segmentation, by method."""
-    score: Params
     left_out: list[str]
     """Sentences on what lies in the inbox and isn't a plate, or is one that can't be read."""
 

@@ -261,7 +261,7 @@ def test_what_was_judged_already_is_not_done_again_until_something_comes(store: 
     retrainings.record(store, plan(store)["digest"], "scheduled__1", "No candidate passed the gate.")
     with pytest.raises(NothingNew, match=r"DAG run scheduled__1, which did the same: No candidate passed"):
         plan(store)
-    add_plate(store, "another test", "test")
+    add_plate(store, "another-test", "test")
     assert len(plan(store)["test_plates"]) == 2
 
 
