@@ -77,7 +77,7 @@ def it_is_described_in_mlflow_and_in_its_lineage(store: Path) -> None:
 
 def a_training_that_begins_from_it_compares_with_this_very_model(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As `train_models` does; the model isn't registered again from its MLflow run."""
-    candidate = as_it_came("fpn2_ws", [{"target": "both"}], "laptop")
+    candidate = as_it_came("fpn2_ws", [{"target": "all"}], "laptop")
     assert candidate is not None
     (training,) = candidate["trainings"]
     kept = execute(TRAIN, TRAIN.params_type.model_validate(training), store)

@@ -45,12 +45,12 @@ def test_it_sees_fields_as_the_preset_laptop_cuts_rois_of_them():
 
 
 def test_it_is_what_trainings_of_the_preset_laptop_begin_from():
-    params = Params(rois="rois.h5", target="both", preset="laptop")
+    params = Params(rois="rois.h5", target="all", preset="laptop")
     assert (params.initialisation, params.encoder) == ("base", BUILT["encoder"])
-    assert params == Params(rois="rois.h5", target="both", preset="laptop", initialisation="base")
-    from_random = Params(rois="rois.h5", target="both", preset="laptop", initialisation="random")
+    assert params == Params(rois="rois.h5", target="all", preset="laptop", initialisation="base")
+    from_random = Params(rois="rois.h5", target="all", preset="laptop", initialisation="random")
     assert params.learning_rate < from_random.learning_rate
-    assert Params(rois="rois.h5", target="both").initialisation == "imagenet"
+    assert Params(rois="rois.h5", target="all").initialisation == "imagenet"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_it_is_what_trainings_of_the_preset_laptop_begin_from():
     ],
 )
 def test_another_network_than_its_own_is_refused_with_what_to_do(other, said):
-    given = {"rois": "rois.h5", "target": "both", "preset": "laptop"} | other
+    given = {"rois": "rois.h5", "target": "all", "preset": "laptop"} | other
     message = (
         f'the initial weights "base" are of another network than is asked for: {said} .*; leave this out, or choose'
     )
@@ -79,7 +79,7 @@ def test_kept_as_it_is_it_becomes_a_network_of_the_store(tmp_path):
     assert result.params["rois"] is None
 
 
-@pytest.mark.parametrize("change", [{"cycles": 1}, {"initialisation": "random", "cycles": 1, "target": "both"}])
+@pytest.mark.parametrize("change", [{"cycles": 1}, {"initialisation": "random", "cycles": 1, "target": "all"}])
 def test_a_training_without_rois_is_refused(tmp_path, change):
     message = 'rois: none are given, which is for initialisation "base" with cycles=0 alone, got ".*" with cycles=1'
     with pytest.raises(InputError, match=message):
@@ -89,9 +89,9 @@ def test_a_training_without_rois_is_refused(tmp_path, change):
 def test_what_begins_from_it_depends_on_its_files(tmp_path):
     files = [BASE / "network.json", BASE / "weights.h5"]
     assert TASK.depends_on is not None
-    for params in (AS_IT_IS, {"rois": "rois.h5", "target": "both", "preset": "laptop"}):
+    for params in (AS_IT_IS, {"rois": "rois.h5", "target": "all", "preset": "laptop"}):
         assert TASK.depends_on(Params.model_validate(params), tmp_path) == files
-    assert TASK.depends_on(Params(rois="rois.h5", target="both", initialisation="random"), tmp_path) == []
+    assert TASK.depends_on(Params(rois="rois.h5", target="all", initialisation="random"), tmp_path) == []
 
 
 def test_weights_in_16_bits_are_smaller_and_are_read_back_in_32_bits(tmp_path):
@@ -126,7 +126,12 @@ def test_a_training_begins_from_its_weights_and_sees_fields_as_its_own_rois(tmp_
     status, output = finish(tmp_path, begun)
     assert status == 0, output
     (trained,) = (path.parent for path in tmp_path.glob("train_fpn2_ws/*/result.json"))
-    assert json.loads((trained / "network.json").read_text()) == {**BUILT, "scaling": "minmax", "zoom": 1.0}
+    assert json.loads((trained / "network.json").read_text()) == {
+        **BUILT,
+        "scaling": "minmax",
+        "zoom": 1.0,
+        "nucleus_px": None,
+    }
     expected, got = read_weights(BASE / "weights.h5"), read_weights(trained / "weights.h5")
     assert set(expected) == set(got)
     for name in expected:

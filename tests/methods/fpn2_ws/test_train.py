@@ -132,7 +132,7 @@ def test_a_retry_keeps_the_precision_that_auto_chose_though_its_gpu_would_have_a
 
 
 def test_a_preset_fills_in_what_is_not_given():
-    params = Params(rois="rois.h5", target="both", preset="laptop", cycles=2)
+    params = Params(rois="rois.h5", target="all", preset="laptop", cycles=2)
     assert params.encoder == "mobilenetv2"
     assert params.cycles == 2
 
@@ -147,7 +147,7 @@ def test_a_preset_fills_in_what_is_not_given():
     ],
 )
 def test_a_decoder_has_its_usual_filters_unless_others_are_given(given, decoder, filters):
-    params = Params(rois="rois.h5", target="both", **given)
+    params = Params(rois="rois.h5", target="both", initialisation="random", **given)
     assert (params.decoder, params.decoder_filters) == (decoder, filters)
 
 
@@ -181,7 +181,7 @@ def test_pixels_along_outlines_count_more_in_the_loss_than_others():
 
 @pytest.mark.parametrize("preset", ["laptop", "paper"])
 def test_one_number_of_filters_as_earlier_trainings_have_it_is_of_the_fpn(preset):
-    params = Params(rois="rois.h5", target="both", preset=preset, decoder_filters=64)
+    params = Params(rois="rois.h5", target="both", preset=preset, initialisation="random", decoder_filters=64)
     assert (params.decoder, params.decoder_filters) == ("fpn", (64,))
 
 
