@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import inspect
 import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -29,12 +31,16 @@ class Disk:
         self._flush_all()
         rename = os.rename
 
+        one_at_a_time = threading.RLock()
+
         def flush(number: int) -> None:
-            self._flushed(Path(f"/proc/self/fd/{number}").readlink())
+            with one_at_a_time:
+                self._flushed(Path(f"/proc/self/fd/{number}").readlink())
 
         def rename_recorded(source: Path, target: Path) -> None:
-            rename(source, target)
-            self._was_renamed(Path(source), Path(target))
+            with one_at_a_time:
+                rename(source, target)
+                self._was_renamed(Path(source), Path(target))
 
         monkeypatch.setattr(os, "fsync", flush)
         monkeypatch.setattr(os, "rename", rename_recorded)
@@ -78,7 +84,11 @@ class Disk:
         if not path.is_relative_to(self.folder) or not path.exists():
             return
         if path.is_dir():
-            self._names[self._number(path)] = {child.name: self._number(child) for child in path.iterdir()}
+            names: dict[str, int] = {}
+            self._names[self._number(path)] = names
+            for child in path.iterdir():
+                with suppress(FileNotFoundError):  # Another thread removed it meanwhile.
+                    names[child.name] = self._number(child)
         else:
             self._contents[self._number(path)] = path.read_bytes()
 

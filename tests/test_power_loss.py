@@ -86,9 +86,8 @@ def segmented(lab: Path) -> tuple[Task[Any], TaskParams]:
 
 
 def is_work(finding: Finding) -> bool:
-    """Whether it is about a folder of work that isn't finished, or the network, which is none of a task's."""
-    name = Path(finding.path).name
-    return name.startswith(".") or name == "network"
+    """Whether it is about a folder of work that isn't finished, or the network or plate, which are none of a task's."""
+    return any(name.startswith(".") or name == "network" for name in Path(finding.path).parts)
 
 
 @pytest.mark.parametrize("task", [imported, segmented])
