@@ -21,7 +21,7 @@ from tasks.methods.saved_model import load_model, save_model
 from tasks.methods.segmenter import Segmenter
 from tasks.methods.shared.kept_network import KeptNetwork
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.intensity import SCALINGS, Scaling, grey_levels
+from tasks.nuclei.intensity import SCALINGS, Scaling, grey_levels, least_span
 from tests.networks import make_network
 
 FPN2_WS, MASK_RCNN, JACOBKIE = map(method_named, ("fpn2_ws", "mask_rcnn", "jacobkie"))
@@ -91,22 +91,24 @@ def test_a_network_from_before_there_was_a_choice_sees_fields_from_minimum_to_ma
     ("method", "make"), [(FPN2_WS, make_network), (MASK_RCNN, make_mask_rcnn), (JACOBKIE, make_jacobkie)]
 )
 @pytest.mark.parametrize("scaling", SCALINGS)
-def test_a_segmenter_scales_fields_as_its_network_saw_its_rois(
+def test_a_segmenter_scales_fields_as_its_network_saw_its_rois_and_at_the_level_of_their_plate(
     method: Method, make: Callable[[Path], Path], scaling: Scaling, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = make(tmp_path / "a") / "network.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"scaling": scaling}))
-    segmenter = load(method, file.parent)
+    image = np.random.default_rng(0).integers(0, 999, (64, 64)).astype(np.float32)
+    segmenter = load(method, file.parent).at_the_level_of([image])
     asked = []
 
-    def noted(image: np.ndarray, scaling: Scaling) -> np.ndarray:
-        asked.append(scaling)
-        return grey_levels(image, scaling)
+    def noted(image: np.ndarray, scaling: Scaling, least_span: float) -> np.ndarray:
+        asked.append((scaling, least_span))
+        return grey_levels(image, scaling, least_span)
 
     for module in ("fpn2_ws.nuclei", "mask_rcnn.segmenter", "jacobkie.segmenter"):
         monkeypatch.setattr(f"tasks.methods.{module}.grey_levels", noted)
-    segmenter.look_at(np.random.default_rng(0).integers(0, 999, (64, 64)).astype(np.float32))
-    assert asked == [scaling]
+    segmenter.look_at(image)
+    assert asked == [(scaling, least_span([image]))]
+    assert segmenter.least_span > 400
 
 
 def test_networks_of_two_methods_and_unknown_ones_are_refused(tmp_path: Path) -> None:
