@@ -96,7 +96,7 @@ def test_a_segmenter_scales_fields_as_its_network_saw_its_rois_and_at_the_level_
 ) -> None:
     file = make(tmp_path / "a") / "network.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"scaling": scaling}))
-    image = np.random.default_rng(0).integers(0, 999, (64, 64)).astype(np.float32)
+    image: np.ndarray = np.random.default_rng(0).integers(0, 999, (64, 64)).astype(np.float32)
     segmenter = load(method, file.parent).at_the_level_of([image])
     asked = []
 
