@@ -20,6 +20,8 @@ from tasks.nuclei.segmentation import Nuclei
 LEAST_ZOOM, MOST_ZOOM = 0.25, 4.0
 ZOOMS_OF_A_DOUBLING = 8
 """They are 9 % apart, so that parts of a plate get the same zoom on machines that don't compute the same to the bit."""
+NEXT_ZOOM = 1.5 / ZOOMS_OF_A_DOUBLING
+"""Nuclei that look larger or smaller by fewer doublings than this have the zoom that is asked for, or the next one."""
 STARTS = (1.0, 0.5, 2.0)
 """Zooms that searches begin with. One from a start at which nuclei look too small may end at clumps of them."""
 MOST_LOOKS = 5
@@ -74,9 +76,14 @@ def nuclear_diameter_px(fields: Sequence[Areas]) -> float | None:
 
 
 def zoom_for(diameter_px: float, nucleus_px: float) -> float:
-    """Give the zoom at which nuclei of a diameter look `nucleus_px` wide, within 5 % and the bounds of all zooms."""
-    steps = round(ZOOMS_OF_A_DOUBLING * math.log2(nucleus_px / diameter_px))
-    return float(np.clip(2 ** (steps / ZOOMS_OF_A_DOUBLING), LEAST_ZOOM, MOST_ZOOM))
+    """Give the zoom at which nuclei of a diameter look `nucleus_px` wide, within 5 % and the bounds of all zooms.
+
+    It is 1 where that is right within 14 %: interpolation, which moves outlines, costs more than the size gives.
+    """
+    doublings = math.log2(nucleus_px / diameter_px)
+    if abs(doublings) < NEXT_ZOOM:
+        return 1.0
+    return float(np.clip(2 ** (round(ZOOMS_OF_A_DOUBLING * doublings) / ZOOMS_OF_A_DOUBLING), LEAST_ZOOM, MOST_ZOOM))
 
 
 def given_size(diameter_px: float, nucleus_px: float) -> NuclearSize:
@@ -119,7 +126,8 @@ class _Look(NamedTuple):
 
     def is_settled(self, nucleus_px: float) -> bool:
         """Whether the zoom that follows is the same, or the next one."""
-        return abs(math.log2(self.following_zoom(nucleus_px) / self.zoom)) < 1.5 / ZOOMS_OF_A_DOUBLING
+        follows = self.following_zoom(nucleus_px)
+        return follows == self.zoom or abs(math.log2(nucleus_px / (self.diameter_px * self.zoom))) < NEXT_ZOOM
 
 
 def _look(zoom: float, fields: Sequence[Nuclei]) -> _Look:

@@ -32,7 +32,7 @@ from tasks.methods.method import PresetName
 from tasks.nuclei import augmentation as changes
 from tasks.nuclei.augmentation import Augmentation, AugmentationName, augmented_roi
 from tasks.nuclei.contact_sheet import write_contact_sheet
-from tasks.nuclei.copies import Fingerprint, copies_within, grouped
+from tasks.nuclei.copies import Fingerprint, copies_within, grouped, pixels_sha256
 from tasks.nuclei.errors import InputError, first_of, raise_if_any
 from tasks.nuclei.intensity import GreyLevels, Scaling, grey_levels
 from tasks.nuclei.nuclear_size import LEAST_ZOOM, MOST_ZOOM, areas_in, given_size, nuclear_diameter_px
@@ -40,6 +40,7 @@ from tasks.nuclei.plates.files import FROZEN_REPORT, Plate, open_plate
 from tasks.nuclei.plates.image_files import read_image, read_label_image
 from tasks.nuclei.roi_file import ROI_TABLE, RoiBlock, RoiReader, RoiSource, RoiWriter, as_stored
 from tasks.nuclei.targets import blurred_border, distance_map
+from tasks.nuclei.validation_split import ValidationSplit, lot_of
 from tasks.nuclei.view import View
 from tasks.store.imported_plates import report_of
 
@@ -89,7 +90,8 @@ class Params(TaskParams):
     split: Literal["field", "paper"] = "field"
     """How validation ROIs are chosen: from fields or regions of their own, or at random (the paper's)."""
     validation_share: float = pydantic.Field(0.2, gt=0, lt=1)
-    """Share of the ROIs, and of the fields, for validation."""
+    """Share of the ROIs, and about that of the fields, for validation. The pixels of a field decide: it stays where it
+    is when other plates arrive, and with every seed."""
     random_seed: int = pydantic.Field(0, ge=0, lt=2**31)
 
     @pydantic.model_validator(mode="after")
@@ -154,7 +156,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 def split_sources(plates: list[Plate], params: Params) -> list[Source]:
     """Fields or regions with their part (training or validation), in a fixed order; `plates` are those of the params.
 
-    Each cell line, of new plates and of others, has both parts.
+    Each cell line, of new plates and of others, has both parts. A field that was trained on isn't kept back later, when
+    there are other plates too, but where that would be more than half of a cell line.
 
     With `split="paper"` every field is in both parts: the part is drawn per ROI.
     """
@@ -165,16 +168,15 @@ def split_sources(plates: list[Plate], params: Params) -> list[Source]:
         by_group.setdefault((is_new, plate.info.cell_line), []).extend(fields_of(plate, is_new, params))
     if params.split == "paper":
         return [field for group in sorted(by_group) for field in sorted(by_group[group])]
-    images = _numbers_of_images(plates)
-    part_of: dict[int, bool | None] = {}
-    for number, group in enumerate(sorted(by_group)):
+    lots = _lots_of_images(plates)
+    split = ValidationSplit(params.validation_share)
+    for group in sorted(by_group):
         fields = sorted(by_group[group])
-        alike = [images[field.image_path] for field in fields]
-        if len(set(alike)) == 1:
-            sources += _split_one_image(fields, alike[0], part_of, params.validation_share)
+        drawn = [lots[field.image_path] for field in fields]
+        if len(set(drawn)) == 1:
+            sources += _split_one_image(fields, drawn[0], split)
         else:
-            rng = np.random.default_rng([params.random_seed, number])
-            sources += _split_by_field(fields, alike, part_of, params.validation_share, rng)
+            sources += _split_by_field(fields, drawn, split)
     return sources
 
 
@@ -206,8 +208,8 @@ def _zoom_of(name: str, diameter_px: float | None, nucleus_px: float) -> float:
     return size.zoom
 
 
-def _numbers_of_images(plates: list[Plate]) -> dict[Path, int]:
-    """Number the images of all plates; copies of an image, which are named in the log, have its number."""
+def _lots_of_images(plates: list[Plate]) -> dict[Path, float]:
+    """Give the lot of each image in the split; copies of one, which are named in the log, have the same."""
     fingerprints = {
         f"{plate.folder.name}/{row['image']}": Fingerprint.of_row(row)
         for plate in plates
@@ -222,41 +224,33 @@ def _numbers_of_images(plates: list[Plate]) -> dict[Path, int]:
     if pairs:
         named = first_of([f"{copy.name} {copy.kind} {copy.other}" for copy in pairs], separator="; ")
         log.warning("copies are kept on one side of the validation split: %s", named)
-    return {paths[name]: number for number, group in enumerate(grouped(list(paths), pairs)) for name in group}
+    hashes = {name: _pixels_sha256(fingerprints.get(name), path) for name, path in paths.items()}
+    groups = grouped(list(paths), pairs)
+    return {paths[name]: lot_of(hashes[other] for other in group) for group in groups for name in group}
 
 
-def _split_by_field(
-    fields: list[Source], alike: list[int], part_of: dict[int, bool | None], share: float, rng: np.random.Generator
-) -> list[Source]:
-    """Choose the validation fields; those with one number in `alike` stay together.
+def _pixels_sha256(fingerprint: Fingerprint | None, image_path: Path) -> str:
+    """Give the hash that the pixels have in every dtype; of an image imported without a fingerprint, as it is."""
+    return max(fingerprint.values) if fingerprint else pixels_sha256(read_image(image_path))
 
-    `part_of` holds for these numbers whether groups before have them in validation, and gets what is chosen here.
-    """
-    amount = min(max(round(share * len(fields)), 1), len(fields) - 1)
-    numbers = list(dict.fromkeys(alike))
-    free = [numbers[i] for i in rng.permutation(len(numbers)) if numbers[i] not in part_of]
-    chosen = sum(part_of.get(number) is True for number in alike)
-    for number in free:
-        size = alike.count(number)
-        leaves_others = chosen + size < len(fields)
-        part_of[number] = leaves_others and (chosen == 0 or abs(chosen + size - amount) < abs(chosen - amount))
-        chosen += size if part_of[number] else 0
-    if chosen in (0, len(fields)) or any(part_of[number] is None for number in alike):
+
+def _split_by_field(fields: list[Source], lots: list[float], split: ValidationSplit) -> list[Source]:
+    kept_back = split.of_group(lots)
+    if kept_back is None:
         raise _copies_of_others(fields)
-    return [replace(field, is_validation=part_of[number] is True) for field, number in zip(fields, alike, strict=True)]
+    return [replace(field, is_validation=is_kept) for field, is_kept in zip(fields, kept_back, strict=True)]
 
 
-def _split_one_image(fields: list[Source], image: int, part_of: dict[int, bool | None], share: float) -> list[Source]:
+def _split_one_image(fields: list[Source], lot: float, split: ValidationSplit) -> list[Source]:
     """Split the largest of the fields, all copies of one image, by region, and leave out the others."""
-    if image in part_of:
+    if not split.cuts(lot):
         raise _copies_of_others(fields)
-    part_of[image] = None
     largest = max(fields, key=lambda field: field.region[2] * field.region[3])
     if len(fields) > 1:
         log.warning(
             "all %d fields of %s are copies of one; only %s is used", len(fields), largest.cell_line, largest.fov
         )
-    return _split_by_region(largest, share)
+    return _split_by_region(largest, split.share)
 
 
 def _copies_of_others(fields: list[Source]) -> InputError:
@@ -384,7 +378,7 @@ def log_result(params: Params, result: Result, store: Path) -> None:
 
 TASK = Task(
     name="augment",
-    version=4,
+    version=5,
     params_type=Params,
     run=run,
     log=log_result,

@@ -62,9 +62,14 @@ def test_a_nucleus_that_an_edge_cuts_counts_only_if_one_cuts_all() -> None:
 
 def test_a_plate_with_nuclei_twice_as_large_gets_half_of_the_zoom() -> None:
     assert zoom_for(28, 28) == 1
-    for diameter_px in (15.0, 28.0, 40.0):
+    for diameter_px in (12.0, 17.0, 50.0):
         assert zoom_for(2 * diameter_px, 28) == zoom_for(diameter_px, 28) / 2
         assert zoom_for(diameter_px, 28) * diameter_px == pytest.approx(28, rel=0.05)
+
+
+@pytest.mark.parametrize(("diameter_px", "zoom"), [(25, 1), (31, 1), (24, 2 ** (2 / 8)), (33, 2 ** (-2 / 8))])
+def test_nuclei_that_have_nearly_the_right_size_are_not_interpolated(diameter_px: float, zoom: float) -> None:
+    assert zoom_for(diameter_px, 28) == zoom
 
 
 def test_diameters_that_differ_in_the_last_digits_give_the_same_zoom() -> None:
@@ -96,7 +101,7 @@ def noted(nuclei_at: Callable[[float], list[Nuclei]]) -> tuple[Callable[[float],
     return asked_at, asked
 
 
-@pytest.mark.parametrize("diameter_px", [14, 28, 40, 56, 90])
+@pytest.mark.parametrize("diameter_px", [14, 24, 24.7, 28, 31, 33, 40, 56, 90])
 def test_a_search_ends_at_the_zoom_of_the_nuclei_and_looks_at_no_zoom_twice(diameter_px: float) -> None:
     nuclei_at, asked = noted(lambda zoom: found(diameter_px))
     size = find_size(nuclei_at, 28)

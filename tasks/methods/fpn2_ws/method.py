@@ -90,7 +90,7 @@ METHOD = Method(
         "min_area_px": (20, 30, 45, 70, 100, 150),
         "min_confidence": (0.0, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7),
     },
-    segmentation_version=3,
+    segmentation_version=4,
     load=load,
     networks=(
         Networks(

@@ -46,7 +46,7 @@ METHOD = Method(
         "core_depth": (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5),
         "mask_threshold": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
     },
-    segmentation_version=3,
+    segmentation_version=4,
     load=load,
     initial_weights=(
         InitialWeights(

@@ -1,0 +1,48 @@
+"""Which fields are kept back from training: decided by their pixels, so that it stays when other fields arrive.
+
+A model that is trained on is judged on fields that its first weights haven't seen either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def lot_of(copies_sha256: Iterable[str]) -> float:
+    """Draw a number from 0 to 1 for an image by the hashes (hexadecimal) of its pixels and of those of its copies.
+
+    It is the highest of theirs, so that a copy that arrives later can lead out of validation only.
+    """
+    return int(max(copies_sha256)[:13], 16) / 16**13
+
+
+class ValidationSplit:
+    """Keeps back a share of the fields of one group after the other."""
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self._kept_back: dict[float, bool | None] = {}
+        """By lot; None for an image that is cut into two parts."""
+
+    def cuts(self, lot: float) -> bool:
+        """Whether an image may be cut into a part for training and one for validation: if no group before has it."""
+        if lot in self._kept_back:
+            return False
+        self._kept_back[lot] = None
+        return True
+
+    def of_group(self, lots: Sequence[float]) -> list[bool] | None:
+        """Say of each field of a group whether it is kept back; None if copies in groups before leave no two parts.
+
+        Kept back are those whose lot is below the share: at least the lowest, and no more than half of the group.
+        Fields of one lot are copies and stay together, in all groups.
+        """
+        chosen = sum(self._kept_back.get(lot) is True for lot in lots)
+        for lot in sorted(set(lots) - set(self._kept_back)):
+            after = chosen + lots.count(lot)
+            wanted = chosen == 0 or (lot < self.share and after <= len(lots) / 2)
+            self._kept_back[lot] = wanted and after < len(lots)
+            chosen = after if self._kept_back[lot] else chosen
+        if chosen in (0, len(lots)) or any(self._kept_back[lot] is None for lot in lots):
+            return None
+        return [self._kept_back[lot] is True for lot in lots]

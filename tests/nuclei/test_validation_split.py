@@ -1,0 +1,59 @@
+"""Which fields are kept back stays as it is when others arrive."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from tasks.nuclei.validation_split import ValidationSplit, lot_of
+
+
+def lots(amount: int, seed: int) -> list[float]:
+    return [lot_of([hashlib.sha256(f"{seed} {number}".encode()).hexdigest()]) for number in range(amount)]
+
+
+def kept_back(drawn: list[float], share: float = 0.2) -> dict[float, bool]:
+    parts = ValidationSplit(share).of_group(drawn)
+    assert parts is not None
+    return dict(zip(drawn, parts, strict=True))
+
+
+def test_no_field_that_was_trained_on_is_kept_back_later_unless_that_was_more_than_half() -> None:
+    amounts = (3, 6, 7, 20, 60)
+    kept_all = [all(2 * sum(lot < 0.2 for lot in lots(60, seed)[:n]) <= n for n in amounts) for seed in range(300)]
+    assert sum(kept_all) > 200
+    for seed in np.flatnonzero(kept_all):
+        drawn = lots(60, int(seed))
+        before: dict[float, bool] = {}
+        for amount in amounts:
+            after = kept_back(drawn[:amount])
+            assert not any(after[lot] and not was_kept for lot, was_kept in before.items())
+            before = after
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.5])
+def test_about_the_share_of_many_fields_is_kept_back(share: float) -> None:
+    assert np.mean([*kept_back(lots(3000, seed=0), share).values()]) == pytest.approx(share, abs=0.02)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.2, 0.99])
+@pytest.mark.parametrize("amount", [2, 3, 5])
+def test_few_fields_are_in_both_parts_and_half_of_them_at_least_are_trained_on(amount: int, share: float) -> None:
+    for seed in range(50):
+        assert 1 <= sum(kept_back(lots(amount, seed), share).values()) <= amount / 2
+
+
+def test_a_copy_that_arrives_draws_no_lower_number() -> None:
+    low, high = "0" * 64, "f" * 64
+    assert lot_of([low]) < lot_of([high]) == lot_of([low, high])
+    assert 0 <= lot_of([low]) <= lot_of([high]) < 1
+
+
+def test_an_image_that_another_group_has_is_not_cut() -> None:
+    split = ValidationSplit(0.2)
+    assert split.of_group([0.1, 0.5, 0.9]) == [True, False, False]
+    assert not split.cuts(0.5)
+    assert split.cuts(0.7)
+    assert split.of_group([0.7, 0.8]) is None
