@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from tasks.nuclei.scoring import (
     IOU_THRESHOLDS,
+    Counts,
     IouPairs,
     count,
     f1_score,
@@ -32,6 +33,13 @@ COUNTED_FROM_IOU = 0.5
 
 LIMITS = ("min_area_px", "min_confidence")
 """Settings that only remove nuclei: what each value leaves is counted, without segmenting again."""
+MOST_ROUNDS = 3
+"""Each tries all settings once more, beside what the others have become; most searches settle in the second."""
+
+FEWEST_NUCLEI = 100
+"""Of a cell line, for settings of its own."""
+LEAST_GAIN = 0.01
+"""Of the mean F1 by these: smaller ones are not told from chance."""
 
 NucleiIn = Callable[[Any, SegmentationSettings], Nuclei]
 """Gives the nuclei in what the networks say of a field. May run in any thread."""
@@ -39,20 +47,27 @@ NucleiIn = Callable[[Any, SegmentationSettings], Nuclei]
 
 @dataclass(frozen=True)
 class KnownField:
-    """What the networks say of a field, and its true label image, (y, x) integer."""
+    """What the networks say of a whole field, and the true label image, (y, x) integer, of it or of a region."""
 
     seen: Any
     true_labels: NDArray[np.integer]
     zoom: float = 1.0
     """That limits of areas are meant at: they are in px of the field as it is seen with this zoom."""
+    region: tuple[slice, slice] = (slice(None), slice(None))
+    """Where in the field the true label image is; nuclei elsewhere don't count."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Values of the searched settings and the F1 of all fields together, by `IOU_THRESHOLDS`."""
+    """Values of the searched settings, and what all fields together reach with them."""
 
     values: dict[str, float]
-    f1: NDArray[np.float64]
+    counts: Counts
+
+    @property
+    def f1(self) -> NDArray[np.float64]:
+        """By `IOU_THRESHOLDS`."""
+        return f1_score(self.counts.tp, self.counts.fp, self.counts.fn)
 
     @property
     def mean_f1(self) -> float:
@@ -83,79 +98,114 @@ def calibrate(
     settings: SegmentationSettings,
     searched: Sequence[tuple[str, Sequence[float]]],
 ) -> list[Trial]:
-    """Try the values of each searched setting in turn, with the best ones of those before it; `LIMITS` last, together.
+    """Try the values of each searched setting with the best ones of the others, again and again until all stay.
 
-    All else is as in `settings`. Gives all trials, the best first.
+    `LIMITS` come last in each round, together. All else is as in `settings`. Of values, those are chosen whose
+    neighbours do well too, see `_plateau`. Gives all trials, the chosen one first, then by their F1.
     """
-    start = {name: getattr(settings, name) for name, _ in searched}
-    trials: list[Trial] = []
-    for name, values in searched:
-        if name not in LIMITS:
-            best = trials[0].values if trials else start
-            wanted = [best | {name: value} for value in values]
-            trials = _best_first([*trials, *_trials(fields, nuclei_in, settings, _untried(wanted, trials))], start)
-    limits = {name: values for name, values in searched if name in LIMITS}
-    if limits:
-        best = trials[0].values if trials else start
-        wanted = [best | dict(zip(limits, values, strict=True)) for values in product(*limits.values())]
-        trials = _best_first(
-            [*trials, *_trials_of_limits(fields, nuclei_in, settings, _untried(wanted, trials))], start
-        )
-    return trials
+    return _Search(fields, nuclei_in, settings).trials_of(searched)
 
 
-def _untried(wanted: Sequence[dict[str, float]], trials: Sequence[Trial]) -> list[dict[str, float]]:
-    tried = [trial.values for trial in trials]
-    return [values for values in wanted if values not in tried]
-
-
-def _best_first(trials: Sequence[Trial], start: dict[str, float]) -> list[Trial]:
-    """Of equal ones, the nearest to the values at the start first."""
-
-    def rank(trial: Trial) -> tuple[float, float]:
-        return -trial.mean_f1, sum(abs(value - start[name]) for name, value in trial.values.items())
-
-    return sorted(trials, key=rank)
-
-
-def _trials(
-    fields: Sequence[KnownField],
+def calibrate_cell_lines(
+    fields: Mapping[str, Sequence[KnownField]],
     nuclei_in: NucleiIn,
     settings: SegmentationSettings,
-    wanted: Sequence[dict[str, float]],
-) -> list[Trial]:
-    """Segment all fields with each of the values."""
-    trials = []
-    for values in wanted:
-        tried = settings.model_copy(update=values)
-        trials.append(_trial(values, [found.pairs for found in _found_in(fields, nuclei_in, tried)]))
-    return trials
+    searched: Sequence[tuple[str, Sequence[float]]],
+) -> dict[str, list[Trial]]:
+    """Search anew for each cell line, from `settings`, which were chosen for all of them together.
+
+    Gives the trials of each, see `calibrate`. The chosen one has the values of `settings` where there are too few
+    nuclei, or where others bring too little, to tell that they are better.
+    """
+    trials_of = {name: calibrate(of_line, nuclei_in, settings, searched) for name, of_line in fields.items()}
+    return {name: _only_if_better(trials, settings) for name, trials in trials_of.items()}
 
 
-def _trials_of_limits(
-    fields: Sequence[KnownField],
-    nuclei_in: NucleiIn,
-    settings: SegmentationSettings,
-    wanted: Sequence[dict[str, float]],
-) -> list[Trial]:
-    """Segment all fields once without limits, and count what is left with each of the values, which differ in these."""
-    if not wanted:
-        return []
-    unlimited = wanted[0] | {name: 0 for name in LIMITS if name in wanted[0]}
-    found = _found_in(fields, nuclei_in, settings.model_copy(update=unlimited))
-    return [_trial(values, [of_field.within(values) for of_field in found]) for values in wanted]
+def _only_if_better(trials: list[Trial], settings: SegmentationSettings) -> list[Trial]:
+    best = trials[0]
+    usual = next(trial for trial in trials if all(getattr(settings, name) == v for name, v in trial.values.items()))
+    nuclei = int(best.counts.tp[0] + best.counts.fn[0])
+    if nuclei >= FEWEST_NUCLEI and best.mean_f1 >= usual.mean_f1 + LEAST_GAIN:
+        return trials
+    return [usual, *(trial for trial in trials if trial is not usual)]
+
+
+class _Search:
+    """Tries values; what was segmented once isn't segmented again."""
+
+    def __init__(self, fields: Sequence[KnownField], nuclei_in: NucleiIn, settings: SegmentationSettings) -> None:
+        self.fields, self.nuclei_in, self.settings = fields, nuclei_in, settings
+        self.found: dict[tuple[tuple[str, float], ...], list[_Found]] = {}
+        self.trials: dict[tuple[tuple[str, float], ...], Trial] = {}
+
+    def trials_of(self, searched: Sequence[tuple[str, Sequence[float]]]) -> list[Trial]:
+        start = {name: getattr(self.settings, name) for name, _ in searched}
+        steps = [{name: values} for name, values in searched if name not in LIMITS]
+        if limits := {name: values for name, values in searched if name in LIMITS}:
+            steps.append(limits)
+        chosen = start
+        for _ in range(MOST_ROUNDS):
+            before = chosen
+            for step in steps:
+                chosen = self.best_of(step, chosen, start)
+            if chosen == before or len(steps) == 1:
+                break
+        best = self.trial(chosen)
+        return [best, *sorted((t for t in self.trials.values() if t is not best), key=lambda trial: -trial.mean_f1)]
+
+    def best_of(
+        self, step: Mapping[str, Sequence[float]], others: dict[str, float], start: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Choose values of the settings of a step, all combinations of which are tried beside those of the others.
+
+        Of equally good ones, the nearest to the values at the start are taken.
+        """
+        grid = [others | dict(zip(step, values, strict=True)) for values in product(*step.values())]
+        f1 = np.array([self.trial(values).mean_f1 for values in grid])
+        good = _plateau(f1.reshape([len(values) for values in step.values()])).ravel()
+        far = [sum(abs(values[name] - start[name]) for name in step) for values in grid]
+        return grid[min(range(len(grid)), key=lambda number: (-round(float(good[number]), 9), far[number]))]
+
+    def trial(self, values: dict[str, float]) -> Trial:
+        key = tuple(values.items())
+        if key not in self.trials:
+            self.trials[key] = _trial(values, [of_field.within(values) for of_field in self._found_with(values)])
+        return self.trials[key]
+
+    def _found_with(self, values: dict[str, float]) -> list[_Found]:
+        """Segment all fields without the limits that are searched."""
+        unlimited = values | {name: 0 for name in LIMITS if name in values}
+        key = tuple(unlimited.items())
+        if key not in self.found:
+            settings = self.settings.model_copy(update=unlimited)
+            self.found[key] = _found_in(self.fields, self.nuclei_in, settings)
+        return self.found[key]
+
+
+def _plateau(f1: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weigh the F1 of a grid of values with that of the neighbours, 1 to 6 to 1 along each axis.
+
+    Fields differ: a value beside which F1 falls off is one with which it falls off on other fields. A value that is
+    better by more than some 1/8 of that fall is taken all the same.
+    """
+    for axis in range(f1.ndim):
+        padded = np.pad(f1, [(1, 1) if number == axis else (0, 0) for number in range(f1.ndim)], "edge")
+        parts = (np.take(padded, np.arange(first, first + f1.shape[axis]), axis) for first in range(3))
+        before, itself, after = parts
+        f1 = (before + 6 * itself + after) / 8
+    return f1
 
 
 def _found_in(fields: Sequence[KnownField], nuclei_in: NucleiIn, settings: SegmentationSettings) -> list[_Found]:
     def found_in(field: KnownField) -> _Found:
         nuclei = nuclei_in(field.seen, limits_of_field(settings, field.zoom))
-        areas_px = np.bincount(nuclei.label_image.ravel())[1:] * field.zoom**2
-        return _Found(iou_pairs(field.true_labels, nuclei.label_image), areas_px, nuclei.confidences)
+        pairs = iou_pairs(field.true_labels, nuclei.label_image[field.region])
+        areas_px = np.bincount(nuclei.label_image.ravel())[pairs.predicted_ids] * field.zoom**2
+        return _Found(pairs, areas_px, nuclei.confidences[pairs.predicted_ids - 1])
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
         return list(threads.map(found_in, fields))
 
 
 def _trial(values: dict[str, float], pairs: Sequence[IouPairs]) -> Trial:
-    counts = pool([count(score_pairs(of_field)) for of_field in pairs])
-    return Trial(values, f1_score(counts.tp, counts.fp, counts.fn))
+    return Trial(values, pool([count(score_pairs(of_field)) for of_field in pairs]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -46,6 +46,18 @@ class SegmentationSettings(pydantic.BaseModel):
     nuclei."""
     max_area_px: int | None = pydantic.Field(None, ge=1, title="Maximum area")
     """Larger nuclei are removed; in pixels like the minimum. None are removed if it is not given."""
+    for_cell_lines: dict[str, dict[str, float]] = pydantic.Field(default_factory=dict)
+    """Settings that differ for plates of a cell line, by its name."""
+
+    @pydantic.model_validator(mode="after")
+    def _cell_lines_have_settings_of_this_kind(self) -> Self:
+        for own in self.for_cell_lines.values():
+            type(self).model_validate({**self.model_dump(exclude={"for_cell_lines"}), **own})
+        return self
+
+    def of_cell_line(self, name: str) -> Self:
+        """Give the settings for plates of a cell line, those for all where it has none of its own."""
+        return self.model_copy(update={**self.for_cell_lines.get(name, {}), "for_cell_lines": {}})
 
 
 class ConfidenceSettings(SegmentationSettings):

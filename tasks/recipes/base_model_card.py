@@ -75,7 +75,9 @@ class DescribedModel:
     method: str
     network: Mapping[str, Any]
     """Content of network.json."""
-    settings: Mapping[str, Any]
+    settings: str
+    for_cell_lines: str
+    """Those that differ for plates of a cell line."""
     weights: int
     """Their number."""
     size_bytes: int
@@ -110,14 +112,20 @@ class Card:
 
 def described_model(folder: Path, method: Method, settings: Mapping[str, Any]) -> DescribedModel:
     weights = folder / "weights.h5"
+    for_all = {name: value for name, value in settings.items() if name != "for_cell_lines"}
     return DescribedModel(
         method.title,
         json.loads((folder / "network.json").read_text()),
-        settings,
+        _in_words(for_all),
+        "; ".join(f"{name}: {_in_words(own)}" for name, own in settings["for_cell_lines"].items()),
         sum(values.size for values in read_weights(weights).values()),
         weights.stat().st_size,
         sha256_of(weights),
     )
+
+
+def _in_words(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
 
 
 def described_plates(paths: Sequence[str], store: Path) -> list[TrainingPlate]:

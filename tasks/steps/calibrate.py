@@ -1,6 +1,7 @@
 """Choose the thresholds of trained networks, on the fields kept back for validation.
 
-Writes calibration.csv: all thresholds that were tried, the best first.
+Those for all cell lines together, and others for the cell lines for which these are better. Writes calibration.csv: all
+thresholds that were tried, for each cell line the chosen ones first.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from tasks import tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, Workspace
 from tasks.methods.registry import found_methods, load_segmenter, method_named
 from tasks.methods.segmentation_params import SegmentationParams, depends_on
-from tasks.nuclei.calibration import KnownField, Trial, calibrate
+from tasks.nuclei.calibration import KnownField, Trial, calibrate, calibrate_cell_lines
 from tasks.nuclei.plates.files import Fov
 from tasks.nuclei.plates.image_files import read_image, read_label_image
 from tasks.nuclei.roi_file import RoiReader, RoiSource
-from tasks.nuclei.scoring import REPORTED_IOU_THRESHOLDS, SHOWN_IOU_THRESHOLDS
+from tasks.nuclei.scoring import REPORTED_IOU_THRESHOLDS, SHOWN_IOU_THRESHOLDS, pool
 from tasks.nuclei.segmentation import SegmentationSettings
 from tasks.nuclei.tables import write_csv
 from tasks.store.provenance import fovs_of_rois, rois_of_networks
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 MOST_PIXELS = 64_000_000
 """In all, as the fields are or as the networks see them: twelve of 2160 x 2560 px, whose maps take half a gigabyte."""
 PROGRESS_EVERY_S = 15.0
+ALL_CELL_LINES = "all"
+"""Stands for them in the table."""
 
 log = logging.getLogger("nucleus")
 
@@ -70,28 +73,37 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     names = [name for name in params.search if name not in model.unused_settings]
     if not names:
         return _nothing_chosen(params, workspace)
-    fields = list(_known_fields(_in_turns(trained_on.sources), trained_on, model))
+    fields = _known_fields(_in_turns(trained_on.sources), trained_on, model)
     searched = [(name, params.model.method.search[name]) for name in names]
-    true_nuclei = any(field.true_labels.any() for field in fields)
-    trials = calibrate(fields, model.nuclei_in, params.settings, searched) if true_nuclei else []
-    _write_table(trials, names, workspace)
+    settings = params.settings.model_copy(update={"for_cell_lines": {}})
+    everything = [field for of_line in fields.values() for field in of_line]
+    true_nuclei = any(field.true_labels.any() for field in everything)
+    trials = calibrate(everything, model.nuclei_in, settings, searched) if true_nuclei else []
     if not trials or trials[0].mean_f1 == 0:
+        _write_table({ALL_CELL_LINES: trials}, names, workspace)
         reason = "the networks find none of the nuclei there" if trials else "there are no nuclei to find"
-        log.warning("nothing can be chosen on %d validation fields: %s; the defaults stay", len(fields), reason)
-        return _outcome(params.settings, {}, len(fields))
-    best = trials[0]
-    chosen = ", ".join(f"{name} {value:g}" for name, value in best.values.items())
-    log.info(
-        "%s: F1 %s on %d validation fields",
-        *(chosen, " and ".join(f"{best.f1_at(t):.3f} at {t}" for t in SHOWN_IOU_THRESHOLDS), len(fields)),
-    )
-    scores = {f"validation_f1_at_{t}": best.f1_at(t) for t in REPORTED_IOU_THRESHOLDS}
-    return _outcome(params.settings.model_copy(update=best.values), best.values | scores, len(fields))
+        log.warning("nothing can be chosen on %d validation fields: %s; the defaults stay", len(everything), reason)
+        return _outcome(params.settings, {}, len(everything))
+    settings = settings.model_copy(update=trials[0].values)
+    of_lines = calibrate_cell_lines(fields, model.nuclei_in, settings, searched) if len(fields) > 1 else {}
+    _write_table({ALL_CELL_LINES: trials, **of_lines}, names, workspace)
+    return _chosen(settings, trials[0], {name: of_line[0] for name, of_line in of_lines.items()}, len(everything))
+
+
+def _chosen(settings: SegmentationSettings, best: Trial, of_lines: dict[str, Trial], fovs: int) -> Outcome:
+    """Give the settings, and what all fields reach where each is segmented with those for its cell line."""
+    own = {name: trial.values for name, trial in of_lines.items() if trial.values != best.values}
+    together = Trial(best.values, pool([trial.counts for trial in of_lines.values()])) if of_lines else best
+    for name, values in {f"all of {fovs} validation fields": best.values, **own}.items():
+        log.info("for %s: %s", name, ", ".join(f"{setting} {value:g}" for setting, value in values.items()))
+    log.info("F1 %s", " and ".join(f"{together.f1_at(t):.3f} at {t}" for t in SHOWN_IOU_THRESHOLDS))
+    scores = {f"validation_f1_at_{t}": together.f1_at(t) for t in REPORTED_IOU_THRESHOLDS}
+    return _outcome(settings.model_copy(update={"for_cell_lines": own}), best.values | scores, fovs)
 
 
 def _nothing_chosen(params: Params, workspace: Workspace) -> Outcome:
     log.info("there is nothing to choose")
-    _write_table([], [], workspace)
+    _write_table({}, [], workspace)
     return _outcome(params.settings, {}, 0)
 
 
@@ -125,24 +137,28 @@ def _in_turns(sources: list[RoiSource]) -> Iterator[RoiSource]:
         yield from (source for source in turn if source is not None)
 
 
-def _known_fields(sources: Iterator[RoiSource], trained_on: TrainedOn, model: Segmenter) -> Iterator[KnownField]:
-    """Predict fields or regions until they have more pixels than the limit."""
+def _known_fields(sources: Iterator[RoiSource], trained_on: TrainedOn, model: Segmenter) -> dict[str, list[KnownField]]:
+    """Predict whole fields, by cell line, until they have more pixels than the limit."""
     pixels, reported = 0.0, time.monotonic()
+    fields: dict[str, list[KnownField]] = {}
     for number, source in enumerate(sources, start=1):
         if pixels > MOST_PIXELS:
-            return
-        y0, x0, y1, x1 = source.region
-        pixels += (y1 - y0) * (x1 - x0) * max(source.zoom, 1) ** 2
+            break
         fov = trained_on.fovs[source.plate, source.fov]
         assert fov.labels_path is not None
+        image = read_image(fov.image_path)
+        pixels += image.size * max(source.zoom, 1) ** 2
+        y0, x0, y1, x1 = source.region
+        region = slice(y0, y1), slice(x0, x1)
         looking = model.magnifying(source.zoom)
-        seen = looking.look_at(read_image(fov.image_path)[y0:y1, x0:x1])
         # A copy, because a part of an array keeps the whole of it in memory.
-        true_labels = read_label_image(fov.labels_path)[y0:y1, x0:x1].copy()
-        yield KnownField(seen, true_labels, looking.zoom if looking.nucleus_px else 1.0)
+        true_labels = read_label_image(fov.labels_path)[region].copy()
+        known = KnownField(looking.look_at(image), true_labels, looking.zoom if looking.nucleus_px else 1.0, region)
+        fields.setdefault(source.cell_line, []).append(known)
         if time.monotonic() - reported > PROGRESS_EVERY_S:
             reported = time.monotonic()
             log.info("%d of %d validation fields, or fewer if they are large", number, len(trained_on.sources))
+    return fields
 
 
 def depends_on_search(params: Params, store: Path) -> list[Path | str]:
@@ -151,10 +167,12 @@ def depends_on_search(params: Params, store: Path) -> list[Path | str]:
     return [*depends_on(params, store), *(f"{name}: {list(search[name])}" for name in params.search)]
 
 
-def _write_table(trials: list[Trial], names: list[str], workspace: Workspace) -> None:
-    columns = (*names, "mean_f1", *(f"f1_at_{t}" for t in REPORTED_IOU_THRESHOLDS))
+def _write_table(trials: dict[str, list[Trial]], names: list[str], workspace: Workspace) -> None:
+    columns = ("cell_line", *names, "mean_f1", *(f"f1_at_{t}" for t in REPORTED_IOU_THRESHOLDS))
     rows = [
-        (*map(trial.values.get, names), trial.mean_f1, *map(trial.f1_at, REPORTED_IOU_THRESHOLDS)) for trial in trials
+        (cell_line, *map(trial.values.get, names), trial.mean_f1, *map(trial.f1_at, REPORTED_IOU_THRESHOLDS))
+        for cell_line, of_line in trials.items()
+        for trial in of_line
     ]
     write_csv(pd.DataFrame(rows, columns=columns), workspace.output_dir / "calibration.csv")
 
@@ -167,7 +185,7 @@ def log_result(params: Params, result: Result, store: Path) -> None:
 
 TASK = Task(
     name="calibrate",
-    version=4,
+    version=5,
     params_type=Params,
     run=run,
     log=log_result,

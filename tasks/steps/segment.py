@@ -74,7 +74,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     whole_plate = open_plate(workspace.input(params.plate))
     plate = _with_fovs(whole_plate, params)
     folders = [workspace.input(path) for path in params.networks]
-    model = load_segmenter(params.model.method, folders, params.settings)
+    settings = params.settings.of_cell_line(whole_plate.info.cell_line)
+    model = load_segmenter(params.model.method, folders, settings)
     model = model.at_the_level_of(_readable_images(_brighter_fovs(whole_plate)))
     size = _size_of_nuclei(model, whole_plate, params, workspace)
     if size is not None:
@@ -236,7 +237,7 @@ def _find_and_write(
     fov: Fov, read: ReadImage, plate: Plate, model: Segmenter, seen: Any, params: Params, workspace: Workspace
 ) -> None:
     """Write a field's label image and, last, its table, which marks it as done."""
-    nuclei = model.nuclei_in(seen, model.in_field_px(params.settings))
+    nuclei = model.nuclei_in(seen, model.in_field_px(model.settings))
     table = nuclei_table(nuclei, read(fov.image_path))
     doubts = [*model.doubts_about(seen), *doubts_about_sizes(table, nuclei.label_image.size)]
     where = {"plate": plate.info.name, "well": fov.well, "site": fov.site, "fov": fov.name}

@@ -1,5 +1,6 @@
 """Choosing thresholds on fields whose nuclei are known."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from tasks.methods.fpn2_ws.method import Settings
 from tasks.methods.fpn2_ws.nuclei import Maps, nuclei_from_maps
-from tasks.nuclei.calibration import KnownField, Trial
+from tasks.nuclei.calibration import KnownField, NucleiIn, Trial, calibrate_cell_lines
 from tasks.nuclei.calibration import calibrate as calibrate_any
 from tasks.nuclei.scoring import count, f1_score, score_instances
 from tasks.nuclei.segmentation import Nuclei, within_limits
@@ -56,18 +57,59 @@ def test_the_thresholds_that_give_the_true_nuclei_come_first(marker_threshold, f
 def test_every_trial_says_what_the_segmentation_reaches_with_its_thresholds():
     field = field_that_needs(0.7, 0.05)
     trials = calibrate([field], SETTINGS)
-    assert [trial.mean_f1 for trial in trials] == sorted((trial.mean_f1 for trial in trials), reverse=True)
+    others = [trial.mean_f1 for trial in trials[1:]]
+    assert others == sorted(others, reverse=True)
     for trial in trials:
         found = nuclei_in(field.seen, SETTINGS.model_copy(update=trial.values)).label_image
         counts = count(score_instances(field.true_labels, found))
         assert np.array_equal(trial.f1, f1_score(counts.tp, counts.fp, counts.fn))
 
 
-def test_every_threshold_is_tried_once():
+def test_every_threshold_is_tried_and_no_combination_twice():
     trials = calibrate([field_that_needs(0.6, 0.1)], SETTINGS)
     assert {trial.values["foreground_threshold"] for trial in trials} == set(FOREGROUND_THRESHOLDS)
     assert {trial.values["marker_threshold"] for trial in trials} == set(MARKER_THRESHOLDS)
-    assert len(trials) == len(FOREGROUND_THRESHOLDS) + len(MARKER_THRESHOLDS) - 1
+    assert len({tuple(trial.values.values()) for trial in trials}) == len(trials)
+
+
+def reaching(f1_by: Callable[..., float]) -> NucleiIn:
+    """Find so many of 100 true nuclei, and nothing else, that a function of the settings gives the F1."""
+
+    def nuclei_in(seen: Any, settings: Any) -> Nuclei:
+        f1 = f1_by(settings)
+        found = round(100 * f1 / (2 - f1))
+        return Nuclei(np.where(seen <= found, seen, 0), np.full(found, np.nan, np.float32))
+
+    return nuclei_in
+
+
+HUNDRED = np.kron(np.arange(1, 101, dtype=np.int32).reshape(10, 10), np.ones((3, 3), np.int32))
+
+
+def test_a_threshold_on_a_plateau_is_preferred_to_a_slightly_better_one_at_the_edge_of_a_cliff():
+    f1 = {0.3: 0.8, 0.4: 0.85, 0.5: 0.88, 0.6: 0.9, 0.7: 0.15, 0.8: 0.1}
+    found_in = reaching(lambda settings: f1[settings.marker_threshold])
+    best, *others = calibrate_any([KnownField(HUNDRED, HUNDRED)], found_in, SETTINGS, SEARCHED[:1])
+    assert best.values == {"marker_threshold": 0.5}
+    assert max(others, key=lambda trial: trial.mean_f1).values == {"marker_threshold": 0.6}
+
+
+def test_thresholds_that_depend_on_each_other_are_found_together():
+    """With the foreground threshold at the start, another marker threshold is best than with the best one."""
+
+    def f1_by(settings: Any) -> float:
+        beside = settings.foreground_threshold - 0.14
+        return float(max(0.9 - 5 * (settings.marker_threshold - 0.5 - 2 * beside) ** 2 - 60 * beside**2, 0))
+
+    best = calibrate_any([KnownField(HUNDRED, HUNDRED)], reaching(f1_by), SETTINGS, SEARCHED)[0]
+    assert best.values == {"marker_threshold": 0.5, "foreground_threshold": 0.14}
+
+
+def test_only_the_region_counts_of_a_field_that_is_segmented_whole():
+    known = KnownField(HUNDRED, HUNDRED[:, 15:], region=(slice(None), slice(15, None)))
+    found_in = reaching(lambda settings: 0.5 if settings.marker_threshold > 0.55 else 1.0)
+    best, *_ = calibrate_any([known], found_in, SETTINGS, SEARCHED[:1])
+    assert (best.values["marker_threshold"], best.f1_at(0.9)) == (0.4, 1)
 
 
 def test_of_equal_thresholds_those_nearest_to_the_given_ones_come_first():
@@ -95,7 +137,7 @@ def field_with_false_nuclei() -> KnownField:
 def test_the_least_area_and_the_least_confidence_are_chosen_together_and_remove_false_nuclei():
     best = calibrate_any([field_with_false_nuclei()], nuclei_in, SETTINGS, LIMITED)[0]
     assert (best.values["min_area_px"], best.f1_at(0.7)) == (60, 1)
-    assert best.values["min_confidence"] in (0.3, 0.6)
+    assert best.values["min_confidence"] in (0.6, 0.9)
 
 
 def test_what_limits_leave_is_counted_as_if_it_was_segmented_with_them():
@@ -116,7 +158,7 @@ def test_limits_are_tried_without_segmenting_again():
         return nuclei_in(seen, settings)
 
     trials = calibrate_any([field_with_false_nuclei()], noted, SETTINGS, LIMITED)
-    assert (len(trials), len(asked)) == (2 + 2 * 4 - 1, 3)
+    assert (len(trials), len(asked)) == (2 + 2 * 4, 2)
 
 
 def test_a_method_without_confidences_keeps_its_nuclei_whatever_the_least_one_is():
@@ -151,3 +193,26 @@ def test_limits_of_areas_are_tried_in_pixels_as_the_networks_see_a_field():
 
     assert best_minimum(zoom=1) == 50
     assert best_minimum(zoom=2) == 150
+
+
+def test_a_cell_line_gets_settings_of_its_own_where_it_has_enough_nuclei_and_they_are_clearly_better():
+    usual = SETTINGS.model_copy(update={"marker_threshold": 0.6})
+
+    def chosen(f1_with_other: float, nuclei: int) -> float:
+        true_labels = np.where(nuclei >= HUNDRED, HUNDRED, 0)
+        found_in = reaching(lambda settings: 0.8 if settings.marker_threshold == 0.6 else f1_with_other)
+        fields = {"small": [KnownField(true_labels, true_labels)]}
+        return calibrate_cell_lines(fields, found_in, usual, SEARCHED[:1])["small"][0].values["marker_threshold"]
+
+    assert chosen(0.9, nuclei=100) != 0.6
+    assert chosen(0.804, nuclei=100) == 0.6
+    assert chosen(0.9, nuclei=40) == 0.6
+
+
+def test_settings_for_a_cell_line_are_settings_of_the_method():
+    settings = Settings(min_area_px=30, for_cell_lines={"U2OS": {"marker_threshold": 0.3}})
+    assert settings.of_cell_line("U2OS") == Settings(min_area_px=30, marker_threshold=0.3)
+    assert settings.of_cell_line("HeLa") == Settings(min_area_px=30)
+    for wrong in ({"marker": 0.3}, {"marker_threshold": 1.5}):
+        with pytest.raises(ValueError, match="marker"):
+            Settings(for_cell_lines={"U2OS": wrong})

@@ -13,6 +13,7 @@ from tasks.methods.fpn2_ws.network import load_map_network
 from tasks.methods.fpn2_ws.segmenter import Fpn2Ws
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.measure import nuclei_table
+from tasks.nuclei.plates.files import open_plate
 from tasks.nuclei.plates.image_files import read_image
 from tasks.nuclei.segmentation import Nuclei
 from tasks.steps import ingest, segment
@@ -100,6 +101,15 @@ def test_the_label_images_are_those_of_the_model_for_each_field(store):
     image = tifffile.imread(store / "plate" / "images" / f"{NAMES[1]}.tif")
     written = tifffile.imread(store / result.outputs["segmentation"] / "labels" / f"{NAMES[1]}.tif")
     assert np.array_equal(written, model.segment(image))
+
+
+def test_a_plate_is_segmented_with_the_settings_for_its_cell_line(store):
+    cell_line = open_plate(store / "plate").info.cell_line
+    of_line, of_another = (
+        execute(segment.TASK, params({"for_cell_lines": {name: {"marker_threshold": 0.9999}}}), store)
+        for name in (cell_line, "another")
+    )
+    assert of_line.counts["nuclei"] == 0 < of_another.counts["nuclei"]
 
 
 def test_an_image_is_read_once_and_measured_as_it_is_in_its_file_even_if_a_method_works_in_place(store, monkeypatch):
@@ -200,7 +210,9 @@ class Doubtful(Fpn2Ws):
 
 def test_fields_that_look_wrong_to_the_method_are_counted_and_named_also_after_an_interruption(store, monkeypatch):
     monkeypatch.setattr(
-        segment, "load_segmenter", lambda *_: Doubtful([load_map_network(store / "network")], Settings())
+        segment,
+        "load_segmenter",
+        lambda method, folders, settings: Doubtful([load_map_network(store / "network")], settings),
     )
     path = store / "plate" / "images" / f"{NAMES[1]}.tif"
     whole = path.read_bytes()

@@ -12,6 +12,7 @@ from typing import Any
 
 from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.manifest import method_entry
+from nucleus_dags.planning.methods import FOR_CELL_LINES
 from nucleus_dags.planning.types import Candidate, Model, OpenedCandidate, Params, StoredPlatePath, Training
 
 
@@ -47,11 +48,20 @@ def calibration_of(candidate: Mapping[str, Any], known: Mapping[str, Any]) -> Pa
     params = {
         "method": candidate["method"],
         "networks": [result["outputs"]["network"] for result in trained],
-        "settings": {**candidate.get("settings", {}), **chosen},
+        "settings": _with_chosen(candidate.get("settings", {}), chosen),
         "mlflow_run_id": candidate["mlflow_run_id"],
     }
     # Nothing is chosen where the settings are known.
     return {**params, "search": []} if "settings" in candidate else params
+
+
+def _with_chosen(settings: Params, chosen: Params) -> Params:
+    """Give settings in which what a person chose holds for all cell lines."""
+    of_lines = {
+        name: {setting: value for setting, value in own.items() if setting not in chosen}
+        for name, own in settings.get(FOR_CELL_LINES, {}).items()
+    }
+    return {**settings, **chosen, **({FOR_CELL_LINES: of_lines} if of_lines else {})}
 
 
 def calibrated_model(calibrated: Result, known: Mapping[str, Any]) -> Model:

@@ -25,6 +25,9 @@ from nucleus_dags.manifest import (
 from nucleus_dags.planning.initial_weights import INITIALISATION, as_it_came, refuse_what_does_not_fit
 from nucleus_dags.planning.types import Candidate, Params
 
+FOR_CELL_LINES = "for_cell_lines"
+"""The setting with those that differ for plates of a cell line."""
+
 
 def candidates_of(form: Mapping[str, Any]) -> list[Candidate]:
     """Give the candidates that a form asks for: each method, or each of its tools. Raises FormError.

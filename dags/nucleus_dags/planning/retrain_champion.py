@@ -18,7 +18,7 @@ from nucleus_dags.errors import FormError
 from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.manifest import InitialWeights, manifest, method_entry, short_title, training_params
 from nucleus_dags.planning.initial_weights import CYCLES, INITIALISATION, refuse_what_does_not_fit
-from nucleus_dags.planning.methods import checked, takes_weights, trainings_of
+from nucleus_dags.planning.methods import FOR_CELL_LINES, checked, takes_weights, trainings_of
 from nucleus_dags.planning.remarks import remarks_on
 from nucleus_dags.planning.retrainings import recorded, uses_in_words
 from nucleus_dags.planning.runs import run_to_open
@@ -122,7 +122,7 @@ def _augmentation_of(champion: FoundModel) -> Params:
 
 def _kept_settings(champion: FoundModel) -> Params:
     """Give the champion's settings but for those that are chosen anew for every network."""
-    anew = set(method_entry(champion["method"])["search"]) - {MIN_AREA}
+    anew = {FOR_CELL_LINES, *method_entry(champion["method"])["search"]} - {MIN_AREA}
     return {name: value for name, value in champion["settings"].items() if name not in anew}
 
 

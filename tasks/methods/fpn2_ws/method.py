@@ -84,7 +84,7 @@ METHOD = Method(
     settings=Settings,
     # The first decides which nuclei there are, the next two move their outlines, the last two remove false ones.
     search={
-        "marker_threshold": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+        "marker_threshold": (0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
         "foreground_threshold": (0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.10, 0.12, 0.14, 0.17, 0.20),
         "mask_threshold": (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7),
         "min_area_px": (20, 30, 45, 70, 100, 150),

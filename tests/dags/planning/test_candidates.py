@@ -75,7 +75,8 @@ def test_the_networks_of_a_candidate_are_calibrated_together_with_what_was_chose
 
 def test_a_model_that_is_kept_as_it_came_has_no_rois_and_its_own_settings_but_for_those_that_a_person_chose() -> None:
     training = {"rois": None, "initialisation": "base", "cycles": 0}
-    settings = {"marker_threshold": 0.4, "foreground_threshold": 0.2}
+    of_lines = {"A": {"marker_threshold": 0.8, "min_area_px": 30}, "B": {"marker_threshold": 0.7}}
+    settings = {"marker_threshold": 0.4, "foreground_threshold": 0.2, "for_cell_lines": of_lines}
     base: Any = {"name": "base", "method": "fpn2_ws", "trainings": [training], "settings": settings}
     opened = candidates.opened_candidates(result("above", values={"children": []}), {"candidates": [base]})
     (kept,) = candidates.trainings_on(result("above", outputs={"rois": ROIS}), {"candidates": opened})
@@ -84,7 +85,9 @@ def test_a_model_that_is_kept_as_it_came_has_no_rois_and_its_own_settings_but_fo
     known = {"trained": trained, "settings": {"fpn2_ws": {"marker_threshold": 0.5}}}
     params = CalibrateParams(**without_run(candidates.calibration_of(opened[0], known)))
     assert params.search == []
-    assert params.settings == Settings(marker_threshold=0.5, foreground_threshold=0.2)
+    assert params.settings.of_cell_line("A") == Settings(marker_threshold=0.5, foreground_threshold=0.2, min_area_px=30)
+    for name in ("B", "C"):
+        assert params.settings.of_cell_line(name) == Settings(marker_threshold=0.5, foreground_threshold=0.2)
 
 
 def test_all_settings_that_calibrate_gives_are_handed_on() -> None:
