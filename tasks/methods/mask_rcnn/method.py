@@ -41,7 +41,7 @@ METHOD = Method(
     training="tasks.methods.mask_rcnn.train",
     settings=Settings,
     search={"min_score": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)},
-    segmentation_version=3,
+    segmentation_version=4,
     load=load,
     initial_weights=(
         COCO,
