@@ -278,7 +278,7 @@ def _is_done(fov: Fov, workspace: Workspace) -> bool:
 
 def _read_table(path: Path) -> pd.DataFrame:
     # As text, because a field may be called 0012.
-    return read_csv(path, dtype=str, keep_default_na=False)
+    return read_csv(path, dtype=str)
 
 
 def _read_areas(path: Path) -> list[int]:
