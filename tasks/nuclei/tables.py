@@ -49,7 +49,7 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
 
 def read_csv(
-    path: Path, dtype: Mapping[str, Any] | type[str] = {}, usecols: Sequence[str] | None = None
+    path: Path, dtype: Mapping[str, Any] | type[str] | None = None, usecols: Sequence[str] | None = None
 ) -> pd.DataFrame:
     """Read a table that `write_csv` wrote, now or before there were apostrophes.
 
@@ -57,7 +57,7 @@ def read_csv(
     called NA; elsewhere, what is empty is missing, and nothing else is.
     """
     names = pd.read_csv(path, nrows=0).columns
-    of_names = dict.fromkeys(names, str) if isinstance(dtype, type) else dtype
+    of_names = dict.fromkeys(names, str) if isinstance(dtype, type) else dtype or {}
     missing = {name: [""] for name in names if of_names.get(name) not in (str, "str")}
     table: pd.DataFrame = pd.read_csv(path, dtype=dtype, usecols=usecols, keep_default_na=False, na_values=missing)
     true = {str(name): column.map(_unescaped) for name, column in table.items() if _may_begin_with(column, ("'",))}

@@ -100,7 +100,7 @@ def test_after_a_plate_was_segmented_the_nuclei_found_are_compared(store: Path) 
 
 def test_the_nuclei_of_a_field_that_is_called_na_count(store: Path) -> None:
     segmentation = store / "segmentation"
-    segmentation.mkdir()
+    segmentation.mkdir(parents=True)
     (segmentation / "nuclei.csv").write_text("fov,area_px,touches_edge\nNA,20,False\nNA,40,True\n")
     (row,) = _with_nuclei_found([{"fov": "NA"}], segmentation)
     assert (row["nuclei"], row["area_mean_px"], row["nuclei_at_edge"]) == (2, 30, 1)
