@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
 
 def read_csv(
-    path: Path, dtype: Mapping[str, Any] | type[str] | None = None, usecols: Sequence[str] | None = None
+    path: Path, dtype: Mapping[str, Any] | type[str] | None = None, usecols: list[str] | None = None
 ) -> pd.DataFrame:
     """Read a table that `write_csv` wrote, now or before there were apostrophes.
 
