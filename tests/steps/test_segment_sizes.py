@@ -12,7 +12,7 @@ from tasks.contract import Result, execute
 from tasks.methods.segmenter import Segmenter
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.nuclear_size import zoom_for
-from tasks.nuclei.segmentation import SegmentationSettings
+from tasks.nuclei.segmentation import Nuclei, SegmentationSettings
 from tasks.steps import ingest, segment
 from tests.bright_disks import NUCLEUS_PX, BrightDisks, field_of_disks
 from tests.networks import make_network
@@ -77,7 +77,8 @@ def test_all_parts_of_a_plate_are_seen_at_the_level_of_its_brighter_fields(
 class Cut(BrightDisks):
     """Its machine goes away when nuclei are found."""
 
-    def nuclei_in(self, seen: Any, settings: Any) -> Any:
+    @staticmethod
+    def nuclei_in(seen: Any, settings: Any) -> Nuclei:
         raise KeyboardInterrupt
 
 
