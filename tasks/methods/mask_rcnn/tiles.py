@@ -72,10 +72,10 @@ def without_cut_pieces(label_images: Sequence[NDArray[np.integer]], tiles: Seque
         whole.append((label_image > 0) & ~cut[-1][label_image])
     holding = _numbers_of_tiles(whole, tiles)
     kept = []
-    for label_image, tile, is_cut, own in zip(label_images, tiles, cut, whole, strict=True):
-        areas_px = np.bincount(label_image.ravel(), minlength=len(is_cut))
-        held_px = np.bincount(label_image[holding[tile.window] > own], minlength=len(is_cut))
-        is_held = is_cut & (held_px >= HELD_SHARE * areas_px)
+    for label_image, tile, of_edge, own in zip(label_images, tiles, cut, whole, strict=True):
+        areas_px = np.bincount(label_image.ravel(), minlength=len(of_edge))
+        held_px = np.bincount(label_image[holding[tile.window] > own], minlength=len(of_edge))
+        is_held = of_edge & (held_px >= HELD_SHARE * areas_px)
         kept.append(np.where(is_held[label_image], 0, label_image))
     return kept
 
