@@ -31,7 +31,7 @@ class BrightDisks(Segmenter):
     """Looks at fields in the resolution of its zoom, as networks do."""
 
     def __init__(self, settings: SegmentationSettings, nucleus_px: float | None = NUCLEUS_PX, zoom: float = 1.0):
-        super().__init__(settings, View(scaling="minmax", zoom=zoom, nucleus_px=nucleus_px))
+        super().__init__(settings, View(scaling="percentile", zoom=zoom, nucleus_px=nucleus_px))
         self.looked_at: list[tuple[float, tuple[int, ...]]] = []
         """Zooms, and shapes of images as they were seen."""
 

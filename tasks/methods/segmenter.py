@@ -41,8 +41,11 @@ class Segmenter(ABC):
         """How much `look_at` magnifies fields."""
         self.nucleus_px = None if view is None else view.nucleus_px
         """Diameter of nuclei that the networks know; where it is given, each plate has a zoom, see `magnifying`."""
+        self.needs_level = view is not None and view.scaling != "minmax"
+        """Whether the level of a plate changes how fields are seen; what sees them as they are, or by `minmax`, has no
+        use for it."""
         self.least_span = 0.0
-        """How many intensities the grey levels cover at least; each plate has its own, see `at_the_level_of`."""
+        """How many intensities the grey levels cover at least; each plate has its own, see `covering`."""
 
     def magnifying(self, zoom: float) -> Self:
         """Give the segmenter that magnifies fields by `zoom`."""
@@ -55,8 +58,12 @@ class Segmenter(ABC):
 
         They are the brighter ones of a plate, see `brighter`.
         """
+        return self.covering(least_span(images))
+
+    def covering(self, span: float) -> Self:
+        """Give the segmenter whose grey levels cover at least so many intensities."""
         other = copy(self)
-        other.least_span = least_span(images)
+        other.least_span = span
         return other
 
     def size_in(self, images: Sequence[NDArray[np.integer]]) -> NuclearSize:

@@ -48,9 +48,18 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     table.assign(**safe).to_csv(path, index=False)  # type: ignore[arg-type]
 
 
-def read_csv(path: Path, **options: Any) -> pd.DataFrame:
-    """Read a table that `write_csv` wrote, now or before there were apostrophes; `options` are those of pandas."""
-    table: pd.DataFrame = pd.read_csv(path, **options)
+def read_csv(
+    path: Path, dtype: Mapping[str, Any] | type[str] | None = None, usecols: list[str] | None = None
+) -> pd.DataFrame:
+    """Read a table that `write_csv` wrote, now or before there were apostrophes.
+
+    `dtype` gives the types of columns, those of the others are inferred. Texts stay as they are, since a field may be
+    called NA; elsewhere, what is empty is missing, and nothing else is.
+    """
+    names = pd.read_csv(path, nrows=0).columns
+    of_names = dict.fromkeys(names, str) if isinstance(dtype, type) else dtype or {}
+    missing = {name: [""] for name in names if of_names.get(name) not in (str, "str")}
+    table: pd.DataFrame = pd.read_csv(path, dtype=dtype, usecols=usecols, keep_default_na=False, na_values=missing)
     true = {str(name): column.map(_unescaped) for name, column in table.items() if _may_begin_with(column, ("'",))}
     return table.assign(**true)
 
@@ -80,8 +89,7 @@ def read_nuclei(path: Path) -> pd.DataFrame:
 
     A confidence is NaN where the method gives none, and of all nuclei in tables that were written before there was any.
     """
-    missing = {"site": [""], "confidence": [""]}
-    table = read_csv(path, dtype=NUCLEI_TYPES, keep_default_na=False, na_values=missing)
+    table = read_csv(path, NUCLEI_TYPES)
     return table if "confidence" in table else table.assign(confidence=np.nan)
 
 

@@ -140,8 +140,7 @@ def described_plates(paths: Sequence[str], store: Path) -> list[TrainingPlate]:
 
 def judged(what: str, scores: Path) -> Judged:
     """Read the output folder of `score`."""
-    text_columns: dict[str, Any] = {"dtype": {"name": str}, "keep_default_na": False}
-    f1, errors = (read_csv(scores / f"{name}.csv", **text_columns) for name in ("f1", "errors"))
+    f1, errors = (read_csv(scores / f"{name}.csv", {"name": str}) for name in ("f1", "errors"))
     groups = [
         ScoredGroup(
             row["name"],

@@ -298,7 +298,7 @@ def _write_ome_zarr(plate: Plate, labels: dict[str, Path], sites: dict[str, list
 
 TASK = Task(
     name="assemble_plate",
-    version=2,
+    version=3,
     params_type=Params,
     run=run,
     log=log_result,

@@ -378,7 +378,7 @@ def log_result(params: Params, result: Result, store: Path) -> None:
 
 TASK = Task(
     name="augment",
-    version=5,
+    version=6,
     params_type=Params,
     run=run,
     log=log_result,

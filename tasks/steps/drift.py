@@ -191,7 +191,7 @@ def _strip(drift: Drift) -> figures.Strip:
 
 TASK = Task(
     name="drift",
-    version=2,
+    version=3,
     params_type=Params,
     run=run,
     log=log_result,

@@ -123,7 +123,7 @@ def _matrix(versions: Sequence[ScoredVersion], plates: pd.DataFrame, workspace: 
 
 def _f1_of_plates(scores: Path) -> pd.DataFrame:
     """One row per plate: plate, f1_at_0.7, f1_at_0.9."""
-    curves = read_csv(scores / "f1.csv", dtype={"name": str}, keep_default_na=False)
+    curves = read_csv(scores / "f1.csv", dtype={"name": str})
     of_plates = curves[curves["group"] == "plate"]
     points = of_plates.pivot(index="name", columns="iou_threshold", values="f1")[list(SHOWN_IOU_THRESHOLDS)]
     return points.add_prefix("f1_at_").rename_axis(index="plate", columns=None).reset_index()

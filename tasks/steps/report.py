@@ -194,7 +194,7 @@ def worst_to_median(rows: pd.DataFrame, number: int) -> list[Mapping[Any, Any]]:
 
 def _read_table(path: Path) -> pd.DataFrame:
     # A field may be called 0012, a cell line NA.
-    return read_csv(path, dtype=dict.fromkeys(("name", "plate", "cell_line", "fov"), str), keep_default_na=False)
+    return read_csv(path, dtype=dict.fromkeys(("name", "plate", "cell_line", "fov"), str))
 
 
 def _open_scores(path: str, workspace: Workspace) -> Scores:

@@ -117,7 +117,7 @@ def log_result(params: Params, result: Result, store: Path) -> None:
 
     The metrics also stand on the version of the model that was registered from the run.
     """
-    curves = read_csv(store / result.outputs["scores"] / "f1.csv", dtype={"name": str}, keep_default_na=False)
+    curves = read_csv(store / result.outputs["scores"] / "f1.csv", dtype={"name": str})
     shown = curves[curves["group"] != "plate"]
     points = [
         tracking.Point(f"f1/{name}", f1, round(100 * iou_threshold))

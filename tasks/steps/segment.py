@@ -31,13 +31,14 @@ from tasks.methods.registry import load_segmenter
 from tasks.methods.segmentation_params import SegmentationParams, depends_on
 from tasks.methods.segmenter import SAMPLED_FIELDS, spread
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.intensity import brighter
+from tasks.nuclei.intensity import brighter, least_span
 from tasks.nuclei.measure import nuclei_table
 from tasks.nuclei.nuclear_size import NuclearSize, given_size
 from tasks.nuclei.plates.files import Fov, Plate, open_plate
 from tasks.nuclei.plates.image_files import read_image, read_label_image, write_label_image
 from tasks.nuclei.tables import doubts_about_sizes, read_csv, write_csv
 from tasks.store.imported_plates import report_of
+from tasks.store.provenance import pixel_sizes_trained_on
 from tasks.store.registered_model import ModelName
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ IMAGES_KEPT = FIELDS_READ_AHEAD + FIELDS_BEHIND + 2
 third-party tool gets all images of a plate before it gives anything back; then they are read again."""
 BEHIND_NICENESS = 10
 PROGRESS_EVERY_S = 15.0
+PIXEL_SIZES_APART = 1.5
+"""Nuclei that look so much larger or smaller may be of another kind for networks; the next objective makes about 2."""
 MOST_SHOWN = 20
 """Doubts in the result; all are in doubts.json."""
 
@@ -76,7 +79,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     folders = [workspace.input(path) for path in params.networks]
     settings = params.settings.of_cell_line(whole_plate.info.cell_line)
     model = load_segmenter(params.model.method, folders, settings)
-    model = model.at_the_level_of(_readable_images(_brighter_fovs(whole_plate)))
+    if model.needs_level:
+        model = model.covering(_span_of_plate(whole_plate, workspace))
     size = _size_of_nuclei(model, whole_plate, params, workspace)
     if size is not None:
         model = model.magnifying(size.zoom)
@@ -96,7 +100,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     shown = [f"{fov}: {doubt}" for fov, of_field in doubts.items() for doubt in of_field][:MOST_SHOWN]
     for doubt in shown:
         log.warning("%s; look at its label image", doubt)
-    values = {"doubts": shown} | _in_words(size)
+    remarks = [*(size.remarks if size else ()), *_on_pixel_size(model, plate, params, workspace)]
+    values = {"doubts": shown, "remarks": remarks}
     return Outcome({"segmentation": "."}, metrics | _in_numbers(size), counts, values=values)
 
 
@@ -115,17 +120,41 @@ def _size_of_nuclei(model: Segmenter, plate: Plate, params: Params, workspace: W
     if params.nuclear_diameter_px is not None:
         return _logged(given_size(params.nuclear_diameter_px, model.nucleus_px), plate)
     found = workspace.checkpoint_dir / "nuclear_size.json"
-    size = of_earlier_try(found, _read_size)
-    if size is None:
-        size = model.size_in(_readable_images(spread(plate.fovs)))
-        with written_whole(found) as beside:
-            beside.write_text(json.dumps(size))
-    return _logged(size, plate)
+    diameter_px, zoom, remarks = _once(found, lambda: model.size_in(_readable_images(spread(plate.fovs))))
+    return _logged(NuclearSize(diameter_px, zoom, tuple(remarks)), plate)
 
 
-def _read_size(path: Path) -> NuclearSize:
-    diameter_px, zoom, remarks = read_json(path)
-    return NuclearSize(diameter_px, zoom, tuple(remarks))
+def _span_of_plate(plate: Plate, workspace: Workspace) -> float:
+    """Give how many intensities the grey levels cover at least, by fields of the whole plate, as for the size."""
+    found = workspace.checkpoint_dir / "least_span.json"
+    return float(_once(found, lambda: least_span(_readable_images(_brighter_fovs(plate)))))
+
+
+def _once(path: Path, find: Callable[[], Any]) -> Any:
+    """Give what an earlier attempt found and wrote as JSON, or find and write it."""
+    known = of_earlier_try(path, read_json)
+    if known is None:
+        known = find()
+        with written_whole(path) as beside:
+            beside.write_text(json.dumps(known))
+    return known
+
+
+def _on_pixel_size(model: Segmenter, plate: Plate, params: Params, workspace: Workspace) -> list[str]:
+    """Say where networks that don't fit a plate's zoom to its nuclei learnt from pixels of quite another size."""
+    known = pixel_sizes_trained_on(params.networks, workspace.store) if model.nucleus_px is None else []
+    own = plate.info.pixel_size_um
+    if not known or known[0] / PIXEL_SIZES_APART <= own <= known[-1] * PIXEL_SIZES_APART:
+        return []
+    learnt = f"{known[0]:g}" if len(known) == 1 else f"{known[0]:g} to {known[-1]:g}"
+    remark = (
+        f"its pixels are {own:g} µm wide, and those of the plates that the networks were trained on {learnt} µm, so "
+        f"that its nuclei look {'smaller' if own > known[-1] else 'larger'} than those that they know: look at the "
+        "outlines and, if they are wrong, use a model that was trained with a nuclear diameter seen, or train on "
+        "plates like this one"
+    )
+    log.warning("%s: %s", plate.info.name, remark)
+    return [remark]
 
 
 def _brighter_fovs(plate: Plate) -> list[Fov]:
@@ -157,10 +186,6 @@ def _in_numbers(size: NuclearSize | None) -> dict[str, float]:
     if size is None:
         return {}
     return {"zoom": size.zoom} | ({} if size.diameter_px is None else {"nuclear_diameter_px": size.diameter_px})
-
-
-def _in_words(size: NuclearSize | None) -> dict[str, list[str]]:
-    return {} if size is None else {"remarks": list(size.remarks)}
 
 
 def _with_fovs(plate: Plate, params: Params) -> Plate:
@@ -279,7 +304,7 @@ def _is_done(fov: Fov, workspace: Workspace) -> bool:
 
 def _read_table(path: Path) -> pd.DataFrame:
     # As text, because a field may be called 0012.
-    return read_csv(path, dtype=str, keep_default_na=False)
+    return read_csv(path, dtype=str)
 
 
 def _read_areas(path: Path) -> list[int]:

@@ -7,6 +7,7 @@ names are answered here, also for results of earlier versions of the pipeline. P
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -151,6 +152,21 @@ def plates_of_networks(networks: Iterable[str], store: Path) -> list[str]:
     """Give the plates that networks were trained on; none of networks that came with the pipeline."""
     rois = {_training(network, store)["rois"] for network in networks} - {None}
     return sorted({plate for path in rois for plate in augmentation_of_rois(path, store)["plates"]})
+
+
+def pixel_sizes_trained_on(networks: Iterable[str], store: Path) -> list[float]:
+    """Give the pixel sizes in µm, from small to large, of the plates that networks and those before them learnt from.
+
+    Empty where that isn't known: of networks or plates that the store lacks, and of weights kept as they came.
+    """
+    sizes = set()
+    with suppress(InputError):
+        for generation in generations(networks, store):
+            if any(_training(network, store).get("cycles") == 0 for network in generation.networks):
+                return []
+            sizes |= {plate_at(path, store).info.pixel_size_um for path in generation.plates}
+        return sorted(sizes)
+    return []
 
 
 def generations(networks: Iterable[str], store: Path) -> Iterator[Generation]:

@@ -44,7 +44,7 @@ def test_texts_that_a_spreadsheet_would_run_are_written_as_text_and_read_as_they
         written = [row["fov"] for row in csv.DictReader(file)]
     assert [text for text in written if text.startswith(("=", "+", "-", "@", "\t"))] == ["-5", "+1.5e3"]
     assert written[0] == "'=1+2"
-    read = read_csv(tmp_path / "a.csv", dtype={"fov": str}, keep_default_na=False)
+    read = read_csv(tmp_path / "a.csv", dtype={"fov": str})
     assert tuple(read["fov"]) == NAMES
     np.testing.assert_allclose(read["shift"], table["shift"])
 
@@ -57,10 +57,19 @@ def test_a_table_from_before_texts_were_protected_keeps_its_names(tmp_path: Path
 def test_a_protected_table_that_is_read_as_text_and_written_again_is_the_same(tmp_path: Path) -> None:
     table = pd.DataFrame({"fov": ["=1", "f2"], "x": [-0.5, 2.0], "missing": [np.nan, "=2"]})
     write_csv(table, tmp_path / "a.csv")
-    write_csv(read_csv(tmp_path / "a.csv", dtype=str, keep_default_na=False), tmp_path / "b.csv")
+    write_csv(read_csv(tmp_path / "a.csv", dtype=str), tmp_path / "b.csv")
     assert (tmp_path / "b.csv").read_text() == (tmp_path / "a.csv").read_text()
 
 
 def test_no_other_module_writes_or_reads_tables_of_names() -> None:
     files = [path for path in (REPOSITORY / "tasks").rglob("*.py") if path.name != "tables.py"]
     assert [path for path in files if "to_csv(" in path.read_text() or "pd.read_csv(" in path.read_text()] == []
+
+
+def test_a_text_stays_whatever_it_is_and_an_empty_number_is_missing(tmp_path):
+    table = pd.DataFrame({"fov": ["NA", "null", ""], "area_px": [1.0, np.nan, 3.0], "unit": ["None", "nan", "px"]})
+    write_csv(table, tmp_path / "a.csv")
+    read = read_csv(tmp_path / "a.csv", dtype={"fov": str})
+    assert read["fov"].tolist() == ["NA", "null", ""]
+    assert read["unit"].tolist() == ["None", "nan", "px"]
+    assert read["area_px"].isna().tolist() == [False, True, False]

@@ -28,7 +28,7 @@ def test_the_distance_map_is_the_exact_one_and_the_same_in_every_call():
 
 def test_each_nucleus_is_normalised_by_its_own_maximum():
     label_image = np.zeros((20, 40), np.uint16)
-    label_image[2:5, 2:5] = 3
+    label_image[2:7, 2:7] = 3
     label_image[2:17, 20:35] = 9
     result = distance_map(label_image)
     assert result[label_image == 3].max() == 1
@@ -53,6 +53,31 @@ def test_a_nucleus_that_fills_the_image_is_one_everywhere():
     assert (distance_map(np.ones((8, 8), np.uint16)) == 1).all()
 
 
+def test_what_an_edge_leaves_of_a_nucleus_is_no_nucleus_of_its_own():
+    y, x = np.mgrid[:60, :80]
+    label_image = np.zeros((60, 80), np.uint16)
+    label_image[np.hypot(y - 30, x - 40) < 12] = 1
+    label_image[np.hypot(y - 30, x + 10) < 12] = 2
+    result = distance_map(label_image)
+    assert result[label_image == 1].max() == 1
+    # Two of its 12 pixels are left.
+    assert 0 < result[label_image == 2].max() < 0.4
+
+
+@pytest.mark.parametrize("beyond_px", [0, 3, 5])
+def test_a_nucleus_of_which_an_edge_leaves_more_than_a_half_is_one_in_its_deepest_pixels(beyond_px):
+    y, x = np.mgrid[:60, :80]
+    label_image = np.zeros((60, 80), np.uint16)
+    label_image[np.hypot(y - 30, x - 40) < 12] = 1
+    label_image[np.hypot(y - 30, x + beyond_px) < 12] = 2
+    assert distance_map(label_image)[label_image == 2].max() == 1
+
+
+@pytest.mark.parametrize(("side_px", "deepest"), [(1, 1 / 3), (2, 1 / 3), (4, 2 / 3), (5, 1)])
+def test_a_label_of_a_few_pixels_is_not_raised_to_one(side_px, deepest):
+    assert distance_map(square(side_px, 3)).max() == pytest.approx(deepest)
+
+
 def test_the_distance_map_agrees_with_scipy_on_random_blobs():
     from scipy import ndimage
 
@@ -62,7 +87,11 @@ def test_the_distance_map_agrees_with_scipy_on_random_blobs():
     for label in range(1, blobs.max() + 1):
         distance = ndimage.distance_transform_edt(blobs == label)
         expected += distance / distance.max()
-    np.testing.assert_allclose(distance_map(blobs), expected, atol=1e-5)
+    at_edge = np.unique(np.concatenate([blobs[0], blobs[-1], blobs[:, 0], blobs[:, -1]]))
+    shallow = [label for label in range(1, blobs.max() + 1) if ndimage.distance_transform_edt(blobs == label).max() < 3]
+    inside = ~np.isin(blobs, [*at_edge[at_edge > 0], *shallow])
+    assert inside[blobs > 0].mean() > 0.3
+    np.testing.assert_allclose(distance_map(blobs)[inside], expected[inside], atol=1e-5)
 
 
 def test_the_inner_border_of_a_square_is_its_outermost_ring():

@@ -18,7 +18,7 @@ from tasks.contract import NothingToDo, Result, execute
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.files import open_plate
 from tasks.steps import assemble_plate, ingest
-from tasks.steps.drift import TASK, Params
+from tasks.steps.drift import TASK, Params, _with_nuclei_found
 from tasks.store.registered_model import ModelName
 from tests.plates import make_plate, two_squares
 from tests.segmentations import add_part
@@ -96,6 +96,14 @@ def test_after_a_plate_was_segmented_the_nuclei_found_are_compared(store: Path) 
     assert table["plate_median"]["area"] == 6.5
     assert "density of nuclei" in (store / result.outputs["warnings"]).read_text()
     assert f"those found in it ( {found} )" in text_of(store, result)
+
+
+def test_the_nuclei_of_a_field_that_is_called_na_count(store: Path) -> None:
+    segmentation = store / "segmentation"
+    segmentation.mkdir(parents=True)
+    (segmentation / "nuclei.csv").write_text("fov,area_px,touches_edge\nNA,20,False\nNA,40,True\n")
+    (row,) = _with_nuclei_found([{"fov": "NA"}], segmentation)
+    assert (row["nuclei"], row["area_mean_px"], row["nuclei_at_edge"]) == (2, 30, 1)
 
 
 def test_the_segmentation_of_another_plate_is_refused(store: Path) -> None:

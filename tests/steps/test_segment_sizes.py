@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tasks.contract import Result, execute
+from tasks.methods.segmenter import Segmenter
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.nuclear_size import zoom_for
-from tasks.nuclei.segmentation import SegmentationSettings
+from tasks.nuclei.segmentation import Nuclei, SegmentationSettings
 from tasks.steps import ingest, segment
 from tests.bright_disks import NUCLEUS_PX, BrightDisks, field_of_disks
 from tests.networks import make_network
 from tests.plates import make_plate
+from tests.stored_results import add_model, add_plate
 
 
 @pytest.fixture
@@ -71,6 +74,61 @@ def test_all_parts_of_a_plate_are_seen_at_the_level_of_its_brighter_fields(
     assert levels[0] == pytest.approx(900 / 2, rel=0.1)
 
 
+class Cut(BrightDisks):
+    """Its machine goes away when nuclei are found."""
+
+    @staticmethod
+    def nuclei_in(seen: Any, settings: Any) -> Nuclei:
+        raise KeyboardInterrupt
+
+
+def test_a_retry_takes_level_and_size_of_the_attempt_before(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = {f"f{number}": field_of_disks(20, 160, number) for number in range(4)}
+    arrived = make_plate(store / "d", images, {}, role="screen")
+    plate = execute(ingest.TASK, ingest.Params(folder=str(arrived)), store).outputs["plate"]
+    monkeypatch.setattr(segment, "load_segmenter", lambda method, folders, settings: Cut(settings))
+    with pytest.raises(KeyboardInterrupt):
+        segmented(store, plate, fovs=["f0"], nuclear_diameter_px=20)
+    monkeypatch.setattr(segment, "load_segmenter", lambda method, folders, settings: BrightDisks(settings))
+    monkeypatch.setattr(segment, "_readable_images", lambda fovs: pytest.fail("fields were looked at again"))
+    assert segmented(store, plate, fovs=["f0"], nuclear_diameter_px=20).counts["nuclei"] == 16
+
+
+def test_fields_are_only_looked_at_for_what_needs_it(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A third-party tool sees the images as they are."""
+
+    class Tool(BrightDisks):
+        def __init__(self, settings: Any) -> None:
+            super().__init__(settings)
+            Segmenter.__init__(self, settings)
+
+    monkeypatch.setattr(segment, "load_segmenter", lambda method, folders, settings: Tool(settings))
+    monkeypatch.setattr(segment, "_readable_images", lambda fovs: pytest.fail("fields were looked at first"))
+    assert segmented(store, "a").counts["fovs"] == 10
+
+
+@pytest.mark.parametrize(("trained_um", "is_remarked"), [((0.5,), False), ((0.4, 1.2), False), ((0.2, 0.3), True)])
+def test_a_plate_of_another_pixel_size_than_the_networks_learnt_from_is_told_of(
+    store: Path, monkeypatch: pytest.MonkeyPatch, trained_um: tuple[float, ...], is_remarked: bool
+) -> None:
+    def of_one_zoom(method: Any, folders: Any, settings: SegmentationSettings) -> BrightDisks:
+        model = BrightDisks(settings)
+        model.nucleus_px = None
+        return model
+
+    monkeypatch.setattr(segment, "load_segmenter", of_one_zoom)
+    plates = [add_plate(store, f"t{size}", "U2OS", {"f": [0, 1]}) for size in trained_um]
+    for path, size in zip(plates, trained_um, strict=True):
+        info = json.loads((store / path / "plate.json").read_text())
+        (store / path / "plate.json").write_text(json.dumps(info | {"pixel_size_um": size}))
+    add_model(store, "k", plates)
+    remarks = segmented(store, "a", networks=["train_fpn2_ws/k"]).values["remarks"]
+    assert len(remarks) == is_remarked
+    if is_remarked:
+        assert remarks[0].startswith("its pixels are 0.5 µm wide, and those of the plates that the networks were")
+        assert "trained on 0.2 to 0.3 µm, so that its nuclei look smaller than those that they know" in remarks[0]
+
+
 def test_an_empty_plate_is_not_magnified_and_the_log_says_so(store: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     result = segmented(store, "empty")
@@ -95,7 +153,7 @@ def test_a_nuclear_diameter_is_refused_where_it_would_change_nothing(
         segmented(store, "a", nuclear_diameter_px=20)
     result = segmented(store, "a")
     assert "zoom" not in result.metrics
-    assert "remarks" not in result.values
+    assert result.values["remarks"] == []
 
 
 def test_an_image_that_can_not_be_read_does_not_hide_the_size_from_the_other_parts(store: Path) -> None:

@@ -86,7 +86,8 @@ class Params(NetworkTrainingParams):
     initialisation: Initialisation = "imagenet"
     cycles: Cycles = 25
     warmup_cycles: int = pydantic.Field(2, ge=0, le=10_000)
-    """The encoder is frozen in the first cycles; 0 with random weights."""
+    """The encoder's pretrained weights are frozen in the first cycles, in which the decoder learns alone. Random ones
+    aren't worth keeping: with these it is 0, and nothing else is allowed."""
     batch_size: BatchSize = 16
     learning_rate: LearningRate = 1e-3
     optimiser: Optimiser = "adam"
@@ -114,7 +115,8 @@ class Params(NetworkTrainingParams):
 
     @pydantic.model_validator(mode="after")
     def _fits_its_initial_weights(self) -> Params:
-        refuse_what_cannot_learn(METHOD, self.initialisation, self.cycles)
+        frozen = f"warmup_cycles={self.warmup_cycles}" if self.warmup_cycles else None
+        refuse_what_cannot_learn(METHOD, self.initialisation, self.cycles, frozen=frozen)
         refuse_another_network(METHOD, self)
         return self
 
@@ -190,15 +192,16 @@ def build(params: Params, precision: Precision, view: View) -> MapNetwork:
 
 
 def stages(params: Params) -> tuple[Stage, ...]:
-    """The decoder learns alone first, then all layers."""
+    """The decoder learns alone in the warm-up, if there is one, then all layers."""
     from tasks.methods.shared.training import Stage
 
-    return (Stage(params.warmup_cycles / params.cycles, is_frozen=True), Stage(1.0))
+    warmup = (Stage(params.warmup_cycles / params.cycles, is_frozen=True),) if params.warmup_cycles else ()
+    return (*warmup, Stage(1.0))
 
 
 TASK = training_task(
     METHOD,
-    version=2,
+    version=3,
     params_type=Params,
     differences=Differences(
         build=build,

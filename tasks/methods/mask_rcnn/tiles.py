@@ -2,7 +2,7 @@
 
 A nucleus in an overlap is found in several tiles, or in parts. Labels of different tiles that share at least
 `min_shared_px` pixels are one nucleus, as in the paper; so are all that hang together that way. Pieces that a tile cuts
-off and its neighbour sees more of can be taken out first.
+off and another one holds can be taken out first.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from scipy.sparse.csgraph import connected_components
 
 EDGE_PX = 2
 """What ends so near to a tile's edge is cut by it."""
+HELD_SHARE = 0.5
+"""A piece of which this share is in nuclei that other tiles see whole is held by them."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,26 @@ def tiles_of(shape: tuple[int, int], size_px: int, overlap_px: int) -> list[Tile
 
 
 def without_cut_pieces(label_images: Sequence[NDArray[np.integer]], tiles: Sequence[Tile]) -> list[NDArray[np.integer]]:
-    """Take out of each tile what its edge cuts off and a neighbour sees more of; labels 1..m, with gaps then.
+    """Take out of each tile what its edge cuts off and another tile holds; labels 1..m, with gaps then.
 
     What a network makes of a piece is less sure than of the whole, and a loose piece would unite the nuclei beside it.
+    A nucleus about as wide as the overlap may be cut for all tiles that see it, and then stays in all.
     """
     rows, columns = ({getattr(tile, axis) for tile in tiles} for axis in ("y", "x"))
-    kept = []
+    cut, whole = [], []
     for label_image, tile in zip(label_images, tiles, strict=True):
         shared = _seen_by_neighbours(tile.y, rows, tile.size_px), _seen_by_neighbours(tile.x, columns, tile.size_px)
         boxes = ndimage.find_objects(label_image)
-        stays = [box is not None and not _is_left_to_neighbour(box, shared, tile.size_px) for box in boxes]
-        kept.append(np.where(np.array([False, *stays])[label_image], label_image, 0))
+        is_cut = [box is not None and _is_left_to_neighbour(box, shared, tile.size_px) for box in boxes]
+        cut.append(np.array([False, *is_cut]))
+        whole.append((label_image > 0) & ~cut[-1][label_image])
+    holding = _numbers_of_tiles(whole, tiles)
+    kept = []
+    for label_image, tile, of_edge, own in zip(label_images, tiles, cut, whole, strict=True):
+        areas_px = np.bincount(label_image.ravel(), minlength=len(of_edge))
+        held_px = np.bincount(label_image[holding[tile.window] > own], minlength=len(of_edge))
+        is_held = of_edge & (held_px >= HELD_SHARE * areas_px)
+        kept.append(np.where(is_held[label_image], 0, label_image))
     return kept
 
 
@@ -109,6 +120,15 @@ def _is_left_to_neighbour(box: tuple[slice, ...], shared: Sequence[tuple[int, in
         or (span.stop > size_px - EDGE_PX and span.start >= begin + EDGE_PX)
         for span, (end, begin) in zip(box, shared, strict=True)
     )
+
+
+def _numbers_of_tiles(masks: Sequence[NDArray[np.bool_]], tiles: Sequence[Tile]) -> NDArray[np.uint16]:
+    """Give in how many tiles each pixel of the field (y, x) is in the mask, to the last tile's end."""
+    shape = tuple(max(getattr(tile, axis) + tile.size_px for tile in tiles) for axis in ("y", "x"))
+    numbers = np.zeros(shape, np.uint16)
+    for mask, tile in zip(masks, tiles, strict=True):
+        numbers[tile.window] += mask
+    return numbers
 
 
 def _merged_numbers(

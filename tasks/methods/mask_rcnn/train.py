@@ -54,8 +54,8 @@ class Params(NetworkTrainingParams):
     initialisation: Initialisation = "coco"
     cycles: Cycles = 25
     stages: Literal["heads_first", "all"] = "heads_first"
-    """The paper's: heads alone for 5/8 of the cycles, then all layers, both at falling rates. "all", all layers
-    throughout, is the paper's for random weights, and what is filled in for them."""
+    """The paper's: heads alone for 5/8 of the cycles, while pretrained weights are frozen, then all layers, both at
+    falling rates. "all", all layers throughout, is the paper's for random weights, and all that is allowed for them."""
     batch_size: BatchSize = 8
     proposals: int = pydantic.Field(200, ge=6, le=1000)
     """Boxes of a ROI that the heads are trained on."""
@@ -70,7 +70,8 @@ class Params(NetworkTrainingParams):
 
     @pydantic.model_validator(mode="after")
     def _can_learn(self) -> Params:
-        refuse_what_cannot_learn(METHOD, self.initialisation, self.cycles, self.batch_norm_learns)
+        frozen = None if self.stages == "all" else f'stages="{self.stages}"'
+        refuse_what_cannot_learn(METHOD, self.initialisation, self.cycles, self.batch_norm_learns, frozen)
         return self
 
 
@@ -138,7 +139,7 @@ def build(params: Params, precision: Precision, view: View) -> MaskRcnn:
 
 TASK = training_task(
     METHOD,
-    version=3,
+    version=4,
     params_type=Params,
     differences=Differences(
         build=build,

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from tasks.files import flush_all, held_together, of_earlier_try, read_json, written_whole
 from tasks.methods.shared.averaged_weights import AveragedWeights
+from tasks.methods.shared.optimisers import Optimisers
 from tasks.methods.shared.weights_file import read_weights
 from tasks.nuclei.errors import InputError
 
@@ -127,11 +128,10 @@ class Training:
             lambda batch: self._sum_over_replicas(lambda: self._loss_of_part(batch, training=False)),
             reduce_retracing=True,
         )
-        self._optimiser = _optimiser(settings)
-        self._optimiser.build(network.model.trainable_variables)
-        self._averaged = AveragedWeights(network.model, settings.averaging, self._optimiser.iterations)
+        self._optimisers = Optimisers(partial(_optimiser, settings), *self._always_and_later())
+        self._averaged = AveragedWeights(network.model, settings.averaging, self._optimisers.steps)
         checkpoint = tf.train.Checkpoint(
-            model=network.model, optimizer=self._optimiser, averages=self._averaged.averages
+            model=network.model, averages=self._averaged.averages, **self._optimisers.state
         )
         self._folder = checkpoint_dir
         _forget_damaged_list(checkpoint_dir)
@@ -148,6 +148,17 @@ class Training:
         while len(self.history) < self._settings.cycles:
             on_cycle(self._run_cycle(len(self.history) + 1))
         return self.history
+
+    def _always_and_later(self) -> tuple[list[Any], list[Any]]:
+        """Give the variables that learn in every stage, and those that some stage freezes."""
+        freezes = any(stage.is_frozen for stage in self._settings.stages)
+        layers = self._network.frozen_layers() if freezes else []
+        frozen = {id(variable) for layer in layers for variable in layer.trainable_variables}
+        always: list[Any] = []
+        later: list[Any] = []
+        for variable in self._network.model.trainable_variables:
+            (later if id(variable) in frozen else always).append(variable)
+        return always, later
 
     def _restore(self, checkpoint: Any) -> list[Cycle]:
         """Take up the last cycle of an earlier try whose state is whole; gives the cycles up to it."""
@@ -195,7 +206,7 @@ class Training:
         for i, (batch, size) in enumerate(self._batches(order)):
             progress = ((number - 1) * steps + i) / (self._settings.cycles * steps)
             stage = next(stage for stage in self._settings.stages if progress < stage.until)
-            self._optimiser.learning_rate.assign(self._learning_rate(progress) * stage.rate)
+            self._optimisers.set_learning_rate(self._learning_rate(progress) * stage.rate)
             total.assign_add(self._step_function(stage.is_frozen)(batch) * size)
             if time.monotonic() - reported > PROGRESS_EVERY_S:
                 reported, done = time.monotonic(), (i + 1) * self._settings.batch_size
@@ -228,8 +239,7 @@ class Training:
             with tf.GradientTape() as tape:
                 loss = self._loss_of_part(batch, training=True)
             gradients = tape.gradient(loss, variables)
-            # Sums the gradients over the replicas.
-            self._optimiser.apply_gradients(zip(gradients, variables, strict=True))
+            self._optimisers.apply(gradients, variables)
             return loss
 
         def step(batch: Any) -> Any:

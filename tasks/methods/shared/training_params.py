@@ -119,8 +119,13 @@ def refuse_another_network(method: Method, params: NetworkTrainingParams) -> Non
         )
 
 
-def refuse_what_cannot_learn(method: Method, initialisation: str, cycles: int, batch_norm_learns: bool = True) -> None:
-    """Raise ValueError for settings that give a network that finds no nuclei."""
+def refuse_what_cannot_learn(
+    method: Method, initialisation: str, cycles: int, batch_norm_learns: bool = True, frozen: str | None = None
+) -> None:
+    """Raise ValueError for settings that give a network that finds no nuclei, or that keep it from learning.
+
+    `frozen` is the param, with its value, that freezes layers for a while; None if none does.
+    """
     kind = method.weights_named(initialisation)
     if cycles == 0 and not (kind and kind.is_whole):
         whole = ", ".join(f'"{weights.name}"' for weights in method.initial_weights if weights.is_whole)
@@ -129,3 +134,7 @@ def refuse_what_cannot_learn(method: Method, initialisation: str, cycles: int, b
         )
     if initialisation == RANDOM and not batch_norm_learns:
         raise ValueError('batch_norm_learns=false is for pretrained weights; with "random" it is true')
+    if initialisation == RANDOM and frozen is not None:
+        raise ValueError(
+            f'{frozen} freezes pretrained weights for a while; with "random" nothing is frozen, leave it out'
+        )

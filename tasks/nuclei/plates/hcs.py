@@ -3,7 +3,7 @@
     plate.ome.zarr/        rows, columns and wells of the plate
       B/07/                fields of well B07, counted from 0; each names its site
         0/                 an image, (y, x), as a pyramid s0, s1, ...
-          labels/nuclei/   its label image, as a pyramid of the same shapes
+          labels/nuclei/   its label image, as a pyramid that lies on the image's at every level
 
 Version 0.4 of the format is written, because most readers know it, napari and Fractal among them; 0.1 to
 0.5 are read, and images that name no version. The plate has the rows and columns of a real one (96, 384 or
@@ -14,7 +14,7 @@ one stays missing. Fields are numbered from 0, because napari shows the field of
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,9 +186,9 @@ class HcsWriter:
         path = f"{_well_path(well)}/{self.sites[well].index(site)}"
         group = zarr.open_group(self.folder, mode="r+", zarr_format=2).create_group(path)
         options = self._options(image.shape)
-        write_multiscale(_pyramid(image, _mean_of_four), group, name=f"{well}, site {site}", **options)
+        write_multiscale(_image_pyramid(image), group, name=f"{well}, site {site}", **options)
         label_metadata = {"source": {"image": "../../"}}
-        levels = _pyramid(label_image, _every_other)
+        levels = [label_image, *(_labels_at_centres(label_image, 2**level) for level in range(1, _LEVELS))]
         write_multiscale_labels(levels, group, LABELS_NAME, label_metadata=label_metadata, **options)
         group.attrs[SITE_KEY] = site
         group.attrs[MODEL_KEY] = group[f"labels/{LABELS_NAME}"].attrs[MODEL_KEY] = self.model
@@ -320,19 +320,31 @@ def _read_plane(folder: Path, channel: int, planes: Mapping[str, int | None]) ->
         raise InputError(f"{folder}: is damaged or cut short ({reason}); copy it again from its source.") from None
 
 
-def _pyramid(plane: NDArray[Any], halve: Callable[[NDArray[Any]], NDArray[Any]]) -> list[NDArray[Any]]:
-    levels = [plane]
+def _image_pyramid(image: NDArray[Any]) -> list[NDArray[Any]]:
+    levels = [image]
     while len(levels) < _LEVELS:
-        levels.append(halve(levels[-1]))
+        levels.append(_mean_of_four(levels[-1]))
     return levels
 
 
-def _every_other(label_image: NDArray[Any]) -> NDArray[Any]:
-    return label_image[::2, ::2]
+def _labels_at_centres(label_image: NDArray[Any], block_px: int) -> NDArray[Any]:
+    """Shrink a (y, x) label image to the label at the centre of each block, where the mean of its image lies.
+
+    Four pixels meet there: three of one label decide, and of two and two those of the higher number. The first pixel
+    of each block would lie `(block_px - 1) / 2` px off.
+    """
+    after = [np.arange(block_px // 2, size + block_px // 2, block_px) for size in label_image.shape]
+    rows, columns = (
+        (np.minimum(of_axis - 1, size - 1), np.minimum(of_axis, size - 1))
+        for of_axis, size in zip(after, label_image.shape, strict=True)
+    )
+    four = np.stack([label_image[np.ix_(y, x)] for y in rows for x in columns])
+    centres: NDArray[Any] = np.sort(four, axis=0)[2]
+    return centres
 
 
 def _mean_of_four(image: NDArray[Any]) -> NDArray[Any]:
-    """Halve a (y, x) image; an odd last row or column is counted twice, so that shapes are those of `_every_other`."""
+    """Halve a (y, x) image; an odd last row or column is counted twice."""
     even = np.pad(image, [(0, size % 2) for size in image.shape], mode="edge")
     height, width = even.shape
     means = even.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))

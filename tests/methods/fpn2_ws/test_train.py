@@ -13,14 +13,13 @@ from typing import Any, get_args
 import h5py
 import numpy as np
 import pytest
-import tf_keras as keras
 from mlflow import MlflowClient
 
 from tasks import tracking
 from tasks.contract import BAD_INPUT, DONE, FAILED, Result, parse_params
 from tasks.methods.fpn2_ws.decoders import UNET_FILTERS
 from tasks.methods.fpn2_ws.network import Architecture
-from tasks.methods.fpn2_ws.train import TASK, Encoder, MapTraining, Params, build
+from tasks.methods.fpn2_ws.train import TASK, Encoder, MapTraining, Params, build, stages
 from tasks.methods.shared import devices
 from tasks.methods.shared.training_task import chosen_precision
 from tasks.nuclei.errors import InputError
@@ -95,6 +94,19 @@ def test_the_paper_s_values_are_the_defaults():
     assert (params.batch_size, params.learning_rate, params.loss) == (16, 1e-3, "mse")
     assert (params.optimiser, params.schedule, params.initialisation) == ("adam", "constant", "imagenet")
     assert (params.decoder, params.decoder_filters, params.averaging) == ("fpn", (256,), 0)
+
+
+@pytest.mark.parametrize("preset", ["paper", "laptop"])
+def test_a_random_encoder_is_never_frozen(preset):
+    given = {"rois": "rois.h5", "target": "both", "preset": preset, "initialisation": "random"}
+    assert [stage.is_frozen for stage in stages(Params(**given))] == [False]
+    with pytest.raises(ValueError, match=r'warmup_cycles=2 freezes pretrained weights .*; with "random" nothing is'):
+        Params(**given, warmup_cycles=2)
+
+
+def test_pretrained_weights_are_frozen_in_the_warm_up():
+    paper = stages(Params(rois="rois.h5", target="both"))
+    assert [(stage.until, stage.is_frozen) for stage in paper] == [(2 / 25, True), (1, False)]
 
 
 def test_mlflow_shows_the_gpus_and_the_precision_that_auto_has_chosen(tmp_path, monkeypatch):
@@ -288,12 +300,13 @@ def test_training_learns_and_keeps_the_weights_of_the_best_validation_loss(store
 
 @pytest.mark.slow
 def test_the_encoder_does_not_learn_during_the_warm_up(store):
-    status, _ = finish(store, {**TINY, "cycles": 1, "warmup_cycles": 1})
-    assert status == DONE
     from tasks.methods.fpn2_ws.network import load_map_network
 
-    keras.utils.set_random_seed(0)
     first = build(Params(**TINY), "float32", View(scaling="robust"))
+    (store / "train_fpn2_ws" / "first").mkdir(parents=True)
+    first.save(store / "train_fpn2_ws" / "first")
+    status, _ = finish(store, {**TINY, "cycles": 1, "warmup_cycles": 1, "initialisation": "train_fpn2_ws/first"})
+    assert status == DONE
     (result,) = store.glob("train_fpn2_ws/*/result.json")
     trained = load_map_network(result.parent)
     encoder = {layer.name for layer in first.encoder_layers()}

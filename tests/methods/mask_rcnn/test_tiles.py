@@ -4,11 +4,14 @@ import time
 from collections.abc import Iterator
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 from skimage.measure import label
 
+from tasks.methods.mask_rcnn.detections import label_image_of
 from tasks.methods.mask_rcnn.tiles import Tile, merge_tiles, tiles_of, without_cut_pieces
 from tasks.nuclei.synthesis import KINDS, synthesize_fov
 
@@ -82,6 +85,46 @@ def test_a_cut_piece_is_left_to_the_neighbour_that_sees_more_and_a_large_one_sta
     kept_left, kept_right = without_cut_pieces([left, right], tiles)
     assert np.unique(kept_left).tolist() == [0, 2, 3, 4]
     assert np.unique(kept_right).tolist() == [0, 1, 2]
+
+
+def perfect_detections(label_image: NDArray[np.integer]) -> NDArray[np.int32]:
+    """Give a tile's label image as the network's masks of 28 x 28 px in boxes give it, without a mistake."""
+    boxes, masks = [], []
+    for number, (rows, columns) in enumerate(ndimage.find_objects(label_image), start=1):
+        boxes.append(np.array([rows.start, columns.start, rows.stop, columns.stop], np.float32))
+        mask = (label_image[rows, columns] == number).astype(np.float32)
+        masks.append(cv2.resize(mask, (28, 28), interpolation=cv2.INTER_LINEAR))
+    return label_image_of(boxes, masks, (label_image.shape[0], label_image.shape[1]))
+
+
+@pytest.mark.parametrize("width_px", range(42, 55, 2))
+def test_a_nucleus_about_as_wide_as_the_overlap_is_found_wherever_it_lies(width_px: int) -> None:
+    tiles = tiles_of((256, 462), 256, 50)
+    y, x = np.mgrid[:256, :462]
+    for shift_px in np.arange(-6, 7, 0.5):
+        disk = np.hypot(y - 128, x - 230.5 - shift_px) < width_px / 2
+        in_tiles = [perfect_detections(part) for part in cut(disk.astype(np.int32), tiles)]
+        found = merge_tiles(without_cut_pieces(in_tiles, tiles), tiles, disk.shape).label_image
+        assert len(np.unique(found)) == 2, f"{width_px} px wide, {shift_px} px from the middle of the overlap"
+        assert (disk & (found > 0)).sum() > 0.9 * (disk | (found > 0)).sum()
+
+
+def test_a_nucleus_that_both_tiles_take_for_cut_stays_in_both() -> None:
+    """The tiles don't find its outline in the same place, as networks don't."""
+    tiles = [Tile(0, 0, 40), Tile(0, 20, 40)]
+    left, right = np.zeros((2, 40, 40), np.int32)
+    left[10:28, 22:39] = 1
+    right[10:28, 1:18] = 1
+    kept = without_cut_pieces([left, right], tiles)
+    assert [part.max() for part in kept] == [1, 1]
+    assert len(np.unique(merge_tiles(kept, tiles, (40, 60)).label_image)) == 2
+
+
+def test_a_cut_piece_of_a_nucleus_that_no_other_tile_finds_stays() -> None:
+    tiles = [Tile(0, 0, 20), Tile(0, 10, 20)]
+    left, right = np.zeros((2, 20, 20), np.int32)
+    left[1:4, 14:20] = 1
+    assert without_cut_pieces([left, right], tiles)[0].max() == 1
 
 
 def test_a_loose_piece_at_the_edge_unites_nothing() -> None:

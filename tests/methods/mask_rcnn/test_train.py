@@ -93,6 +93,8 @@ def test_with_random_weights_all_layers_learn_throughout_whatever_the_preset() -
     assert stages(params) == (Stage(1.0),)
     assert params.batch_norm_learns
     assert not Params(rois="rois.h5", preset="paper").batch_norm_learns
+    with pytest.raises(ValueError, match=r'stages="heads_first" freezes pretrained weights .*; with "random" nothing'):
+        Params(rois="rois.h5", preset="paper", initialisation="random", stages="heads_first")
 
 
 def test_pretrained_weights_are_of_the_paper_s_network_whatever_the_preset() -> None:

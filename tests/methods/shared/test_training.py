@@ -59,7 +59,7 @@ class SquareRois:
 
 
 class SmallNetwork:
-    """Two convolutions, with the given layers in between."""
+    """Two convolutions, with the given layers in between. The first is what stages may freeze."""
 
     def __init__(self, *layers: str) -> None:
         keras.utils.set_random_seed(0)
@@ -74,7 +74,7 @@ class SmallNetwork:
         return tf.reduce_mean((self.model(images, training=training) - targets) ** 2)
 
     def frozen_layers(self) -> list[Any]:
-        return []
+        return self.model.layers[:1]
 
 
 @dataclass
@@ -119,6 +119,10 @@ def train(
     weights = network.model.get_weights()
     network.model.load_weights(loop.best_weights)
     return Trained(loop.history, weights, network.model.get_weights())
+
+
+def initial_weights() -> list[np.ndarray]:
+    return list(SmallNetwork().model.get_weights())
 
 
 def assert_equal(got: Trained, expected: Trained, atol: float = 0.0) -> None:
@@ -197,6 +201,35 @@ def test_a_training_takes_the_same_steps_whether_its_weights_are_averaged_or_not
         np.testing.assert_array_equal(one, other)
     for last, best in zip(plain.weights, plain.best_weights, strict=True):
         np.testing.assert_array_equal(best, last)
+
+
+class ManyRois(SquareRois):
+    def __init__(self, amount: int) -> None:
+        super().__init__()
+        self.training_rows = np.arange(amount) % 10
+
+
+def test_the_first_step_of_weights_that_were_frozen_is_as_long_as_the_first_of_a_training(tmp_path):
+    """Adam's first step is as long as the learning rate, whatever the gradient."""
+    frozen_steps = 1000
+    stages = (Stage(frozen_steps / (frozen_steps + 1), is_frozen=True), Stage(1.0))
+    settings = TrainingSettings(1, stages, 1, 1e-3, "adam", "constant", 0)
+    network = SmallNetwork()
+    before = network.model.layers[0].get_weights()
+    Training(network, ManyRois(frozen_steps + 1), settings, tmp_path).run(lambda cycle: None)
+    for weights, thawed in zip(before, network.model.layers[0].get_weights(), strict=True):
+        np.testing.assert_allclose(np.abs(thawed - weights).max(), 1e-3, rtol=0.02)
+
+
+def test_a_training_that_was_stopped_after_its_weights_were_thawed_ends_with_the_same_weights(on_two_cpus, tmp_path):
+    thawed_in_cycle_2 = (Stage(0.5, is_frozen=True), Stage(1.0))
+    settings = replace(UNEVEN_BATCHES, stages=thawed_in_cycle_2, optimiser="adam", learning_rate=0.01)
+    never_stopped = on_two_cpus(train, tmp_path / "never_stopped", 1, settings=settings)
+    on_two_cpus(train, tmp_path / "stopped", 1, settings=settings, stop_after=2)
+    resumed = on_two_cpus(train, tmp_path / "stopped", 1, settings=settings)
+    assert_equal(resumed, never_stopped)
+    initial = on_two_cpus(initial_weights)
+    assert all(not np.array_equal(one, other) for one, other in zip(initial, resumed.weights, strict=True))
 
 
 @pytest.mark.slow

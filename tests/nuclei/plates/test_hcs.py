@@ -116,8 +116,32 @@ def test_a_pyramid_halves_odd_sizes_upwards_and_gives_each_level_its_pixel_size(
         assert transformations == [[{"type": "scale", "scale": [0.325 * 2**level] * 2}] for level in range(4)]
     first_mean = np.asarray(zarr.open_array(field / "s1", mode="r"))[0, 0]
     assert first_mean == round((0 + 1 + 51 + 52) / 4)
-    labels = np.asarray(zarr.open_array(field / "labels/nuclei/s1", mode="r"))
-    np.testing.assert_array_equal(labels, image[::2, ::2])
+
+
+@pytest.mark.parametrize("values", [np.arange(43), np.arange(43)[::-1]])
+@pytest.mark.parametrize("is_along_rows", [False, True])
+def test_labels_lie_on_their_image_at_every_level(tmp_path: Path, values: NDArray[Any], is_along_rows: bool) -> None:
+    """Intensity and label of each column are its number, or of each row: so a difference is a distance in pixels."""
+    ramp = np.broadcast_to(values, (35, 43)).astype(np.uint16)
+    numbers = ramp.T.copy() if is_along_rows else ramp
+    HcsWriter(tmp_path / "p", "p", {"A01": [1]}, 0.325, MODEL).write_field("A01", 1, numbers, numbers)
+    field = tmp_path / "p/A/01/0"
+    for level in range(4):
+        image, labels = (
+            np.asarray(zarr.open_array(folder / f"s{level}")) for folder in (field, field / "labels/nuclei")
+        )
+        whole = tuple(slice(size // 2**level) for size in numbers.shape)
+        assert np.abs(image[whole].astype(int) - labels[whole]).max() <= min(level, 1)
+
+
+def test_a_label_of_a_lower_level_is_that_of_most_pixels_around_its_centre(tmp_path: Path) -> None:
+    label_image = np.zeros((16, 16), np.uint16)
+    label_image[0:2, 0:2] = [[0, 7], [7, 7]]
+    label_image[0:2, 2:4] = [[5, 0], [0, 0]]
+    label_image[2:4, 0:2] = [[3, 3], [0, 0]]
+    HcsWriter(tmp_path / "p", "p", {"A01": [1]}, 0.325, MODEL).write_field("A01", 1, label_image, label_image)
+    labels = np.asarray(zarr.open_array(tmp_path / "p/A/01/0/labels/nuclei/s1", mode="r"))
+    assert labels[:2, :2].tolist() == [[7, 0], [3, 0]]
 
 
 def test_bright_pixels_do_not_overflow_in_the_pyramid(tmp_path: Path) -> None:
