@@ -67,7 +67,7 @@ def _of_tasks(home: Home, servers: Servers) -> dict[str, str]:
         "no_proxy": no_proxy,
         MARK: str(home.folder),
         "NUCLEUS_AIRFLOW": servers.airflow_url,
-        "NUCLEUS_COMMIT": _commit(),
+        "NUCLEUS_COMMIT": commit(),
         "NUCLEUS_INBOX": str(home.inbox),
         "NUCLEUS_MANIFEST": str(home.manifest),
         "NUCLEUS_TOOLS": str(home.folder / "tools"),
@@ -77,7 +77,7 @@ def _of_tasks(home: Home, servers: Servers) -> dict[str, str]:
     }
 
 
-def _commit() -> str:
+def commit() -> str:
     """Give the commit of this repository, with "-dirty" if files differ from it, or "unknown" without git."""
     command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
     with suppress(OSError):
