@@ -139,7 +139,7 @@ def key_of_result(path: str) -> str | None:
 def sentences_on_left_out(listing: Listing, top: Path) -> Iterator[str]:
     """Say what somebody may miss in the backup."""
     for name in listing.arriving:
-        yield f"inbox/{name} is still being copied to the inbox; the next backup has it."
+        yield f"inbox/{name} changed lately, and may have been half of a plate; back up again when it is quiet."
     for path in sorted((top / "tools").glob("*/")) if (top / "tools").is_dir() else []:
         yield f"tools/{path.name} is an environment; install it anew (make tool TOOL={path.name})."
     for path, target in listing.links.items():

@@ -7,12 +7,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from nucleus_dags.local.home import RESTORING
 from nucleus_dags.upkeep.databases import Databases, PostgresqlInCluster, SqliteFiles
 from nucleus_dags.upkeep.home_files import LEFT_OUT_OF_A_HOME
 
 PROGRESS_EVERY_S = 10.0
-MARK = "restoring.json"
-"""Is in a folder while it is being restored."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,8 @@ class Installation:
 
     @property
     def mark(self) -> Path:
-        return self.folder / MARK
+        """A file that is there while the folder is being restored."""
+        return self.folder / RESTORING
 
 
 def of_home(folder: Path) -> Installation:
