@@ -91,6 +91,8 @@ def _copied(home: Home, program: Program, before: str | None) -> Path:
 def _why(program: Program, known: Mapping[str, str | None], installed: str, log: Path, copy: Path | None) -> str:
     lines = log.read_text(errors="replace").splitlines()
     if any(sign in line for line in lines for sign in UNKNOWN_REVISION):
+        if copy:
+            copy.unlink()
         before = f", maybe {known['version']}" if known.get("version") not in (None, installed) else ""
         return (
             f"{program.title}'s database was made by a later version of {program.title}{before}, and {installed} is "

@@ -43,6 +43,7 @@ WITH RECURSIVE kept(id) AS (
     WHERE place = 1
   UNION
     SELECT tags.value FROM kept JOIN tags ON tags.run_uuid = kept.id AND tags.key = 'mlflow.parentRunId'
+    WHERE tags.value IS NOT NULL
 )
 SELECT run_uuid, artifact_uri FROM runs
 WHERE lifecycle_stage = 'deleted' AND deleted_time <= ? AND run_uuid NOT IN (SELECT id FROM kept)
