@@ -78,7 +78,7 @@ class Chain:
         made = {task: f"{task}/{key}" for task, key in self.keys.items()}
         if name == "synthesize":
             return {"name": "kills", "cell_line": "MCF10A", "fovs": 2, "height_px": 256, "width_px": 256}
-        return {
+        params: dict[str, Callable[[], dict[str, Any]]] = {
             "ingest": lambda: {"folder": str(self.store / made["synthesize"])},
             "augment": lambda: {"plates": [made["ingest"]], "rois": 16},
             "train_bright_spots": lambda: {"rois": f"{made['augment']}/rois.h5", "cycles": 3},
@@ -88,7 +88,8 @@ class Chain:
                 "plate": made["ingest"],
             },
             "score": lambda: {"segmentations": [made["segment"]]},
-        }[name]()
+        }
+        return params[name]()
 
     def start(self, name: str, store: Path) -> subprocess.Popen[bytes]:
         """Start the process of a task, which leads a group of its own."""
@@ -172,7 +173,8 @@ class Laboratory:
 
     def kill_a_server(self, chance: random.Random, number: int) -> dict[str, Any]:
         self._up()
-        name, plate = chance.choice(SERVERS), f"plate-{number}"
+        # One of an earlier try, which was broken off, may be there.
+        name, plate = chance.choice(SERVERS), f"plate-{number}-{time.time():.0f}"
         self._bring(plate, chance)
         time.sleep(chance.uniform(0, 20))
         servers = self.home.read_servers()

@@ -140,8 +140,8 @@ def sentences_on_left_out(listing: Listing, top: Path) -> Iterator[str]:
     """Say what somebody may miss in the backup."""
     for name in listing.arriving:
         yield f"inbox/{name} changed lately, and may have been half of a plate; back up again when it is quiet."
-    for path in sorted((top / "tools").glob("*/")) if (top / "tools").is_dir() else []:
-        yield f"tools/{path.name} is an environment; install it anew (make tool TOOL={path.name})."
+    for tool in sorted((top / "tools").glob("*/")):
+        yield f"tools/{tool.name} is an environment; install it anew (make tool TOOL={tool.name})."
     for path, target in listing.links.items():
         if path.startswith("inbox/") and not (top / path).resolve().is_relative_to(top.resolve()):
             yield f"{path} is a link to {target}; what that leads to isn't in the backup."

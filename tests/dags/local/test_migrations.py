@@ -1,4 +1,5 @@
 import sqlite3
+import subprocess
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -24,13 +25,13 @@ UNKNOWN = "import sys; sys.exit(\"Can't locate revision identified by 'later'\")
 def with_program(program: str, monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
     """Let this program be what migrates; gives its calls."""
     calls: list[Sequence[str]] = []
-    run = migrations.subprocess.run
+    run = subprocess.run
 
     def call(command: Sequence[str], **options: Any) -> Any:
         calls.append(command)
         return run([command[0], "-c", program, command[-1].removeprefix("sqlite:///")], **options)
 
-    monkeypatch.setattr(migrations.subprocess, "run", call)
+    monkeypatch.setattr(subprocess, "run", call)
     return calls
 
 
