@@ -4,13 +4,14 @@
 
 One in ten kills a server of a real Airflow and MLflow while a plate is imported, three let the power go
 (`tests/power.py`), and six kill the process of a task with SIGKILL. After each, the store is checked, the work is done
-again, and must be the same to the bit. Every kill is a line of kills.jsonl, with its seed; asked for again, only those
+again, and must be the same to the bit (of HDF5, its datasets). Every kill is a line of kills.jsonl, with its seed; asked for again, only those
 that are missing are done. At the end there is a table. Pods are killed by `make test-cluster`.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import random
@@ -24,6 +25,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
 
 from nucleus_dags.airflow_api import AirflowApi
@@ -120,7 +122,18 @@ class Chain:
 def _hashes(folder: Path) -> dict[str, str]:
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     timed = (".json", ".html", ".pyc")
-    return {str(path.relative_to(folder)): sha256_of_all(path) for path in files if path.suffix not in timed}
+    return {str(path.relative_to(folder)): _hash(path) for path in files if path.suffix not in timed}
+
+
+def _hash(path: Path) -> str:
+    """Hash a file; of HDF5 the datasets, as their order in the file is that in which processes were ready."""
+    if path.suffix != ".h5":
+        return sha256_of_all(path)
+    found: dict[str, Any] = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    contents = {name: array.tolist() if array.dtype.hasobject else array.tobytes() for name, array in found.items()}
+    return hashlib.sha256(repr(sorted(contents.items())).encode()).hexdigest()
 
 
 def broken_in(store: Path) -> list[str]:
