@@ -4,8 +4,9 @@
 
 One in ten kills a server of a real Airflow and MLflow while a plate is imported, three let the power go
 (`tests/power.py`), and six kill the process of a task with SIGKILL. After each, the store is checked, the work is done
-again, and must be the same to the bit (of HDF5, its datasets). Every kill is a line of kills.jsonl, with its seed; asked
-for again, only those that are missing are done. At the end there is a table. Pods are killed by `make test-cluster`.
+again, and must be the same to the bit (of HDF5, its datasets). Every kill is a line of kills.jsonl, with its seed;
+asked for again, only those that are missing are done. At the end there is a table.
+Pods are killed by `make test-cluster`.
 """
 
 from __future__ import annotations
