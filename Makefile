@@ -14,7 +14,7 @@ IMAGES = cpu gpu airflow mlflow
 TAG = dev
 IS_SUPPORTED = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
 
-.PHONY: help demo up down status check-store clean-store lineage manifest tool test test-long test-cluster lint bench \
+.PHONY: help demo up down status backup restore clean-up check-store clean-store lineage manifest tool test test-long test-cluster lint bench \
 	bench-dsb2018 base-model images install lock
 
 help: ## list the commands
@@ -31,6 +31,18 @@ down: install ## stop them; a training resumes after its last cycle when they st
 
 status: install ## say what runs and where
 	@$(RUN) nucleus_dags.local.servers status
+
+backup: install ## copy store, databases, artefacts and inbox to TO=<folder>, while all works; again, it copies what is new
+	@$(if $(TO),,echo "Give a folder for backups, best on another disk: make backup TO=<folder>" >&2; exit 1)
+	@$(RUN) nucleus_dags.upkeep.backup save '$(TO)' $(if $(VOLUME),--volume '$(VOLUME)')
+
+restore: install ## restore FROM=<folder of backups> where nothing is yet; AT=<backup>, default the newest
+	@$(if $(FROM),,echo "Give a folder of backups: make restore FROM=<folder>" >&2; exit 1)
+	@$(RUN) nucleus_dags.upkeep.backup restore '$(FROM)' $(if $(AT),--at '$(AT)') $(if $(VOLUME),--volume '$(VOLUME)') \
+	  $(if $(filter yes,$(WITHOUT_DAMAGED)),--without-damaged)
+
+clean-up: install ## list what is old in databases, logs and store; REALLY=yes removes it
+	@$(RUN) nucleus_dags.upkeep.clean_up $(if $(filter yes,$(REALLY)),--really)
 
 check-store: install ## find and name what is incomplete, altered or orphaned in the store
 	@$(AT_HOME) tasks.store.check --store "$$home/store"

@@ -64,7 +64,7 @@ def test_every_pod_keeps_the_rules_of_the_namespace(folder: str) -> None:
         assert not spec["automountServiceAccountToken"], name
         for volume in spec["volumes"]:
             assert set(volume) - {"name"} <= {"configMap", "secret", "emptyDir", "persistentVolumeClaim"}, name
-        for container in spec["containers"]:
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
                 "readOnlyRootFilesystem": True,
@@ -181,7 +181,7 @@ def test_secrets_are_random_and_no_command_has_them_among_its_arguments(tmp_path
 def test_no_command_of_the_cluster_has_a_secret_among_its_arguments() -> None:
     for folder in KUSTOMIZATIONS:
         for name, pod in pods(folder):
-            for container in pod["spec"]["containers"]:
+            for container in [*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])]:
                 secret = [env["name"] for env in container.get("env", []) if "secretKeyRef" in env.get("valueFrom", {})]
                 words = " ".join([*container.get("command", []), *container.get("args", [])])
                 assert [one for one in secret if f"$({one})" in words] == [], name
@@ -199,6 +199,14 @@ def test_a_new_cluster_gets_the_base_model_as_the_pods_of_tasks_find_store_and_m
     assert all(mounts[mount["mountPath"]] == mount for mount in container["volumeMounts"])
     assert (container["image"], container["envFrom"]) == (of_tasks["image"], of_tasks["envFrom"])
     assert container["env"][0] in of_tasks["env"]
+
+
+def test_mlflows_database_is_migrated_before_its_server_starts_by_the_same_image_at_the_same_address() -> None:
+    [mlflow] = of_kind("base", "Deployment")
+    [server] = mlflow["spec"]["template"]["spec"]["containers"]
+    [migration] = mlflow["spec"]["template"]["spec"]["initContainers"]
+    assert migration["image"] == server["image"]
+    assert all(variable in server["env"] for variable in migration["env"])
 
 
 def test_a_small_machine_needs_no_gpu_and_a_cluster_pulls_its_images() -> None:

@@ -3,6 +3,7 @@
 import os
 import socket
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from mlflow import MlflowClient
@@ -75,3 +76,13 @@ def test_a_training_is_not_stopped_by_a_server_that_is_away_at_its_start():
     with Run().system_metrics("node"):
         trained.append("cycle 1")
     assert trained == ["cycle 1"]
+
+
+def test_system_metrics_are_logged_once_a_minute(run, monkeypatch):
+    asked = []
+    monitor = "tasks.tracking.SystemMetricsMonitor"
+    monkeypatch.setattr(monitor, lambda *arguments, **_: asked.append(arguments) or MagicMock())
+    with run.system_metrics("node"):
+        pass
+    [(_, sampled_every_s, samples)] = asked
+    assert sampled_every_s * samples == 60

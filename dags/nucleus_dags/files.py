@@ -28,8 +28,13 @@ def write_whole(path: Path, content: Any) -> None:
         file.write(json.dumps(content, indent=1))
         file.flush()
         os.fsync(file.fileno())
-    beside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    move(beside, path)
+
+
+def move(source: Path, target: Path) -> None:
+    """Give a file that is on the disk its name, in the place of another one; the name is on the disk at the end."""
+    source.replace(target)
+    folder = os.open(target.parent, os.O_RDONLY)
     with suppress(OSError):  # Some network file systems keep the names of a folder by themselves, and refuse.
         os.fsync(folder)
     os.close(folder)

@@ -45,7 +45,7 @@ def _of_airflow(home: Home, servers: Servers) -> dict[str, str]:
         "AIRFLOW__CORE__PARALLELISM": str(max(4, cores())),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home.folder}/airflow/airflow.db",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home.database('airflow')}",
         # A task that was silent for so many seconds is tried again; the default is 300.
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "90",
     }
@@ -67,7 +67,7 @@ def _of_tasks(home: Home, servers: Servers) -> dict[str, str]:
         "no_proxy": no_proxy,
         MARK: str(home.folder),
         "NUCLEUS_AIRFLOW": servers.airflow_url,
-        "NUCLEUS_COMMIT": _commit(),
+        "NUCLEUS_COMMIT": commit(),
         "NUCLEUS_INBOX": str(home.inbox),
         "NUCLEUS_MANIFEST": str(home.manifest),
         "NUCLEUS_TOOLS": str(home.folder / "tools"),
@@ -77,7 +77,7 @@ def _of_tasks(home: Home, servers: Servers) -> dict[str, str]:
     }
 
 
-def _commit() -> str:
+def commit() -> str:
     """Give the commit of this repository, with "-dirty" if files differ from it, or "unknown" without git."""
     command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
     with suppress(OSError):

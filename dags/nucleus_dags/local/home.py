@@ -13,6 +13,8 @@ from pathlib import Path
 from nucleus_dags.files import read_if_whole, write_whole
 from nucleus_dags.local.processes import Server
 
+RESTORING = "restoring.json"
+"""Is in the folder while a backup is being restored into it."""
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
@@ -43,6 +45,14 @@ class Home:
     def manifest(self) -> Path:
         """What tasks and methods say of themselves, those of installed packages too."""
         return self.folder / "manifest.json"
+
+    @property
+    def is_half_restored(self) -> bool:
+        return (self.folder / RESTORING).exists()
+
+    def database(self, program: str) -> Path:
+        """Of "airflow" or "mlflow"."""
+        return self.folder / program / f"{program}.db"
 
     def log(self, server: str) -> Path:
         return self.folder / "logs" / f"{server}.log"

@@ -17,8 +17,10 @@ from pathlib import Path
 
 from nucleus_dags.airflow_api import AirflowApi, AirflowApiError, without_proxy
 from nucleus_dags.launchers.kinds import GPU_POOL, PROCESSING_POOL
+from nucleus_dags.local import migrations
 from nucleus_dags.local.environment import HOST, cores, environment, port_of
 from nucleus_dags.local.home import REPOSITORY, Home, Servers, home_of_environment
+from nucleus_dags.local.migrations import AIRFLOW, MLFLOW
 from nucleus_dags.local.processes import ServersError, runs, started_server, stop_orphans, stop_server
 
 START_TIMEOUT_S = 180
@@ -36,6 +38,8 @@ STOP_ORDER = ("scheduler", "triggerer", "dag-processor", "api-server", "mlflow")
 
 def up(home: Home, airflow_port: int = 8080, mlflow_port: int = 5000) -> Servers:
     """Start the servers that don't run and wait until all answer; those that run keep their ports."""
+    if home.is_half_restored:
+        raise ServersError(f"{home.folder} isn't restored whole; run `make restore` again first.")
     home.make_folders()
     servers = home.read_servers()
     running = [name for name, server in servers.processes.items() if runs(server)] if servers else []
@@ -107,10 +111,10 @@ def _start(home: Home, servers: Servers, names: list[str]) -> None:
                 start(name, _arguments(name, home, servers))
 
     api = AirflowApi(servers.airflow_url)
+    migrations.prepare(home, MLFLOW, env)
     start_all_of("mlflow")
     _write_manifest(home, env)
-    print("Preparing Airflow's database ...", flush=True)
-    _migrate(home, env)
+    migrations.prepare(home, AIRFLOW, env)
     start_all_of("api-server", "dag-processor")
     _wait_until("MLflow answers", lambda: _answers(f"{servers.mlflow_url}/health"), refuse_ended)
     installation = _start_server(home.log("base_model"), [INSTALLATION, "--store", str(home.store)], env)
@@ -155,7 +159,7 @@ def _arguments(name: str, home: Home, servers: Servers) -> list[str]:
     return [
         "mlflow",
         "server",
-        f"--backend-store-uri=sqlite:///{folder}/mlflow.db",
+        f"--backend-store-uri=sqlite:///{home.database('mlflow')}",
         f"--artifacts-destination={folder}/artifacts",
         f"--host={HOST}",
         f"--port={port_of(servers.mlflow_url)}",
@@ -169,14 +173,6 @@ def _write_manifest(home: Home, env: dict[str, str]) -> None:
     ended = subprocess.run(command, env=env, cwd=REPOSITORY, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if ended.returncode != 0:
         raise ServersError(f"What the tasks say of themselves can't be written down:\n{ended.stdout}{ended.stderr}")
-
-
-def _migrate(home: Home, env: dict[str, str]) -> None:
-    with home.log("database").open("wb") as log:
-        command = [sys.executable, "-m", "airflow", "db", "migrate"]
-        ended = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
-    if ended.returncode != 0:
-        raise ServersError(f"Airflow's database can't be prepared:\n{_tail(home.log('database'))}")
 
 
 def _set_pools(api: AirflowApi) -> None:

@@ -1,0 +1,56 @@
+"""Databases of a cluster, by a kubectl that keeps what it is asked."""
+
+from pathlib import Path
+
+import pytest
+
+from nucleus_dags.upkeep import backup, databases
+from nucleus_dags.upkeep.archive import Archive
+from nucleus_dags.upkeep.errors import UpkeepError
+from nucleus_dags.upkeep.installation import of_volume
+from nucleus_dags.upkeep.restore import restore
+
+KUBECTL = """#!/bin/sh
+echo "$@" >>{folder}/asked
+case "$7" in
+  pg_dump) echo "dump for $*" ;;
+  psql) cat {folder}/tables ;;
+  pg_restore) cat >>{folder}/restored ;;
+esac
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the volume `data`, and what kubectl was asked and given."""
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(KUBECTL.format(folder=tmp_path))
+    kubectl.chmod(0o755)
+    monkeypatch.setattr(databases, "IN_POD", (str(kubectl), *databases.IN_POD[1:]))
+    (tmp_path / "tables").write_text("0")
+    (tmp_path / "data/store").mkdir(parents=True)
+    (tmp_path / "data/inbox").mkdir()
+    (tmp_path / "data/mlflow/1").mkdir(parents=True)
+    (tmp_path / "data/mlflow/1/report.html").write_text("a report")
+    return tmp_path
+
+
+def test_the_databases_of_a_cluster_are_dumped_and_put_back(cluster: Path) -> None:
+    made = backup.save(of_volume(cluster / "data"), cluster / "to")
+    assert [file.path for file in made.files] == [
+        "databases/airflow.dump",
+        "databases/mlflow.dump",
+        "mlflow/1/report.html",
+    ]
+    restore(Archive(cluster / "to"), of_volume(cluster / "new"), None, False)
+    assert [path.name for path in (cluster / "new").rglob("*") if path.is_file()] == ["report.html"]
+    restored = (cluster / "restored").read_text().splitlines()
+    assert [line.rpartition("=")[2] for line in restored] == ["airflow", "mlflow"]
+
+
+def test_databases_that_hold_something_are_not_overwritten(cluster: Path) -> None:
+    backup.save(of_volume(cluster / "data"), cluster / "to")
+    (cluster / "tables").write_text("57")
+    with pytest.raises(UpkeepError, match="database airflow holds 57 tables; restore before MLflow and Airflow"):
+        restore(Archive(cluster / "to"), of_volume(cluster / "new"), None, False)
+    assert not (cluster / "new").exists()
