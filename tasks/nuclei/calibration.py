@@ -6,7 +6,6 @@ above all the foreground threshold, on which the outlines and so F1 at IoU 0.9 d
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -82,10 +81,11 @@ def calibrate(
     nuclei_in: NucleiIn,
     settings: SegmentationSettings,
     searched: Sequence[tuple[str, Sequence[float]]],
+    threads: int,
 ) -> list[Trial]:
     """Try the values of each searched setting in turn, with the best ones of those before it; `LIMITS` last, together.
 
-    All else is as in `settings`. Gives all trials, the best first.
+    All else is as in `settings`. Gives all trials, the best first. Fields are segmented in so many threads.
     """
     start = {name: getattr(settings, name) for name, _ in searched}
     trials: list[Trial] = []
@@ -93,13 +93,15 @@ def calibrate(
         if name not in LIMITS:
             best = trials[0].values if trials else start
             wanted = [best | {name: value} for value in values]
-            trials = _best_first([*trials, *_trials(fields, nuclei_in, settings, _untried(wanted, trials))], start)
+            trials = _best_first(
+                [*trials, *_trials(fields, nuclei_in, settings, _untried(wanted, trials), threads)], start
+            )
     limits = {name: values for name, values in searched if name in LIMITS}
     if limits:
         best = trials[0].values if trials else start
         wanted = [best | dict(zip(limits, values, strict=True)) for values in product(*limits.values())]
         trials = _best_first(
-            [*trials, *_trials_of_limits(fields, nuclei_in, settings, _untried(wanted, trials))], start
+            [*trials, *_trials_of_limits(fields, nuclei_in, settings, _untried(wanted, trials), threads)], start
         )
     return trials
 
@@ -123,12 +125,13 @@ def _trials(
     nuclei_in: NucleiIn,
     settings: SegmentationSettings,
     wanted: Sequence[dict[str, float]],
+    threads: int,
 ) -> list[Trial]:
     """Segment all fields with each of the values."""
     trials = []
     for values in wanted:
         tried = settings.model_copy(update=values)
-        trials.append(_trial(values, [found.pairs for found in _found_in(fields, nuclei_in, tried)]))
+        trials.append(_trial(values, [found.pairs for found in _found_in(fields, nuclei_in, tried, threads)]))
     return trials
 
 
@@ -137,23 +140,26 @@ def _trials_of_limits(
     nuclei_in: NucleiIn,
     settings: SegmentationSettings,
     wanted: Sequence[dict[str, float]],
+    threads: int,
 ) -> list[Trial]:
     """Segment all fields once without limits, and count what is left with each of the values, which differ in these."""
     if not wanted:
         return []
     unlimited = wanted[0] | {name: 0 for name in LIMITS if name in wanted[0]}
-    found = _found_in(fields, nuclei_in, settings.model_copy(update=unlimited))
+    found = _found_in(fields, nuclei_in, settings.model_copy(update=unlimited), threads)
     return [_trial(values, [of_field.within(values) for of_field in found]) for values in wanted]
 
 
-def _found_in(fields: Sequence[KnownField], nuclei_in: NucleiIn, settings: SegmentationSettings) -> list[_Found]:
+def _found_in(
+    fields: Sequence[KnownField], nuclei_in: NucleiIn, settings: SegmentationSettings, threads: int
+) -> list[_Found]:
     def found_in(field: KnownField) -> _Found:
         nuclei = nuclei_in(field.seen, limits_of_field(settings, field.zoom))
         areas_px = np.bincount(nuclei.label_image.ravel())[1:] * field.zoom**2
         return _Found(iou_pairs(field.true_labels, nuclei.label_image), areas_px, nuclei.confidences)
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-        return list(threads.map(found_in, fields))
+    with ThreadPoolExecutor(threads) as pool_of_threads:
+        return list(pool_of_threads.map(found_in, fields))
 
 
 def _trial(values: dict[str, float], pairs: Sequence[IouPairs]) -> Trial:

@@ -19,6 +19,7 @@ import pydantic
 
 from tasks import tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, Workspace
+from tasks.cores import cores
 from tasks.methods.registry import found_methods, load_segmenter, method_named
 from tasks.methods.segmentation_params import SegmentationParams, depends_on
 from tasks.nuclei.calibration import KnownField, Trial, calibrate
@@ -73,7 +74,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     fields = list(_known_fields(_in_turns(trained_on.sources), trained_on, model))
     searched = [(name, params.model.method.search[name]) for name in names]
     true_nuclei = any(field.true_labels.any() for field in fields)
-    trials = calibrate(fields, model.nuclei_in, params.settings, searched) if true_nuclei else []
+    trials = calibrate(fields, model.nuclei_in, params.settings, searched, cores()) if true_nuclei else []
     _write_table(trials, names, workspace)
     if not trials or trials[0].mean_f1 == 0:
         reason = "the networks find none of the nuclei there" if trials else "there are no nuclei to find"

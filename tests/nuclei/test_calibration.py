@@ -25,7 +25,7 @@ def nuclei_in(seen: Any, settings: Any) -> Nuclei:
 
 
 def calibrate(fields: list[KnownField], settings: Settings) -> list[Trial]:
-    return calibrate_any(fields, nuclei_in, settings, SEARCHED)
+    return calibrate_any(fields, nuclei_in, settings, SEARCHED, threads=2)
 
 
 def field_that_needs(marker_threshold: float, foreground_threshold: float) -> KnownField:
@@ -93,14 +93,14 @@ def field_with_false_nuclei() -> KnownField:
 
 
 def test_the_least_area_and_the_least_confidence_are_chosen_together_and_remove_false_nuclei():
-    best = calibrate_any([field_with_false_nuclei()], nuclei_in, SETTINGS, LIMITED)[0]
+    best = calibrate_any([field_with_false_nuclei()], nuclei_in, SETTINGS, LIMITED, threads=1)[0]
     assert (best.values["min_area_px"], best.f1_at(0.7)) == (60, 1)
     assert best.values["min_confidence"] in (0.3, 0.6)
 
 
 def test_what_limits_leave_is_counted_as_if_it_was_segmented_with_them():
     field = field_with_false_nuclei()
-    trials = calibrate_any([field], nuclei_in, SETTINGS, LIMITED)
+    trials = calibrate_any([field], nuclei_in, SETTINGS, LIMITED, threads=1)
     assert len({trial.f1_at(0.7) for trial in trials}) > 2
     for trial in trials:
         found = nuclei_in(field.seen, SETTINGS.model_copy(update=trial.values)).label_image
@@ -115,7 +115,7 @@ def test_limits_are_tried_without_segmenting_again():
         asked.append(settings)
         return nuclei_in(seen, settings)
 
-    trials = calibrate_any([field_with_false_nuclei()], noted, SETTINGS, LIMITED)
+    trials = calibrate_any([field_with_false_nuclei()], noted, SETTINGS, LIMITED, threads=1)
     assert (len(trials), len(asked)) == (2 + 2 * 4 - 1, 3)
 
 
@@ -124,7 +124,7 @@ def test_a_method_without_confidences_keeps_its_nuclei_whatever_the_least_one_is
         found = nuclei_in(seen, settings)
         return Nuclei(found.label_image, np.full_like(found.confidences, np.nan))
 
-    trials = calibrate_any([field_with_false_nuclei()], unsure, SETTINGS, LIMITED[2:])
+    trials = calibrate_any([field_with_false_nuclei()], unsure, SETTINGS, LIMITED[2:], threads=1)
     assert len({trial.mean_f1 for trial in trials}) == 1
     assert trials[0].values == {"min_confidence": 0}
 
@@ -143,7 +143,7 @@ def test_limits_of_areas_are_tried_in_pixels_as_the_networks_see_a_field():
 
     def best_minimum(zoom: float) -> float:
         field = KnownField(labels, true_labels, zoom)
-        best, *_ = calibrate_any([field], found_in, SETTINGS, [("min_area_px", (20, 50, 150, 500))])
+        best, *_ = calibrate_any([field], found_in, SETTINGS, [("min_area_px", (20, 50, 150, 500))], threads=1)
         return best.values["min_area_px"]
 
     def found_in(seen: Any, settings: Any) -> Nuclei:

@@ -97,7 +97,7 @@ class TaskPodOperator(TaskOperator, KubernetesPodOperator):
         self.container_resources = resources(self.task)
         self.labels["nucleus-task"] = self.task
         self.arguments = arguments
-        self.env_vars = {"MLFLOW_RUN_ID": self.mlflow_run_id} if self.mlflow_run_id else {}
+        self.env_vars = _threads(self.task) | ({"MLFLOW_RUN_ID": self.mlflow_run_id} if self.mlflow_run_id else {})
         if plate := params.get("folder") or params.get("plate"):
             self.labels["nucleus-plate"] = make_safe_label_value(Path(plate).name)
         self.full_pod_spec = self._template()
@@ -189,6 +189,16 @@ def resources(task: str) -> V1ResourceRequirements:
         requests={"cpu": f"{cpu:g}", "memory": f"{memory_gib:g}Gi", "ephemeral-storage": SCRATCH_REQUEST, **gpu},
         limits={"memory": f"{needed['memory_gib']:g}Gi", "ephemeral-storage": SCRATCH_LIMIT, **gpu},
     )
+
+
+def _threads(task: str) -> dict[str, str]:
+    """Give the environment that says how many cores a task works on: a node may have many more than it asks for.
+
+    As many as the manifest says, for which the limit of memory is made, also where a small machine lends it fewer.
+    `NUCLEUS_CORES` is for tasks/cores.py, the other one for libraries, and for third-party tools.
+    """
+    cores = str(resources_of(task)["cpu"])
+    return {"NUCLEUS_CORES": cores, "OMP_NUM_THREADS": cores}
 
 
 def _message(error: ApiException) -> str:

@@ -73,6 +73,15 @@ def test_no_pod_asks_for_more_cores_than_a_node_has(monkeypatch: pytest.MonkeyPa
     assert requested_pod("ingest")["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "1"
 
 
+def test_a_task_works_on_as_many_cores_as_its_memory_is_made_for_whatever_its_node_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NUCLEUS_MOST_CPUS", "0.2")
+    [container] = requested_pod("augment")["spec"]["containers"]
+    said = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert (said["NUCLEUS_CORES"], said["OMP_NUM_THREADS"]) == ("8", "8")
+
+
 @pytest.mark.parametrize("task", ["ingest", "train_fpn2_ws"])
 def test_a_pod_has_no_more_rights_than_it_needs(task: str) -> None:
     spec = requested_pod(task)["spec"]
