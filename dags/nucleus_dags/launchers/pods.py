@@ -23,7 +23,7 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import PodManager, PodP
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from kubernetes.client import ApiException, V1ContainerState, V1ContainerStateTerminated, V1Pod, V1ResourceRequirements
 
-from nucleus_dags.launchers.kinds import KINDS, gpus_of_a_pod, resources_of
+from nucleus_dags.launchers.kinds import KINDS, gpu_resource, gpus_of_a_pod, resources_of
 from nucleus_dags.launchers.task_operator import TaskOperator, raise_unless_done
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def resources(task: str) -> V1ResourceRequirements:
     cpu = min(needed["cpu"], float(os.environ.get("NUCLEUS_MOST_CPUS", needed["cpu"])))
     memory_gib = min(needed["memory_gib"], float(os.environ.get("NUCLEUS_MOST_MEMORY_GIB", needed["memory_gib"])))
     gpus = gpus_of_a_pod(task)
-    gpu = {"nvidia.com/gpu": str(gpus)} if gpus else {}
+    gpu = {gpu_resource(): str(gpus)} if gpus else {}
     return V1ResourceRequirements(
         requests={"cpu": f"{cpu:g}", "memory": f"{memory_gib:g}Gi", "ephemeral-storage": SCRATCH_REQUEST, **gpu},
         limits={"memory": f"{needed['memory_gib']:g}Gi", "ephemeral-storage": SCRATCH_LIMIT, **gpu},
