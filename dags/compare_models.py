@@ -70,7 +70,7 @@ def summary(
     listed: dict[str, list[ListedVersion]],
     mlflow_run_id: str,
     segmented: Any,
-    found: str | None,
+    found: str,
     compared: Result | None,
 ) -> RunsToClose:
     """Show the matrix; fails when a task before it did. Gives the params of `close_run`."""
@@ -129,7 +129,8 @@ with DAG(
         prepare=compare_models.segmentation_of,
         map_index_template="{{ task.known['plates'][task.each['across']]['plate'].rsplit('/', 1)[-1] }}",
     )
-    found = find_stored.output["found"]
+    # As a template it is empty where nothing was asked; as an XCom, its lack would be a failure.
+    found = "{{ ti.xcom_pull(task_ids='find_stored', key='found') or '' }}"
     score = launch(
         "score",
         each=listed.output,

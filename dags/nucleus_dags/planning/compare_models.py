@@ -45,7 +45,7 @@ def question_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
     return {**given, "task": "segment", "each": known["models"], "across": known["plates"]}
 
 
-def read_found(store: Path, found: str | None) -> dict[str, list[Any]]:
+def read_found(store: Path, found: str) -> dict[str, list[Any]]:
     """Read what `find_stored` found; nothing if it hasn't run."""
     empty: dict[str, list[Any]] = {"stored": [], "to_do": []}
     return json.loads((store / found).read_text()) if found else empty

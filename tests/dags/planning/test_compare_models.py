@@ -65,7 +65,7 @@ def test_one_task_asks_for_all_segmentations_and_what_is_left_is_segmented(store
 def test_nothing_is_read_where_nothing_was_asked(store: Path) -> None:
     (store / "found.json").write_text('{"stored": [1], "to_do": []}')
     assert compare_models.read_found(store, "found.json")["stored"] == [1]
-    assert compare_models.read_found(store, None) == {"stored": [], "to_do": []}
+    assert compare_models.read_found(store, "") == {"stored": [], "to_do": []}
 
 
 def test_with_all_segmented_before_no_pod_is_started_for_it_and_versions_are_scored_all_the_same() -> None:
