@@ -52,9 +52,26 @@ def plan(listed: dict[str, list[ListedVersion]]) -> list[StoredPlatePath]:
     return plates
 
 
+def left_to_segment(asked: Result, known: dict[str, Any]) -> list[dict[str, int]]:
+    """Hand on, of `find_stored`, which version is still to segment which plate, by their numbers."""
+    return compare_models.read_found(_store(), asked["outputs"]["found"])["to_do"]
+
+
+def scoring_of_all(model: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    """Give the params of `score` for a version, from what was in the store and what was segmented now."""
+    if not known["found"]:
+        raise AirflowSkipException("Nothing was compared.")
+    stored = compare_models.read_found(_store(), known["found"])["stored"]
+    return compare_models.scoring_of(model, {"segmented": [*stored, *(known["segmented"] or [])]})
+
+
 @task
 def summary(
-    listed: dict[str, list[ListedVersion]], mlflow_run_id: str, segmented: Any, compared: Result | None
+    listed: dict[str, list[ListedVersion]],
+    mlflow_run_id: str,
+    segmented: Any,
+    found: str,
+    compared: Result | None,
 ) -> RunsToClose:
     """Show the matrix; fails when a task before it did. Gives the params of `close_run`."""
     for_close_run = runs_to_close(mlflow_run_id, None, compared is not None)
@@ -69,7 +86,8 @@ def summary(
         f"{counts['versions']} versions on {counts['plates']} test plates: {counts['forgotten']} scores are below "
         f"those of an earlier version, {counts['missing']} are unknown"
     )
-    remarks = [*remarks_on_segmentations(segmented), *remarks_on(newest_plates(_store(), "test"))]
+    stored = compare_models.read_found(_store(), found)["stored"]
+    remarks = [*remarks_on_segmentations([*stored, *(segmented or [])]), *remarks_on(newest_plates(_store(), "test"))]
     lines = [in_short, "", page, "", *remarks]
     lines += ["", *compare_models.forgotten_lines(matrix), ""]
     title = f"F1 at {' / '.join(map(str, manifest()['shown_iou_thresholds']))}:"
@@ -95,13 +113,32 @@ with DAG(
     open_run = launch("open_run", settings=test_plates["open_run"])
     mlflow_run_id = open_run.output["mlflow_run_id"]
     # Many models are compared: in one MLflow run their params and curves would hide one another.
+    # Most of what there is to segment was segmented before: one task asks for all of it.
+    asked: dict[str, Any] = {"models": listed.output, "plates": test_plates}
+    find_stored = launch(
+        "find_stored",
+        settings={"dag_run_id": "{{ run_id }}"},
+        known=asked,
+        prepare=compare_models.question_of,
+        hand_on=left_to_segment,
+    )
     segment = launch(
         "segment",
-        each=listed.output,
-        across=test_plates,
-        map_index_template="{{ task.across['plate'].rsplit('/', 1)[-1] }}, {{ task.each['networks'][0] }}",
+        each=find_stored.output,
+        known=asked,
+        prepare=compare_models.segmentation_of,
+        map_index_template="{{ task.known['plates'][task.each['across']]['plate'].rsplit('/', 1)[-1] }}",
     )
-    score = launch("score", each=listed.output, known={"segmented": segment.output}, prepare=compare_models.scoring_of)
+    # As a template it is empty where nothing was asked; as an XCom, its lack would be a failure.
+    found = "{{ ti.xcom_pull(task_ids='find_stored', key='found') or '' }}"
+    score = launch(
+        "score",
+        each=listed.output,
+        known={"segmented": segment.output, "found": found},
+        prepare=scoring_of_all,
+        # Without anything left to segment, that is skipped.
+        trigger_rule="none_failed",
+    )
     forgetting = launch(
         "forgetting",
         known={"versions": listed.output["values"], "scored": score.output},
@@ -110,7 +147,7 @@ with DAG(
     )
 
     # Teardowns run after a failure too; the summary counts for the state of the DAG run.
-    ended: Any = summary(listed.output["values"], mlflow_run_id, segment.output, forgetting.output)
+    ended: Any = summary(listed.output["values"], mlflow_run_id, segment.output, found, forgetting.output)
     close_run = launch("close_run", settings=ended, mlflow_run_id=mlflow_run_id)
     ended.as_teardown(setups=open_run, on_failure_fail_dagrun=True)
     close_run.as_teardown(setups=open_run)

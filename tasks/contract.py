@@ -2,7 +2,7 @@
 
 Every task is a module with a `TASK`, started the same way as a local process or as a pod:
 
-    python -m <module> --params '<JSON>' --store <folder> [--result <file>]
+    python -m <module> --params '<JSON>' | @<file> --store <folder> [--result <file>]
 
 The store is a folder. A task's output lies in `<store>/<task>/<key>/`; the key is a hash of the
 task's name, version and params, so it stands for the whole history of the result. The output is
@@ -34,7 +34,7 @@ import pydantic
 
 from tasks import libraries, locks
 from tasks.file_hashes import lost_file, write_hashes
-from tasks.files import make_folder, move, seal, sha256_of_all, written_whole
+from tasks.files import make_folder, move, seal, sha256_of_all, text_of_argument, written_whole
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
 
@@ -186,7 +186,7 @@ class Task(Generic[P]):
         args = _parse_args(self, argv)
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
         try:
-            params = parse_params(self.params_type, args.params)
+            params = parse_params(self.params_type, text_of_argument(args.params))
             with self.attempt(params, args.store) if self.attempt else nullcontext():
                 result = execute(self, params, args.store, args.result)
         except NothingToDo as reason:
@@ -360,7 +360,7 @@ def _parse_args(task: Task[P], argv: list[str] | None) -> argparse.Namespace:
         epilog="params:\n" + "\n".join(_help_lines(task.params_type)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--params", required=True, help="JSON object with the fields below")
+    parser.add_argument("--params", required=True, help="JSON object with the fields below, or @ and a file with it")
     parser.add_argument("--store", required=True, type=Path, help="folder that holds all results")
     parser.add_argument("--result", type=Path, help="also write result.json to this file")
     return parser.parse_args(argv)

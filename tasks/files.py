@@ -23,6 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tasks.nuclei.errors import InputError
+
 FLUSHED_AT_ONCE = 16
 """Of thousands of small files: a disk writes several at once in the time of one."""
 FOLDERS_ARENT_FLUSHED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
@@ -168,3 +170,16 @@ def held_together() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
         if arrived:
             signal.raise_signal(signal.SIGTERM)
+
+
+def text_of_argument(argument: str) -> str:
+    """Give what an argument says; `@` and a path stand for the content of a file, which may be of any length.
+
+    Raises InputError for a file that can't be read.
+    """
+    if not argument.startswith("@"):
+        return argument
+    try:
+        return Path(argument[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{argument[1:]}: the file with the params can't be read ({error}); write it again.") from None

@@ -173,6 +173,14 @@ def test_bad_params_are_refused_before_anything_runs(recorder, tmp_path, caplog,
     assert re.search(words, caplog.text)
 
 
+def test_params_may_come_in_a_file_and_a_missing_file_with_the_params_is_named(recorder, tmp_path, caplog):
+    (tmp_path / "0.params").write_text('{"amount": 3}')
+    assert recorder.task.main(["--params", f"@{tmp_path}/0.params", "--store", str(tmp_path)]) == DONE
+    assert len([*tmp_path.glob("count_lines/*/lines.txt")]) == 1
+    assert recorder.task.main(["--params", f"@{tmp_path}/1.params", "--store", str(tmp_path)]) == BAD_INPUT
+    assert re.search(r"1\.params: the file with the params can't be read", caplog.text)
+
+
 def test_a_failed_task_leaves_nothing_that_looks_complete_but_keeps_its_checkpoint(recorder, tmp_path):
     assert call(recorder, tmp_path, {"amount": 1, "fault": "bad"}) == BAD_INPUT
     assert not list(tmp_path.glob("count_lines/*/result.json"))

@@ -112,6 +112,31 @@ def test_processing_comes_before_training_and_servers_before_both() -> None:
     assert values["nucleus-servers"] > values["nucleus-processing"] > values["nucleus-training"]
 
 
+@pytest.mark.parametrize("folder", ["base", "overlays/gpu-cluster"])
+def test_no_pod_pre_empts_those_of_other_tenants(folder: str) -> None:
+    policies = {
+        content["metadata"]["name"]: content.get("preemptionPolicy") for content in of_kind(folder, "PriorityClass")
+    }
+    assert set(policies.values()) == {"Never"}
+
+
+def test_on_a_machine_of_ones_own_processing_takes_the_place_of_a_training() -> None:
+    policies = {
+        content["metadata"]["name"]: content["preemptionPolicy"]
+        for content in of_kind("overlays/local", "PriorityClass")
+    }
+    assert policies["nucleus-processing"] == "PreemptLowerPriority"
+    assert policies["nucleus-training"] == "Never"
+
+
+def test_images_of_a_registry_are_pulled_with_its_secret() -> None:
+    for name, pod in pods("overlays/gpu-cluster"):
+        for container in pod["spec"]["containers"]:
+            if container["image"].startswith("registry.example.org/"):
+                assert pod["spec"]["imagePullSecrets"] == [{"name": "registry"}], name
+    assert yaml.safe_load((K8S / "overlays/gpu-cluster/airflow.yaml").read_text())["imagePullSecrets"] == ["registry"]
+
+
 def test_airflow_may_do_nothing_but_launch_pods() -> None:
     assert not of_kind("base", "ClusterRole")
     assert not of_kind("base", "ClusterRoleBinding")

@@ -79,10 +79,9 @@ def test_a_training_is_not_stopped_by_a_server_that_is_away_at_its_start():
 
 
 def test_system_metrics_are_logged_once_a_minute(run, monkeypatch):
-    asked = []
-    monitor = "tasks.tracking.SystemMetricsMonitor"
-    monkeypatch.setattr(monitor, lambda *arguments, **_: asked.append(arguments) or MagicMock())
+    monitor = MagicMock()
+    monkeypatch.setattr("tasks.tracking.SystemMetricsMonitor", monitor)
     with run.system_metrics("node"):
         pass
-    [(_, sampled_every_s, samples)] = asked
+    _, sampled_every_s, samples = monitor.call_args.args
     assert sampled_every_s * samples == 60

@@ -6,7 +6,6 @@ above all the foreground threshold, on which the outlines and so F1 at IoU 0.9 d
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -97,13 +96,15 @@ def calibrate(
     nuclei_in: NucleiIn,
     settings: SegmentationSettings,
     searched: Sequence[tuple[str, Sequence[float]]],
+    threads: int,
 ) -> list[Trial]:
     """Try the values of each searched setting with the best ones of the others, again and again until all stay.
 
     `LIMITS` come last in each round, together. All else is as in `settings`. Of values, those are chosen whose
-    neighbours do well too, see `_plateau`. Gives all trials, the chosen one first, then by their F1.
+    neighbours do well too, see `_plateau`. Gives all trials, the chosen one first, then by their F1. Fields are
+    segmented in so many threads.
     """
-    return _Search(fields, nuclei_in, settings).trials_of(searched)
+    return _Search(fields, nuclei_in, settings, threads).trials_of(searched)
 
 
 def calibrate_cell_lines(
@@ -111,13 +112,14 @@ def calibrate_cell_lines(
     nuclei_in: NucleiIn,
     settings: SegmentationSettings,
     searched: Sequence[tuple[str, Sequence[float]]],
+    threads: int,
 ) -> dict[str, list[Trial]]:
     """Search anew for each cell line, from `settings`, which were chosen for all of them together.
 
     Gives the trials of each, see `calibrate`. The chosen one has the values of `settings` where there are too few
     nuclei, or where others bring too little, to tell that they are better.
     """
-    trials_of = {name: calibrate(of_line, nuclei_in, settings, searched) for name, of_line in fields.items()}
+    trials_of = {name: calibrate(of_line, nuclei_in, settings, searched, threads) for name, of_line in fields.items()}
     return {name: _only_if_better(trials, settings) for name, trials in trials_of.items()}
 
 
@@ -133,8 +135,10 @@ def _only_if_better(trials: list[Trial], settings: SegmentationSettings) -> list
 class _Search:
     """Tries values; what was segmented once isn't segmented again."""
 
-    def __init__(self, fields: Sequence[KnownField], nuclei_in: NucleiIn, settings: SegmentationSettings) -> None:
-        self.fields, self.nuclei_in, self.settings = fields, nuclei_in, settings
+    def __init__(
+        self, fields: Sequence[KnownField], nuclei_in: NucleiIn, settings: SegmentationSettings, threads: int
+    ) -> None:
+        self.fields, self.nuclei_in, self.settings, self.threads = fields, nuclei_in, settings, threads
         self.found: dict[tuple[tuple[str, float], ...], list[_Found]] = {}
         self.trials: dict[tuple[tuple[str, float], ...], Trial] = {}
 
@@ -178,7 +182,7 @@ class _Search:
         key = tuple(unlimited.items())
         if key not in self.found:
             settings = self.settings.model_copy(update=unlimited)
-            self.found[key] = _found_in(self.fields, self.nuclei_in, settings)
+            self.found[key] = _found_in(self.fields, self.nuclei_in, settings, self.threads)
         return self.found[key]
 
 
@@ -196,15 +200,17 @@ def _plateau(f1: NDArray[np.float64]) -> NDArray[np.float64]:
     return f1
 
 
-def _found_in(fields: Sequence[KnownField], nuclei_in: NucleiIn, settings: SegmentationSettings) -> list[_Found]:
+def _found_in(
+    fields: Sequence[KnownField], nuclei_in: NucleiIn, settings: SegmentationSettings, threads: int
+) -> list[_Found]:
     def found_in(field: KnownField) -> _Found:
         nuclei = nuclei_in(field.seen, limits_of_field(settings, field.zoom))
         pairs = iou_pairs(field.true_labels, nuclei.label_image[field.region])
         areas_px = np.bincount(nuclei.label_image.ravel())[pairs.predicted_ids] * field.zoom**2
         return _Found(pairs, areas_px, nuclei.confidences[pairs.predicted_ids - 1])
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-        return list(threads.map(found_in, fields))
+    with ThreadPoolExecutor(threads) as pool_of_threads:
+        return list(pool_of_threads.map(found_in, fields))
 
 
 def _trial(values: dict[str, float], pairs: Sequence[IouPairs]) -> Trial:

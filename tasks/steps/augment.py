@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 
 from tasks import tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
+from tasks.cores import cores, end_with_parent
 from tasks.methods.method import PresetName
 from tasks.nuclei import augmentation as changes
 from tasks.nuclei.augmentation import Augmentation, AugmentationName, augmented_roi
@@ -356,10 +356,10 @@ def _as_uint8(values: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 def _write_blocks(writer: RoiWriter, blocks: list[Block], augmentation: Augmentation, params: Params) -> None:
     """Make blocks on all cores and write them in order; few are in memory at a time."""
-    processes = len(os.sched_getaffinity(0))
+    processes = cores()
     make = partial(make_block, augmentation=augmentation, params=params)
     written, reported = 0, time.monotonic()
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), end_with_parent) as pool:
         for first in range(0, len(blocks), 8 * processes):
             part = blocks[first : first + 8 * processes]
             for block, made in zip(part, pool.map(make, part), strict=True):

@@ -20,6 +20,7 @@ import pydantic
 
 from tasks import tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, Workspace
+from tasks.cores import cores
 from tasks.methods.registry import found_methods, load_segmenter, method_named
 from tasks.methods.segmentation_params import SegmentationParams, depends_on
 from tasks.nuclei.calibration import KnownField, Trial, calibrate, calibrate_cell_lines
@@ -78,14 +79,15 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     settings = params.settings.model_copy(update={"for_cell_lines": {}})
     everything = [field for of_line in fields.values() for field in of_line]
     true_nuclei = any(field.true_labels.any() for field in everything)
-    trials = calibrate(everything, model.nuclei_in, settings, searched) if true_nuclei else []
+    trials = calibrate(everything, model.nuclei_in, settings, searched, cores()) if true_nuclei else []
     if not trials or trials[0].mean_f1 == 0:
         _write_table({ALL_CELL_LINES: trials}, names, workspace)
         reason = "the networks find none of the nuclei there" if trials else "there are no nuclei to find"
         log.warning("nothing can be chosen on %d validation fields: %s; the defaults stay", len(everything), reason)
         return _outcome(params.settings, {}, len(everything))
     settings = settings.model_copy(update=trials[0].values)
-    of_lines = calibrate_cell_lines(fields, model.nuclei_in, settings, searched) if len(fields) > 1 else {}
+    several = len(fields) > 1
+    of_lines = calibrate_cell_lines(fields, model.nuclei_in, settings, searched, cores()) if several else {}
     _write_table({ALL_CELL_LINES: trials, **of_lines}, names, workspace)
     return _chosen(settings, trials[0], {name: of_line[0] for name, of_line in of_lines.items()}, len(everything))
 

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from tasks import tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, Workspace
+from tasks.cores import cores
 from tasks.files import move, of_earlier_try, read_json, written_whole
 from tasks.methods.registry import load_segmenter
 from tasks.methods.segmentation_params import SegmentationParams, depends_on
@@ -222,9 +223,8 @@ def _segment_fields(
 
     predict_seconds, reported = 0.0, time.monotonic()
     behind: deque[Future[None]] = deque()
-    cores = len(os.sched_getaffinity(0))
     # On Linux `os.nice` is for the calling thread: what is done behind takes the time that the networks leave.
-    finders = ThreadPoolExecutor(cores, initializer=os.nice, initargs=(BEHIND_NICENESS,))
+    finders = ThreadPoolExecutor(cores(), initializer=os.nice, initargs=(BEHIND_NICENESS,))
     with ThreadPoolExecutor(1) as readers, finders:
         for done, (seen, seconds) in enumerate(_timed(model.look_at_all(images())), start=1):
             predict_seconds += seconds

@@ -16,7 +16,8 @@ RECEIPTS = "dag_runs"
 RECORDS = ("arrivals", RECEIPTS, "retrainings")
 """Folders of what DAGs write down; all others hold results."""
 PLATES, SEGMENTED_PLATES = "ingest/", "assemble_plate/"
-PARTIAL = ".partial"
+PARTIAL, RECEIPT = ".partial", ".json"
+"""Of DAG runs, the other files are params that were too long for an argument."""
 HOUR_S, DAY_S = 3600, 86_400
 
 
@@ -93,7 +94,7 @@ def _add_records(contents: Contents) -> None:
             is_half_written = LEFT_BY_A_KILL.fullmatch(path.name) or path.suffix == PARTIAL
             if is_half_written and age_s > HOUR_S:
                 contents.half_written.append(path)
-            elif not is_half_written and contents.name(path).startswith(f"{RECEIPTS}/"):
+            elif not is_half_written and path.suffix == RECEIPT and contents.name(path).startswith(f"{RECEIPTS}/"):
                 contents.receipts.append(Receipt(path, _result_of_receipt(path), age_s / DAY_S))
 
 

@@ -38,6 +38,7 @@ def manifests() -> list[dict[str, Any]]:
 
 def _pod(values: dict[str, Any]) -> dict[str, Any]:
     pools = [container | {"image": _image(values)} for container in values["scheduler"]["extraInitContainers"]]
+    cleanup = [container | {"image": _image(values)} for container in values["scheduler"]["extraContainers"]]
     return {
         "serviceAccountName": values["scheduler"]["serviceAccount"]["name"],
         "priorityClassName": values["scheduler"]["priorityClassName"],
@@ -48,6 +49,7 @@ def _pod(values: dict[str, Any]) -> dict[str, Any]:
             _container(values, "dag-processor", ["airflow", "dag-processor"], values["dagProcessor"]),
             _api_server(values),
             _container(values, "triggerer", ["airflow", "triggerer"], values["triggerer"]),
+            *cleanup,
         ],
         "volumes": [*values["volumes"], *values["apiServer"]["extraVolumes"]],
     }

@@ -26,7 +26,7 @@ def nuclei_in(seen: Any, settings: Any) -> Nuclei:
 
 
 def calibrate(fields: list[KnownField], settings: Settings) -> list[Trial]:
-    return calibrate_any(fields, nuclei_in, settings, SEARCHED)
+    return calibrate_any(fields, nuclei_in, settings, SEARCHED, threads=2)
 
 
 def field_that_needs(marker_threshold: float, foreground_threshold: float) -> KnownField:
@@ -89,7 +89,7 @@ HUNDRED = np.kron(np.arange(1, 101, dtype=np.int32).reshape(10, 10), np.ones((3,
 def test_a_threshold_on_a_plateau_is_preferred_to_a_slightly_better_one_at_the_edge_of_a_cliff():
     f1 = {0.3: 0.8, 0.4: 0.85, 0.5: 0.88, 0.6: 0.9, 0.7: 0.15, 0.8: 0.1}
     found_in = reaching(lambda settings: f1[settings.marker_threshold])
-    best, *others = calibrate_any([KnownField(HUNDRED, HUNDRED)], found_in, SETTINGS, SEARCHED[:1])
+    best, *others = calibrate_any([KnownField(HUNDRED, HUNDRED)], found_in, SETTINGS, SEARCHED[:1], threads=1)
     assert best.values == {"marker_threshold": 0.5}
     assert max(others, key=lambda trial: trial.mean_f1).values == {"marker_threshold": 0.6}
 
@@ -101,14 +101,14 @@ def test_thresholds_that_depend_on_each_other_are_found_together():
         beside = settings.foreground_threshold - 0.14
         return float(max(0.9 - 5 * (settings.marker_threshold - 0.5 - 2 * beside) ** 2 - 60 * beside**2, 0))
 
-    best = calibrate_any([KnownField(HUNDRED, HUNDRED)], reaching(f1_by), SETTINGS, SEARCHED)[0]
+    best = calibrate_any([KnownField(HUNDRED, HUNDRED)], reaching(f1_by), SETTINGS, SEARCHED, threads=1)[0]
     assert best.values == {"marker_threshold": 0.5, "foreground_threshold": 0.14}
 
 
 def test_only_the_region_counts_of_a_field_that_is_segmented_whole():
     known = KnownField(HUNDRED, HUNDRED[:, 15:], region=(slice(None), slice(15, None)))
     found_in = reaching(lambda settings: 0.5 if settings.marker_threshold > 0.55 else 1.0)
-    best, *_ = calibrate_any([known], found_in, SETTINGS, SEARCHED[:1])
+    best, *_ = calibrate_any([known], found_in, SETTINGS, SEARCHED[:1], threads=1)
     assert (best.values["marker_threshold"], best.f1_at(0.9)) == (0.4, 1)
 
 
@@ -135,14 +135,14 @@ def field_with_false_nuclei() -> KnownField:
 
 
 def test_the_least_area_and_the_least_confidence_are_chosen_together_and_remove_false_nuclei():
-    best = calibrate_any([field_with_false_nuclei()], nuclei_in, SETTINGS, LIMITED)[0]
+    best = calibrate_any([field_with_false_nuclei()], nuclei_in, SETTINGS, LIMITED, threads=1)[0]
     assert (best.values["min_area_px"], best.f1_at(0.7)) == (60, 1)
     assert best.values["min_confidence"] in (0.6, 0.9)
 
 
 def test_what_limits_leave_is_counted_as_if_it_was_segmented_with_them():
     field = field_with_false_nuclei()
-    trials = calibrate_any([field], nuclei_in, SETTINGS, LIMITED)
+    trials = calibrate_any([field], nuclei_in, SETTINGS, LIMITED, threads=1)
     assert len({trial.f1_at(0.7) for trial in trials}) > 2
     for trial in trials:
         found = nuclei_in(field.seen, SETTINGS.model_copy(update=trial.values)).label_image
@@ -157,7 +157,7 @@ def test_limits_are_tried_without_segmenting_again():
         asked.append(settings)
         return nuclei_in(seen, settings)
 
-    trials = calibrate_any([field_with_false_nuclei()], noted, SETTINGS, LIMITED)
+    trials = calibrate_any([field_with_false_nuclei()], noted, SETTINGS, LIMITED, threads=1)
     assert (len(trials), len(asked)) == (2 + 2 * 4, 2)
 
 
@@ -166,7 +166,7 @@ def test_a_method_without_confidences_keeps_its_nuclei_whatever_the_least_one_is
         found = nuclei_in(seen, settings)
         return Nuclei(found.label_image, np.full_like(found.confidences, np.nan))
 
-    trials = calibrate_any([field_with_false_nuclei()], unsure, SETTINGS, LIMITED[2:])
+    trials = calibrate_any([field_with_false_nuclei()], unsure, SETTINGS, LIMITED[2:], threads=1)
     assert len({trial.mean_f1 for trial in trials}) == 1
     assert trials[0].values == {"min_confidence": 0}
 
@@ -185,7 +185,7 @@ def test_limits_of_areas_are_tried_in_pixels_as_the_networks_see_a_field():
 
     def best_minimum(zoom: float) -> float:
         field = KnownField(labels, true_labels, zoom)
-        best, *_ = calibrate_any([field], found_in, SETTINGS, [("min_area_px", (20, 50, 150, 500))])
+        best, *_ = calibrate_any([field], found_in, SETTINGS, [("min_area_px", (20, 50, 150, 500))], threads=1)
         return best.values["min_area_px"]
 
     def found_in(seen: Any, settings: Any) -> Nuclei:
@@ -202,7 +202,9 @@ def test_a_cell_line_gets_settings_of_its_own_where_it_has_enough_nuclei_and_the
         true_labels = np.where(nuclei >= HUNDRED, HUNDRED, 0)
         found_in = reaching(lambda settings: 0.8 if settings.marker_threshold == 0.6 else f1_with_other)
         fields = {"small": [KnownField(true_labels, true_labels)]}
-        return calibrate_cell_lines(fields, found_in, usual, SEARCHED[:1])["small"][0].values["marker_threshold"]
+        return calibrate_cell_lines(fields, found_in, usual, SEARCHED[:1], threads=1)["small"][0].values[
+            "marker_threshold"
+        ]
 
     assert chosen(0.9, nuclei=100) != 0.6
     assert chosen(0.804, nuclei=100) == 0.6

@@ -212,6 +212,13 @@ def test_a_receipt_without_its_result_is_named_and_removed(store: Path) -> None:
     assert list((store / "dag_runs").iterdir()) == []
 
 
+def test_params_that_were_too_long_for_an_argument_are_no_receipt(store: Path) -> None:
+    add_in_dag_run(AUGMENT, store)
+    [receipt] = store.glob("dag_runs/*/*/*/*.json")
+    receipt.with_suffix(".params").write_text("{}")
+    assert [found.path for found in look_into(store).receipts] == [receipt]
+
+
 def test_a_damaged_receipt_is_named(store: Path) -> None:
     add_in_dag_run(AUGMENT, store)
     [receipt] = store.glob("dag_runs/*/*/*/*.json")

@@ -12,7 +12,7 @@ import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from nucleus_dags.launchers.kinds import KINDS, gpus_of_a_pod, resources_of
+from nucleus_dags.launchers.kinds import KINDS, gpus_of_a_pod, pool_of, resources_of
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.xcom_arg import XComArg
@@ -58,7 +58,7 @@ def launch(
 def _scheduling(task: str) -> dict[str, Any]:
     kind = KINDS[resources_of(task)["kind"]]
     return {
-        "pool": kind.pool,
+        "pool": pool_of(task),
         "pool_slots": gpus_of_a_pod(task) or 1,
         "retries": kind.retries,
         "retry_delay": timedelta(seconds=10),

@@ -23,7 +23,7 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import PodManager, PodP
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from kubernetes.client import ApiException, V1ContainerState, V1ContainerStateTerminated, V1Pod, V1ResourceRequirements
 
-from nucleus_dags.launchers.kinds import KINDS, gpus_of_a_pod, resources_of
+from nucleus_dags.launchers.kinds import KINDS, gpu_resource, gpus_of_a_pod, resources_of
 from nucleus_dags.launchers.task_operator import TaskOperator, raise_unless_done
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class TaskPodOperator(TaskOperator, KubernetesPodOperator):
         self.container_resources = resources(self.task)
         self.labels["nucleus-task"] = self.task
         self.arguments = arguments
-        self.env_vars = {"MLFLOW_RUN_ID": self.mlflow_run_id} if self.mlflow_run_id else {}
+        self.env_vars = _threads(self.task) | ({"MLFLOW_RUN_ID": self.mlflow_run_id} if self.mlflow_run_id else {})
         if plate := params.get("folder") or params.get("plate"):
             self.labels["nucleus-plate"] = make_safe_label_value(Path(plate).name)
         self.full_pod_spec = self._template()
@@ -184,11 +184,21 @@ def resources(task: str) -> V1ResourceRequirements:
     cpu = min(needed["cpu"], float(os.environ.get("NUCLEUS_MOST_CPUS", needed["cpu"])))
     memory_gib = min(needed["memory_gib"], float(os.environ.get("NUCLEUS_MOST_MEMORY_GIB", needed["memory_gib"])))
     gpus = gpus_of_a_pod(task)
-    gpu = {"nvidia.com/gpu": str(gpus)} if gpus else {}
+    gpu = {gpu_resource(): str(gpus)} if gpus else {}
     return V1ResourceRequirements(
         requests={"cpu": f"{cpu:g}", "memory": f"{memory_gib:g}Gi", "ephemeral-storage": SCRATCH_REQUEST, **gpu},
         limits={"memory": f"{needed['memory_gib']:g}Gi", "ephemeral-storage": SCRATCH_LIMIT, **gpu},
     )
+
+
+def _threads(task: str) -> dict[str, str]:
+    """Give the environment that says how many cores a task works on: a node may have many more than it asks for.
+
+    As many as the manifest says, for which the limit of memory is made, also where a small machine lends it fewer.
+    `NUCLEUS_CORES` is for tasks/cores.py, the other one for libraries, and for third-party tools.
+    """
+    cores = str(resources_of(task)["cpu"])
+    return {"NUCLEUS_CORES": cores, "OMP_NUM_THREADS": cores}
 
 
 def _message(error: ApiException) -> str:

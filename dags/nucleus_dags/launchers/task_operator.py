@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from nucleus_dags.launchers.command_line import arguments_of
+from nucleus_dags.launchers.command_line import arguments_of, params_file_of
 from nucleus_dags.manifest import manifest
 
 if TYPE_CHECKING:
@@ -140,6 +140,7 @@ class TaskOperator(BaseOperator):
             context["ti"].xcom_push(FAILURE_KEY, reason)
             raise
         result = self._result_of(receipt_path, params, store)
+        params_file_of(receipt_path).unlink(missing_ok=True)
         self._push(result, context)
         if self.hand_on:
             return self.hand_on(result, _plain(self.known))

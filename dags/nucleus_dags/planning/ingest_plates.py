@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
@@ -93,7 +93,8 @@ def sort_out(
 
     `results` are those of `ingest`; None for an arrival that it failed at.
     """
-    outcomes = [_outcome(store, found, result) for found, result in zip(arrivals, results, strict=True)]
+    known = inbox.announced_plates(store) if arrivals else set()
+    outcomes = [_outcome(store, found, result, known) for found, result in zip(arrivals, results, strict=True)]
     told = in_sentences((entry["name"], entry["reason"]) for entry in no_plates)
     lines = [*(f"- {sentence}" for sentence in told), *(line for outcome in outcomes for line in outcome.lines)]
 
@@ -117,7 +118,7 @@ def record_told(store: Path, no_plates: Iterable[FoundNoPlate], doubtful: Iterab
         inbox.record(Arrival(Path(found["folder"]), found["fingerprint"]), store, plate=found["plate"])
 
 
-def _outcome(store: Path, found: FoundArrival, result: Any) -> Outcome:
+def _outcome(store: Path, found: FoundArrival, result: Any, known: Container[str]) -> Outcome:
     arrival = Arrival(Path(found["folder"]), found["fingerprint"])
     name = arrival.name
     if result is None:
@@ -131,7 +132,7 @@ def _outcome(store: Path, found: FoundArrival, result: Any) -> Outcome:
     stored = read_plate(store, result["outputs"]["plate"])
     lines = [f"- **{name}** is in the store, as {stored.path}{_without(stored)}."]
     lines += [*remarks_on([stored]), *_of_plates_in(arrival)]
-    if inbox.was_announced(stored.path, store):
+    if stored.path in known:
         inbox.record(arrival, store, plate=stored.path)
         return Outcome("known", name, lines, stored=stored)
     counts = result["counts"]

@@ -136,10 +136,10 @@ def write_record(path: Path, **outcome: Any) -> None:
     write_whole(path, outcome)
 
 
-def was_announced(plate: str, store: Path) -> bool:
-    """Whether an earlier arrival was this very imported plate, given by its path in the store."""
+def announced_plates(store: Path) -> set[str]:
+    """Give the imported plates that earlier arrivals were, by their paths in the store."""
     records = store.glob("arrivals/[!.]*/*.json")
-    return any((read_if_whole(path) or {}).get("plate") == plate for path in records)
+    return {plate for path in records if (plate := (read_if_whole(path) or {}).get("plate"))}
 
 
 def is_as_found(arrival: Arrival) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def newest_plates(store: Path, role: str) -> list[StoredPlate]:
 def superseding_plate(store: Path, path: str) -> str | None:
     """Say which newer version of a stored plate counts; None for the newest one."""
     plate = read_plate(store, path)
-    newest = max((p for p in _all_plates(store) if p.name == plate.name), key=lambda p: p.frozen_at)
+    newest = max(_all_plates(store, f"{glob.escape(plate.name)}@*"), key=lambda p: p.frozen_at)
     if newest.path == path:
         return None
     return (
@@ -87,6 +88,7 @@ def _of_field(row: Mapping[str, Any]) -> str:
     return f"well {row['well']}: {row['problem']}" if row["well"] else str(row["problem"])
 
 
-def _all_plates(store: Path) -> list[StoredPlate]:
-    folders = [path.parent for path in store.glob("ingest/[!.]*/report.json")]
+def _all_plates(store: Path, keys: str = "[!.]*") -> list[StoredPlate]:
+    """Give the plates whose keys match a pattern. To read the reports of thousands takes minutes."""
+    folders = [path.parent for path in store.glob(f"ingest/{keys}/report.json")]
     return [read_plate(store, folder.relative_to(store).as_posix()) for folder in folders]

@@ -61,6 +61,31 @@ def test_a_part_of_a_mapped_task_gets_the_pod_of_the_task_that_it_names(monkeypa
     assert pod["metadata"]["name"].startswith("train-jacobkie")
 
 
+@pytest.mark.parametrize("name", ["nvidia.com/mig-1g.10gb", "nvidia.com/gpu.shared"])
+def test_parts_of_gpus_are_asked_for_by_the_name_that_the_nodes_give_them(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUCLEUS_GPUS", "4")
+    monkeypatch.setenv("NUCLEUS_GPU_RESOURCE", name)
+    [container] = requested_pod("train_fpn2_ws")["spec"]["containers"]
+    assert container["resources"]["requests"][name] == container["resources"]["limits"][name] == "1"
+    assert "nvidia.com/gpu" not in container["resources"]["limits"]
+
+
+def test_segment_runs_on_a_gpu_where_it_is_told_to_and_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUCLEUS_GPUS", "4")
+    monkeypatch.setenv("NUCLEUS_ON_GPU", "segment")
+    spec = requested_pod("segment")["spec"]
+    [container] = spec["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert container["image"].startswith("nucleus-gpu:")
+    assert spec["nodeSelector"] == {"nvidia.com/gpu.present": "true"}
+    assert (launch("segment").pool, launch("score").pool) == ("gpu", "processing")
+    monkeypatch.setenv("NUCLEUS_GPUS", "0")
+    assert requested_pod("segment")["spec"]["containers"][0]["image"].startswith("nucleus-cpu:")
+    assert launch("segment").pool == "processing"
+
+
 def test_a_cluster_without_gpus_is_not_asked_for_any(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUCLEUS_GPUS", "0")
     [container] = requested_pod("train_fpn2_ws")["spec"]["containers"]
@@ -71,6 +96,15 @@ def test_no_pod_asks_for_more_cores_than_a_node_has(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("NUCLEUS_MOST_CPUS", "2.5")
     assert requested_pod("augment")["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "2.5"
     assert requested_pod("ingest")["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "1"
+
+
+def test_a_task_works_on_as_many_cores_as_its_memory_is_made_for_whatever_its_node_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NUCLEUS_MOST_CPUS", "0.2")
+    [container] = requested_pod("augment")["spec"]["containers"]
+    said = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert (said["NUCLEUS_CORES"], said["OMP_NUM_THREADS"]) == ("8", "8")
 
 
 @pytest.mark.parametrize("task", ["ingest", "train_fpn2_ws"])

@@ -99,6 +99,15 @@ def test_settings_inputs_and_items_are_the_params_together(store: Path) -> None:
     assert stored["params"] == {"ending": "done", "plates": ["a", "b"], "pid_file": "c"}
 
 
+def test_params_that_are_longer_than_an_argument_may_be_reach_the_task(store: Path) -> None:
+    # As many fields as a plate of 384 wells has with 9 sites.
+    names = [f"plate_{well:03}_site_{site}_of_a_name_as_microscopes_give" for well in range(384) for site in range(9)]
+    assert len(json.dumps(names)) > 2**17
+    result = execute(probe(settings={"plates": names}))
+    assert result["params"]["plates"] == names
+    assert not list(store.glob("dag_runs/**/*.params"))
+
+
 def test_a_part_of_a_mapped_task_may_name_the_task_that_does_it() -> None:
     assert execute(probe(task="train", each={"task": "probe"}))["task"] == "probe"
 

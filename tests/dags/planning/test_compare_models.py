@@ -10,7 +10,7 @@ from nucleus_dags.assets import ANNOTATED_PLATES, REGISTERED_MODELS
 from nucleus_dags.planning import compare_models
 from nucleus_dags.planning.compare_models import NothingToCompare
 from nucleus_dags.planning.types import ListedVersion
-from tasks.steps import forgetting
+from tasks.steps import find_stored, forgetting
 from tasks.steps.score import Params as ScoreParams
 from tasks.steps.segment import Params as SegmentParams
 from tests.dags.stored_plates import add_plate
@@ -52,6 +52,26 @@ def test_every_version_that_the_store_holds_segments_every_test_plate_as_it_was_
         (0.3, "ingest/b@000000000000"),
     ]
     assert {(of_one.fovs, of_one.made_by) for of_one in params} == {(None, None)}
+
+
+def test_one_task_asks_for_all_segmentations_and_what_is_left_is_segmented(store: Path) -> None:
+    known = {"models": compare_models.usable_models(RESULT, {}), "plates": compare_models.plan(store, VERSIONS)}
+    asked = find_stored.Params(**compare_models.question_of({"dag_run_id": "a"}, known))
+    assert (asked.task, len(asked.each), len(asked.across)) == ("segment", 2, 2)
+    left = SegmentParams(**compare_models.segmentation_of({"each": 1, "across": 0}, known))
+    assert (left.settings.model_dump()["marker_threshold"], left.plate) == (0.3, "ingest/a@000000000000")
+
+
+def test_nothing_is_read_where_nothing_was_asked(store: Path) -> None:
+    (store / "found.json").write_text('{"stored": [1], "to_do": []}')
+    assert compare_models.read_found(store, "found.json")["stored"] == [1]
+    assert compare_models.read_found(store, "") == {"stored": [], "to_do": []}
+
+
+def test_with_all_segmented_before_no_pod_is_started_for_it_and_versions_are_scored_all_the_same() -> None:
+    dag = DagBag(str(DAGS / "compare_models.py")).dags["compare_models"]
+    assert dag.get_task("segment").upstream_task_ids >= {"find_stored"}
+    assert dag.get_task("score").trigger_rule == "none_failed"
 
 
 def test_of_a_test_plate_the_newest_version_counts(store: Path) -> None:

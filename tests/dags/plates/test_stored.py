@@ -68,3 +68,11 @@ def test_test_and_screening_plates_do_not_train(store: Path) -> None:
 def test_a_path_that_is_not_one_of_an_imported_plate_is_not_read(store: Path, path: str) -> None:
     with pytest.raises(FormError, match=r"is no imported plate; its path in the store is ingest/<name>@<digest>"):
         read_plate(store, path)
+
+
+def test_whether_a_plate_is_superseded_is_asked_of_plates_of_its_name_alone(tmp_path: Path) -> None:
+    """Else a run with a thousand arrivals would read a million reports."""
+    first, second = add_plate(tmp_path, "a", "train"), add_plate(tmp_path, "a", "train", "1" * 12, day=2)
+    (tmp_path / add_plate(tmp_path, "other", "train") / "report.json").write_text("{")
+    assert superseding_plate(tmp_path, second) is None
+    assert second in str(superseding_plate(tmp_path, first))
