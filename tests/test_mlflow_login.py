@@ -1,6 +1,5 @@
 """The login in front of MLflow's server, with a server that says nothing but that it was reached."""
 
-import base64
 import os
 import subprocess
 import sys
@@ -8,13 +7,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
-from nucleus_mlflow_login import Login, create_app
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from nucleus_mlflow_login import Login, create_app
 from tests.repository import REPOSITORY
 
 PASSWORDS = {"pipeline": "write", "viewer": "look", "nobody": ""}
