@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def write_whole(path: Path, content: Any, mode: int = 0o666) -> None:
-    """Write JSON; whatever happens, the file is the old or the new one. `mode` says, less the umask, who may read it."""
+    """Write JSON; whatever happens, the file is the old or the new one. `mode` less the umask is its mode."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".partial")
     with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
