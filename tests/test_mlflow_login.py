@@ -91,6 +91,7 @@ print([mlflow.get(path, headers={"Host": host}, auth=login).status_code for host
         "NUCLEUS_MLFLOW_ACCOUNTS": str(tmp_path / "accounts.json"),
         "MLFLOW_SERVER_ALLOWED_HOSTS": "127.0.0.1",
         "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{tmp_path}/mlflow.db",
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": str(tmp_path),
         "PYTHONPATH": str(REPOSITORY / "images/mlflow/login"),
     }
     ended = subprocess.run(
