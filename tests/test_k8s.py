@@ -162,6 +162,27 @@ def test_nothing_may_talk_to_anything_but_for_what_is_named() -> None:
     assert to_mlflow["to"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "mlflow"}}}]
 
 
+def test_names_are_asked_for_at_the_clusters_own_name_servers_alone() -> None:
+    policies = {content["metadata"]["name"]: content["spec"] for content in of_kind("base", "NetworkPolicy")}
+    [names] = policies["all-ask-for-names"]["egress"]
+    of_cluster, of_node = names["to"]
+    assert of_cluster["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}
+    assert of_cluster["podSelector"] == {"matchLabels": {"k8s-app": "kube-dns"}}
+    assert of_node == {"ipBlock": {"cidr": "169.254.0.0/16"}}
+
+
+@pytest.mark.parametrize("folder", KUSTOMIZATIONS)
+def test_mlflow_has_no_ingress_unless_somebody_asks_for_one(folder: str) -> None:
+    assert of_kind(folder, "Ingress") == []
+    policies = {content["metadata"]["name"]: content["spec"] for content in of_kind(folder, "NetworkPolicy")}
+    assert "ingress-controller" not in policies
+
+
+def test_the_ingress_of_mlflow_is_valid_too() -> None:
+    for content in yaml.safe_load_all((K8S / "overlays/gpu-cluster/mlflow-ingress.yaml").read_text()):
+        kubernetes_validate.validate(content, "1.37", strict=True)
+
+
 def test_no_secret_is_in_the_repository() -> None:
     for folder in KUSTOMIZATIONS:
         assert of_kind(folder, "Secret") == []

@@ -6,7 +6,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
@@ -33,16 +33,13 @@ class AirflowApi:
     """Airflow at an address."""
 
     address: str
-    login: tuple[str, str] | None = None
-    """Name and password; None where Airflow lets everyone in, as on one machine."""
+    login: tuple[str, str] = field(repr=False)
+    """Name and password."""
 
     @cached_property
     def _token(self) -> str:
-        url = f"{self.address}/auth/token"
-        if self.login is None:
-            answer = request_json("GET", url)
-        else:
-            answer = request_json("POST", url, dict(zip(("username", "password"), self.login, strict=True)))
+        name, password = self.login
+        answer = request_json("POST", f"{self.address}/auth/token", {"username": name, "password": password})
         token: str = answer["access_token"]
         return token
 

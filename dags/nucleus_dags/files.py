@@ -20,11 +20,11 @@ CLOCK = ".clock-"
 log = logging.getLogger(__name__)
 
 
-def write_whole(path: Path, content: Any) -> None:
-    """Write JSON; whatever happens, the file is the old or the new one."""
+def write_whole(path: Path, content: Any, mode: int = 0o666) -> None:
+    """Write JSON; whatever happens, the file is the old or the new one. `mode` less the umask is its mode."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".partial")
-    with beside.open("w") as file:
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
         file.write(json.dumps(content, indent=1))
         file.flush()
         os.fsync(file.fileno())

@@ -123,16 +123,17 @@ def _shown_thresholds() -> list[float]:
 
 def _set_note(note: str) -> None:
     """Set the note of this DAG run; where Airflow's page can't be called, only the log has it."""
-    if not (address := os.environ.get("NUCLEUS_AIRFLOW")):
+    address, path = os.environ.get("NUCLEUS_AIRFLOW"), os.environ.get("NUCLEUS_AIRFLOW_LOGIN")
+    if not address or not path:
         return
     dag_run = get_current_context()["dag_run"]
     try:
-        AirflowApi(address, _login()).set_note(dag_run.dag_id, dag_run.run_id, note)
+        AirflowApi(address, _login(Path(path))).set_note(dag_run.dag_id, dag_run.run_id, note)
     except AirflowApiError as error:
         log.info("The note of the DAG run stays empty: %s", error)
 
 
-def _login() -> tuple[str, str] | None:
-    """Give name and password from the file that `NUCLEUS_AIRFLOW_LOGIN` names, where Airflow asks for them."""
-    path = os.environ.get("NUCLEUS_AIRFLOW_LOGIN")
-    return next(iter(json.loads(Path(path).read_text()).items())) if path else None
+def _login(path: Path) -> tuple[str, str]:
+    """Give name and password, the first of a file that holds passwords by name."""
+    name, password = next(iter(json.loads(path.read_text()).items()))
+    return name, password

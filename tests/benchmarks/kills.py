@@ -211,7 +211,7 @@ class Laboratory:
     def _up(self) -> None:
         servers = local_servers.up(self.home, *self.ports)
         self.ports = (port_of(servers.airflow_url), port_of(servers.mlflow_url))
-        AirflowApi(servers.airflow_url).call("PATCH", "dags/ingest_plates", {"is_paused": False})
+        AirflowApi(servers.airflow_url, self.home.login()).call("PATCH", "dags/ingest_plates", {"is_paused": False})
 
     def _bring(self, plate: str, chance: random.Random) -> None:
         image, label_image = two_squares()

@@ -23,7 +23,7 @@ def serve_instances(monkeypatch: pytest.MonkeyPatch, map_indexes: list[int], pag
 @pytest.mark.parametrize(("instances", "calls"), [(0, 1), (100, 1), (101, 2), (230, 3)])
 def test_all_pages_of_task_instances_are_read(monkeypatch: pytest.MonkeyPatch, instances: int, calls: int) -> None:
     paths = serve_instances(monkeypatch, list(range(instances)), page_limit=100)
-    found = AirflowApi("http://127.0.0.1:1").task_instances("train_models", "one run")
+    found = AirflowApi("http://127.0.0.1:1", ("admin", "password")).task_instances("train_models", "one run")
     assert [instance["map_index"] for instance in found] == list(range(instances))
     assert len(paths) == calls
     assert paths[0].startswith("dags/train_models/dagRuns/one%20run/taskInstances?")
@@ -31,10 +31,10 @@ def test_all_pages_of_task_instances_are_read(monkeypatch: pytest.MonkeyPatch, i
 
 def test_task_instances_are_all_read_from_a_server_with_smaller_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     serve_instances(monkeypatch, list(range(120)), page_limit=50)
-    assert len(AirflowApi("http://127.0.0.1:1").task_instances("train_models", "run")) == 120
+    assert len(AirflowApi("http://127.0.0.1:1", ("admin", "password")).task_instances("train_models", "run")) == 120
 
 
 def test_task_instances_come_in_the_order_of_their_map_index(monkeypatch: pytest.MonkeyPatch) -> None:
     serve_instances(monkeypatch, [-1, 0, 0, 2, 1], page_limit=100)
-    found = AirflowApi("http://127.0.0.1:1").task_instances("train_models", "run")
+    found = AirflowApi("http://127.0.0.1:1", ("admin", "password")).task_instances("train_models", "run")
     assert [instance["map_index"] for instance in found] == [-1, 0, 0, 1, 2]

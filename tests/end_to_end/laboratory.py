@@ -1,12 +1,14 @@
 """A real Airflow and a real MLflow on this machine, as `make up` starts them, and what a person does in their pages."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from mlflow import MlflowClient
 
@@ -27,7 +29,7 @@ class Laboratory:
 
     @property
     def api(self) -> AirflowApi:
-        return AirflowApi(self.servers.airflow_url)
+        return AirflowApi(self.servers.airflow_url, self.home.login())
 
     @property
     def mlflow(self) -> MlflowClient:
@@ -95,7 +97,10 @@ class Laboratory:
 def laboratory(folder: Path) -> Iterator[Laboratory]:
     """Servers whose home is `folder`, until the end of the block."""
     home = Home(folder)
-    try:
-        yield Laboratory(home, local_servers.up(home, free_port(), free_port()))
-    finally:
-        local_servers.down(home)
+    name, password = home.login()
+    # For MLflow's client, here and in the programs that tests start.
+    with patch.dict(os.environ, {"MLFLOW_TRACKING_USERNAME": name, "MLFLOW_TRACKING_PASSWORD": password}):
+        try:
+            yield Laboratory(home, local_servers.up(home, free_port(), free_port()))
+        finally:
+            local_servers.down(home)

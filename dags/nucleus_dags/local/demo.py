@@ -194,7 +194,7 @@ def run(home: Home, plates: Path | None, airflow_port: int, mlflow_port: int) ->
         print("Making two small synthetic plates ...", flush=True)
         form = form_for(synthesize_plates(home)) | SMALL_FORM
     servers = local_servers.up(home, airflow_port, mlflow_port)
-    api = AirflowApi(servers.airflow_url)
+    api = AirflowApi(servers.airflow_url, home.login())
     api.call("PATCH", f"dags/{DAG_ID}", {"is_paused": False})
     dag_run_id = api.trigger(DAG_ID, form)
     print(f"\nThe DAG run: {servers.airflow_url}/dags/{DAG_ID}/runs/{dag_run_id}", flush=True)
@@ -203,7 +203,7 @@ def run(home: Home, plates: Path | None, airflow_port: int, mlflow_port: int) ->
         print(f"\n{api.dag_run(DAG_ID, dag_run_id)['note']}")
     else:
         _show_failures(api, dag_run_id)
-    print(f"\nAirflow {servers.airflow_url}\nMLflow  {servers.mlflow_url}\nBoth stay up; `make down` stops them.")
+    print(f"\n{local_servers.where_to_go(home, servers)}\nBoth stay up; `make down` stops them.")
     return succeeded
 
 

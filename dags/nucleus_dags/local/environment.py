@@ -5,17 +5,30 @@ from __future__ import annotations
 import os
 import subprocess
 from contextlib import suppress
+from pathlib import Path
 
-from nucleus_dags.local.home import REPOSITORY, Home, Servers
+from nucleus_dags.local.home import ACCOUNT, REPOSITORY, Home, Servers
 from nucleus_dags.local.processes import MARK
 
 HOST = "127.0.0.1"
-"""The servers listen on this machine only; they let in everyone who sits at it."""
+"""The servers listen on this machine only."""
+PLUGINS = Path(__file__).parent / "airflow_plugins"
+MLFLOW_LOGIN = REPOSITORY / "images/mlflow/login"
+"""Lets MLflow's server ask for a login; only this server gets it."""
 
 
 def environment(home: Home, servers: Servers) -> dict[str, str]:
     """Give this process's environment with what the servers of this home need."""
-    return {**os.environ, **_of_airflow(home, servers), **_of_mlflow(servers), **_of_tasks(home, servers)}
+    return {**os.environ, **_of_airflow(home, servers), **_of_mlflow(home, servers), **_of_tasks(home, servers)}
+
+
+def environment_of_mlflow(home: Home, servers: Servers) -> dict[str, str]:
+    """Give the environment of MLflow's server, which differs in what it finds besides MLflow."""
+    return {
+        **environment(home, servers),
+        "NUCLEUS_MLFLOW_ACCOUNTS": str(home.login_file),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(MLFLOW_LOGIN), os.environ.get("PYTHONPATH")])),
+    }
 
 
 def cores() -> int:
@@ -43,7 +56,11 @@ def _of_airflow(home: Home, servers: Servers) -> dict[str, str]:
         # compare_models maps over versions x plates; the default is 1024.
         "AIRFLOW__CORE__MAX_MAP_LENGTH": "10000",
         "AIRFLOW__CORE__PARALLELISM": str(max(4, cores())),
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        # Refuses requests to foreign names.
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PLUGINS),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home.login_file),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ACCOUNT}:admin",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home.database('airflow')}",
         # A task that was silent for so many seconds is tried again; the default is 300.
@@ -51,12 +68,15 @@ def _of_airflow(home: Home, servers: Servers) -> dict[str, str]:
     }
 
 
-def _of_mlflow(servers: Servers) -> dict[str, str]:
+def _of_mlflow(home: Home, servers: Servers) -> dict[str, str]:
+    name, password = home.login()
     return {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         # Workers for MLflow's own jobs, which nothing here uses, take 1.4 GB.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_TRACKING_PASSWORD": password,
         "MLFLOW_TRACKING_URI": servers.mlflow_url,
+        "MLFLOW_TRACKING_USERNAME": name,
     }
 
 
@@ -67,6 +87,7 @@ def _of_tasks(home: Home, servers: Servers) -> dict[str, str]:
         "no_proxy": no_proxy,
         MARK: str(home.folder),
         "NUCLEUS_AIRFLOW": servers.airflow_url,
+        "NUCLEUS_AIRFLOW_LOGIN": str(home.login_file),
         "NUCLEUS_COMMIT": commit(),
         "NUCLEUS_INBOX": str(home.inbox),
         "NUCLEUS_MANIFEST": str(home.manifest),

@@ -1,12 +1,14 @@
 """The folder of everything that the servers and tasks of one person write, and the record of what runs.
 
 The folder is `.nucleus/` of the repository, or `NUCLEUS_HOME`: `inbox/` (plates to work on), `store/`
-(results), `airflow/`, `mlflow/` and `logs/` of the servers, and `servers.json`, which says what runs.
+(results), `airflow/`, `mlflow/` and `logs/` of the servers, which no other user of the machine reads, `login.json`, and
+`servers.json`, which says what runs.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,6 +18,11 @@ from nucleus_dags.local.processes import Server
 RESTORING = "restoring.json"
 """Is in the folder while a backup is being restored into it."""
 REPOSITORY = Path(__file__).resolve().parents[3]
+ACCOUNT = "admin"
+OPEN_FOLDERS = ("inbox", "store")
+"""Others may put plates into the one and read results in the other, if the owner lets them."""
+PRIVATE_FOLDERS = ("airflow", "mlflow", "logs")
+"""They hold databases, keys and logs: who reads the keys can be anybody to Airflow."""
 
 
 @dataclass
@@ -54,12 +61,28 @@ class Home:
         """Of "airflow" or "mlflow"."""
         return self.folder / program / f"{program}.db"
 
+    @property
+    def login_file(self) -> Path:
+        """The password of this installation by the name of its account, for Airflow and for MLflow."""
+        return self.folder / "login.json"
+
     def log(self, server: str) -> Path:
         return self.folder / "logs" / f"{server}.log"
 
     def make_folders(self) -> None:
-        for name in ("inbox", "store", "airflow", "mlflow", "logs"):
+        for name in OPEN_FOLDERS + PRIVATE_FOLDERS:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
+        for name in PRIVATE_FOLDERS:
+            (self.folder / name).chmod(0o700)
+
+    def login(self) -> tuple[str, str]:
+        """Give name and password of this installation's account; the password is made when there is none yet."""
+        accounts = read_if_whole(self.login_file)
+        if not accounts:
+            accounts = {ACCOUNT: secrets.token_urlsafe(18)}
+            write_whole(self.login_file, accounts, mode=0o600)
+        self.login_file.chmod(0o600)
+        return next(iter(accounts.items()))
 
     def read_servers(self) -> Servers | None:
         """Give what runs; None when nothing does, and no processes if the record of them is damaged."""

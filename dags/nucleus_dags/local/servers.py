@@ -1,7 +1,7 @@
 """Airflow and MLflow on this machine, for one person: `python -m nucleus_dags.local.servers up|down|status`.
 
 Everything that they write lies in `.nucleus/` of the repository, or in `NUCLEUS_HOME`. The servers
-listen on this machine only; they let in everyone who sits at it.
+listen on this machine only, and let in who knows the password in `login.json` there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from nucleus_dags.airflow_api import AirflowApi, AirflowApiError, without_proxy
 from nucleus_dags.launchers.kinds import GPU_POOL, PROCESSING_POOL
 from nucleus_dags.local import migrations
-from nucleus_dags.local.environment import HOST, cores, environment, port_of
+from nucleus_dags.local.environment import HOST, cores, environment, environment_of_mlflow, port_of
 from nucleus_dags.local.home import REPOSITORY, Home, Servers, home_of_environment
 from nucleus_dags.local.migrations import AIRFLOW, MLFLOW
 from nucleus_dags.local.processes import ServersError, runs, started_server, stop_orphans, stop_server
@@ -88,15 +88,22 @@ def status(home: Home) -> bool:
     running = {name: runs(server) for name, server in servers.processes.items()}
     for name, is_running in running.items():
         print(f"{name:<14} {'runs' if is_running else f'ended; see {home.log(name)}'}")
-    print(f"Airflow {servers.airflow_url}\nMLflow  {servers.mlflow_url}\nInbox   {home.inbox}")
+    print(f"{where_to_go(home, servers)}\nInbox   {home.inbox}")
     return all(running.values())
+
+
+def where_to_go(home: Home, servers: Servers) -> str:
+    """Say where the pages are, and how to log in."""
+    name, password = home.login()
+    return f"Airflow {servers.airflow_url}\nMLflow  {servers.mlflow_url}\nLogin   {name}, password {password}"
 
 
 def _start(home: Home, servers: Servers, names: list[str]) -> None:
     env = environment(home, servers)
 
     def start(name: str, arguments: list[str]) -> None:
-        process = _start_server(home.log(name), arguments, env)
+        of_server = environment_of_mlflow(home, servers) if name == "mlflow" else env
+        process = _start_server(home.log(name), arguments, of_server)
         servers.processes[name] = started_server(process.pid)
         home.write_servers(servers)
 
@@ -110,7 +117,7 @@ def _start(home: Home, servers: Servers, names: list[str]) -> None:
             if name in names:
                 start(name, _arguments(name, home, servers))
 
-    api = AirflowApi(servers.airflow_url)
+    api = AirflowApi(servers.airflow_url, home.login())
     migrations.prepare(home, MLFLOW, env)
     start_all_of("mlflow")
     _write_manifest(home, env)
@@ -161,10 +168,17 @@ def _arguments(name: str, home: Home, servers: Servers) -> list[str]:
         "server",
         f"--backend-store-uri=sqlite:///{home.database('mlflow')}",
         f"--artifacts-destination={folder}/artifacts",
+        "--app-name=nucleus-login",
         f"--host={HOST}",
         f"--port={port_of(servers.mlflow_url)}",
+        # Under another name, a web page could reach it through a browser of this machine.
+        f"--allowed-hosts={_hosts(servers.mlflow_url)}",
         "--workers=1",
     ]
+
+
+def _hosts(url: str) -> str:
+    return ",".join(f"{host}:{port_of(url)}" for host in (HOST, "localhost"))
 
 
 def _write_manifest(home: Home, env: dict[str, str]) -> None:
@@ -246,7 +260,7 @@ def main(argv: list[str] | None = None) -> int:
             down(home)
         elif args.action == "up":
             servers = up(home, args.airflow_port, args.mlflow_port)
-            print(f"Airflow {servers.airflow_url}\nMLflow  {servers.mlflow_url}\nPut plates into {home.inbox}")
+            print(f"{where_to_go(home, servers)}\nPut plates into {home.inbox}")
         else:
             return 0 if status(home) else 1
     except ServersError as error:

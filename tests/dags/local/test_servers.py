@@ -5,11 +5,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
 
 from nucleus_dags.local import processes, servers
+from nucleus_dags.local.airflow_plugins import known_hosts
+from nucleus_dags.local.airflow_plugins.known_hosts import KnownHosts
 from nucleus_dags.local.environment import environment
 from nucleus_dags.local.home import Home, Servers
 from nucleus_dags.local.processes import Server, ServersError, started_server
@@ -125,3 +132,57 @@ def test_the_servers_listen_on_this_machine_only(home: Home) -> None:
     env = environment(home, Servers("http://127.0.0.1:8080", "http://127.0.0.1:5000"))
     assert env["AIRFLOW__API__HOST"] == "127.0.0.1"
     assert env["AIRFLOW__API__PORT"] == "8080"
+
+
+def test_every_installation_has_a_password_of_its_own_that_stays(home: Home, tmp_path: Path) -> None:
+    name, password = home.login()
+    assert (name, len(password)) == ("admin", 24)
+    assert home.login() == (name, password)
+    assert Home(tmp_path / "other").login() != (name, password)
+
+
+def test_no_other_user_of_the_machine_reads_passwords_keys_and_databases(home: Home) -> None:
+    home.login()
+    (home.folder / "logs").chmod(0o755)
+    home.login_file.chmod(0o644)
+    home.make_folders()
+    home.login()
+    paths = [home.login_file, *(home.folder / name for name in ("airflow", "mlflow", "logs"))]
+    assert [path.stat().st_mode & 0o077 for path in paths] == [0, 0, 0, 0]
+    # Where somebody may look already, before the file gets its name, it isn't open either.
+    assert not (home.folder / "login.partial").exists()
+
+
+def test_airflow_and_mlflow_ask_for_the_password_and_no_command_has_it_among_its_arguments(home: Home) -> None:
+    name, password = home.login()
+    its_servers = Servers("http://127.0.0.1:8080", "http://127.0.0.1:5000")
+    env = environment(home, its_servers)
+    assert env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] == "False"
+    assert env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"] == f"{name}:admin"
+    assert env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"] == str(home.login_file)
+    assert (env["MLFLOW_TRACKING_USERNAME"], env["MLFLOW_TRACKING_PASSWORD"]) == (name, password)
+    arguments = [word for server in servers.STOP_ORDER for word in servers._arguments(server, home, its_servers)]
+    assert "--app-name=nucleus-login" in arguments
+    assert "--allowed-hosts=127.0.0.1:5000,localhost:5000" in arguments
+    assert not any(password in word for word in arguments)
+
+
+def test_up_status_and_demo_say_how_to_log_in(home: Home) -> None:
+    _, password = home.login()
+    said = servers.where_to_go(home, Servers("http://127.0.0.1:8080", "http://127.0.0.1:5000"))
+    assert said.splitlines()[-1] == f"Login   admin, password {password}"
+
+
+def answer_of_airflow(host: str) -> int:
+    """Give the status with which Airflow's server answers a request to a host, by the plugin of one machine."""
+    [plugin] = KnownHosts.fastapi_root_middlewares
+    page = Starlette(routes=[Route("/", lambda request: Response())])
+    page.add_middleware(plugin["middleware"], **plugin["kwargs"])
+    return TestClient(page).get("/", headers={"Host": host}).status_code
+
+
+def test_airflow_answers_under_the_names_of_this_machine_alone(home: Home) -> None:
+    answers = {host: answer_of_airflow(host) for host in ("127.0.0.1:8080", "localhost:8080", "evil.example:8080")}
+    assert answers == {"127.0.0.1:8080": 200, "localhost:8080": 200, "evil.example:8080": 400}
+    folder = environment(home, Servers("http://127.0.0.1:1", "http://127.0.0.1:2"))["AIRFLOW__CORE__PLUGINS_FOLDER"]
+    assert Path(known_hosts.__file__).parent == Path(folder)

@@ -1,0 +1,100 @@
+"""The login in front of MLflow's server, with a server that says nothing but that it was reached."""
+
+import os
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from nucleus_mlflow_login import Login, create_app
+from tests.repository import REPOSITORY
+
+PASSWORDS = {"pipeline": "write", "viewer": "look", "nobody": ""}
+ALIAS = "/api/2.0/mlflow/registered-models/alias"
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+async def reached(request: Request) -> Response:
+    return PlainTextResponse("reached")
+
+
+@pytest.fixture
+def mlflow() -> TestClient:
+    app = Starlette(routes=[Route("/{path:path}", reached, methods=METHODS)])
+    app.add_middleware(Login, passwords=PASSWORDS)
+    return TestClient(app)
+
+
+@pytest.mark.parametrize(
+    "login", [None, ("pipeline", "wrong"), ("pipeline", ""), ("nobody", ""), ("unknown", ""), ("pipeline", "look")]
+)
+@pytest.mark.parametrize("method", METHODS)
+def test_nobody_gets_in_without_the_right_password(
+    mlflow: TestClient, login: tuple[str, str] | None, method: str
+) -> None:
+    answer = mlflow.request(method, ALIAS, auth=login)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Basic ")
+    assert "reached" not in answer.text
+
+
+@pytest.mark.parametrize("header", ["Basic", "Basic %%%", "Bearer cGlwZWxpbmU6d3JpdGU=", "Basic /w=="])
+def test_a_header_that_makes_no_sense_is_no_login(mlflow: TestClient, header: str) -> None:
+    assert mlflow.get("/", headers={"Authorization": header}).status_code == 401
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_account_of_the_pipeline_may_change_what_mlflow_holds(mlflow: TestClient, method: str) -> None:
+    assert mlflow.request(method, ALIAS, auth=("pipeline", "write")).text == "reached"
+
+
+def test_another_account_looks_and_searches_but_makes_no_model_the_champion(mlflow: TestClient) -> None:
+    viewer = ("viewer", "look")
+    assert mlflow.get("/", auth=viewer).text == "reached"
+    assert mlflow.post("/ajax-api/2.0/mlflow/runs/search", auth=viewer).text == "reached"
+    refused = [mlflow.request(method, ALIAS, auth=viewer) for method in ("POST", "PUT", "PATCH", "DELETE")]
+    assert [answer.status_code for answer in refused] == [403] * 4
+    artifact = "/api/2.0/mlflow-artifacts/artifacts/1/search"
+    assert mlflow.put(artifact, auth=viewer).status_code == 403
+
+
+def test_probes_need_no_password(mlflow: TestClient) -> None:
+    assert mlflow.get("/health").text == "reached"
+    assert mlflow.get("/health/../api").status_code == 401
+
+
+def test_mlflow_finds_the_login_by_its_name() -> None:
+    [found] = [entry for entry in entry_points(group="mlflow.app") if entry.name == "nucleus-login"]
+    assert found.load() is create_app
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_mlflow_itself_lets_nobody_in_without_the_password_nor_under_a_foreign_name(tmp_path: Path) -> None:
+    (tmp_path / "accounts.json").write_text('{"pipeline": "write"}')
+    program = """
+from nucleus_mlflow_login import create_app
+from starlette.testclient import TestClient
+asked = [("127.0.0.1", None), ("127.0.0.1", ("pipeline", "write")), ("evil.example", ("pipeline", "write"))]
+mlflow = TestClient(create_app())
+path = "/api/2.0/mlflow/experiments/get?experiment_id=0"
+print([mlflow.get(path, headers={"Host": host}, auth=login).status_code for host, login in asked])
+"""
+    environment = {
+        "NUCLEUS_MLFLOW_ACCOUNTS": str(tmp_path / "accounts.json"),
+        "MLFLOW_SERVER_ALLOWED_HOSTS": "127.0.0.1",
+        "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{tmp_path}/mlflow.db",
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": str(tmp_path),
+        "PYTHONPATH": str(REPOSITORY / "images/mlflow/login"),
+    }
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert ended.stdout.splitlines()[-1:] == ["[401, 200, 403]"], ended.stderr
