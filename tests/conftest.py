@@ -43,7 +43,7 @@ def rois_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `augment` start no processes: for few ROIs, starting them takes most of the time."""
     from tasks.steps import augment
 
-    monkeypatch.setattr(augment, "ProcessPoolExecutor", lambda _processes, _context: ThreadPoolExecutor(1))
+    monkeypatch.setattr(augment, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
 
 
 @pytest.fixture
