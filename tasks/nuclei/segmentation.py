@@ -46,7 +46,7 @@ class SegmentationSettings(pydantic.BaseModel):
     nuclei."""
     max_area_px: int | None = pydantic.Field(None, ge=1, title="Maximum area")
     """Larger nuclei are removed; in pixels like the minimum. None are removed if it is not given."""
-    for_cell_lines: dict[str, dict[str, int | float]] = pydantic.Field(default_factory=dict)
+    for_cell_lines: dict[str, dict[str, int | float]] = pydantic.Field({})
     """Settings that differ for plates of a cell line, by its name."""
 
     @pydantic.model_validator(mode="after")

@@ -22,6 +22,7 @@ import pydantic
 from tasks.contract import Outcome, Result, Task, TaskParams, Workspace, parse_params, read_result
 from tasks.file_hashes import lost_file
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.inside import inside
 
 ASKED_AT_ONCE = 16
 """Each waits for the file server."""
@@ -69,7 +70,7 @@ def _step_named(name: str) -> Task[Any]:
 
 
 def _stored(task: Task[Any], params: TaskParams, store: Path) -> Result | None:
-    folder = store / task.name / task.output_key(params, store)
+    folder = inside(store, f"{task.name}/{task.output_key(params, store)}")
     if not folder.exists() or lost_file(folder) is not None:
         return None
     os.utime(folder)  # Tells a clean-up that looked before that it is in use again.

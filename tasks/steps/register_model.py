@@ -21,7 +21,7 @@ from tasks.nuclei.errors import InputError
 from tasks.store.provenance import came_with_the_pipeline, plates_of_networks
 
 LOADER = "tasks.methods.saved_model"
-PACKAGES = ("nuclei", "methods")
+PACKAGES, MODULES = ("nuclei", "methods"), ("cores.py",)
 """What a model needs of `tasks`."""
 
 
@@ -53,6 +53,8 @@ def _copy_code(package: str, folder: Path) -> list[Path]:
     leave_out = shutil.ignore_patterns("__pycache__", "weights.h5")
     for part in PACKAGES:
         shutil.copytree(ours / part, folder / ours.name / part, ignore=leave_out)
+    for part in MODULES:
+        shutil.copyfile(ours / part, folder / ours.name / part)
     (folder / ours.name / "__init__.py").touch()
     if package == ours.name:
         return [folder / ours.name]

@@ -215,7 +215,11 @@ def test_a_field_that_the_chosen_method_does_not_have_ends_the_run_at_once_with_
 
 
 # With seeds of their own: a training that resumes where the other one was ended has no first cycle.
-@pytest.mark.parametrize(("random_seed", "marked"), [(1, "/taskInstances/train/0"), (2, "")], ids=["task", "run"])
+@pytest.mark.parametrize(
+    ("random_seed", "marked"),
+    [(1, "/taskInstances/train/0"), pytest.param(2, "", marks=pytest.mark.long)],
+    ids=["task", "run"],
+)
 def test_marking_a_task_or_the_run_failed_in_the_page_ends_its_process_and_the_run(
     system: System, random_seed: int, marked: str
 ) -> None:

@@ -208,7 +208,7 @@ def test_its_threshold_is_calibrated_and_handed_on(laboratory):
     assert chosen == laboratory.calibration.metrics["level"]
     assert chosen in LEVELS
     assert chosen != 0.5, "the default would be there without a search"
-    others = {"min_area_px": 20, "max_area_px": None, "min_confidence": 0}
+    others: dict[str, Any] = {"min_area_px": 20, "max_area_px": None, "min_confidence": 0, "for_cell_lines": {}}
     assert laboratory.segmentation.params["settings"] == {**others, "level": chosen}
 
 

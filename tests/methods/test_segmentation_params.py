@@ -99,6 +99,8 @@ def another_value(schema: dict[str, Any]) -> object:
         return next(choice for choice in content["enum"] if choice != default)
     if content["type"] == "boolean":
         return not default
+    if content["type"] == "object":
+        return {"U2OS": {"min_area_px": 7}}
     return (default or 0) + content.get("multipleOf", 1 if content["type"] == "integer" else 0.01)
 
 

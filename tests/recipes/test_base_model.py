@@ -23,6 +23,7 @@ from tests.repository import REPOSITORY
 SCORED = "| all | 1 |"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_one_command_makes_the_model_its_settings_and_its_card(tmp_path: Path) -> None:
     into = tmp_path / "into"

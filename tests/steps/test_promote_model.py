@@ -87,7 +87,8 @@ def test_a_model_of_an_earlier_version_of_the_pipeline_is_found_in_the_words_of_
     (store / "train_external" / key / "network.json").write_text(json.dumps(content))
     store_result(store, f"register_model/{key}", flat)
     found = find(store, "3").values["model"]
-    assert (found["method"], found["settings"]) == ("external", {"min_area_px": 9, "max_area_px": None})
+    settings = {"min_area_px": 9, "max_area_px": None, "for_cell_lines": {}}
+    assert (found["method"], found["settings"]) == ("external", settings)
     (of_today,) = found["trainings"]
     expected = {"rois": training["rois"], "tool": "mine", "initialisation": "pretrained", "random_seed": 0}
     assert of_today == expected

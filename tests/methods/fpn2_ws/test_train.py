@@ -268,6 +268,7 @@ def test_two_trainings_in_bfloat16_with_the_same_seed_end_with_the_same_weights(
         np.testing.assert_array_equal(expected, got)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_full_disk_ends_a_training_with_a_line_on_space_and_it_resumes_when_there_is_some(small_disk):
     """The ROIs and the best weights find place, the checkpoint of the first cycle doesn't."""

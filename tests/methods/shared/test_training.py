@@ -264,6 +264,7 @@ def test_a_batch_that_is_too_small_for_the_gpus_is_refused(on_two_cpus, tmp_path
         on_two_cpus(train, tmp_path, 2, settings=settings)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_network_for_nuclei_learns_on_two_replicas_in_bfloat16_and_can_be_used(on_two_cpus, tmp_path):
     history = on_two_cpus(train_maps_on_two, tmp_path)
