@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -87,7 +88,7 @@ def test_a_model_of_an_earlier_version_of_the_pipeline_is_found_in_the_words_of_
     (store / "train_external" / key / "network.json").write_text(json.dumps(content))
     store_result(store, f"register_model/{key}", flat)
     found = find(store, "3").values["model"]
-    settings = {"min_area_px": 9, "max_area_px": None, "for_cell_lines": {}}
+    settings: dict[str, Any] = {"min_area_px": 9, "max_area_px": None, "for_cell_lines": {}}
     assert (found["method"], found["settings"]) == ("external", settings)
     (of_today,) = found["trainings"]
     expected = {"rois": training["rois"], "tool": "mine", "initialisation": "pretrained", "random_seed": 0}

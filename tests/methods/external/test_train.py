@@ -72,7 +72,7 @@ def test_a_tool_is_trained_on_the_fields_that_are_not_kept_back_and_segments_a_p
 
     calibrated = execute(calibrate.TASK, calibrate.Params(method="external", networks=[network]), store)
     assert (calibrated.metrics, calibrated.counts) == ({}, {"fovs": 0})
-    assert calibrated.values == {"settings": {"min_area_px": 20, "max_area_px": None}}
+    assert calibrated.values == {"settings": {"min_area_px": 20, "max_area_px": None, "for_cell_lines": {}}}
     segmented = execute(segment.TASK, segmentation(network), store)
     assert segmented.counts == {"fovs": 4, "nuclei": 48, "doubtful_fovs": 0}
     label_image = tifffile.imread(store / segmented.outputs["segmentation"] / "labels" / "f2.tif")
