@@ -81,14 +81,14 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     true_nuclei = any(field.true_labels.any() for field in everything)
     trials = calibrate(everything, model.nuclei_in, settings, searched, cores()) if true_nuclei else []
     if not trials or trials[0].mean_f1 == 0:
-        _write_table({ALL_CELL_LINES: trials}, names, workspace)
+        _write_table([(ALL_CELL_LINES, trials)], names, workspace)
         reason = "the networks find none of the nuclei there" if trials else "there are no nuclei to find"
         log.warning("nothing can be chosen on %d validation fields: %s; the defaults stay", len(everything), reason)
         return _outcome(params.settings, {}, len(everything))
     settings = settings.model_copy(update=trials[0].values)
     several = len(fields) > 1
     of_lines = calibrate_cell_lines(fields, model.nuclei_in, settings, searched, cores()) if several else {}
-    _write_table({ALL_CELL_LINES: trials, **of_lines}, names, workspace)
+    _write_table([(ALL_CELL_LINES, trials), *of_lines.items()], names, workspace)
     return _chosen(settings, trials[0], {name: of_line[0] for name, of_line in of_lines.items()}, len(everything))
 
 
@@ -105,7 +105,7 @@ def _chosen(settings: SegmentationSettings, best: Trial, of_lines: dict[str, Tri
 
 def _nothing_chosen(params: Params, workspace: Workspace) -> Outcome:
     log.info("there is nothing to choose")
-    _write_table({}, [], workspace)
+    _write_table([], [], workspace)
     return _outcome(params.settings, {}, 0)
 
 
@@ -169,11 +169,11 @@ def depends_on_search(params: Params, store: Path) -> list[Path | str]:
     return [*depends_on(params, store), *(f"{name}: {list(search[name])}" for name in params.search)]
 
 
-def _write_table(trials: dict[str, list[Trial]], names: list[str], workspace: Workspace) -> None:
+def _write_table(trials: list[tuple[str, list[Trial]]], names: list[str], workspace: Workspace) -> None:
     columns = ("cell_line", *names, "mean_f1", *(f"f1_at_{t}" for t in REPORTED_IOU_THRESHOLDS))
     rows = [
         (cell_line, *map(trial.values.get, names), trial.mean_f1, *map(trial.f1_at, REPORTED_IOU_THRESHOLDS))
-        for cell_line, of_line in trials.items()
+        for cell_line, of_line in trials
         for trial in of_line
     ]
     write_csv(pd.DataFrame(rows, columns=columns), workspace.output_dir / "calibration.csv")
