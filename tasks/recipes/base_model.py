@@ -79,7 +79,7 @@ RECIPE = Recipe(
         ),
     ),
     augment={"rois": 30_000, "validation_share": 0.1, "random_seed": 0},
-    trainings=({"cycles": 2, "batch_size": 8, "random_seed": 0},),
+    trainings=({"cycles": 4, "batch_size": 8, "random_seed": 0},),
 )
 TINY_SIDES_PX = {"height_px": 256, "width_px": 256}
 TINY = Recipe(
