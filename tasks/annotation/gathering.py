@@ -125,7 +125,10 @@ def _in_order(shape: tuple[int, ...], sent: Sequence[Sheet], returned: Sequence[
                 f"{sheet.name}: came back with {'nuclei outside of its' if size == shape else f'{size[0]} x {size[1]}'}"
                 f" px, and the field has {shape[0]} x {shape[1]}; look whether it is the same image, at full size."
             )
-    return sorted(returned, key=lambda sheet: places[sheet.name])
+    # Where a field's own name looks like that of a patch, the sheet that was sent knows better.
+    patches = {sheet.name: sheet.patch for sheet in sent}
+    in_order = sorted(returned, key=lambda sheet: places[sheet.name])
+    return [replace(sheet, patch=patches[sheet.name]) for sheet in in_order]
 
 
 def _own_ids(sheet: Sheet) -> set[int]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tasks.annotation.gathering import gather
 from tasks.annotation.patches import divide
-from tasks.annotation.sheet import Nucleus, Sheet, sheet_of
+from tasks.annotation.sheet import Nucleus, Sheet, patch_in, sheet_of
 from tasks.nuclei.errors import InputError
 
 
@@ -138,6 +138,12 @@ def test_only_patches_that_came_back_are_looked_at_with_the_whole_of_their_nucle
     assert np.array_equal(gathered.looked_at, expected)
     assert np.array_equal(gathered.label_image, label_image)
     assert gathered.missing == tuple(sheet.name for sheet in sheets[1:])
+
+
+def test_a_field_whose_name_looks_like_that_of_a_patch_is_looked_at_as_it_was_sent() -> None:
+    name = "B07_y0-5_x0-5"
+    sent = [replace(SENT[0], name=name)]
+    assert gather(SENT_LABELS, sent, [replace(SENT[0], name=name, patch=patch_in(name))]).looked_at.all()
 
 
 def test_a_nucleus_that_was_to_be_corrected_elsewhere_is_not_looked_at() -> None:

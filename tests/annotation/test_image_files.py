@@ -11,6 +11,8 @@ import pytest
 import roifile
 import tifffile
 import zarr
+from ome_zarr.io import parse_url
+from ome_zarr.reader import Reader
 from PIL import Image
 
 from tasks.annotation import cellpose, imagej_rois, label_tiff, ome_zarr, supervisely
@@ -124,6 +126,17 @@ def test_labels_that_are_edited_in_ome_zarr_are_read(tmp_path: Path) -> None:
 
     returned = there_and_back(ome_zarr.TOOL, SENT, tmp_path, edit)["B07_1"]
     assert [nucleus.sent_id for nucleus in returned.nuclei] == [3, 9, 12]
+
+
+def test_the_reader_of_ome_zarr_finds_the_image_and_both_label_images_of_one_size(tmp_path: Path) -> None:
+    there_and_back(ome_zarr.TOOL, SENT, tmp_path)
+    place = parse_url(tmp_path / "B07_1.ome.zarr")
+    assert place is not None
+    found = {Path(str(node.zarr)).name: node.data[0] for node in Reader(place)() if node.data}
+    shapes = {data.shape for data in found.values()}
+    assert len(found) == 3
+    assert shapes == {(40, 50)}
+    assert sorted(int(data.max().compute()) for data in found.values())[:2] == [0, 9]
 
 
 def test_viewers_show_ome_zarr_with_the_contrast_of_its_nuclei(tmp_path: Path) -> None:
