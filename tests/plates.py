@@ -27,7 +27,11 @@ INFO: dict[str, Any] = {
 
 
 def make_plate(
-    folder: Path, images: Mapping[str, NDArray[Any]], label_images: Mapping[str, NDArray[Any]], **info: Any
+    folder: Path,
+    images: Mapping[str, NDArray[Any]],
+    label_images: Mapping[str, NDArray[Any]],
+    ignored: Mapping[str, NDArray[Any]] | None = None,
+    **info: Any,
 ) -> Path:
     """Write a plate folder and return it. Names without an extension get `.tif`; `info` overrides keys of plate.json.
 
@@ -37,6 +41,8 @@ def make_plate(
     (folder / "plate.json").write_text(json.dumps(INFO | {"name": folder.name} | info))
     _write_all(folder / "images", images)
     _write_all(folder / "labels", label_images)
+    if ignored is not None:
+        _write_all(folder / "ignored", ignored)
     return folder
 
 

@@ -1,12 +1,12 @@
 """Ingest: check a plate and import it into the store under its digest.
 
-The output folder is the plate again (plate.json, images/, labels/, read-only copies), with
-report.json: the digest, the row of Table S1, counts, areas and intensities of the plate and of each
-field of view, the warnings, and the doubts that a person must look at before a training. A training or
-test plate with any faulty file is refused whole; a screening plate is imported without the faulty fields and
-without faulty labels, which the report names. A plate is refused too with an image that another plate uses
-for training where this one is for tests, or the other way round, and with doubts that plate.json confirms and
-that nobody can have seen.
+The output folder is the plate again (plate.json, images/, labels/ and, where a field is annotated in part,
+ignored/, read-only copies), with report.json: the digest, the row of Table S1, counts, areas and intensities of
+the plate and of each field of view, the warnings, and the doubts that a person must look at before a training.
+Counts and areas are of nuclei that aren't ignored. A training or test plate with any faulty file is refused
+whole; a screening plate is imported without the faulty fields and without faulty labels, which the report
+names. A plate is refused too with an image that another plate uses for training where this one is for tests, or
+the other way round, and with doubts that plate.json confirms and that nobody can have seen.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ R = TypeVar("R")
 class Params(TaskParams):
     folder: Annotated[str, pydantic.Field(pattern=r"^/")]
     """Absolute path of the plate's folder, with plate.json, images/ and labels/, or images.ome.zarr for both.
-    Labels may lack for role screen."""
+    Labels may lack for role screen. An image in ignored/ says which pixels of a field aren't annotated."""
     role: Role | None = None
     """The role that plate.json must state; any if not given."""
 
@@ -143,7 +143,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 
 def check_and_copy_plate(plate: Plate, output_dir: Path) -> list[FieldCheck]:
     """Check all fields, and copy plate.json and the files of those that are without faults as yet."""
-    for name in ("images", "labels"):
+    are_in_part = any(fov.ignored_path for fov in plate.fovs)
+    for name in ("images", "labels", *(["ignored"] if are_in_part else [])):
         (output_dir / name).mkdir()
     (output_dir / "plate.json").write_text(plate.info.model_dump_json(indent=1))
     checks = list(_in_threads(lambda fov: check_and_copy_field(fov, plate, output_dir), plate.fovs, "checked"))
