@@ -257,14 +257,13 @@ def _listing(folder: Path) -> _Listing:
 
 
 def _fov(name: str, images: _Listing, labels: _Listing, ignored: _Listing, place: Place | None) -> Fov:
-    labels_path = labels.files.get(name)
+    image_path, labels_path = images.files[name], labels.files.get(name)
     # Of a screening plate, labels may be missing where they are faulty.
-    paths = (images.files[name], labels_path)
     ignored_path = ignored.files.get(name) if labels_path else None
     if place is None:
-        return Fov(name, *paths, well="", site=None, channel=None, z=None, ignored_path=ignored_path)
-    axes = (place.channel, place.z, place.time, place.acquisition, ignored_path)
-    return Fov(name, *paths, place.well, place.site, *axes)
+        return Fov(name, image_path, labels_path, "", None, channel=None, z=None, ignored_path=ignored_path)
+    axes = (place.channel, place.z, place.time, place.acquisition)
+    return Fov(name, image_path, labels_path, place.well, place.site, *axes, ignored_path)
 
 
 def _fov_of_row(row: Mapping[str, Any], folder: Path) -> Fov:
@@ -273,5 +272,4 @@ def _fov_of_row(row: Mapping[str, Any], folder: Path) -> Fov:
         inside(folder, path) if (path := row.get(kind)) else None for kind in ("labels", "ignored")
     )
     axes = (row["channel"], row["z"], row.get("time"), row.get("acquisition"))
-    paths = inside(folder, row["image"]), labels_path
-    return Fov(row["fov"], *paths, row["well"], row["site"], *axes, ignored_path=ignored_path)
+    return Fov(row["fov"], inside(folder, row["image"]), labels_path, row["well"], row["site"], *axes, ignored_path)
