@@ -21,7 +21,7 @@ from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
 from tasks.nuclei.intervals import FEW_FIELDS
 from tasks.nuclei.plates.files import Fov, Plate
-from tasks.nuclei.plates.image_files import read_image, read_label_image
+from tasks.nuclei.plates.image_files import read_ignored, read_image, read_label_image
 from tasks.nuclei.plates.info import PlateInfo
 from tasks.nuclei.scoring import OBJECT_LEVEL_IOU, PIXEL_LEVEL_IOU
 from tasks.nuclei.tables import read_csv
@@ -282,6 +282,7 @@ def _draw_panel(plate: Plate, fov: Fov, segmentation: Path, title: str, path: Pa
         read_label_image(segmentation / "labels" / f"{fov.name}.tif"),
         plate.info.pixel_size_um,
         title,
+        read_ignored(fov.ignored_path) if fov.ignored_path else None,
     )
     figure.savefig(path)
 

@@ -1,7 +1,8 @@
 """Compare segmentations with the true labels of their plates: F1 over IoU thresholds and error rates.
 
 Writes f1.csv and errors.csv (pooled per cell line, per plate and over all), fovs.csv (one line a fov), and
-true_nuclei.parquet and predicted_nuclei.parquet (one row a nucleus: best IoU, partners with IoU >= 0.1).
+true_nuclei.parquet and predicted_nuclei.parquet (one row a nucleus: best IoU, partners with IoU >= 0.1). Nuclei that
+are mostly ignored are in none of them; `tasks.nuclei.scoring` says what is.
 """
 
 import logging
@@ -22,7 +23,7 @@ from tasks.nuclei import intervals, scoring
 from tasks.nuclei.errors import InputError, first_of
 from tasks.nuclei.intervals import Interval
 from tasks.nuclei.plates.files import Fov, Plate
-from tasks.nuclei.plates.image_files import read_numbered
+from tasks.nuclei.plates.image_files import read_ignored, read_numbered
 from tasks.nuclei.plates.info import ALL_CELL_LINES
 from tasks.nuclei.tables import read_csv, write_csv
 from tasks.store.provenance import plate_at, plate_of_segmentation, result_of
@@ -190,11 +191,12 @@ def _score_fov(segmentation: Segmentation, fov: Fov) -> ScoredFov | InputError:
     info = segmentation.plate.info
     try:
         true_labels = read_numbered(fov.labels_path)
+        ignored = read_ignored(fov.ignored_path) if fov.ignored_path else None
         predicted_labels = read_numbered(segmentation.predicted_path(fov))
     except InputError as error:
         return error
     try:
-        scores = scoring.score_instances(true_labels.label_image, predicted_labels.label_image)
+        scores = scoring.score_instances(true_labels.label_image, predicted_labels.label_image, ignored)
     except InputError as error:
         return InputError(f"{info.name}: {fov.name}: {error}")
     # People look for a nucleus by its label in the file.
