@@ -23,7 +23,6 @@ from nucleus_dags.planning.candidates import (
     calibrated_model,
     calibration_of,
     opened_candidates,
-    scoring_of,
     trainings_on,
 )
 from nucleus_dags.planning.remarks import remarks_on_segmentations
@@ -32,6 +31,7 @@ from nucleus_dags.planning.retrainings import record
 from nucleus_dags.planning.runs import runs_to_close
 from nucleus_dags.planning.train_models import refuse_unknown_fields
 from nucleus_dags.planning.types import Decision, FoundModel, OpenedCandidate, Params, RunsToClose, StoredPlatePath
+from nucleus_dags.segmenting import FOUND, all_segmentations, scoring_of, segment_what_is_left
 
 APPROVAL_TIME = timedelta(days=3)
 APPROVER = "{{ ti.xcom_pull('approve', key='" + ANSWERED_BY + "') or '' }}"
@@ -127,6 +127,7 @@ def summary(
     test_plates: list[StoredPlatePath],
     remarks: list[str],
     segmented: Any,
+    found: str,
     decided: Decision | None,
     promoted: Result | None,
     candidates: list[OpenedCandidate] | None,
@@ -139,7 +140,7 @@ def summary(
     outcome = _outcome(decided, promoted, rejected, ti.xcom_pull(task_ids="approve", key=ANSWERED_BY))
     page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
     first = [outcome] if outcome else failure_lines()
-    remarks = [*remarks_on_segmentations(segmented or []), *remarks]
+    remarks = [*remarks_on_segmentations(all_segmentations(found, segmented)), *remarks]
     show_lines([*first, "", page, "", *remarks, "", *(decided["lines"] if decided else [])])
     for_close_run = runs_to_close(mlflow_run_id, candidates, outcome is not None)
     if outcome is None:
@@ -217,19 +218,13 @@ with DAG(
     )
     register_model = launch("register_model", each=calibrate.output)
 
-    # The champion too is segmented and scored again, in the MLflow run of the DAG run.
+    # The champion has no MLflow run of its own here: it is logged to that of the DAG run.
     judged_models = champion.output.concat(calibrate.output)
-    segment = launch(
-        "segment",
-        each=judged_models,
-        across=test_plates,
-        map_index_template="{{ task.across['plate'].rsplit('/', 1)[-1] }}",
-        **of_run,
-    )
+    segment = segment_what_is_left(judged_models, test_plates, mlflow_run_id)
     score = launch(
         "score",
         each=judged_models,
-        known={"segmented": segment.output, "mlflow_run_id": mlflow_run_id},
+        known={"segmented": segment.output, "found": FOUND, "plates": test_plates, "mlflow_run_id": mlflow_run_id},
         prepare=scoring_of,
     )
     # Scores and outcome are written on the registered version, which must be there.
@@ -297,6 +292,7 @@ with DAG(
         test_plates,
         test_plates["remarks"],
         segment.output,
+        FOUND,
         decided,
         promote.output,
         open_run.output,

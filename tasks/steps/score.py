@@ -104,11 +104,14 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     for kind in ("true", "predicted"):
         _nuclei_table(fovs, kind).to_parquet(workspace.output_dir / f"{kind}_nuclei.parquet", index=False)
     total = groups[-1]
-    doubtful = _doubtful_fovs(params.segmentations, workspace.store)
+    doubtful = _in_all("doubtful_fovs", params.segmentations, workspace.store)
     counts = {"plates": len(segmentations), "fovs": len(fovs), "true_nuclei": total.counts.true_nuclei}
     counts["doubtful_fovs"] = doubtful
+    counts["own_proposals"] = own_proposals = _in_all("own_proposals", params.segmentations, workspace.store)
     if doubtful:
         log.warning("%d of %d fields have label images that look wrong, and count in F1", doubtful, len(fovs))
+    if own_proposals:
+        log.warning("%d true labels were proposed by the model that is scored: its F1 is too good", own_proposals)
     return Outcome(outputs={"scores": "."}, metrics=_metrics(groups), counts=counts)
 
 
@@ -126,7 +129,8 @@ def log_result(params: Params, result: Result, store: Path) -> None:
     points += [tracking.Point(name, value) for name, value in result.metrics.items()]
     run = tracking.Run()
     run.log_points(points)
-    run.tag_model_versions({name: f"{value:.4f}" for name, value in result.metrics.items()})
+    marks = {"own_proposals": str(result.counts["own_proposals"])} if result.counts.get("own_proposals") else {}
+    run.tag_model_versions({name: f"{value:.4f}" for name, value in result.metrics.items()} | marks)
 
 
 def _open_segmentation(path: str, workspace: Workspace) -> Segmentation:
@@ -134,9 +138,9 @@ def _open_segmentation(path: str, workspace: Workspace) -> Segmentation:
     return Segmentation(plate, workspace.input(path) / "labels")
 
 
-def _doubtful_fovs(segmentations: Iterable[str], store: Path) -> int:
-    """Count the fields whose label images look wrong, as `segment` says. It didn't always say it."""
-    return sum(result_of(path, store).counts.get("doubtful_fovs", 0) for path in segmentations)
+def _in_all(name: str, segmentations: Iterable[str], store: Path) -> int:
+    """Give the sum of what `segment` counted. It didn't always count everything."""
+    return sum(result_of(path, store).counts.get(name, 0) for path in segmentations)
 
 
 def _refuse_repeated_plates(segmentations: list[Segmentation]) -> None:

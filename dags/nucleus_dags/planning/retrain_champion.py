@@ -236,7 +236,7 @@ def _verdict(
         f"**{name}** {outcome}: {counts['gained']} nuclei gained, {counts['lost']} lost against version "
         f"{champion_version}: [report and panels]({page}), under Artifacts.",
         "",
-        *(f"- {reason}" for reason in (*content["failures"], *content["undecided"])),
+        *(f"- {reason}" for reason in (*content["failures"], *content["undecided"], *content.get("remarks", ()))),
         "",
         *rule_table(content["rules"]),
         "",
