@@ -34,7 +34,7 @@ PASSWORDS: dict[str, str] = {}
 
 def give_account(name: str, role: str) -> None:
     """Give a person an account, another role, or none."""
-    command = [REPOSITORY / "k8s/account.sh", name, role]
+    command = [str(REPOSITORY / "k8s/account.sh"), name, role]
     ended = subprocess.run(command, check=True, capture_output=True, text=True)
     if role != "none":
         PASSWORDS[name] = ended.stderr.split()[-1]
