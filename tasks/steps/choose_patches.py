@@ -127,8 +127,9 @@ def _opened(params: Params, workspace: Workspace) -> Segmented:
     for path, of_path in zip(params.segmentations, held, strict=True):
         if missing := [fov.name for fov in held[0] if fov not in of_path]:
             raise InputError(
-                f"segmentations: {path} has no label image of {first_of(missing)}, which {params.segmentations[0]} has; "
-                "give segmentations of the same fields, parts put together by assemble_plate."
+                f"segmentations: {path} has no label image of {first_of(missing)}, which "
+                f"{params.segmentations[0]} has; give segmentations of the same fields, parts put together by "
+                "assemble_plate."
             )
     return Segmented(plate, len(plate.fovs) - len(fovs), held[0], folders)
 
