@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.intervals import F1_ALONE, Interval, Nuclei, estimate, interval_of_scores
+from tasks.nuclei.intervals import F1_ALONE, Interval, estimate, interval_of_scores, nuclei_of
 from tasks.nuclei.scoring import IOU_THRESHOLDS, InstanceScores, score_instances
 
 
@@ -43,14 +43,7 @@ def agreement(pairs: Sequence[tuple[NDArray[np.integer], NDArray[np.integer]]]) 
 
 def agreement_of_scores(fields: Sequence[InstanceScores]) -> Agreement:
     """Give the agreement of label sets that were compared field by field, in either order."""
-    one, other = (
-        Nuclei(
-            np.repeat(np.arange(len(fields)), [len(getattr(scores, f"{side}_iou")) for scores in fields]),
-            np.concatenate([getattr(scores, f"{side}_iou") for scores in fields]),
-            np.concatenate([getattr(scores, f"{side}_partners") for scores in fields]),
-        )
-        for side in ("true", "predicted")
-    )
+    one, other = nuclei_of(fields, "true"), nuclei_of(fields, "predicted")
     thresholds = np.asarray(IOU_THRESHOLDS)[:, np.newaxis]
     shared = np.count_nonzero(one.iou >= thresholds, axis=1) + np.count_nonzero(other.iou >= thresholds, axis=1)
     nuclei = len(one.iou) + len(other.iou)

@@ -29,9 +29,13 @@ class Patch(NamedTuple):
     y1: int
     x1: int
 
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
     def of(self, image: NDArray[Any]) -> NDArray[Any]:
         """Give the part of an image (y, x, ...) that lies in the patch."""
-        return image[self.y0 : self.y1, self.x0 : self.x1]
+        return image[self.slices]
 
 
 def patch_grid(

@@ -49,7 +49,7 @@ class Params(TaskParams):
     plate: str
     """Imported plate that has fields without labels: output of `ingest`."""
     segmentations: list[str] = pydantic.Field(min_length=2)
-    """Outputs of `segment` or `assemble_plate` for the whole plate. The first has the proposals to be corrected; the
+    """Outputs of `segment` or `assemble_plate` for the same fields. The first has the proposals to be corrected; the
     others may be of an earlier model, or of the same one with other settings."""
     references: list[str] = pydantic.Field(default_factory=list)
     """Training plates of the same cell line: outputs of `ingest`. Patches are spread over how unlike them the fields
@@ -65,9 +65,11 @@ class Params(TaskParams):
 
 @dataclass(frozen=True)
 class Segmented:
-    """The fields of a plate that aren't annotated, and the folders with their label images."""
+    """The fields of a plate that were segmented and aren't annotated, and the folders with their label images."""
 
     plate: Plate
+    annotated: int
+    """How many of its fields are."""
     fovs: list[Fov]
     folders: list[Path]
 
@@ -92,7 +94,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     (workspace.output_dir / "queue.html").write_text(_page(params, segmented, candidates, chosen, pictures))
     counts = {
         "fovs": len(segmented.fovs),
-        "annotated_fovs": len(segmented.plate.fovs) - len(segmented.fovs),
+        "annotated_fovs": segmented.annotated,
         "candidates": len(candidates),
         "patches": len(chosen),
         "random_patches": int(chosen["is_random"].sum()),
@@ -121,13 +123,15 @@ def _opened(params: Params, workspace: Workspace) -> Segmented:
     if not fovs:
         raise NothingToDo(f"All {len(plate.fovs)} fields of {plate.info.name} are annotated.")
     folders = [workspace.input(path) for path in params.segmentations]
-    for path, folder in zip(params.segmentations, folders, strict=True):
-        if missing := [fov.name for fov in fovs if not (folder / "labels" / f"{fov.name}.tif").exists()]:
+    held = [[fov for fov in fovs if (folder / "labels" / f"{fov.name}.tif").exists()] for folder in folders]
+    for path, of_path in zip(params.segmentations, held, strict=True):
+        if missing := [fov.name for fov in held[0] if fov not in of_path]:
             raise InputError(
-                f"segmentations: {path} has no label image of {first_of(missing)}; give segmentations of the whole "
-                "plate, those of its parts put together by assemble_plate."
+                f"segmentations: {path} has no label image of {first_of(missing)}, which "
+                f"{params.segmentations[0]} has; give segmentations of the same fields, parts put together by "
+                "assemble_plate."
             )
-    return Segmented(plate, fovs, folders)
+    return Segmented(plate, len(plate.fovs) - len(fovs), held[0], folders)
 
 
 def _not_annotated(plate: Plate, params: Params, workspace: Workspace) -> list[Fov]:
@@ -149,7 +153,7 @@ def _distances(params: Params, segmented: Segmented, workspace: Workspace) -> pd
         return pd.DataFrame(np.nan, pd.Index(names), [measure.name for measure in MEASURES])
     columns = ["fov", "area_px", "touches_edge"]
     nuclei = read_csv(segmented.folders[0] / "nuclei.csv", usecols=columns, dtype={"fov": str})
-    rows = with_nuclei_found(measured_rows(plate), nuclei)
+    rows = with_nuclei_found([row for row in measured_rows(plate) if row["fov"] in names], nuclei)
     fields = field_table(plate.info, rows).set_axis([row["fov"] for row in rows])
     references = [plate_at(path, workspace.store) for path in params.references]
     tables = [field_table(one.info, measured_rows(one)) for one in references]
@@ -200,7 +204,7 @@ def _page(
         patches=patches,
         nuclei=int(chosen["nuclei"].sum()),
         fovs=len(segmented.fovs),
-        annotated=len(segmented.plate.fovs) - len(segmented.fovs),
+        annotated=segmented.annotated,
         candidates=len(candidates),
         segmentations=len(params.segmentations),
         random_patches=int(chosen["is_random"].sum()),

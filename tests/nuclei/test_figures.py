@@ -11,10 +11,12 @@ from tasks.nuclei import figures
 from tasks.nuclei.figures import F1Curve, ScoreMatrix
 from tasks.nuclei.figures.error_panels import (
     DIFFERENCE_COLOUR,
+    IGNORED_COLOUR,
     MISSED_COLOURS,
     ErrorMasks,
     error_masks,
     error_overlay,
+    shaded,
     telling_window,
 )
 from tasks.nuclei.figures.pictures import label_overlay
@@ -61,6 +63,23 @@ def test_equal_labels_of_other_numbers_have_no_errors() -> None:
     errors = error_masks(row(0, 90000, 90000, 7), row(0, 1, 1, 2), iou_threshold=0.7)
     assert not errors.missed.any()
     assert not errors.differing.any()
+
+
+def test_what_is_ignored_is_no_error() -> None:
+    ignored = row(0, 0, 0, 0, 1, 1, 1, 1, 1) > 0
+    missed, cut = row(4, 4, 0, 5, 5, 5, 0, 0, 0), row(0, 0, 0, 0, 0, 0, 0, 7, 7)
+    errors = error_masks(missed, cut, iou_threshold=0.7, ignored=ignored)
+    assert pixels(errors.missed) == [0, 1]
+    assert pixels(errors.differing) == []
+
+
+def test_the_error_panel_covers_what_is_ignored_and_says_so() -> None:
+    grey, ignored = np.full((2, 2, 3), 100, np.uint8), np.array([[True, False], [False, False]])
+    assert (shaded(grey, ignored)[~ignored] == 100).all()
+    assert (shaded(grey, ignored)[0, 0] == 50 + IGNORED_COLOUR // 2).all()
+    labels = np.zeros((64, 64), np.int32)
+    panel = figures.error_panel(labels, labels, labels, 0.5, "a field", ignored=labels == 0)
+    assert "not annotated, left out" in [text.get_text() for text in panel.legends[0].get_texts()]
 
 
 def test_the_error_picture_is_grey_with_missed_nuclei_in_colours_and_differences_in_magenta() -> None:

@@ -132,7 +132,7 @@ def test_segmentations_of_another_plate_or_of_a_part_or_given_twice_are_refused(
     of_other = segmentation(store, other, "of_other", [LABEL_IMAGE] * 3)
     with pytest.raises(InputError, match=f"segment/of_other is of {other}; give those of {plate}"):
         chosen(store, plate, [now, of_other])
-    with pytest.raises(InputError, match="segment/part has no label image of p_B08_1, p_C07_1; give segmentations of"):
+    with pytest.raises(InputError, match="segment/part has no label image of p_B08_1, p_C07_1, which "):
         chosen(store, plate, [now, part])
     with pytest.raises(InputError, match="one is there more than once"):
         chosen(store, plate, [before, before])

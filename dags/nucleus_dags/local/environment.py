@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,7 +33,9 @@ def environment_of_mlflow(home: Home, servers: Servers) -> dict[str, str]:
 
 
 def cores() -> int:
-    return os.cpu_count() or 1
+    """Give the cores that this process may use, counted as the tasks count theirs."""
+    command = [sys.executable, "-m", "tasks.cores"]
+    return int(subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout)
 
 
 def port_of(url: str) -> int:
