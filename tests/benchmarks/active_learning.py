@@ -64,8 +64,8 @@ class Setting:
     seeds: tuple[int, ...] = (0, 1, 2)
     rounds: int = 5
     nuclei_per_patch: int = 25
-    first_patches: int = 4
-    patches_per_round: int = 5
+    first_patches: int = 2
+    patches_per_round: int = 4
     first_rois: int = 1600
     rois_per_round: int = 800
 
