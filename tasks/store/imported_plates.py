@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.nuclei.copies import KINDS, Fingerprint, copies
-from tasks.nuclei.plates.files import FROZEN_REPORT
+from tasks.nuclei.plates.files import FROZEN_REPORT, Plate
+from tasks.nuclei.plates.image_files import read_image
 from tasks.nuclei.plates.info import PlateInfo
 from tasks.store.known_images import images_of_role
 
@@ -37,6 +38,12 @@ def report_of(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     return report
+
+
+def measured_rows(plate: Plate) -> list[dict[str, Any]]:
+    """Give the rows of an imported plate's report.json; of older ones, the dtype is read from the images."""
+    rows = report_of(plate.folder)["fovs"]
+    return [{"dtype": row.get("dtype") or read_image(plate.folder / row["image"]).dtype.name, **row} for row in rows]
 
 
 def left_out_of(folder: Path) -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ def seconds_a_plate(folder: Path, plates: int) -> dict[str, float]:
     started = time.perf_counter()
     found = inbox.new_entries(in_inbox, store, 0)
     looked = time.perf_counter()
-    arrivals = ingest_plates.arrivals_in(found)
+    arrivals, _ = ingest_plates.plates_to_import(store, ingest_plates.arrivals_in(found), [])
     results: list[dict[str, Any]] = [
         {"outputs": {"plate": f"ingest/{Path(arrival['folder']).name}@{'0' * 12}"}, "counts": {"fovs": 1, "nuclei": 0}}
         for arrival in arrivals

@@ -457,6 +457,8 @@ def test_a_challenger_is_promoted_with_the_version_that_it_was_judged_against() 
     params = PromoteModelParams(**retrain_champion.promotion_of(given, known))
     assert (params.version, params.alias, params.judged_against) == (5, "champion", 4)
     assert params.reason == "passed the gate against version 4"
+    approved = PromoteModelParams(**retrain_champion.promotion_of(given | {"approver": "anna"}, known))
+    assert approved.reason == "passed the gate against version 4, approved by anna"
     named = PromoteModelParams(**retrain_champion.promotion_of(given | {"alias": "challenger"}, known))
     assert (named.alias, named.judged_against) == ("challenger", None)
     known = {"challenger": retrain_champion.challenger_of(found, {"champion_version": 0})}
