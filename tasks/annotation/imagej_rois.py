@@ -20,11 +20,12 @@ from roifile import ROI_TYPE, ImagejRoi
 
 from tasks.annotation.outlines import Ring, nucleus_in, polygons_of
 from tasks.annotation.returned_files import MOST_BYTES, faults_named, files_ending, size_beside, some_ending, stem_of
-from tasks.annotation.sheet import Kind, Nucleus, Patch, Sheet, patch_in
+from tasks.annotation.sheet import Kind, Nucleus, Sheet, patch_in
 from tasks.annotation.shown_images import write_images
 from tasks.annotation.tool import Images, Tool
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
+from tasks.nuclei.patch_grid import Patch
 from tasks.nuclei.plates.image_files import read_bytes
 
 TITLE = "ImageJ"

@@ -46,7 +46,7 @@ def _read(folder: Path) -> list[Sheet]:
         )
     beside = place.parent / FOLDERS["unsure"]
     unsure = {stem_of(path.name): path for path in _label_files(beside)} if beside.is_dir() and place != folder else {}
-    alone = sorted(unsure.keys() - labels.keys())
+    alone = sorted(stem for stem in unsure.keys() - labels.keys() if read_numbered(unsure[stem]).label_image.any())
     if alone:
         raise InputError(f"{unsure[alone[0]]}: there is no image of this name in {place}; add it or remove this one.")
     return [_sheet(name, path, unsure.get(name)) for name, path in labels.items()]

@@ -65,7 +65,7 @@ def open_package(path: Path, into: Path) -> Path:
     except BaseException:
         shutil.rmtree(into)
         raise
-    return _where_files_begin(into)
+    return where_files_begin(into)
 
 
 def _refuse_half(path: Path) -> None:
@@ -169,8 +169,8 @@ def _take(path: Path, all_members: Sequence[_Member], into: Path) -> None:
 
 
 def _is_litter(name: str) -> bool:
-    # Of the hidden files, OME-Zarr's are none that a system left.
-    return is_left_by_a_system(name) and name not in (".zattrs", ".zgroup", ".zarray", ".zmetadata")
+    # Of the hidden files, OME-Zarr's are none that a system left; a way up is refused.
+    return is_left_by_a_system(name) and name not in ("..", ".zattrs", ".zgroup", ".zarray", ".zmetadata")
 
 
 def _refuse_too_much(path: Path, members: Sequence[_Member], into: Path) -> None:
@@ -201,7 +201,7 @@ def _copy(path: Path, member: _Member, place: Path) -> None:
         raise EOFError(f"{member.name} is cut short")
 
 
-def _where_files_begin(folder: Path) -> Path:
+def where_files_begin(folder: Path) -> Path:
     """Go down while there is nothing but one folder: people pack the folder itself or what is in it."""
     entries = list(folder.iterdir())
     while len(entries) == 1 and entries[0].is_dir() and not entries[0].name.lower().endswith(".zarr"):

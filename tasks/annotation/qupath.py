@@ -14,11 +14,12 @@ from typing import Any
 
 from tasks.annotation.outlines import Polygon, closed, nucleus_in, polygons_of
 from tasks.annotation.returned_files import faults_named, files_ending, read_json, size_beside, some_ending, stem_of
-from tasks.annotation.sheet import Kind, Nucleus, Patch, Sheet, patch_in
+from tasks.annotation.sheet import Kind, Nucleus, Sheet, patch_in
 from tasks.annotation.shown_images import write_images
 from tasks.annotation.tool import Images, Tool
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
+from tasks.nuclei.patch_grid import Patch
 
 TITLE = "QuPath"
 CLASSES: dict[Kind, str] = {"nucleus": "Nucleus", "unsure": "unsure", "context": "context"}

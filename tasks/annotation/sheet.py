@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError, first_of
+from tasks.nuclei.patch_grid import Patch
 from tasks.nuclei.runs import row_runs
 
 Kind = Literal["nucleus", "unsure", "context"]
@@ -18,19 +19,6 @@ Kind = Literal["nucleus", "unsure", "context"]
 
 MOST_LABELS = np.iinfo(np.int32).max
 _PATCH = re.compile(r"(?P<field>.+)_y(\d+)-(\d+)_x(\d+)-(\d+)", re.DOTALL)
-
-
-class Patch(NamedTuple):
-    """A part of a field, in px; the lower right end is outside."""
-
-    y0: int
-    x0: int
-    y1: int
-    x1: int
-
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
 
 @dataclass(frozen=True, eq=False)

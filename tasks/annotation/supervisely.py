@@ -24,12 +24,13 @@ from PIL import Image
 
 from tasks.annotation.outlines import nucleus_in
 from tasks.annotation.returned_files import faults_named, read_json, some_ending, stem_of
-from tasks.annotation.sheet import Kind, Nucleus, Patch, Sheet, cropped, patch_in
+from tasks.annotation.sheet import Kind, Nucleus, Sheet, cropped, patch_in
 from tasks.annotation.shown_images import FAST, description, write_grey_copies
 from tasks.annotation.supervisely_times import with_minutes
 from tasks.annotation.tool import Images, Tool
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
+from tasks.nuclei.patch_grid import Patch
 from tasks.nuclei.plates.raster import MAX_FIELD_PIXELS, refuse_too_large
 
 TITLE = "Supervisely"

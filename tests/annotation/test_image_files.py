@@ -17,8 +17,9 @@ from PIL import Image
 
 from tasks.annotation import cellpose, imagej_rois, label_tiff, ome_zarr, supervisely
 from tasks.annotation.gathering import gather
-from tasks.annotation.sheet import Nucleus, Patch, Sheet, sheet_of
+from tasks.annotation.sheet import Nucleus, Sheet, sheet_of
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.patch_grid import Patch
 from tests.annotation.crowded import SHAPE, disc, image_of, label_image_with_ids, painted, there_and_back
 
 MASK = disc(7)

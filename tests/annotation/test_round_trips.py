@@ -10,9 +10,10 @@ import pytest
 
 from tasks.annotation.gathering import gather, iou
 from tasks.annotation.patches import divide
-from tasks.annotation.sheet import Nucleus, Patch, Sheet, sheet_name, sheet_of
+from tasks.annotation.sheet import Nucleus, Sheet, sheet_name, sheet_of
 from tasks.annotation.tools import TOOLS, tool_named
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.patch_grid import Patch
 from tests.annotation.crowded import SHAPE, disc, label_image_with_ids, one_field, painted, there_and_back
 
 FIELDS = 20
