@@ -77,6 +77,16 @@ def test_a_number_that_lies_elsewhere_than_what_was_sent_is_a_new_nucleus() -> N
     assert gathered.number_twice == 1
 
 
+@pytest.mark.parametrize(("width", "number"), [(1, 8), (2, 9)])
+def test_a_number_stays_down_to_an_iou_of_a_tenth(width: int, number: int) -> None:
+    # 10 of 10 x width + 100 - 10 pixels are the same; the comparison has the same bound.
+    moved = box(5, 39, 15, 39 + width, 8)
+    gathered = gather(SENT_LABELS, SENT, [returned([A, moved])])
+    iou = 10 / (100 + 10 * width - 10)
+    assert (iou >= 0.1) == (number == 8)
+    assert sorted(np.unique(gathered.label_image)) == [0, 3, number]
+
+
 def test_a_nucleus_without_its_number_is_known_by_its_place() -> None:
     gathered = gather(SENT_LABELS, SENT, [returned([box(5, 5, 15, 13), box(5, 30, 15, 34)])])
     # The second has an IoU of 0.4 with what was sent.

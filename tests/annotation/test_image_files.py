@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def test_a_folder_of_label_images_alone_is_read(tmp_path: Path) -> None:
         ("labels/B07_1.tif", np.full((40, 50), -3, np.int32), "has the negative label -3"),
         ("labels/B07_1.tif", np.full((40, 50), 0.5, np.float32), "labels are float32 and not whole numbers"),
         ("unsure/B07_1.tif", np.zeros((50, 40), np.uint16), "is 50 x 40 px, and .*labels/B07_1.tif is 40 x 50"),
-        ("unsure/B07_9.tif", np.zeros((40, 50), np.uint16), "there is no image of this name"),
+        ("unsure/B07_9.tif", np.eye(40, 50, dtype=np.uint16), "there is no image of this name"),
     ],
 )
 def test_label_images_that_cannot_be_are_refused_by_name(name: str, pixels: Any, says: str, tmp_path: Path) -> None:
@@ -191,6 +192,28 @@ def test_an_8_bit_copy_has_percentile_contrast_says_so_and_leaves_the_image_as_i
     # By minimum and maximum, one hot pixel would leave nuclei at 4.
     assert np.median(grey[label_image > 0]) > 200
     assert np.median(grey[label_image == 0]) < 40
+
+
+class ReadWhenAskedFor(Mapping[str, Any]):
+    """Images of which none is kept, so that the next one may come to lie where it was."""
+
+    def __getitem__(self, name: str) -> Any:
+        return np.full((40, 50), int(name), np.uint16) + np.eye(40, 50, dtype=np.uint16)
+
+    def __iter__(self) -> Iterator[str]:
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
+def test_each_sheet_shows_its_own_image_though_none_is_kept(tmp_path: Path) -> None:
+    sheets = [Sheet(f"{level}", 40, 50, None, ()) for level in range(1000, 9000, 1000)]
+    label_tiff.TOOL.write(sheets, ReadWhenAskedFor(), tmp_path)
+    for sheet in sheets:
+        with tifffile.TiffFile(tmp_path / f"images/{sheet.name}.tif") as tiff:
+            assert tiff.asarray().min() == int(sheet.name)
+            assert abs((tiff.imagej_metadata or {})["min"] - int(sheet.name)) < 50
 
 
 def test_other_tools_get_the_intensities_as_they_are(tmp_path: Path) -> None:
