@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.annotation.sheet import Nucleus, Sheet, cropped, refuse_twice
+from tasks.annotation.sheet import Nucleus, Sheet, cropped
 from tasks.nuclei.errors import InputError, first_of
 from tasks.nuclei.runs import row_runs
 from tasks.nuclei.scoring import SPLIT_MERGE_IOU
@@ -75,7 +75,7 @@ def gather(sent_labels: NDArray[np.integer], sent: Sequence[Sheet], returned: Se
     """Make one label image of the sheets of a field that came back.
 
     `sent_labels` is the (y, x) label image that was sent, `sent` the sheets that were made of it (`divide` makes the
-    same again). Raises InputError for a sheet that wasn't sent, came twice or is of another size, and if none came.
+    same again). Raises InputError for a sheet that wasn't sent or is of another size, and if none came.
     """
     came = _in_order(sent_labels.shape, sent, returned)
     counts: Counter[str] = Counter()
@@ -110,7 +110,6 @@ _COUNTED = ("overlapping_px", "joined", "recognised", "number_twice", "strays_px
 
 def _in_order(shape: tuple[int, ...], sent: Sequence[Sheet], returned: Sequence[Sheet]) -> list[Sheet]:
     """Give the sheets that came back in the order in which they were sent."""
-    refuse_twice(returned)
     places = {sheet.name: place for place, sheet in enumerate(sent)}
     foreign = [sheet.name for sheet in returned if sheet.name not in places]
     if foreign:
@@ -118,6 +117,8 @@ def _in_order(shape: tuple[int, ...], sent: Sequence[Sheet], returned: Sequence[
             f"These images were not sent: {first_of(foreign)}; sent were {first_of(list(places))}. Leave them out, or "
             "return them to the plate that they are of. Names of images must stay as they were."
         )
+    if len({sheet.name for sheet in returned}) < len(returned):
+        raise ValueError("A sheet is there twice; `Tool.read` refuses that.")
     if not returned:
         raise InputError(f"No image came back; sent were {first_of(list(places))}.")
     for sheet in returned:

@@ -121,6 +121,25 @@ def test_label_images_that_cannot_be_are_refused_by_name(name: str, pixels: Any,
         there_and_back(label_tiff.TOOL, SENT, tmp_path, lambda folder: tifffile.imwrite(folder / name, pixels))
 
 
+@pytest.mark.parametrize("name", ["B07_1.tif", "labels/new/B07_1.tif", "edited/B07_1.png"])
+def test_labels_that_were_saved_where_none_are_read_are_refused(name: str, tmp_path: Path) -> None:
+    def save(folder: Path) -> None:
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.eye(40, 50, dtype=np.uint8)).save(folder / name)
+
+    with pytest.raises(InputError, match=f"{name}: labels are read from .*labels, and not from here"):
+        there_and_back(label_tiff.TOOL, SENT, tmp_path, save)
+
+
+def test_labels_that_were_saved_under_another_name_in_ome_zarr_are_refused(tmp_path: Path) -> None:
+    def save(folder: Path) -> None:
+        group = zarr.open_group(folder / "B07_1.ome.zarr/labels", mode="r+")
+        group.attrs["labels"] = ["nuclei", "unsure", "nuclei_corrected"]
+
+    with pytest.raises(InputError, match="has the labels nuclei, unsure, nuclei_corrected, and needs 'nuclei'"):
+        there_and_back(ome_zarr.TOOL, SENT, tmp_path, save)
+
+
 def test_labels_that_are_edited_in_ome_zarr_are_read(tmp_path: Path) -> None:
     def edit(folder: Path) -> None:
         labels = zarr.open_array(folder / "B07_1.ome.zarr/labels/nuclei/s0", mode="r+")
