@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from nucleus_dags.errors import FormError
-from nucleus_dags.planning.types import FoundModel, Params
+from nucleus_dags.launchers.task_operator import Result
+from nucleus_dags.planning.types import FoundModel, Params, ReadyModel
 from nucleus_dags.plates.inbox import no_plates_in
 from nucleus_dags.plates.names import is_key
 from nucleus_dags.plates.plate_json import plates_in
@@ -45,8 +46,24 @@ def find_plate(name: str, inbox: Path, store: Path) -> dict[str, str]:
     )
 
 
+def networks_to_store(found: Result, known: Mapping[str, Any]) -> list[Params]:
+    """Hand on, of `find_model`, what puts its networks into the store; nothing of a model that lies there."""
+    to_store: list[Params] = found["values"]["model"].get("to_store", [])
+    return to_store
+
+
+def made_by(model: FoundModel | ReadyModel) -> Params:
+    """Give how a model is named in what it makes: a param of `segment` and of `assemble_plate`."""
+    named = {name: model.get(name) for name in ("version", "name", "key")}
+    return {name: value for name, value in named.items() if value is not None}
+
+
 def parts(
-    store: Path, plate: str, model: FoundModel, fovs_per_part: int, nuclear_diameter_px: float | None = None
+    store: Path,
+    plate: str,
+    model: FoundModel | ReadyModel,
+    fovs_per_part: int,
+    nuclear_diameter_px: float | None = None,
 ) -> list[Params]:
     """Give the params of `segment` for each part of a plate; without a nuclear diameter, it is found in its fields.
 
@@ -57,7 +74,7 @@ def parts(
         "networks": model["networks"],
         "settings": model["settings"],
         "plate": plate,
-        "made_by": {"version": model["version"], "key": model["key"]},
+        "made_by": made_by(model),
     }
     if nuclear_diameter_px is not None:
         params["nuclear_diameter_px"] = nuclear_diameter_px

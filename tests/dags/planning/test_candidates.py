@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from nucleus_dags.planning import candidates
+from nucleus_dags.planning.baseline import baseline_model
 from nucleus_dags.planning.types import OpenedCandidate
 from tasks.methods.fpn2_ws.method import Settings
 from tasks.steps.calibrate import Params as CalibrateParams
@@ -133,3 +134,30 @@ def test_the_report_is_on_all_candidates_by_name_and_on_nothing_else(opened: lis
 
 def test_metrics_are_shown_by_name_of_those_candidates_that_have_some(opened: list[OpenedCandidate]) -> None:
     assert candidates.metrics_by_name(opened, [result("run 2", metrics={"f1": 0.5})]) == {"two": {"f1": 0.5}}
+
+
+def test_the_baseline_is_segmented_and_scored_beside_the_candidates_without_an_mlflow_run(
+    opened: list[OpenedCandidate],
+) -> None:
+    model = dict(baseline_model())
+    assert SegmentParams(**without_run(model), plate="ingest/a@000000000000").networks == []
+    segmented: list[Any] = [*SEGMENTED, result("", outputs={"segmentation": "segment/4"}) | {"mlflow_run_id": None}]
+    assert candidates.scoring_of(model, {"segmented": segmented}) == {
+        "segmentations": ["segment/4"],
+        "mlflow_run_id": None,
+    }
+    assert candidates.scoring_of(dict(opened[0]), {"segmented": segmented})["segmentations"] == [
+        "segment/0",
+        "segment/1",
+    ]
+
+
+def test_the_report_and_the_note_show_the_baseline_after_the_candidates(opened: list[OpenedCandidate]) -> None:
+    scored: list[Any] = [
+        result("", outputs={"scores": "score/0"}, metrics={"f1": 0.4}) | {"mlflow_run_id": None},
+        result("run 1", outputs={"scores": "score/1"}, metrics={"f1": 0.5}),
+    ]
+    names = ["mask_rcnn", "classical, without a training"]
+    report = candidates.report_on({}, {"candidates": opened, "scored": scored})
+    assert list(ReportParams(**report).scores.items()) == list(zip(names, ["score/1", "score/0"], strict=True))
+    assert candidates.metrics_by_name(opened, scored) == dict(zip(names, [{"f1": 0.5}, {"f1": 0.4}], strict=True))
