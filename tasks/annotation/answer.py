@@ -25,6 +25,8 @@ class AnsweredField:
     """A field of which something came back."""
 
     fov: str
+    sent: NDArray[np.integer]
+    """The label image (y, x) as it was sent."""
     gathered: Gathered
     comparison: Comparison
     unchanged: int
@@ -84,6 +86,11 @@ def _settled(comparison: Comparison) -> Iterator[tuple[int, int | None, Origin]]
         yield returned, parts[0], "corrected"
     for returned in comparison.added:
         yield returned, None, "drawn"
+
+
+def most_edited(fields: Sequence[AnsweredField], number: int) -> list[AnsweredField]:
+    """Give so many of the fields in which most was corrected, the first one first."""
+    return sorted(fields, key=lambda field: (-field.comparison.edits, field.fov))[:number]
 
 
 def table_of(fields: Sequence[AnsweredField]) -> pd.DataFrame:

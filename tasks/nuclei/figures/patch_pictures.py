@@ -11,7 +11,7 @@ from skimage.segmentation import find_boundaries
 from tasks.nuclei.figures.plate_overview import DOUBTFUL_COLOUR, OUTLINE_COLOUR
 from tasks.nuclei.patch_grid import Patch
 
-LEAST_SIDE_PX = 360
+LEAST_SIDE_PX = 400
 """Smaller patches are enlarged."""
 _GAP_PX = 6
 
