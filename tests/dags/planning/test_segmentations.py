@@ -1,5 +1,6 @@
 """Which models segment which plates, and which label images a model is scored by."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from nucleus_dags.planning import segmentations
 from nucleus_dags.planning.baseline import baseline_model
+from tasks.methods.registry import found_methods, method_named
 from tasks.steps import find_stored
 from tasks.steps.score import Params as ScoreParams
 from tasks.steps.segment import Params as SegmentParams
@@ -72,6 +74,17 @@ def test_models_with_the_same_networks_are_told_apart_by_their_settings_and_scor
         ["segment/1", "segment/0"],
         ["segment/2", "segment/3"],
     ]
+
+
+@pytest.mark.parametrize("method", sorted(found_methods()))
+def test_what_a_model_of_any_method_segments_with_is_found_again_in_its_results(method: str) -> None:
+    of_line = {"U2OS": {"min_area_px": 20}}
+    settings = method_named(method).settings(min_area_px=30, for_cell_lines=of_line).model_dump(mode="json")
+    calibrated: Any = {"method": method, "networks": ["train/1"], "settings": settings}
+    params = SegmentParams(**calibrated, **PLATES[0]).model_dump(mode="json")
+    done: Any = {"params": json.loads(json.dumps(params)), "outputs": {"segmentation": "segment/0"}}
+    of_all = {"plates": PLATES[:1], "mlflow_run_id": None, "segmented": [done]}
+    assert segmentations.scoring_of(calibrated, of_all) == {"segmentations": ["segment/0"]}
 
 
 def test_a_model_that_was_registered_twice_is_scored_once_on_each_plate() -> None:
