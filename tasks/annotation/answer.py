@@ -25,6 +25,8 @@ class AnsweredField:
     """A field of which something came back."""
 
     fov: str
+    sent: NDArray[np.integer]
+    """The label image (y, x) as it was sent."""
     gathered: Gathered
     comparison: Comparison
     unchanged: int
@@ -86,6 +88,11 @@ def _settled(comparison: Comparison) -> Iterator[tuple[int, int | None, Origin]]
         yield returned, None, "drawn"
 
 
+def most_edited(fields: Sequence[AnsweredField], number: int) -> list[AnsweredField]:
+    """Give so many of the fields in which most was corrected, the first one first."""
+    return sorted(fields, key=lambda field: (-field.comparison.edits, field.fov))[:number]
+
+
 def table_of(fields: Sequence[AnsweredField]) -> pd.DataFrame:
     """Give one row per field: what was kept, changed, split, merged, deleted and added, and the minutes."""
     return pd.DataFrame(
@@ -107,10 +114,10 @@ def _in_short(fields: Sequence[AnsweredField], request: Request) -> Iterator[str
     if request.proposals == "none" or not nuclei:
         return
     spent = effort([field.comparison for field in fields], sum(minutes) if minutes else None)
-    how = "took" if spent.is_measured else "took about, if an edit is as long as drawing,"
+    how = "" if spent.is_measured else " if each correction takes as long as drawing a nucleus"
     yield (
-        f"it {how} {spent.hours:.1f} h, and drawing all by hand takes about {spent.hours_by_hand:.1f} h: "
-        f"{100 * spent.saved_share:.0f} % saved"
+        f"the corrections took {_duration(spent.hours)}{how}; by the paper's pace, drawing all by hand takes "
+        f"{_duration(spent.hours_by_hand)}: {100 * spent.saved_share:.0f} % saved"
     )
 
 
@@ -147,6 +154,10 @@ _COUNTED: Mapping[str, str] = {
     "strays_px": "{} px that lay apart from their nucleus, as strokes that slipped, were left out",
     "new_context": "{} nuclei were drawn as shown only, and were left out; draw them as nuclei",
 }
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
 
 
 def _number(number: int, what: str) -> str:

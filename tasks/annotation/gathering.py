@@ -76,10 +76,10 @@ def gather(sent_labels: NDArray[np.integer], sent: Sequence[Sheet], returned: Se
     came = _in_order(sent_labels.shape, sent, returned)
     counts: Counter[str] = Counter()
     drawn = list(_drawn(came, sent, counts))
-    drawn = [_without_strays(each, sent_labels, counts) for each in drawn]
     drawn = _with_one_number_each(drawn, sent_labels, counts)
     drawn = _joined(drawn, counts)
     drawn = _recognised(drawn, sent_labels, counts)
+    drawn = [_without_strays(each, sent_labels, counts) for each in drawn]
     drawn = _numbered(drawn, int(sent_labels.max(initial=0)) + 1)
     label_image = _kept(sent_labels, came, sent, drawn)
     is_kept = label_image > 0

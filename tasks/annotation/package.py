@@ -147,18 +147,20 @@ def _refuse_without_end(archive: tarfile.TarFile) -> None:
 
 def _take(path: Path, all_members: Sequence[_Member], into: Path) -> None:
     """Write the members that a person put there; refuses all if one of them is refused."""
+    for member in all_members:
+        try:
+            inside(into, member.name)
+        except InputError:
+            raise InputError(
+                f"{path}: the path {member.name!r:.200} in it leads out of it; pack the folder again."
+            ) from None
     members = [each for each in all_members if not any(map(_is_litter, each.name.split("/")))]
     _refuse_too_much(path, members, into)
     places: set[Path] = set()
     for member in members:
         if member.problem is not None:
             raise InputError(f"{path}: {member.name!r:.200} in it is {member.problem}; pack the plain files.")
-        try:
-            place = inside(into, member.name)
-        except InputError:
-            raise InputError(
-                f"{path}: the path {member.name!r:.200} in it leads out of it; pack the folder again."
-            ) from None
+        place = into / member.name
         if place in places or not places.isdisjoint(place.parents):
             raise InputError(f"{path}: {member.name!r:.200} is in it twice; leave one of them.")
         places.add(place)

@@ -18,7 +18,7 @@ from tasks.nuclei.figures.style import DPI
 
 # Okabe and Ito's, by what became of a nucleus; what was deleted is drawn as it was sent.
 COLOURS = {
-    "kept": (140, 140, 140),
+    "kept": (100, 100, 100),
     "changed": (86, 180, 233),
     "split": (230, 159, 0),
     "merged": (204, 121, 167),
@@ -39,9 +39,13 @@ def comparison_figure(
 ) -> Figure:
     """Draw a field, (y, x) arrays of one shape, as it was sent, as it came back, and what was changed."""
     step = max(1, round(max(image.shape) / _LONGEST_SIDE_PX))
-    changes = changes_overlay(display_grey(image), sent, returned, comparison)[::step, ::step]
-    grey, sent, returned = display_grey(image)[::step, ::step], sent[::step, ::step], returned[::step, ::step]
-    pictures = {"Sent": label_overlay(grey, sent), "Returned": label_overlay(grey, returned), "Changes": changes}
+    grey = display_grey(image)[::step, ::step]
+    sent, returned = sent[::step, ::step], returned[::step, ::step]
+    pictures = {
+        "Sent": label_overlay(grey, sent),
+        "Returned": label_overlay(grey, returned),
+        "Changes": changes_overlay(grey, sent, returned, comparison),
+    }
     height = _PANEL_WIDTH_INCH * image.shape[0] / image.shape[1] + _TITLE_AND_LEGEND_INCH
     figure = Figure(figsize=(len(pictures) * _PANEL_WIDTH_INCH, height), dpi=DPI, layout="constrained")
     figure.suptitle(title, fontsize=10)

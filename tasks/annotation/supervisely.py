@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
@@ -150,7 +151,7 @@ def _nucleus(content: Mapping[str, Any], size: tuple[int, int]) -> Nucleus | Non
         left, top = content["bitmap"]["origin"]
         found = cropped(_unpacked(content["bitmap"]["data"]), int(top), int(left), size)
     elif shape == "polygon":
-        found = nucleus_in([[content["points"]["exterior"], *content["points"]["interior"]]], size)
+        found = _of_polygons(content.get("parts") or [content["points"]], size)
     else:
         raise InputError(f"has a {shape} of the class {title!r}; allowed are masks and polygons, draw it as one.")
     if found is None:
@@ -158,6 +159,24 @@ def _nucleus(content: Mapping[str, Any], size: tuple[int, int]) -> Nucleus | Non
     ids = [tag["value"] for tag in content.get("tags", []) if tag["name"] == ID_TAG]
     sent_id = int(ids[0]) if ids and ids[0] is not None else None
     return replace(found, kind=kinds[title], sent_id=sent_id, author=content.get("labelerLogin"))
+
+
+def _of_polygons(parts: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> Nucleus | None:
+    """Fill polygons. In the labelling tool points lie between pixels; the library has made whole pixels of them."""
+    polygons = [[part["exterior"], *part.get("interior", [])] for part in parts]
+    points = np.concatenate([ring for rings in polygons for ring in rings]).astype(np.float64)
+    if (points % 1).any():
+        return nucleus_in(polygons, size)
+    if (points < 0).any() or (points >= size[::-1]).any():
+        raise InputError("has a polygon with points outside of the image; draw it again.")
+    mask = np.zeros(size, np.uint8)
+    for exterior, *interior in polygons:
+        # As the library draws: the pixels of the points belong to it, and those of the points of holes don't.
+        part = np.zeros(size, np.uint8)
+        cv2.fillPoly(part, [np.asarray(exterior, np.int32)], 1)
+        cv2.fillPoly(part, [np.asarray(ring, np.int32) for ring in interior], 0)
+        mask |= part
+    return cropped(mask, 0, 0, size)
 
 
 def _unpacked(text: str) -> NDArray[np.bool_]:

@@ -3,11 +3,12 @@
 The answer to a request of `send_to_annotation` is a folder, an archive or a file that the tool exported. Images that
 came back with an earlier answer to the same request and not with this one count as they were then. The plate holds the
 fields that came back and those that the newest imported version of it has besides. Written are plate/, as people put a
-plate into the inbox, comparison.csv with a row per field, and the answer itself.
+plate into the inbox, comparison.csv with a row per field, corrections.html with pictures, and the answer itself.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,11 +20,12 @@ import pandas as pd
 import pydantic
 from numpy.typing import NDArray
 
-from tasks.annotation.answer import AnsweredField, is_unchanged, origins_of, remarks_on, table_of
+from tasks.annotation.answer import AnsweredField, is_unchanged, most_edited, origins_of, remarks_on, table_of
 from tasks.annotation.comparison import compare
 from tasks.annotation.gathering import gather
 from tasks.annotation.package import open_package, where_files_begin
 from tasks.annotation.patches import divide
+from tasks.annotation.picture import comparison_figure
 from tasks.annotation.request import Request, image_name, read_request
 from tasks.annotation.sheet import Sheet
 from tasks.annotation.tools import tool_named
@@ -31,16 +33,18 @@ from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskPar
 from tasks.files import link_or_copy, sha256_of_all
 from tasks.nuclei.errors import InputError, first_of
 from tasks.nuclei.plates.files import Plate, open_plate
-from tasks.nuclei.plates.image_files import read_ignored, read_numbered, write_label_image
+from tasks.nuclei.plates.image_files import read_ignored, read_image, read_numbered, write_label_image
 from tasks.nuclei.plates.info import PlateInfo
 from tasks.nuclei.plates.label_sets import LABEL_SETS
 from tasks.nuclei.plates.origins import read_origins, write_origins
 from tasks.nuclei.tables import write_csv
+from tasks.steps import pages
 from tasks.store.imported_plates import newest_version
 from tasks.store.provenance import plate_at
 
 NAME = "receive_annotation"
 ANSWER = "answer"
+MOST_PICTURES = 12
 
 log = logging.getLogger("nucleus")
 
@@ -76,12 +80,14 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     table = table_of(answered)
     write_csv(table, workspace.output_dir / "comparison.csv")
     remarks = remarks_on(answered, request)
+    (workspace.output_dir / "corrections.html").write_text(_page(answered, remarks, request, source))
     for remark in remarks:
         log.info("%s", remark)
     counts = {"fovs": len(answered)} | {name: int(table[name].sum()) for name in table.columns.drop(["fov", "minutes"])}
     earlier = [result.key for result in _earlier_answers(params, workspace.store)]
     values = {"remarks": remarks, "earlier": earlier, "sha256": sha256_of_all(Path(params.folder))}
-    return Outcome({"plate": "plate", "comparison": "comparison.csv", ANSWER: ANSWER}, {}, counts, values=values)
+    outputs = {"plate": "plate", "comparison": "comparison.csv", "page": "corrections.html", ANSWER: ANSWER}
+    return Outcome(outputs, {}, counts, values=values)
 
 
 def _folder_of_request(params: Params, store: Path) -> Path:
@@ -130,7 +136,28 @@ def _answered(by_field: dict[str, list[Sheet]], request: Request, folder: Path) 
         comparison = compare(sent_labels, gathered.label_image, gathered.looked_at)
         unchanged = sum(is_unchanged(sent[sheet.name], sheet) for sheet in by_field[fov])
         log.info("%s: %d nuclei", fov, comparison.nuclei)
-        yield AnsweredField(fov, gathered, comparison, unchanged, len(by_field[fov]))
+        yield AnsweredField(fov, sent_labels, gathered, comparison, unchanged, len(by_field[fov]))
+
+
+def _page(answered: Sequence[AnsweredField], remarks: Sequence[str], request: Request, source: Plate) -> str:
+    """Show what was corrected, with pictures of the fields in which it was most."""
+    images = {fov.name: fov.image_path for fov in source.fovs}
+    pictures = []
+    for field in most_edited(answered, MOST_PICTURES):
+        title = f"{field.fov}: {field.comparison.edits} of {field.comparison.nuclei} nuclei corrected"
+        figure = comparison_figure(
+            read_image(images[field.fov]), field.sent, field.gathered.label_image, field.comparison, title
+        )
+        png = io.BytesIO()
+        figure.savefig(png, format="png")
+        pictures.append({"source": pages.embedded(png.getvalue()), "caption": title})
+    return pages.render(
+        "annotation.html.jinja",
+        plate=request.target,
+        remarks=remarks,
+        rows=table_of(answered).drop(columns="minutes").to_dict("records"),
+        pictures=pictures,
+    )
 
 
 def _write_plate(

@@ -64,7 +64,12 @@ def send_to_annotation_form() -> dict[str, Param]:
             section=TARGET,
         ),
         "role": Param(
-            "train", type="string", enum=["train", "test"], title="Role", description="What it is used for.", section=TARGET
+            "train",
+            type="string",
+            enum=["train", "test"],
+            title="Role",
+            description="What it is used for.",
+            section=TARGET,
         ),
         "replicate": Param(
             "biological",

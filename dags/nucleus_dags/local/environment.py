@@ -68,6 +68,10 @@ def _of_airflow(home: Home, servers: Servers) -> dict[str, str]:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home.database('airflow')}",
         # A task that was silent for so many seconds is tried again; the default is 300.
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "90",
+        # Tasks wait some two minutes for an API server that starts again; the default, some ten seconds, uses up all
+        # tries of a task meanwhile.
+        "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "30",
+        "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "10",
     }
 
 

@@ -15,7 +15,7 @@ from nucleus_dags.manifest import settings_params
 from nucleus_dags.planning.segment_plate import fovs_in_order, parts_of
 from nucleus_dags.planning.types import FoundModel, Params
 from nucleus_dags.plates.inbox import TO_ANNOTATE
-from nucleus_dags.plates.stored import StoredPlate, read_plate
+from nucleus_dags.plates.stored import StoredPlate
 
 SECOND_OPINION = "test_time_augmentation"
 """The setting by which a model looks at a field in another way."""
@@ -90,7 +90,9 @@ def request_of(
     return params | {"segmentations": [result["outputs"]["segmentation"] for result in segmented[:number]]}
 
 
-def choices(plate: str, segmented: Sequence[Result], references: Sequence[str], form: Mapping[str, Any]) -> list[Params]:
+def choices(
+    plate: str, segmented: Sequence[Result], references: Sequence[str], form: Mapping[str, Any]
+) -> list[Params]:
     """Give the params of `choose_patches`; none if all patches are sent."""
     if not form["patches"]:
         return []
