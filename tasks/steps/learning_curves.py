@@ -58,10 +58,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 
 
 def log_result(params: Params, result: Result, store: Path) -> None:
-    """Show the page in MLflow, and the advice as the run's note."""
-    mlflow_run = tracking.Run()
-    mlflow_run.log_artifact(store / result.outputs["page"], "annotation")
-    mlflow_run.set_note("\n".join(f"- {name}: {of['advice']}. {of['why']}" for name, of in result.values.items()))
+    """Show the page in MLflow."""
+    tracking.Run().log_artifact(store / result.outputs["page"], "annotation")
 
 
 def _refuse_other_plates(params: Params, store: Path) -> None:
