@@ -3,7 +3,7 @@
     python -m tests.benchmarks.active_learning OUT_FOLDER [--group medium-520] [--seeds 0 1 2]
 
 Takes the training images of a group of the Data Science Bowl, in patches of about 25 nuclei, as if nobody had annotated
-them. A network begins from an encoder that was trained on ImageNet, and learns from a few patches. Then in every round
+them. A network begins from an encoder that was trained on ImageNet, and learns from one patch. Then in every round
 some more are annotated, which their labels stand for: chosen by `choose_patches`, a fifth of them at random, or all at
 random; the network learns on, and is scored on the test images. The steps are the pipeline's own.
 
@@ -64,10 +64,10 @@ class Setting:
     seeds: tuple[int, ...] = (0, 1, 2)
     rounds: int = 5
     nuclei_per_patch: int = 25
-    first_patches: int = 2
-    patches_per_round: int = 4
-    first_rois: int = 1600
-    rois_per_round: int = 800
+    first_patches: int = 1
+    patches_per_round: int = 3
+    first_rois: int = 1200
+    rois_per_round: int = 600
 
 
 @dataclass(frozen=True)
