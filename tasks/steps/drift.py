@@ -123,7 +123,8 @@ def _with_nuclei_found(rows: Sequence[dict[str, Any]], segmentation: Path) -> li
         for fov, of_fov in by_fov.to_dict("index").items()
     }
     none: dict[str, Any] = {"nuclei": 0, "area_mean_px": None, "nuclei_at_edge": 0}
-    return [{**row, **found.get(row["fov"], none)} for row in rows]
+    # They were looked for in the whole field.
+    return [{**row, "ignored_share": 0.0, **found.get(row["fov"], none)} for row in rows]
 
 
 def _warning(drift: Drift) -> str:
