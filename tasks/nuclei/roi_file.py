@@ -4,7 +4,8 @@
     labels          (n, y, x) uint16    augmented label image, 0 = background
     distance_map    (n, y, x) uint8     normalised distance map x 255
     blurred_border  (n, y, x) uint8     blurred border x 255
-    ignored         (n, y, x) bool      pixels that aren't annotated; only where a field is annotated in part
+    ignored         (n, y, x) bool      pixels that aren't annotated, or whose distance depends on such ones; only
+                                        where a field is annotated in part
     rois            (n,) table          source (row of `sources`), scale, y, x, height, width, is_validation
     sources         (m,) table          plate, cell_line, fov, region (y0, x0, y1, x1), zoom: how much the field was
                                         magnified before scaling; the file's where it is missing
@@ -220,7 +221,7 @@ class RoiReader:
         return self._plane("labels", row)
 
     def ignored(self, row: int) -> NDArray[np.bool_]:
-        """Say which pixels of one ROI aren't annotated, (y, x)."""
+        """Say of which pixels of one ROI, (y, x), something isn't known."""
         if not self.has_ignored:
             return np.zeros((self.roi_px, self.roi_px), np.bool_)
         return self._plane("ignored", row)

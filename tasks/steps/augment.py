@@ -32,7 +32,7 @@ from tasks.cores import cores, end_with_parent
 from tasks.methods.method import PresetName
 from tasks.nuclei import augmentation as changes
 from tasks.nuclei.annotated_windows import AnnotatedWindows
-from tasks.nuclei.augmentation import Augmentation, AugmentationName, Roi, augmented_roi
+from tasks.nuclei.augmentation import Augmentation, AugmentationName, augmented_roi
 from tasks.nuclei.contact_sheet import write_contact_sheet
 from tasks.nuclei.copies import Fingerprint, copies_within, grouped, pixels_sha256
 from tasks.nuclei.errors import InputError, first_of, raise_if_any
@@ -41,7 +41,7 @@ from tasks.nuclei.nuclear_size import LEAST_ZOOM, MOST_ZOOM, areas_in, given_siz
 from tasks.nuclei.plates.files import FROZEN_REPORT, Plate, open_plate
 from tasks.nuclei.plates.image_files import read_ignored, read_image, read_label_image
 from tasks.nuclei.roi_file import ROI_TABLE, RoiBlock, RoiReader, RoiSource, RoiWriter, as_stored
-from tasks.nuclei.targets import blurred_border, distance_map
+from tasks.nuclei.targets import blurred_border, distance_map, not_known
 from tasks.nuclei.validation_split import ValidationSplit, lot_of, regions_by_share
 from tasks.nuclei.view import View
 from tasks.store.imported_plates import report_of
@@ -247,8 +247,9 @@ def _split_by_field(fields: list[Source], lots: list[float], split: ValidationSp
 
 def _split_one_image(fields: list[Source], lot: float, split: ValidationSplit) -> list[Source]:
     """Split the largest of the fields, all copies of one image, by region, and leave out the others."""
-    if not split.cuts(lot):
+    if not split.may_cut(lot):
         raise _copies_of_others(fields)
+    split.cut(lot)
     largest = max(fields, key=lambda field: field.region[2] * field.region[3])
     if len(fields) > 1:
         log.warning(
@@ -344,15 +345,11 @@ def make_block(block: Block, augmentation: Augmentation, params: Params) -> RoiB
     return RoiBlock(
         np.stack([as_stored(roi.image) for roi in rois]),
         np.stack([roi.label_image for roi in rois]),
-        np.stack([_as_uint8(distance_map(roi.label_image, roi.ignored)) for roi in rois]),
+        np.stack([_as_uint8(distance_map(roi.label_image)) for roi in rois]),
         np.stack([_as_uint8(blurred_border(roi.label_image)) for roi in rois]),
         rows,
-        None if in_part is None else np.stack([_ignored_in(roi) for roi in rois]),
+        None if in_part is None else np.stack([not_known(roi.label_image, roi.ignored) for roi in rois]),
     )
-
-
-def _ignored_in(roi: Roi) -> NDArray[np.bool_]:
-    return np.zeros(roi.label_image.shape, np.bool_) if roi.ignored is None else roi.ignored
 
 
 @lru_cache(maxsize=8)

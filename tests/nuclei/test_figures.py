@@ -21,6 +21,7 @@ from tasks.nuclei.figures.error_panels import (
 )
 from tasks.nuclei.figures.pictures import label_overlay
 from tasks.nuclei.figures.plate_overview import DOUBTFUL_COLOUR, OUTLINE_COLOUR
+from tasks.nuclei.learning_curve import Round
 
 
 def row(*labels: int) -> NDArray[np.int32]:
@@ -304,3 +305,20 @@ def test_of_a_long_name_an_overview_shows_both_ends() -> None:
     assert title.startswith("plate xxx")
     assert title.endswith("xxx site 12")
     assert len(title) == 49
+
+
+def test_the_agreement_of_two_annotators_is_a_dotted_line_among_the_curves() -> None:
+    figure = figures.f1_figure([curve("U2OS", [0.9, 0.8, 0.3])], ceiling=curve("two annotators", [0.95, 0.9, 0.6]))
+    lines = {line.get_label(): line.get_linestyle() for line in figure.axes[0].get_lines()}
+    assert lines["two annotators"] == ":"
+    assert figure.legends[0].get_texts()[-1].get_text() == "two annotators"
+
+
+def test_a_learning_curve_is_dashed_beyond_the_last_round_and_is_not_drawn_of_two_rounds() -> None:
+    rounds = [Round(nuclei, f1, f1 - 0.03, f1 + 0.03) for nuclei, f1 in ((0, 0.5), (100, 0.7), (200, 0.78))]
+    enough, too_few = figures.learning_curve_figure({"U2OS": rounds, "RPE1": rounds[:2]}).axes
+    lines = [(line.get_linestyle(), np.asarray(line.get_xdata())) for line in enough.get_lines()]
+    ends = {style: nuclei.max() for style, nuclei in lines if len(nuclei) > len(rounds)}
+    assert ends == {"-": pytest.approx(200, abs=6), "--": 300}
+    assert all(len(np.asarray(line.get_xdata())) < len(rounds) for line in too_few.get_lines())
+    assert (enough.get_title(loc="left"), too_few.get_title(loc="left")) == ("U2OS", "RPE1")

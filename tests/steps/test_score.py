@@ -51,7 +51,7 @@ def test_hits_and_errors_are_summed_over_the_fovs_of_a_plate(tmp_path: Path) -> 
     assert at["f1"] == pytest.approx(22 / 24)
     assert result.metrics["f1_at_0.7/U2OS"] == pytest.approx(22 / 24)
     assert at["f1_low"] <= at["f1"] <= at["f1_high"]
-    assert result.counts == {"plates": 1, "fovs": 3, "true_nuclei": 12, "doubtful_fovs": 0}
+    assert result.counts == {"plates": 1, "fovs": 3, "true_nuclei": 12, "doubtful_fovs": 0, "own_proposals": 0}
 
 
 def test_what_is_ignored_of_a_field_is_in_no_score_and_in_no_table(tmp_path: Path) -> None:

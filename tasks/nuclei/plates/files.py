@@ -24,6 +24,7 @@ from tasks.nuclei.plates.file_kinds import (
 )
 from tasks.nuclei.plates.image_files import EXTENSIONS, read_bytes
 from tasks.nuclei.plates.info import PlateInfo, read_plate_info
+from tasks.nuclei.plates.label_sets import LabelSets, find_label_sets
 from tasks.nuclei.plates.name_parts import may_give_well, read_places
 from tasks.nuclei.plates.pixel_size import PixelSize, pixel_size_of_image
 from tasks.nuclei.plates.place import Place
@@ -82,6 +83,8 @@ class Plate:
     """Says what a person should look at in a file of a fov and isn't seen in its content."""
     faults: tuple[Fault, ...] = field(default=(), compare=False)
     """What a screening plate is imported without; other plates are refused."""
+    label_sets: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
+    """Further label images, by the name of their set and the field."""
     remarks: Mapping[str, str] = field(default_factory=dict, compare=False)
     """What a person should know of the plate, by the file or folder that it is about."""
 
@@ -106,8 +109,13 @@ def open_plate(folder: Path) -> Plate:
     report = folder / FROZEN_REPORT
     if not report.exists():
         return pair_files(folder)
-    fovs = [_fov_of_row(row, folder) for row in json.loads(read_bytes(report))["fovs"]]
-    return Plate(read_plate_info(folder), folder, tuple(fovs))
+    content = json.loads(read_bytes(report))
+    fovs = [_fov_of_row(row, folder) for row in content["fovs"]]
+    label_sets = {
+        name: {fov: inside(folder, path) for fov, path in files.items()}
+        for name, files in content.get("label_sets", {}).items()
+    }
+    return Plate(read_plate_info(folder), folder, tuple(fovs), label_sets=label_sets)
 
 
 def pair_files(folder: Path) -> Plate:
@@ -140,13 +148,21 @@ def pair_files(folder: Path) -> Plate:
         problems = [f"images/: holds no image; allowed are {', '.join(EXTENSIONS)}"]
     if info.role != "screen" or not images.files:
         problems += [fault.problem for fault in faults]
+    sets = LabelSets({}, []) if info.role == "screen" else find_label_sets(folder, labels.files, without_extension)
+    problems += sets.problems
     choice = choose_images(places, info)
     raise_if_any(problems + choice.problems, folder)
     fovs = [_fov(name, images, labels, ignored, places[name]) for name in choice.names]
     without_field = Counter({"label images of images left out": len(labels.files.keys() - set(choice.names))})
     not_used = images.not_used + labels.not_used + ignored.not_used + choice.not_used + without_field
     remarks = _remark_on_wells(fovs) if info.role == "screen" else {}
-    return Plate(info, folder, tuple(fovs), not_used=not_used, faults=tuple(faults), remarks=remarks)
+    return Plate(
+        *(info, folder, tuple(fovs)),
+        not_used=not_used,
+        faults=tuple(faults),
+        label_sets=sets.files,
+        remarks=remarks,
+    )
 
 
 def _odd_ones(places: Mapping[str, Place | None], images: dict[str, Path]) -> list[Fault]:
