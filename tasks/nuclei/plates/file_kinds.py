@@ -78,7 +78,7 @@ _EXPORTED = frozenset(
 _FOLDERS = {
     "images": ("image", "imgs", "img", "raw", "tif", "tiff", "tiffs"),
     "labels": ("label", "masks", "mask", "annotations", "annotation", "segmentation", "segmentations", "gt"),
-    "ignored": ("ignore", "unsure"),
+    "ignored": ("ignore",),
 }
 """Other names of the folders, in lower case."""
 
