@@ -32,9 +32,7 @@ def send_to_annotation_form() -> dict[str, Param]:
             section=MAIN,
         ),
         "proposals": model_field(
-            "Proposals",
-            "What finds the nuclei that are corrected then",
-            {LABELS: "the labels that the plate has", NONE: "nothing; all nuclei are drawn"},
+            "Proposals", {LABELS: "the labels that the plate has", NONE: "nothing; a person draws all nuclei"}
         ),
         "fields": Param(
             10,

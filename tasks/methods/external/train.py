@@ -44,8 +44,9 @@ log = logging.getLogger("nucleus")
 
 
 class Params(TaskParams):
-    rois: str
-    """ROI file: output of `augment`. It says which fields are for training, and which for validation."""
+    rois: str | None
+    """ROI file: output of `augment`. It says which fields are for training, and which for validation. None keeps a
+    model of the tool that is there as it is."""
     tool: str = pydantic.Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,49}$", title="Third-party tools")
     """Name in tools.yaml. How long a tool is trained, its command there says."""
     initialisation: Initialisation | None = None
@@ -97,6 +98,8 @@ def _train(params: Params, model: Path, workspace: Workspace) -> int:
     """Train the tool; gives the number of fields that it learnt from."""
     if (command := tool_named(params.tool).train) is None:
         raise InputError(f'{params.tool} has no command that trains; give it one, or initialisation "{PRETRAINED}".')
+    if params.rois is None:
+        raise InputError(f'rois: {params.tool} is trained on a ROI file; give one, or initialisation "{PRETRAINED}".')
     earlier = None if params.begins_from == RANDOM else _earlier(params, workspace)
     model.mkdir()
     fields = workspace.checkpoint_dir / "fields"
