@@ -131,7 +131,7 @@ class TrainedOn:
 
 def _trained_on(params: Params, workspace: Workspace) -> TrainedOn:
     path = params.rois or rois_of_networks(params.networks, workspace.store)
-    reader = RoiReader(workspace.input(path))
+    reader = RoiReader(workspace.input(path), leaves_out_ignored=True)
     return TrainedOn(reader.validation_sources(), fovs_of_rois(path, workspace.store))
 
 
