@@ -114,10 +114,10 @@ def _in_short(fields: Sequence[AnsweredField], request: Request) -> Iterator[str
     if request.proposals == "none" or not nuclei:
         return
     spent = effort([field.comparison for field in fields], sum(minutes) if minutes else None)
-    how = "took" if spent.is_measured else "took about, if an edit is as long as drawing,"
+    how = "" if spent.is_measured else " if each correction takes as long as drawing a nucleus"
     yield (
-        f"it {how} {spent.hours:.1f} h, and drawing all by hand takes about {spent.hours_by_hand:.1f} h: "
-        f"{100 * spent.saved_share:.0f} % saved"
+        f"the corrections took {_duration(spent.hours)}{how}; by the paper's pace, drawing all by hand takes "
+        f"{_duration(spent.hours_by_hand)}: {100 * spent.saved_share:.0f} % saved"
     )
 
 
@@ -154,6 +154,10 @@ _COUNTED: Mapping[str, str] = {
     "strays_px": "{} px that lay apart from their nucleus, as strokes that slipped, were left out",
     "new_context": "{} nuclei were drawn as shown only, and were left out; draw them as nuclei",
 }
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
 
 
 def _number(number: int, what: str) -> str:

@@ -70,5 +70,7 @@ def read_request(folder: Path) -> Request:
 
 
 def title_of(made_by: Mapping[str, object] | None, method: str) -> str:
-    """Name what proposed labels, for people: a registered version, or the method."""
-    return f"nucleus-segmenter version {made_by['version']}" if made_by else method
+    """Name what proposed labels, for people: a registered version, what a person chose it by, or the method."""
+    if not made_by:
+        return method
+    return f"nucleus-segmenter version {made_by['version']}" if made_by.get("version") else str(made_by["name"])

@@ -1,7 +1,7 @@
 import numpy as np
 
 from tasks.annotation.patches import divide
-from tasks.annotation.sheet import Patch
+from tasks.nuclei.patch_grid import Patch
 from tests.annotation.crowded import label_image_with_ids
 
 

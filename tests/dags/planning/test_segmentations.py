@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from nucleus_dags.planning import segmentations
+from nucleus_dags.planning.baseline import baseline_model
 from tasks.methods.registry import found_methods, method_named
 from tasks.steps import find_stored
 from tasks.steps.score import Params as ScoreParams
@@ -96,3 +97,13 @@ def test_a_model_is_not_scored_on_some_of_the_plates_as_if_they_were_all() -> No
     results = [segmented(0, CHAMPION, PLATES[0]), segmented(1, CHALLENGER, PLATES[1])]
     with pytest.raises(ValueError, match="train_fpn2_ws/1 segmented 1 of 2 plates; ingest/b@000000000000 is lacking"):
         segmentations.scoring_of(CHAMPION, known() | {"segmented": results})
+
+
+def test_the_baseline_is_scored_beside_the_models_without_an_mlflow_run() -> None:
+    baseline = dict(baseline_model())
+    segmented_by_it: Any = {
+        "params": {**{name: baseline[name] for name in segmentations.MODEL}, "plate": PLATES[0]["plate"]},
+        "outputs": {"segmentation": "segment/b"},
+    }
+    asked = {"models": [baseline], "plates": PLATES[:1], "mlflow_run_id": "run", "segmented": [segmented_by_it]}
+    assert segmentations.scoring_of(baseline, asked) == {"segmentations": ["segment/b"], "mlflow_run_id": None}
