@@ -128,6 +128,8 @@ def came_with_the_pipeline(networks: Iterable[str], store: Path) -> bool:
 
 def rois_of_networks(networks: Collection[str], store: Path) -> str:
     """Give the ROI file that networks were trained on; InputError if it isn't the same for all, or if there is none."""
+    if not networks:
+        raise InputError("A method without networks has no ROIs of its own; give rois, or keep the settings.")
     paths = sorted({str(_training(network, store)["rois"]) for network in networks})
     if len(paths) > 1:
         raise InputError(f"The networks were trained on different ROIs: {', '.join(paths)}; train all on one.")

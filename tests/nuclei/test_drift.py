@@ -103,3 +103,9 @@ def test_a_field_by_itself_has_a_distance_in_each_measure_that_can_be_compared()
     found = field_distances(plate, intensities(100, 200, 300))
     assert found["intensity"].to_list() == pytest.approx([0, 600 / 148.26, float("nan")], nan_ok=True)
     assert found["density"].to_list() == [0, 0, 0]
+
+
+def test_of_a_field_in_part_the_density_is_that_of_the_part_and_nothing_is_said_of_the_border() -> None:
+    in_part = fields({"ignored_share": 0.75, "nuclei": 25, "nuclei_at_edge": 0})
+    assert in_part["density"].tolist() == fields({})["density"].tolist()
+    assert in_part["border_share"].isna().all()
