@@ -235,7 +235,7 @@ def nuclei_trained_on(networks: Iterable[str], store: Path) -> dict[str, int]:
     for path in {path for generation in generations(networks, store) for path in generation.plates}:
         info = plate_at(path, store).info
         if info.annotation != "synthetic":
-            nuclei = sum(row["nuclei"] for row in report_of(in_store(store, path))["fovs"])
+            nuclei = sum(row.get("nuclei", 0) for row in report_of(in_store(store, path))["fovs"])
             plate = (info.cell_line, info.name)
             most[plate] = max(nuclei, most.get(plate, 0))
     by_cell_line: dict[str, int] = {}
