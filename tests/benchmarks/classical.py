@@ -20,7 +20,7 @@ from tasks.contract import execute
 from tasks.methods.registry import baseline_method
 from tasks.nuclei.scoring import REPORTED_IOU_THRESHOLDS
 from tasks.steps import augment, calibrate, ingest, score, segment, synthesize
-from tests.benchmarks.train_on_dsb2018 import _done, _megapixels, ingested_plates
+from tests.benchmarks.train_on_dsb2018 import done, ingested_plates, megapixels
 
 FIELDS = {"MCF10A": (1078, 1278), "U2OS": (1079, 1279), "HCT116": (1080, 1280), "Eosinophils": (512, 512)}
 """Height and width by cell line: the paper's, or a quarter of it."""
@@ -54,10 +54,10 @@ def chosen_settings(plates: Sequence[str], store: Path) -> dict[str, Any]:
 
 def print_rows(name: str, settings: dict[str, Any], plates: Sequence[str], store: Path) -> dict[str, float]:
     """Print F1 of each cell line; gives all metrics."""
-    segmented = [_done(segment.TASK, {**MODEL, "settings": settings, "plate": plate}, store) for plate in plates]
+    segmented = [done(segment.TASK, {**MODEL, "settings": settings, "plate": plate}, store) for plate in plates]
     paths = [result.outputs["segmentation"] for result, _ in segmented]
     metrics = execute(score.TASK, score.Params(segmentations=paths), store).metrics
-    use = sum(cpu_s for _, cpu_s in segmented) / _megapixels(store / plate for plate in plates)
+    use = sum(cpu_s for _, cpu_s in segmented) / megapixels(store / plate for plate in plates)
     first = f"f1_at_{REPORTED_IOU_THRESHOLDS[0]}/"
     for cell_line in sorted(metric.removeprefix(first) for metric in metrics if metric.startswith(first)):
         f1 = " | ".join(f"{metrics[f'f1_at_{at}/{cell_line}']:.3f}" for at in REPORTED_IOU_THRESHOLDS)

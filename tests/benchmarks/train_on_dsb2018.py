@@ -39,23 +39,23 @@ GROUPS = ("small-256", "large-360", "medium-520", "mixed")
 def row_of(plates: dict[str, list[str]], random_seed: int, store: Path) -> dict[str, float]:
     """Train by the preset and score on the test plates; gives F1 and costs."""
     shared = {"plates": plates["train"], "validation_share": 0.1, "random_seed": random_seed}
-    rois, cut_cpu_s = _done(augment.TASK, {**augment.PRESETS["laptop"], **shared}, store)
+    rois, cut_cpu_s = done(augment.TASK, {**augment.PRESETS["laptop"], **shared}, store)
     training = {"rois": rois.outputs["rois"], "target": "all", "preset": "laptop", "random_seed": random_seed}
-    trained, _ = _done(train_fpn2_ws.TASK, training, store)
+    trained, _ = done(train_fpn2_ws.TASK, training, store)
     model = {"method": "fpn2_ws", "networks": [trained.outputs["network"]]}
-    calibrated, calibrated_cpu_s = _done(calibrate.TASK, model, store)
-    segmented = [_done(segment.TASK, {**model, **calibrated.values, "plate": plate}, store) for plate in plates["test"]]
+    calibrated, calibrated_cpu_s = done(calibrate.TASK, model, store)
+    segmented = [done(segment.TASK, {**model, **calibrated.values, "plate": plate}, store) for plate in plates["test"]]
     scores = {"segmentations": [result.outputs["segmentation"] for result, _ in segmented]}
-    f1 = _done(score.TASK, scores, store)[0].metrics
+    f1 = done(score.TASK, scores, store)[0].metrics
     return {
         **{name: f1[f"f1_at_{name[-3:]}/all"] for name in LEAST},
         **{f"{group} at 0.7": f1[f"f1_at_0.7/{group}"] for group in GROUPS},
         TRAINING: cut_cpu_s + trained.metrics["training_cpu_seconds"] + calibrated_cpu_s,
-        USE: sum(cpu_s for _, cpu_s in segmented) / _megapixels(store / plate for plate in plates["test"]),
+        USE: sum(cpu_s for _, cpu_s in segmented) / megapixels(store / plate for plate in plates["test"]),
     }
 
 
-def _done(task: Task[Any], params: dict[str, Any], store: Path) -> tuple[Result, float]:
+def done(task: Task[Any], params: dict[str, Any], store: Path) -> tuple[Result, float]:
     """Give the result of a step and the CPU seconds that it took when it was done."""
     before = _cpu_seconds()
     result = execute(task, task.params_type.model_validate(params), store)
@@ -71,7 +71,7 @@ def _cpu_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def _megapixels(plates: Iterable[Path]) -> float:
+def megapixels(plates: Iterable[Path]) -> float:
     return sum(read_image(fov.image_path).size for plate in plates for fov in open_plate(plate).fovs) / 1e6
 
 
