@@ -11,11 +11,14 @@ AT_HOME = home=$${NUCLEUS_HOME:-.nucleus}; db="$$home/mlflow/mlflow.db"; \
 	if [ -f "$$db" ]; then export MLFLOW_TRACKING_URI="sqlite:///$$db"; fi; .venv/bin/python -m
 LOCK = --quiet --generate-hashes --override requirements.overrides --custom-compile-command "make lock"
 IMAGES = cpu gpu airflow mlflow
+TOOLS = stardist cellpose
 TAG = dev
+# What the images begin from.
+BASE_IMAGE = python:3.12-slim-bookworm
 IS_SUPPORTED = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
 
 .PHONY: help demo up down status backup restore clean-up check-store clean-store lineage manifest tool test test-long test-cluster lint bench \
-	bench-dsb2018 base-model images install lock
+	bench-dsb2018 base-model images sbom install lock
 
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-14s %s\n", $$1, $$2 }'
@@ -60,10 +63,11 @@ manifest: install ## write down what tasks and methods say of themselves, for th
 	.venv/bin/python -m tasks.manifest
 
 tool: install ## install a third-party tool for the method "external": TOOL=stardist or TOOL=cellpose
-	@[ -f 'tasks/methods/external/adapters/$(TOOL).txt' ] || { echo "TOOL=$(TOOL): give stardist or cellpose." >&2; exit 1; }
+	@[ -f 'tasks/methods/external/adapters/$(TOOL).lock' ] || { echo "TOOL=$(TOOL): give stardist or cellpose." >&2; exit 1; }
 	@folder="$${NUCLEUS_HOME:-.nucleus}/tools/$(TOOL)"; echo "Installing $(TOOL) into $$folder ..."; \
 	.venv/bin/python -m venv "$$folder" && \
-	"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check -r 'tasks/methods/external/adapters/$(TOOL).txt'
+	"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+	  -r 'tasks/methods/external/adapters/$(TOOL).lock'
 
 test-long: install ## a laboratory's month in small, several methods in one run, killed servers; about an hour
 	.venv/bin/python -m pytest --ignore tests/benchmarks --ignore tests/cluster -m long
@@ -86,14 +90,18 @@ base-model: install ## train the base model anew, for hours; resumes where it wa
 bench-dsb2018: install ## train three times on real images and score, about three hours of CPU time; resumes
 	.venv/bin/python -m tests.benchmarks.train_on_dsb2018 $${NUCLEUS_HOME:-.nucleus}/bench-dsb2018
 
-images: ## build the container images with docker, podman or buildah; TAG=dev, IMAGES="cpu gpu airflow mlflow"
+images: ## build the container images with docker, podman or buildah; TAG=dev, IMAGES="cpu gpu airflow mlflow", BASE_IMAGE=<name>@sha256:<digest>
 	@for tool in docker podman buildah none; do $$tool info >/dev/null 2>&1 && break; done; \
 	[ $$tool != none ] || { echo "Building images needs docker, podman or buildah, able to run." >&2; exit 1; }; \
 	for image in $(IMAGES); do \
 	  echo "Building nucleus-$$image:$(TAG) with $$tool ..."; \
 	  BUILDAH_LAYERS=true $$tool build --file images/Dockerfile --tag nucleus-$$image:$(TAG) \
-	    --build-arg IMAGE=$$image --build-arg COMMIT=$$(git rev-parse HEAD) . || exit 1; \
+	    --build-arg IMAGE=$$image --build-arg BASE_IMAGE='$(BASE_IMAGE)' --build-arg COMMIT=$$(git rev-parse HEAD) . \
+	    || exit 1; \
 	done
+
+sbom: install ## write a list of what is in each image, in CycloneDX's format; OUT=.nucleus/sbom, BASE_IMAGE as for images
+	.venv/bin/python images/sbom.py '$(or $(OUT),.nucleus/sbom)' --base-image '$(BASE_IMAGE)' --commit "$$(git rev-parse HEAD)" $(IMAGES)
 
 install: .venv/installed ## make the environment .venv; PYTHON=<a Python 3.11 to 3.13>
 
@@ -118,9 +126,13 @@ install: .venv/installed ## make the environment .venv; PYTHON=<a Python 3.11 to
 	fi; \
 	touch $@
 
-lock: ## resolve requirements.txt into requirements.lock, and the lists of the images into theirs; needs uv
+lock: ## resolve requirements.txt into requirements.lock, and the lists of images and third-party tools into theirs; needs uv
 	uv pip compile $(LOCK) --universal --python-version 3.11 requirements.txt -o requirements.lock
 	for image in $(IMAGES); do \
 	  uv pip compile $(LOCK) --python-version 3.12 --python-platform x86_64-manylinux_2_28 --constraint requirements.lock \
 	    images/$$image/requirements.txt -o images/$$image/requirements.lock || exit 1; \
+	done
+	for tool in $(TOOLS); do \
+	  uv pip compile $(LOCK) --universal --python-version 3.11 tasks/methods/external/adapters/$$tool.txt \
+	    -o tasks/methods/external/adapters/$$tool.lock || exit 1; \
 	done

@@ -19,6 +19,7 @@ from nucleus_dags.planning.remarks import remarks_on, remarks_on_segmentations
 from nucleus_dags.planning.runs import run_to_open, runs_to_close
 from nucleus_dags.planning.types import ListedVersion, RunsToClose, StoredPlatePath
 from nucleus_dags.plates.stored import newest_plates
+from nucleus_dags.segmenting import FOUND, all_segmentations, scoring_of, segment_what_is_left
 
 DOC = """
 Shows whether new models still do well on what old ones could: the *forgetting matrix*.
@@ -52,17 +53,11 @@ def plan(listed: dict[str, list[ListedVersion]]) -> list[StoredPlatePath]:
     return plates
 
 
-def left_to_segment(asked: Result, known: dict[str, Any]) -> list[dict[str, int]]:
-    """Hand on, of `find_stored`, which version is still to segment which plate, by their numbers."""
-    return compare_models.read_found(_store(), asked["outputs"]["found"])["to_do"]
-
-
-def scoring_of_all(model: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
-    """Give the params of `score` for a version, from what was in the store and what was segmented now."""
+def scoring_or_skip(model: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    """Give the params of `score` for a version; where nothing was asked there is nothing to score."""
     if not known["found"]:
         raise AirflowSkipException("Nothing was compared.")
-    stored = compare_models.read_found(_store(), known["found"])["stored"]
-    return compare_models.scoring_of(model, {"segmented": [*stored, *(known["segmented"] or [])]})
+    return scoring_of(model, known)
 
 
 @task
@@ -86,8 +81,8 @@ def summary(
         f"{counts['versions']} versions on {counts['plates']} test plates: {counts['forgotten']} scores are below "
         f"those of an earlier version, {counts['missing']} are unknown"
     )
-    stored = compare_models.read_found(_store(), found)["stored"]
-    remarks = [*remarks_on_segmentations([*stored, *(segmented or [])]), *remarks_on(newest_plates(_store(), "test"))]
+    remarks = remarks_on_segmentations(all_segmentations(found, segmented))
+    remarks += remarks_on(newest_plates(_store(), "test"))
     lines = [in_short, "", page, "", *remarks]
     lines += ["", *compare_models.forgotten_lines(matrix), ""]
     title = f"F1 at {' / '.join(map(str, manifest()['shown_iou_thresholds']))}:"
@@ -113,29 +108,12 @@ with DAG(
     open_run = launch("open_run", settings=test_plates["open_run"])
     mlflow_run_id = open_run.output["mlflow_run_id"]
     # Many models are compared: in one MLflow run their params and curves would hide one another.
-    # Most of what there is to segment was segmented before: one task asks for all of it.
-    asked: dict[str, Any] = {"models": listed.output, "plates": test_plates}
-    find_stored = launch(
-        "find_stored",
-        settings={"dag_run_id": "{{ run_id }}"},
-        known=asked,
-        prepare=compare_models.question_of,
-        hand_on=left_to_segment,
-    )
-    segment = launch(
-        "segment",
-        each=find_stored.output,
-        known=asked,
-        prepare=compare_models.segmentation_of,
-        map_index_template="{{ task.known['plates'][task.each['across']]['plate'].rsplit('/', 1)[-1] }}",
-    )
-    # As a template it is empty where nothing was asked; as an XCom, its lack would be a failure.
-    found = "{{ ti.xcom_pull(task_ids='find_stored', key='found') or '' }}"
+    segment = segment_what_is_left(listed.output, test_plates)
     score = launch(
         "score",
         each=listed.output,
-        known={"segmented": segment.output, "found": found},
-        prepare=scoring_of_all,
+        known={"segmented": segment.output, "found": FOUND, "plates": test_plates, "mlflow_run_id": None},
+        prepare=scoring_or_skip,
         # Without anything left to segment, that is skipped.
         trigger_rule="none_failed",
     )
@@ -147,7 +125,7 @@ with DAG(
     )
 
     # Teardowns run after a failure too; the summary counts for the state of the DAG run.
-    ended: Any = summary(listed.output["values"], mlflow_run_id, segment.output, found, forgetting.output)
+    ended: Any = summary(listed.output["values"], mlflow_run_id, segment.output, FOUND, forgetting.output)
     close_run = launch("close_run", settings=ended, mlflow_run_id=mlflow_run_id)
     ended.as_teardown(setups=open_run, on_failure_fail_dagrun=True)
     close_run.as_teardown(setups=open_run)

@@ -17,10 +17,9 @@ from nucleus_dags.assets import ANNOTATED_PLATES, PLATE_ARRIVALS
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.notes import show_lines
 from nucleus_dags.planning import drift, ingest_plates
-from nucleus_dags.planning.ingest_plates import FoundArrival, NewPlate, NewPlates
-from nucleus_dags.planning.types import RunsToClose, RunToOpen
+from nucleus_dags.planning.ingest_plates import FoundAnswer, FoundArrival, FoundPlate, NewPlate, NewPlates
+from nucleus_dags.planning.types import Params, RunsToClose, RunToOpen
 from nucleus_dags.plates import inbox
-from nucleus_dags.plates.inbox import Arrival
 from nucleus_dags.plates.stored import read_plate
 
 DOC = """
@@ -43,6 +42,9 @@ or nuclei are outliers, the note of the run says so; the plots are in MLflow's e
 **Faulty plates** are moved to `rejected/` in the inbox, with a text beside them that says what to correct. One
 that may not be moved, since it belongs to somebody else, stays, and only the text is there.
 
+**Corrected labels** that `send_to_annotation` had sent out come back the same way: put what the annotation tool
+exported into the inbox, whatever it is called. It becomes a plate with labels, and the note says what was corrected.
+
 **What isn't a plate,** such as a folder with `plate.json.txt`, a plate one folder deeper or an archive, stays where it
 is. When it hasn't changed for ten minutes, the note of a run says why it isn't a plate and what to do; once, and again
 when it has changed.
@@ -55,25 +57,46 @@ def _store() -> Path:
 
 @task
 def find_arrivals() -> list[FoundArrival]:
-    """Give every plate that has arrived whole and wasn't handled; under `no_plates`, what isn't a plate."""
+    """Give all that has arrived whole and wasn't handled; under `no_plates`, what isn't a plate."""
     found = inbox.new_entries(Path(os.environ["NUCLEUS_INBOX"]), _store(), inbox.quiet_s())
     get_current_context()["ti"].xcom_push("no_plates", ingest_plates.no_plates_in(found, _store()))
     return ingest_plates.arrivals_in(found)
 
 
-# What became of one plate must not keep the others from being told of.
+@task
+def answers(arrivals: list[FoundArrival]) -> list[Params]:
+    """Give the corrected labels among what arrived."""
+    return ingest_plates.answers_among(arrivals)
+
+
+# Labels that couldn't be taken in must not keep plates from being imported.
 @task(trigger_rule="all_done")
-def sort_out(arrivals: list[FoundArrival] | None) -> NewPlates:
-    """Set faulty plates aside; give the new plates, those with labels and screening plates, and what was shown."""
+def plates(arrivals: list[FoundArrival] | None) -> list[FoundPlate]:
+    """Give the plates that arrived or were made of corrected labels; under `without_plate`, labels that weren't."""
     if arrivals is None:
         raise AirflowFailException("The inbox couldn't be looked at; the log of find_arrivals says why.")
     ti = get_current_context()["ti"]
+    number = sum(found["request"] is not None for found in arrivals)
+    # Of a part that failed there is None.
+    received = ti.xcom_pull(task_ids="receive_annotation", map_indexes=list(range(number))) if number else []
+    found, without_plate = ingest_plates.plates_to_import(_store(), arrivals, received)
+    ti.xcom_push("without_plate", without_plate)
+    return found
+
+
+# What became of one plate must not keep the others from being told of.
+@task(trigger_rule="all_done")
+def sort_out(to_import: list[FoundPlate] | None, without_plate: list[FoundAnswer] | None) -> NewPlates:
+    """Set faulty plates aside; give the new plates, those with labels and screening plates, and what was shown."""
+    if to_import is None or without_plate is None:
+        raise AirflowFailException("The inbox couldn't be looked at; the log of find_arrivals says why.")
+    ti = get_current_context()["ti"]
     no_plates = ti.xcom_pull(task_ids="find_arrivals", key="no_plates")
-    if not arrivals and not no_plates:
+    if not to_import and not without_plate and not no_plates:
         raise AirflowSkipException("No plate has arrived whole that wasn't handled already.")
     # Of a part that failed there is None.
-    results = ti.xcom_pull(task_ids="ingest", map_indexes=list(range(len(arrivals)))) if arrivals else []
-    new = ingest_plates.sort_out(_store(), arrivals, results, no_plates)
+    results = ti.xcom_pull(task_ids="ingest", map_indexes=list(range(len(to_import)))) if to_import else []
+    new = ingest_plates.sort_out(_store(), to_import, results, no_plates, without_plate)
     show_lines(new["shown"])
     ingest_plates.record_told(_store(), no_plates, new["doubtful"])
     return new
@@ -113,7 +136,7 @@ def segmentations_of(plates: list[NewPlate]) -> list[dict[str, Any]]:
 def keep_record(plates: list[NewPlate] | None) -> None:
     """Only now these plates count as handled: broken off before, they are told of again."""
     for found in plates or []:
-        inbox.record(Arrival(Path(found["folder"]), found["fingerprint"]), _store(), plate=found["plate"])
+        inbox.record(ingest_plates.entry_of(found), _store(), plate=found["plate"])
 
 
 @task
@@ -159,13 +182,21 @@ with DAG(
     tags=["nuclei"],
 ):
     arrivals: Any = find_arrivals()
-    ingest = launch(
-        "ingest",
-        each=arrivals.map(ingest_plates.folder_of),
+    receive = launch(
+        "receive_annotation",
+        each=answers(arrivals),
         hand_on_refusals=True,
         map_index_template="{{ task.each['folder'].rsplit('/', 1)[-1] }}",
     )
-    new: Any = sort_out(arrivals)
+    to_import: Any = plates(arrivals)
+    receive >> to_import
+    ingest = launch(
+        "ingest",
+        each=to_import.map(ingest_plates.folder_of),
+        hand_on_refusals=True,
+        map_index_template="{{ task.each['folder'].rsplit('/', 1)[-1] }}",
+    )
+    new: Any = sort_out(to_import, to_import["without_plate"])
     ingest >> new
     fail_for_unchecked(new["unchecked"])
     annotated: Any = items.override(task_id="annotated_plates")(new["annotated"])

@@ -19,7 +19,7 @@ DOC = """
 Makes the version of `nucleus-segmenter` that you choose the champion: with it, plates are segmented from then on, and
 challengers are judged against it. Nothing is lost, so this is also the way back to an earlier version.
 
-The version keeps the reason, and what was champion before, as a tag in MLflow.
+The version keeps the reason, who promoted it, and what was champion before, as a tag in MLflow.
 """
 
 
@@ -31,7 +31,9 @@ def check_form() -> Params:
         refuse_unknown_fields(dag_run.conf or {}, promote_model_form())
     except FormError as error:
         fail_with(str(error))
-    return {name: context["params"][name] for name in ("version", "reason")} | {"dag_run_id": dag_run.run_id}
+    person = dag_run.triggering_user_name
+    reason = context["params"]["reason"] + (f", promoted by {person}" if person else "")
+    return {"version": context["params"]["version"], "reason": reason, "dag_run_id": dag_run.run_id}
 
 
 @task(outlets=[REGISTERED_MODELS])

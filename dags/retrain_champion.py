@@ -7,10 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, TaskGroup, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from nucleus_dags.access.approval import ANSWERED_BY, NamedApprovalOperator
 from nucleus_dags.assets import ANNOTATED_PLATES, REGISTERED_MODELS
 from nucleus_dags.errors import FormError
 from nucleus_dags.forms.retrain_champion import retrain_champion_form
@@ -23,7 +23,6 @@ from nucleus_dags.planning.candidates import (
     calibrated_model,
     calibration_of,
     opened_candidates,
-    scoring_of,
     trainings_on,
 )
 from nucleus_dags.planning.remarks import remarks_on_segmentations
@@ -32,8 +31,11 @@ from nucleus_dags.planning.retrainings import record
 from nucleus_dags.planning.runs import runs_to_close
 from nucleus_dags.planning.train_models import refuse_unknown_fields
 from nucleus_dags.planning.types import Decision, FoundModel, OpenedCandidate, Params, RunsToClose, StoredPlatePath
+from nucleus_dags.segmenting import FOUND, all_segmentations, scoring_of, segment_what_is_left
 
 APPROVAL_TIME = timedelta(days=3)
+APPROVER = "{{ ti.xcom_pull('approve', key='" + ANSWERED_BY + "') or '' }}"
+"""Who approved; empty where nobody is asked."""
 
 DOC = """
 Keeps the model in force, the *champion*, up to date with the plates that arrive.
@@ -48,7 +50,8 @@ line may lose, the mean may not fall, no new kind of error may appear.
 **Doubts:** a training plate whose labels may be wrong is left out until they are corrected or confirmed; the note of
 the run names it. It names test plates of this kind too, which are used.
 
-**Passed:** the challenger becomes champion, by itself or after an approval in this page (*Required actions*).
+**Passed:** the challenger becomes champion, by itself or after an approval in this page (*Required actions*). The note
+and the version's tag in MLflow name who approved.
 **Failed:** the run ends well, and its note says which rule failed, in which cell line, on which plates.
 **Undecided:** the test plates have too few nuclei to tell; the champion stays, and the note says about how many more it
 takes. Who wants the challenger all the same promotes it with `promote_model`.
@@ -124,6 +127,7 @@ def summary(
     test_plates: list[StoredPlatePath],
     remarks: list[str],
     segmented: Any,
+    found: str,
     decided: Decision | None,
     promoted: Result | None,
     candidates: list[OpenedCandidate] | None,
@@ -131,12 +135,12 @@ def summary(
     """Show the outcome; fails when a task before it did. Gives the params of `close_run`."""
     context = get_current_context()
     ti = context["ti"]
-    # A rejected approval leaves what it skips under this key, and nothing else.
+    # A rejected approval leaves what it skips under this key.
     rejected = ti.xcom_pull(task_ids="approve", key="skipmixin_key") is not None
-    outcome = _outcome(decided, promoted, rejected)
+    outcome = _outcome(decided, promoted, rejected, ti.xcom_pull(task_ids="approve", key=ANSWERED_BY))
     page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
     first = [outcome] if outcome else failure_lines()
-    remarks = [*remarks_on_segmentations(segmented or []), *remarks]
+    remarks = [*remarks_on_segmentations(all_segmentations(found, segmented)), *remarks]
     show_lines([*first, "", page, "", *remarks, "", *(decided["lines"] if decided else [])])
     for_close_run = runs_to_close(mlflow_run_id, candidates, outcome is not None)
     if outcome is None:
@@ -147,16 +151,18 @@ def summary(
     return for_close_run
 
 
-def _outcome(decided: Decision | None, promoted: Result | None, rejected: bool) -> str | None:
-    """Say what came out; None if a task failed before anything did."""
+def _outcome(decided: Decision | None, promoted: Result | None, rejected: bool, person: str | None) -> str | None:
+    """Say what came out, and which person approved or rejected it; None if a task failed before anything did."""
     if decided is None:
         return None
     if decided["challenger_run"] is None:
         return decided["verdict"]
     if promoted is not None:
-        return f"Version {promoted['counts']['version']} is champion."
+        approved = f", approved by {person}" if person else ""
+        return f"Version {promoted['counts']['version']} is champion{approved}."
     if rejected:
-        return "A challenger passed the gate and was not approved; the champion stays."
+        answer = f"{person} rejected it" if person else "nobody approved it in time"
+        return f"A challenger passed the gate, but {answer}; the champion stays."
     return None
 
 
@@ -212,19 +218,13 @@ with DAG(
     )
     register_model = launch("register_model", each=calibrate.output)
 
-    # The champion too is segmented and scored again, in the MLflow run of the DAG run.
+    # The champion has no MLflow run of its own here: it is logged to that of the DAG run.
     judged_models = champion.output.concat(calibrate.output)
-    segment = launch(
-        "segment",
-        each=judged_models,
-        across=test_plates,
-        map_index_template="{{ task.across['plate'].rsplit('/', 1)[-1] }}",
-        **of_run,
-    )
+    segment = segment_what_is_left(judged_models, test_plates, mlflow_run_id)
     score = launch(
         "score",
         each=judged_models,
-        known={"segmented": segment.output, "mlflow_run_id": mlflow_run_id},
+        known={"segmented": segment.output, "found": FOUND, "plates": test_plates, "mlflow_run_id": mlflow_run_id},
         prepare=scoring_of,
     )
     # Scores and outcome are written on the registered version, which must be there.
@@ -266,7 +266,7 @@ with DAG(
             **promotion,
         )
         approval = who_approves(test_plates["approval"])
-        approve: Any = ApprovalOperator(
+        approve: Any = NamedApprovalOperator(
             task_id="approve",
             subject="Shall version {{ ti.xcom_pull('find_challenger')['version'] }} become champion?",
             body="{{ ti.xcom_pull('decide')['lines'] | join('\n') }}",
@@ -276,7 +276,7 @@ with DAG(
         promote = launch(
             "promote_model",
             task_id="promote",
-            settings={"alias": "champion", "dag_run_id": "{{ run_id }}"},
+            settings={"alias": "champion", "dag_run_id": "{{ run_id }}", "approver": APPROVER},
             trigger_rule="none_failed_min_one_success",
             **promotion,
         )
@@ -292,6 +292,7 @@ with DAG(
         test_plates,
         test_plates["remarks"],
         segment.output,
+        FOUND,
         decided,
         promote.output,
         open_run.output,

@@ -22,13 +22,13 @@ from nucleus_dags.planning.candidates import (
     metrics_by_name,
     opened_candidates,
     report_on,
-    scoring_of,
     stored_plate,
     trainings_on,
 )
 from nucleus_dags.planning.remarks import remarks_on_segmentations
 from nucleus_dags.planning.runs import runs_to_close
 from nucleus_dags.planning.types import OpenedCandidate, Params, PlateToImport, RunsToClose
+from nucleus_dags.segmenting import FOUND, all_segmentations, scoring_of, segment_what_is_left
 
 DOC = """
 Trains a model that finds nuclei in microscope images, and says how well it does.
@@ -92,12 +92,17 @@ def augmentation_after_remarks(given: Params, known: Params) -> Params:
 
 @task(outlets=[REGISTERED_MODELS])
 def summary(
-    mlflow_run_id: str, candidates: list[OpenedCandidate] | None, segmented: Any, scored: Any, last_results: list[Any]
+    mlflow_run_id: str,
+    candidates: list[OpenedCandidate] | None,
+    segmented: Any,
+    found: str,
+    scored: Any,
+    last_results: list[Any],
 ) -> RunsToClose:
     """Show the F1 scores; fails when a task before it did. Gives the params of `close_run`."""
     succeeded = None not in last_results
     of_plates = get_current_context()["ti"].xcom_pull(task_ids="augment", key="remarks")
-    remarks = [*remarks_on_segmentations(segmented or []), *(of_plates or [])]
+    remarks = [*remarks_on_segmentations(all_segmentations(found, segmented)), *(of_plates or [])]
     show_summary(mlflow_run_id, metrics_by_name(candidates or [], scored or []), succeeded, remarks)
     for_close_run = runs_to_close(mlflow_run_id, candidates, succeeded)
     if not succeeded:
@@ -157,16 +162,12 @@ with DAG(
     )
     register_model = launch("register_model", each=calibrate.output)
 
-    segment = launch(
-        "segment",
-        each=calibrate.output,
-        across=ingest_test.output.map(stored_plate),
-        map_index_template="{{ task.across['plate'].rsplit('/', 1)[-1] }}",
-    )
+    tested = ingest_test.output.map(stored_plate)
+    segment = segment_what_is_left(calibrate.output, tested, mlflow_run_id)
     score = launch(
         "score",
         each=calibrate.output,
-        known={"segmented": segment.output},
+        known={"segmented": segment.output, "found": FOUND, "plates": tested, "mlflow_run_id": mlflow_run_id},
         prepare=scoring_of,
     )
     # The scores are written on the registered versions too, which must be there.
@@ -178,7 +179,7 @@ with DAG(
     # Teardowns run after a failure too. The summary counts for the state of the DAG run: one that a person marked
     # as failed would else end as a success, because the tasks that were left out don't count.
     last_results = [report.output, register_model.output]
-    ended: Any = summary(mlflow_run_id, open_run.output, segment.output, score.output, last_results)
+    ended: Any = summary(mlflow_run_id, open_run.output, segment.output, FOUND, score.output, last_results)
     close_run = launch("close_run", settings=ended, **of_run)
     ended.as_teardown(setups=open_run, on_failure_fail_dagrun=True)
     close_run.as_teardown(setups=open_run)

@@ -8,6 +8,8 @@ namespace=nucleus
 random() { python3 -c 'import secrets; print(secrets.token_hex(32))'; }
 fernet_key() { python3 -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'; }
 is_there() { kubectl get secret "$1" --namespace "$namespace" >/dev/null 2>&1; }
+# value NAME KEY, with the dots of the key as \.
+value() { kubectl get secret "$1" --namespace "$namespace" -o jsonpath="{.data.$2}" | base64 -d; }
 
 # create NAME KEY ...: the values come by standard input, a line each.
 create() {
@@ -23,10 +25,26 @@ json.dump({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "st
 ' "$@" | kubectl create --namespace "$namespace" --filename -
 }
 
+# The accounts of programs, by the hashes of their passwords; those of people come by account.sh.
+accounts_of_programs() {
+  python3 -c '
+import hashlib, json, sys
+of_notes, of_tasks = sys.stdin.read().splitlines()
+passwords = {name: ("notes", password) for name, password in json.loads(of_notes).items()}
+passwords["pipeline"] = ("pipeline", of_tasks)
+print(json.dumps({
+    name: {"role": role, "sha256": hashlib.sha256(password.encode()).hexdigest()}
+    for name, (role, password) in passwords.items()
+}))'
+}
+
 { random; random; random; } | create database-passwords postgres mlflow airflow
-kubectl get secret database-passwords --namespace "$namespace" -o jsonpath='{.data.airflow}' | base64 -d |
+value database-passwords airflow |
   sed 's|.*|postgresql+psycopg2://airflow:&@postgresql:5432/airflow|' | create airflow-database connection
 fernet_key | create airflow-fernet-key fernet-key
 random | create airflow-api-secret-key api-secret-key
 random | create airflow-jwt-secret jwt-secret
-random | sed 's|.*|{"admin": "&"}|' | create airflow-login passwords.json
+random | sed 's|.*|{"notes": "&"}|' | create airflow-login passwords.json
+{ echo pipeline; random; } | create mlflow-login MLFLOW_TRACKING_USERNAME MLFLOW_TRACKING_PASSWORD
+{ value airflow-login 'passwords\.json'; echo; value mlflow-login MLFLOW_TRACKING_PASSWORD; } |
+  accounts_of_programs | create accounts accounts.json

@@ -1,4 +1,7 @@
-"""How many cores this task may use, asked in this one place, and worker processes that end with it."""
+"""How many cores this process may use, asked in this one place, and worker processes that end with their parent.
+
+Servers, which don't import tasks, ask `python -m tasks.cores`.
+"""
 
 from __future__ import annotations
 
@@ -71,3 +74,7 @@ def end_with_parent() -> None:
             os._exit(1)
 
         threading.Thread(target=end, name="ends with its parent", daemon=True).start()
+
+
+if __name__ == "__main__":
+    print(cores())

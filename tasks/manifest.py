@@ -23,6 +23,7 @@ from typing import Any
 import pydantic
 
 from tasks import steps
+from tasks.annotation.tools import TOOLS
 from tasks.contract import BAD_INPUT, DONE, FAILED, NOTHING_TO_DO, Task
 from tasks.files import written_whole
 from tasks.methods.method import PRESETS, Method
@@ -44,6 +45,7 @@ def manifest(methods: Mapping[str, Method]) -> dict[str, Any]:
         "presets": PRESETS,
         "presets_of_augment": importlib.import_module("tasks.steps.augment").PRESETS,
         "default_method": default_method().name,
+        "annotation_tools": {name: tool.title for name, tool in TOOLS.items()},
         "tasks": {task.name: _described_task(task) for task in tasks},
         "methods": {name: _described_method(method) for name, method in methods.items()},
     }

@@ -27,7 +27,12 @@ INFO: dict[str, Any] = {
 
 
 def make_plate(
-    folder: Path, images: Mapping[str, NDArray[Any]], label_images: Mapping[str, NDArray[Any]], **info: Any
+    folder: Path,
+    images: Mapping[str, NDArray[Any]],
+    label_images: Mapping[str, NDArray[Any]],
+    ignored: Mapping[str, NDArray[Any]] | None = None,
+    label_sets: Mapping[str, Mapping[str, NDArray[Any]]] | None = None,
+    **info: Any,
 ) -> Path:
     """Write a plate folder and return it. Names without an extension get `.tif`; `info` overrides keys of plate.json.
 
@@ -37,6 +42,10 @@ def make_plate(
     (folder / "plate.json").write_text(json.dumps(INFO | {"name": folder.name} | info))
     _write_all(folder / "images", images)
     _write_all(folder / "labels", label_images)
+    if ignored is not None:
+        _write_all(folder / "ignored", ignored)
+    for name, arrays in (label_sets or {}).items():
+        _write_all(folder / "label_sets" / name, arrays)
     return folder
 
 
@@ -49,7 +58,7 @@ def two_squares() -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
 
 
 def _write_all(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for name, array in arrays.items():
         path = folder / (name if name.lower().endswith(EXTENSIONS) else f"{name}.tif")
         if path.suffix == ".png":

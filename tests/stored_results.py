@@ -17,7 +17,9 @@ def image(line: list[int]) -> NDArray[np.uint16]:
     return np.array([line], np.uint16)
 
 
-def add_plate(store: Path, name: str, cell_line: str, truths: dict[str, list[int]]) -> str:
+def add_plate(
+    store: Path, name: str, cell_line: str, truths: dict[str, list[int]], ignored: Mapping[str, list[int]] = {}
+) -> str:
     """Make what `ingest` leaves in the store; gives its path there."""
     path = f"ingest/{name}@0123456789ab"
     folder = store / path
@@ -29,6 +31,9 @@ def add_plate(store: Path, name: str, cell_line: str, truths: dict[str, list[int
     for fov, line in truths.items():
         tifffile.imwrite(folder / "images" / f"{fov}.tif", image(line))
         tifffile.imwrite(folder / "labels" / f"{fov}.tif", image(line))
+    for fov, line in ignored.items():
+        (folder / "ignored").mkdir(exist_ok=True)
+        tifffile.imwrite(folder / "ignored" / f"{fov}.tif", image(line))
     store_result(store, path, {"folder": name}, {"plate": path})
     return path
 

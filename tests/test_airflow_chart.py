@@ -1,11 +1,13 @@
 """Airflow's values: the chart takes them, and makes nothing of them that nobody uses."""
 
 import json
+from importlib import import_module
 from typing import Any
 
 import jsonschema
 import pytest
 import yaml
+from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
 
 from tests.manifests import K8S
 from tests.repository import REPOSITORY
@@ -57,6 +59,21 @@ def test_the_scheduler_gets_no_claim_of_its_own_for_logs() -> None:
     environment = {variable["name"]: variable["value"] for variable in values["env"]}
     mounts = {mount["mountPath"]: mount.get("subPath") for mount in values["volumeMounts"]}
     assert mounts[environment["AIRFLOW__LOGGING__BASE_LOG_FOLDER"]] == "logs"
+
+
+def test_only_the_server_that_people_log_in_to_has_the_accounts_and_only_the_scheduler_the_login_for_notes() -> None:
+    values = read("airflow/values.yaml")
+    secrets = {
+        name: [volume["secret"]["secretName"] for volume in part["extraVolumes"]]
+        for name, part in values.items()
+        if isinstance(part, dict) and "extraVolumes" in part
+    }
+    assert secrets == {"scheduler": ["airflow-login"], "apiServer": ["accounts"]}
+    environment = {variable["name"]: variable["value"] for variable in values["env"]}
+    module, _, manager = environment["AIRFLOW__CORE__AUTH_MANAGER"].rpartition(".")
+    assert issubclass(getattr(import_module(module), manager), SimpleAuthManager)
+    [accounts] = [env["value"] for env in values["apiServer"]["env"] if env["name"] == "NUCLEUS_ACCOUNTS"]
+    assert accounts == f"{values['apiServer']['extraVolumeMounts'][0]['mountPath']}/accounts.json"
 
 
 def test_pods_that_ended_unseen_are_removed_beside_the_scheduler_and_not_by_a_job_of_the_chart() -> None:

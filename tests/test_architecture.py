@@ -66,6 +66,7 @@ def test_a_dag_file_imports_airflow_and_the_dags_package_only(path: str) -> None
 def test_the_dags_package_imports_airflow_and_the_standard_library_only(path: str) -> None:
     # Airflow and its provider bring them. psutil tells the servers' processes from others of the same pid.
     allowed = {
+        "access/auth_manager.py": ("fastapi",),
         "launchers/pods.py": ("kubernetes",),
         "local/airflow_plugins/known_hosts.py": ("starlette",),
         "local/processes.py": ("psutil",),
@@ -150,7 +151,17 @@ def test_the_library_knows_nothing_of_tasks_methods_networks_airflow_or_the_comm
     assert {name for name in of_packages(names, "tasks") if not name.startswith("tasks.nuclei")} == set()
 
 
-@pytest.mark.parametrize("path", python_files("tasks/nuclei/**/*.py"))
+@pytest.mark.parametrize("path", python_files("tasks/annotation/**/*.py"))
+def test_codecs_of_annotation_tools_know_the_library_alone_and_no_library_of_the_tools(path: str) -> None:
+    names = imports(path)
+    beyond = ("airflow", "nucleus_dags", "argparse", "subprocess", "signal", "jinja2", "tensorflow", "tf_keras")
+    of_tools = ("supervisely", "cvat_sdk", "datumaro", "cellpose", "label_studio_sdk", "napari", "torch")
+    assert of_packages(names, *beyond, *of_tools) == set()
+    own = ("tasks.nuclei.", "tasks.annotation.")
+    assert {name for name in of_packages(names, "tasks") if not name.startswith(own)} == set()
+
+
+@pytest.mark.parametrize("path", python_files("tasks/nuclei/**/*.py", "tasks/annotation/**/*.py"))
 def test_the_library_neither_prints_nor_is_steered_by_the_environment(path: str) -> None:
     calls = [
         ast.unparse(node.func)

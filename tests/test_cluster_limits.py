@@ -1,11 +1,17 @@
 """What runs at once fits what is written down: Airflow's settings, the scheduler's memory, the quota."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from nucleus_dags.launchers.kinds import KINDS, PROCESSING_POOL, TRAIN, resources_of
+from nucleus_dags.local import environment as local_environment
+from nucleus_dags.local.home import Home, Servers
 from nucleus_dags.manifest import manifest
 from tests.manifests import K8S, of_kind
 from tests.test_airflow_chart import merged, read
@@ -60,6 +66,29 @@ def test_the_api_server_is_not_busy_with_heartbeats_and_a_few_may_be_lost() -> N
     assert parallelism / interval <= MOST_HEARTBEATS_A_SECOND
     timeout = float(found["AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT"])
     assert (MAX_FAILED_HEARTBEATS + 1) * interval <= timeout
+
+
+@pytest.mark.parametrize("place", ["one machine", "cluster"])
+def test_tasks_wait_for_an_api_server_that_starts_again_until_the_scheduler_would_give_them_up(
+    place: str, tmp_path: Path
+) -> None:
+    if place == "cluster":
+        found = environment("base")
+    else:
+        servers = Servers("http://127.0.0.1:1", "http://127.0.0.1:2", {})
+        found = local_environment.environment(Home(tmp_path), servers)
+    retries = int(found["AIRFLOW__WORKERS__EXECUTION_API_RETRIES"])
+    longest = float(found["AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX"])
+    # Each time something between a second and twice as much as before, up to the longest.
+    expected = sum((1 + min(longest, 2.0**number)) / 2 for number in range(retries - 1))
+    assert expected > 1.5 * float(found["AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT"])
+
+
+def test_airflow_knows_the_settings_of_how_long_tasks_wait() -> None:
+    program = "from airflow.sdk.api import client; print(client.API_RETRIES, client.API_RETRY_WAIT_MAX)"
+    env = {**os.environ, **environment("base")}
+    asked = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
+    assert asked.stdout.split()[-2:] == ["30", "10.0"]
 
 
 def test_the_quota_has_room_for_twenty_trainings_and_all_large_tasks() -> None:

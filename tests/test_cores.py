@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from nucleus_dags.local import environment
 from tasks.cores import CORES, cores
 from tests.repository import REPOSITORY
 
@@ -73,9 +74,18 @@ def test_a_pod_uses_what_its_launcher_says_on_a_large_node_and_no_more_than_a_sm
 ASKS_THE_MACHINE = re.compile(r"cpu_count\(|sched_getaffinity\(")
 
 
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "tasks").glob("**/*.py")), ids=lambda path: path.stem)
-def test_only_one_module_of_the_tasks_counts_cores(path: Path) -> None:
-    assert path.name == "cores.py" or not ASKS_THE_MACHINE.search(path.read_text())
+@pytest.mark.parametrize("folder", ["tasks", "dags"])
+def test_only_one_module_counts_cores(folder: str) -> None:
+    modules = {path.relative_to(REPOSITORY).as_posix(): path for path in (REPOSITORY / folder).glob("**/*.py")}
+    assert {name for name, path in modules.items() if ASKS_THE_MACHINE.search(path.read_text())} <= {"tasks/cores.py"}
+
+
+def test_the_servers_of_one_machine_run_as_much_at_once_as_they_may_use_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # What the machine has itself.
+    monkeypatch.setenv(CORES, "1")
+    assert environment.cores() == 1
+    monkeypatch.delenv(CORES)
+    assert environment.cores() == cores()
 
 
 def test_tensorflow_gets_as_many_threads() -> None:

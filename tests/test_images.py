@@ -1,7 +1,12 @@
-"""The container images: their libraries are those that everything is tested with."""
+"""The container images: their libraries are those that everything is tested with, and nobody can exchange them."""
 
+import json
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,9 +47,9 @@ def stages() -> list[tuple[str, list[str]]]:
 
 def test_every_image_is_a_stage_on_one_base_that_has_its_packages() -> None:
     (packages, installs), (base, copies), *images, (last, _) = stages()
-    assert packages == "FROM python:3.12-slim-bookworm AS packages"
+    assert packages == "FROM ${BASE_IMAGE} AS packages"
     assert "COPY images/${IMAGE}/requirements.lock /requirements.lock" in installs
-    assert base == "FROM python:3.12-slim-bookworm AS base"
+    assert base == "FROM ${BASE_IMAGE} AS base"
     assert "COPY --from=packages /opt/venv /opt/venv" in copies
     names = re.findall(r"FROM (?:base|cpu) AS (\w+)", "\n".join(first for first, _ in images))
     assert sorted(names) == IMAGES
@@ -73,3 +78,52 @@ def test_make_and_the_checks_of_a_change_build_the_images_that_there_are() -> No
     [checked] = re.findall(r"^for image in (.*); do$", (REPOSITORY / ".ci/run").read_text(), re.MULTILINE)
     assert sorted(made.split()) == IMAGES
     assert set(checked.split()) == set(IMAGES) - {"gpu"}
+
+
+def test_an_image_can_begin_from_a_base_with_its_digest_and_says_from_which() -> None:
+    dockerfile, makefile = ((REPOSITORY / name).read_text() for name in ("images/Dockerfile", "Makefile"))
+    [default] = re.findall(r"^ARG BASE_IMAGE=(.*)$", dockerfile, re.MULTILINE)
+    assert re.findall(r"^BASE_IMAGE = (.*)$", makefile, re.MULTILINE) == [default]
+    assert "--build-arg BASE_IMAGE='$(BASE_IMAGE)'" in makefile
+    assert 'org.opencontainers.image.base.name="${BASE_IMAGE}"' in dockerfile
+
+
+BASE = f"python:3.12-slim-bookworm@sha256:{'0' * 64}"
+
+
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `make sbom` writes, by image."""
+    folder = tmp_path_factory.mktemp("sbom")
+    options = ["--base-image", BASE, "--commit", "c0ffee"]
+    subprocess.run([sys.executable, REPOSITORY / "images/sbom.py", folder, *options, *IMAGES], check=True)
+    return {image: json.loads((folder / f"nucleus-{image}.cdx.json").read_text()) for image in IMAGES}
+
+
+def libraries_in(listed: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    return (component for component in listed["components"] if component["type"] == "library")
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_the_list_of_what_is_in_an_image_has_every_package_of_its_lock_with_its_hashes(
+    lists: dict[str, Any], image: str
+) -> None:
+    lock = REPOSITORY / "images" / image / "requirements.lock"
+    found = {library["name"]: library["version"] for library in libraries_in(lists[image])}
+    assert found == versions(lock)
+    hashes = [sha["content"] for of in libraries_in(lists[image]) for sha in of["externalReferences"][0]["hashes"]]
+    assert hashes == re.findall(r"--hash=sha256:([0-9a-f]{64})", lock.read_text())
+    references = [component["bom-ref"] for component in lists[image]["components"]]
+    assert len(set(references)) == len(references)
+
+
+def test_the_list_of_what_is_in_an_image_names_image_commit_base_and_each_package_as_others_do(
+    lists: dict[str, Any],
+) -> None:
+    listed = lists["cpu"]
+    assert (listed["bomFormat"], listed["specVersion"]) == ("CycloneDX", "1.6")
+    assert listed["metadata"]["component"] == {"type": "container", "name": "nucleus-cpu", "version": "c0ffee"}
+    assert [component["name"] for component in listed["components"] if component["type"] == "container"] == [BASE]
+    numpy = versions(REPOSITORY / "images/cpu/requirements.lock")["numpy"]
+    assert f"pkg:pypi/numpy@{numpy}" in {library["purl"] for library in libraries_in(listed)}
+    assert len({content["serialNumber"] for content in lists.values()}) == len(lists)

@@ -1,11 +1,7 @@
 """The manifests under k8s/: valid for a current Kubernetes, bound to one another by the right names, strict."""
 
-import json
-import os
 import re
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -14,6 +10,7 @@ import yaml
 
 from nucleus_dags.launchers.kinds import KINDS
 from nucleus_dags.manifest import manifest
+from nucleus_mlflow_login import OPEN_PATHS
 from tests.cluster import airflow
 from tests.manifests import K8S, contents, of_kind, pod_template
 from tests.repository import REPOSITORY
@@ -92,6 +89,9 @@ def test_all_that_is_referred_to_is_there(folder: str) -> None:
             assert volume.get("persistentVolumeClaim", {}).get("claimName", "nucleus") in claims, name
             assert volume.get("configMap", {}).get("name", "airflow-settings") in config_maps, name
             assert volume.get("secret", {}).get("secretName", "database-passwords") in made, name
+        for container in pod["spec"]["containers"]:
+            needed = [source["secretRef"] for source in container.get("envFrom", [])]
+            assert {secret["name"] for secret in needed if not secret.get("optional")} <= made, name
         assert pod["spec"].get("priorityClassName", "nucleus-servers") in priorities, name
     assert {kind.priority for kind in KINDS.values()} <= priorities
     templates = {content["metadata"]["name"] for content in of_kind(folder, "PodTemplate")}
@@ -188,42 +188,6 @@ def test_no_secret_is_in_the_repository() -> None:
         assert of_kind(folder, "Secret") == []
 
 
-FAKE_KUBECTL = """#!/bin/sh
-# Keeps what it is given: the arguments of every call in one file, what it would create in another.
-echo "kubectl $*" >>"$RECORDED/arguments"
-case "$1 $2 $*" in
-  *jsonpath*) printf 'the password of airflow' | base64 ;;
-  "get secret "*) exit 1 ;;
-  *) cat >>"$RECORDED/created"; echo >>"$RECORDED/created" ;;
-esac
-"""
-
-
-def test_secrets_are_random_and_no_command_has_them_among_its_arguments(tmp_path: Path) -> None:
-    (tmp_path / "kubectl").write_text(FAKE_KUBECTL)
-    (tmp_path / "kubectl").chmod(0o755)
-    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "RECORDED": str(tmp_path)}
-    traced = subprocess.run(
-        ["sh", "-x", K8S / "create-secrets.sh"], env=environment, capture_output=True, text=True, check=True
-    )
-    created = [json.loads(line) for line in (tmp_path / "created").read_text().splitlines()]
-    secrets = {content["metadata"]["name"]: content["stringData"] for content in created}
-    assert set(secrets) == {
-        *("database-passwords", "airflow-database", "airflow-login"),
-        *("airflow-fernet-key", "airflow-api-secret-key", "airflow-jwt-secret"),
-    }
-    assert set(secrets["database-passwords"]) == {"postgres", "mlflow", "airflow"}
-    address = secrets["airflow-database"]["connection"]
-    assert address == "postgresql+psycopg2://airflow:the password of airflow@postgresql:5432/airflow"
-    [admin] = json.loads(secrets["airflow-login"]["passwords.json"]).values()
-    values = [admin, *(value for secret in secrets.values() for value in secret.values())]
-    assert len(set(values)) == len(values) == 9
-    assert all(len(value) >= 44 for value in values)
-    # What the shell traces are all commands with their arguments.
-    arguments = (tmp_path / "arguments").read_text() + traced.stderr
-    assert [value for value in [*values, "the password"] if value in arguments] == []
-
-
 def test_no_command_of_the_cluster_has_a_secret_among_its_arguments() -> None:
     for folder in KUSTOMIZATIONS:
         for name, pod in pods(folder):
@@ -245,6 +209,39 @@ def test_a_new_cluster_gets_the_base_model_as_the_pods_of_tasks_find_store_and_m
     assert all(mounts[mount["mountPath"]] == mount for mount in container["volumeMounts"])
     assert (container["image"], container["envFrom"]) == (of_tasks["image"], of_tasks["envFrom"])
     assert container["env"][0] in of_tasks["env"]
+
+
+def test_mlflow_asks_for_a_login_of_all_but_its_probes() -> None:
+    [mlflow] = of_kind("base", "Deployment")
+    [server] = mlflow["spec"]["template"]["spec"]["containers"]
+    [volume] = [volume for volume in mlflow["spec"]["template"]["spec"]["volumes"] if "secret" in volume]
+    [mount] = [mount for mount in server["volumeMounts"] if mount["name"] == volume["name"]]
+    [file] = [env["value"] for env in server["env"] if env["name"] == "NUCLEUS_MLFLOW_ACCOUNTS"]
+    assert (volume["secret"]["secretName"], file) == ("accounts", f"{mount['mountPath']}/accounts.json")
+    # It stands in the image, so that no server of it runs without.
+    dockerfile = (REPOSITORY / "images/Dockerfile").read_text()
+    assert 'ENTRYPOINT ["mlflow", "server", "--app-name=nucleus-login",' in dockerfile
+    assert "command" not in server
+    for probe in ("readinessProbe", "livenessProbe"):
+        asked = re.findall(r"http://127\.0\.0\.1:5000(/\w+)", server[probe]["exec"]["command"][-1])
+        assert asked
+        assert set(asked) <= set(OPEN_PATHS)
+
+
+@pytest.mark.parametrize("folder", KUSTOMIZATIONS)
+def test_what_logs_to_mlflow_has_its_login_from_the_environment_and_nothing_else_has(folder: str) -> None:
+    with_login = {
+        name
+        for name, pod in pods(folder)
+        if {"secretRef": {"name": "mlflow-login"}} in pod["spec"]["containers"][0].get("envFrom", [])
+    }
+    assert with_login == {"cpu", "gpu", "install-base-model"}
+    # What a laboratory sets itself goes before, so it comes last.
+    for name, pod in pods(folder):
+        if name in with_login:
+            assert pod["spec"]["containers"][0]["envFrom"][-1] == {
+                "secretRef": {"name": "task-secrets", "optional": True}
+            }
 
 
 def test_mlflows_database_is_migrated_before_its_server_starts_by_the_same_image_at_the_same_address() -> None:

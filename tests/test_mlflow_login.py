@@ -1,8 +1,10 @@
 """The login in front of MLflow's server, with a server that says nothing but that it was reached."""
 
+import json
 import os
 import subprocess
 import sys
+from hashlib import sha256
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -16,7 +18,11 @@ from starlette.testclient import TestClient
 from nucleus_mlflow_login import Login, create_app
 from tests.repository import REPOSITORY
 
-PASSWORDS = {"pipeline": "write", "viewer": "look", "nobody": ""}
+OF_ONE_MACHINE = {"admin": "all", "nobody": ""}
+OF_A_CLUSTER = {
+    name: {"role": role, "sha256": sha256(password.encode()).hexdigest()}
+    for name, role, password in [("pipeline", "pipeline", "write"), ("anna", "approve", "look"), ("eva", "look", "")]
+}
 ALIAS = "/api/2.0/mlflow/registered-models/alias"
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -26,14 +32,25 @@ async def reached(request: Request) -> Response:
 
 
 @pytest.fixture
-def mlflow() -> TestClient:
+def accounts(tmp_path: Path) -> Path:
+    path = tmp_path / "accounts.json"
+    path.write_text(json.dumps(OF_ONE_MACHINE | OF_A_CLUSTER))
+    return path
+
+
+@pytest.fixture
+def mlflow(accounts: Path) -> TestClient:
     app = Starlette(routes=[Route("/{path:path}", reached, methods=METHODS)])
-    app.add_middleware(Login, passwords=PASSWORDS)
+    app.add_middleware(Login, accounts=accounts)
     return TestClient(app)
 
 
 @pytest.mark.parametrize(
-    "login", [None, ("pipeline", "wrong"), ("pipeline", ""), ("nobody", ""), ("unknown", ""), ("pipeline", "look")]
+    "login",
+    [
+        *(None, ("pipeline", "wrong"), ("pipeline", ""), ("pipeline", "look"), ("unknown", "")),
+        *(("nobody", ""), ("eva", ""), ("pipeline", OF_A_CLUSTER["pipeline"]["sha256"])),
+    ],
 )
 @pytest.mark.parametrize("method", METHODS)
 def test_nobody_gets_in_without_the_right_password(
@@ -50,13 +67,22 @@ def test_a_header_that_makes_no_sense_is_no_login(mlflow: TestClient, header: st
     assert mlflow.get("/", headers={"Authorization": header}).status_code == 401
 
 
+@pytest.mark.parametrize("login", [("pipeline", "write"), ("admin", "all")])
 @pytest.mark.parametrize("method", METHODS)
-def test_the_account_of_the_pipeline_may_change_what_mlflow_holds(mlflow: TestClient, method: str) -> None:
-    assert mlflow.request(method, ALIAS, auth=("pipeline", "write")).text == "reached"
+def test_the_tasks_of_a_cluster_and_the_account_of_one_machine_may_change_what_mlflow_holds(
+    mlflow: TestClient, login: tuple[str, str], method: str
+) -> None:
+    assert mlflow.request(method, ALIAS, auth=login).text == "reached"
+
+
+def test_an_account_that_is_taken_away_is_out_at_once(mlflow: TestClient, accounts: Path) -> None:
+    assert mlflow.get("/", auth=("anna", "look")).text == "reached"
+    accounts.write_text("{}")
+    assert mlflow.get("/", auth=("anna", "look")).status_code == 401
 
 
 def test_another_account_looks_and_searches_but_makes_no_model_the_champion(mlflow: TestClient) -> None:
-    viewer = ("viewer", "look")
+    viewer = ("anna", "look")
     assert mlflow.get("/", auth=viewer).text == "reached"
     assert mlflow.post("/ajax-api/2.0/mlflow/runs/search", auth=viewer).text == "reached"
     refused = [mlflow.request(method, ALIAS, auth=viewer) for method in ("POST", "PUT", "PATCH", "DELETE")]

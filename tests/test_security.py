@@ -8,7 +8,10 @@ from tests.repository import REPOSITORY
 
 TEXT = (REPOSITORY / "SECURITY.md").read_text()
 PROMISES = TEXT.partition("## What is promised")[2].partition("## What isn't promised")[0]
-LOCKS = sorted(path for path in REPOSITORY.rglob("requirements.lock") if ".venv" not in path.parts)
+TOOLS = REPOSITORY / "tasks/methods/external/adapters"
+LOCKS = sorted(
+    [REPOSITORY / "requirements.lock", *REPOSITORY.glob("images/*/requirements.lock"), *TOOLS.glob("*.lock")]
+)
 
 
 def test_every_promise_is_held_by_tests_that_are_there() -> None:
@@ -32,7 +35,7 @@ def test_the_bounds_in_the_text_are_those_of_the_code() -> None:
     assert "after three crashes" in TEXT
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("lock", sorted(LOCKS), ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_every_package_is_named_with_its_hashes_which_are_required(lock) -> None:
     entries = re.split(r"\n(?=\S)", re.sub(r"(?m)^\s*#.*\n", "", lock.read_text()).strip())
     packages = [entry for entry in entries if "==" in entry.splitlines()[0]]
@@ -40,3 +43,16 @@ def test_every_package_is_named_with_its_hashes_which_are_required(lock) -> None
     assert [entry.splitlines()[0] for entry in packages if "--hash=sha256:" not in entry] == []
     for file in ("Makefile", "images/Dockerfile"):
         assert "--require-hashes" in (REPOSITORY / file).read_text(), file
+
+
+@pytest.mark.parametrize("wanted", sorted(TOOLS.glob("*.txt")), ids=lambda path: path.stem)
+def test_a_third_party_tool_is_installed_as_it_is_locked(wanted) -> None:
+    lock = wanted.with_suffix(".lock").read_text()
+    for package in re.findall(r"(?m)^[a-z0-9_]+==\S+$", wanted.read_text()):
+        assert f"\n{package.replace('_', '-')} \\\n" in lock, package
+    makefile = (REPOSITORY / "Makefile").read_text()
+    recipe = makefile.partition("\ntool: ")[2].partition("\n\n")[0]
+    assert "--no-deps --require-hashes" in recipe
+    assert recipe.count("adapters/$(TOOL).lock") == 2
+    [locked] = re.findall(r"(?m)^TOOLS = (.*)$", makefile)
+    assert wanted.stem in locked.split()

@@ -11,7 +11,9 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
-READ_RETRIES, READ_RETRY_S = 4, 2
+RETRIES, RETRY_S = 4, 2
+SAFE_TO_REPEAT = ("GET", "PATCH")
+"""What reads, or sets something to a value."""
 PAGE_SIZE = 100
 """Airflow gives no more task instances at once, unless it is configured to."""
 
@@ -46,15 +48,16 @@ class AirflowApi:
     def call(self, method: str, path: str, body: object = None) -> Any:
         """Call `path` under /api/v2 and give its JSON answer.
 
-        A call that only reads is tried again, because a server beside a training may be too busy to answer at once.
+        A call that is safe to repeat is tried again, because a server beside a training may be too busy to answer at
+        once.
         """
-        for _ in range(READ_RETRIES if method == "GET" else 0):
+        for _ in range(RETRIES if method in SAFE_TO_REPEAT else 0):
             try:
                 return self._call_once(method, path, body)
             except AirflowApiError as error:
                 if error.status is not None:
                     raise
-                time.sleep(READ_RETRY_S)
+                time.sleep(RETRY_S)
         return self._call_once(method, path, body)
 
     def _call_once(self, method: str, path: str, body: object) -> Any:

@@ -34,7 +34,19 @@ def write_whole(path: Path, content: Any, mode: int = 0o666) -> None:
 def move(source: Path, target: Path) -> None:
     """Give a file that is on the disk its name, in the place of another one; the name is on the disk at the end."""
     source.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY)
+    _flush_names(target.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those that it lies in, where they are missing; their names are on the disk at the end."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        _flush_names(path.parent)
+
+
+def _flush_names(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
     with suppress(OSError):  # Some network file systems keep the names of a folder by themselves, and refuse.
         os.fsync(folder)
     os.close(folder)

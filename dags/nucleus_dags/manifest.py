@@ -103,6 +103,8 @@ class Manifest(TypedDict):
     presets: dict[str, str]
     presets_of_augment: dict[str, dict[str, Any]]
     default_method: str
+    annotation_tools: dict[str, str]
+    """Titles by name."""
     tasks: dict[str, TaskEntry]
     methods: dict[str, MethodEntry]
 

@@ -54,6 +54,8 @@ class KnownField:
     """That limits of areas are meant at: they are in px of the field as it is seen with this zoom."""
     region: tuple[slice, slice] = (slice(None), slice(None))
     """Where in the field the true label image is; nuclei elsewhere don't count."""
+    ignored: NDArray[np.bool_] | None = None
+    """Which pixels of the true label image aren't annotated, (y, x); none if it isn't given."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ def _found_in(
 ) -> list[_Found]:
     def found_in(field: KnownField) -> _Found:
         nuclei = nuclei_in(field.seen, limits_of_field(settings, field.zoom))
-        pairs = iou_pairs(field.true_labels, nuclei.label_image[field.region])
+        pairs = iou_pairs(field.true_labels, nuclei.label_image[field.region], field.ignored)
         areas_px = np.bincount(nuclei.label_image.ravel())[pairs.predicted_ids] * field.zoom**2
         return _Found(pairs, areas_px, nuclei.confidences[pairs.predicted_ids - 1])
 

@@ -107,7 +107,7 @@ def pixels_sha256(image: NDArray[Any]) -> str:
 def copies(fields: Mapping[str, Fingerprint], known: Mapping[str, Fingerprint]) -> Iterator[Copy]:
     """Give all pairs of a field and a known one that are copies, each with the surest kind; not a name with itself."""
     by_value, by_block = defaultdict(set), defaultdict(set)
-    for other, fingerprint in known.items():
+    for other, fingerprint in _with_something_in_common(fields, known):
         for value in fingerprint.values:
             by_value[value].add(other)
         for block in fingerprint.blocks:
@@ -120,6 +120,17 @@ def copies(fields: Mapping[str, Fingerprint], known: Mapping[str, Fingerprint]) 
         equal = {other for value in fingerprint.values for other in by_value.get(value, ())}
         kinds |= dict.fromkeys(equal, EQUAL)
         yield from (Copy(name, other, kind) for other, kind in sorted(kinds.items()) if other != name)
+
+
+def _with_something_in_common(
+    fields: Mapping[str, Fingerprint], known: Mapping[str, Fingerprint]
+) -> Iterator[tuple[str, Fingerprint]]:
+    """Leave out what shares no value and no block with any field: of many known ones, nearly all."""
+    values = {value for fingerprint in fields.values() for value in fingerprint.values}
+    blocks = {block for fingerprint in fields.values() for block in fingerprint.blocks}
+    for other, fingerprint in known.items():
+        if not (values.isdisjoint(fingerprint.values) and blocks.isdisjoint(fingerprint.blocks)):
+            yield other, fingerprint
 
 
 def copies_within(fields: Mapping[str, Fingerprint]) -> list[Copy]:
@@ -209,13 +220,13 @@ def _alike(fields: Mapping[str, Fingerprint], known: Mapping[str, Fingerprint]) 
     )
     if not thumbnails or not compared:
         return {}
-    rows = np.stack(list(thumbnails.values())).reshape(len(thumbnails), -1)
-    columns = np.stack(list(compared.values()))
+    rows = np.stack(list(thumbnails.values()))
+    columns = np.stack(list(compared.values())).reshape(len(compared), -1)
     best = np.full((len(rows), len(columns)), -1.0, np.float32)
-    for side in (columns, columns.transpose(0, 2, 1)):
+    for side in (rows, rows.transpose(0, 2, 1)):
         for turns in range(4):
-            turned = np.rot90(side, turns, axes=(1, 2)).reshape(len(columns), -1)
-            np.maximum(best, np.abs(rows @ turned.T) / rows.shape[1], out=best)
+            turned = np.rot90(side, turns, axes=(1, 2)).reshape(len(rows), -1)
+            np.maximum(best, np.abs(turned @ columns.T) / columns.shape[1], out=best)
     return {
         name: [other for other, correlation in zip(compared, row, strict=True) if correlation >= ALIKE]
         for name, row in zip(thumbnails, best, strict=True)

@@ -166,6 +166,31 @@ def compare(plate: pd.DataFrame, references: pd.DataFrame) -> list[Drift]:
     return [Drift(measure, *_comparable(measure, plate, references)) for measure in MEASURES]
 
 
+def field_distances(plate: pd.DataFrame, references: pd.DataFrame) -> pd.DataFrame:
+    """Give the distance of every field by itself: the index of `plate`, one column per measure, NaN if not compared."""
+    distances = {
+        drift.measure.name: (drift.plate[drift.measure.name] - drift.reference_median) / drift.spread
+        for drift in compare(plate, references)
+    }
+    return pd.DataFrame(distances, index=plate.index)
+
+
+def with_nuclei_found(rows: Iterable[Mapping[str, Any]], nuclei: pd.DataFrame) -> list[dict[str, Any]]:
+    """Give rows of report.json with the nuclei that were found in place of the labelled ones.
+
+    `nuclei` has one row per nucleus, with fov, area_px and touches_edge, as nuclei.csv has.
+    """
+    by_fov = nuclei.groupby("fov").agg(
+        nuclei=("area_px", "size"), area_mean_px=("area_px", "mean"), nuclei_at_edge=("touches_edge", "sum")
+    )
+    found = {
+        str(fov): {str(name): value for name, value in of_fov.items()}
+        for fov, of_fov in by_fov.to_dict("index").items()
+    }
+    none: dict[str, Any] = {"nuclei": 0, "area_mean_px": None, "nuclei_at_edge": 0}
+    return [{**row, **found.get(row["fov"], none)} for row in rows]
+
+
 def _field(info: PlateInfo, row: Mapping[str, Any]) -> dict[str, Any]:
     px_in_um2 = info.pixel_size_um**2
     imaged_mm2 = row["height_px"] * row["width_px"] * px_in_um2 / 1e6

@@ -24,14 +24,15 @@ nucleus on which the models differ. `python -m tests.benchmarks.gate_decisions` 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from tasks.nuclei.scoring import IOU_THRESHOLDS, OBJECT_LEVEL_IOU, f1_score
+from tasks.nuclei.scoring import IOU_THRESHOLDS, OBJECT_LEVEL_IOU, InstanceScores, f1_score
 
 OF_ONE_MODEL, OF_A_DIFFERENCE = 0.15, 0.02
 """Intraclass correlations that are assumed of the nuclei of a field; tasks/nuclei/README.md has measured ones."""
@@ -223,3 +224,18 @@ def _parts(
         np.hstack([(2 * found - f1 * (1 + own)) / denominator, (errors - rates) / true_nuclei]),
         np.hstack([-f1 * alone_false / denominator, other / true_nuclei]),
     )
+
+
+def nuclei_of(fields: Sequence[InstanceScores], side: Literal["true", "predicted"]) -> Nuclei:
+    """Give the true or the predicted nuclei of fields that were scored, each with the number of its field."""
+    return Nuclei(
+        np.repeat(np.arange(len(fields)), [len(getattr(scores, f"{side}_iou")) for scores in fields]),
+        np.concatenate([getattr(scores, f"{side}_iou") for scores in fields]),
+        np.concatenate([getattr(scores, f"{side}_partners") for scores in fields]),
+    )
+
+
+def interval_of_f1(fields: Sequence[InstanceScores]) -> Interval:
+    """Give the 95 % CI of F1 at each IoU threshold over fields that were scored."""
+    true, predicted = nuclei_of(fields, "true"), nuclei_of(fields, "predicted")
+    return interval_of_scores(estimate(true, predicted, len(fields)).combined(F1_ALONE))

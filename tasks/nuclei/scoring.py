@@ -13,6 +13,15 @@ IoU with one other only, so all three give the same numbers. From 0.5 down they 
 nuclei match the same one: two true nuclei under one predicted nucleus, both with IoU >= t, are two
 TP here and one TP and one FN there; a true nucleus cut in two halves of IoU 0.5 each is one TP at
 0.5 here, and one TP and one FP there. So F1 here is never below theirs.
+
+Of a field that is annotated in part, ignored pixels are left out as void ones are of panoptic quality (Kirillov et al.,
+CVPR 2019, section 4.1), in both label images alike:
+
+- IoU is that of the annotated parts of both nuclei, so that it is the same whether a nucleus was annotated beyond the
+  ignored area's edge or cut off at it.
+- A nucleus of which more than half is ignored isn't counted: it is no TP, FP or FN, and no partner of a split or merge.
+- It may be the match of one that counts, as ignored regions are in COCO's evaluation: a predicted nucleus that lies a
+  little less than half in an ignored area is no FP if a true one a little more than half in it has IoU >= t with it.
 """
 
 from __future__ import annotations
@@ -25,7 +34,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.runs import row_runs
+from tasks.nuclei.ignored import MOST_IGNORED_SHARE
+from tasks.nuclei.runs import Runs, row_runs
 
 # The quotient of two whole numbers is the float nearest to the decimal, so that an IoU of exactly 7/10 is >= 0.7.
 IOU_THRESHOLDS = tuple(hundredths / 100 for hundredths in range(5, 100, 5))
@@ -44,7 +54,8 @@ class IouPairs(NamedTuple):
     """IoU of every pair of a true and a predicted nucleus that share a pixel; any other pair has IoU 0.
 
     `true_ids` and `predicted_ids` are the label numbers in rising order. The other three have one
-    entry per pair: the nuclei as positions in the id arrays, and their IoU (float64).
+    entry per pair: the nuclei as positions in the id arrays, and their IoU (float64). The last two say of each id
+    whether its nucleus counts; nuclei that are ignored whole are not among them.
     """
 
     true_ids: NDArray[np.integer]
@@ -52,14 +63,16 @@ class IouPairs(NamedTuple):
     true_position: NDArray[np.integer]
     predicted_position: NDArray[np.integer]
     iou: NDArray[np.float64]
+    true_counts: NDArray[np.bool_]
+    predicted_counts: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class InstanceScores:
-    """Score of every nucleus of one fov; arrays are parallel to `true_ids` or `predicted_ids`.
+    """Score of every nucleus of one fov that counts; arrays are parallel to `true_ids` or `predicted_ids`.
 
     `..._iou` is the best IoU with a nucleus of the other label image, 0 without overlap;
-    `..._partners` the number of nuclei of the other with IoU >= 0.1.
+    `..._partners` the number of nuclei of the other that count and have IoU >= 0.1.
     """
 
     true_ids: NDArray[np.integer]
@@ -91,18 +104,25 @@ class Counts:
     merges: int
 
 
-def iou_pairs(true_labels: NDArray[np.integer], predicted_labels: NDArray[np.integer]) -> IouPairs:
+def iou_pairs(
+    true_labels: NDArray[np.integer],
+    predicted_labels: NDArray[np.integer],
+    ignored: NDArray[np.bool_] | None = None,
+) -> IouPairs:
     """Give the IoU of all overlapping nuclei of two label images (y, x) of the same shape.
 
-    Labels may have any integer dtype and any numbers from 1 to 4,294,967,295, with or without gaps. Raises
-    InputError for different shapes, other dtypes and other labels.
+    Labels may have any integer dtype and any numbers from 1 to 4,294,967,295, with or without gaps. `ignored`, (y, x)
+    too, says which pixels aren't annotated; all are if it isn't given. Raises InputError for different shapes, other
+    dtypes and other labels.
     """
-    _check_kind(true_labels, predicted_labels)
-    runs = row_runs(true_labels, predicted_labels)
+    _check_kind(true_labels, predicted_labels, ignored)
+    runs = row_runs(true_labels, predicted_labels, *([] if ignored is None else [ignored]))
     true_of_run, predicted_of_run = runs.labels(true_labels), runs.labels(predicted_labels)
     _check_labels("true", true_of_run)
     _check_labels("predicted", predicted_of_run)
-    true_label, predicted_label, intersection = _overlaps(true_of_run, predicted_of_run, runs.length_px)
+    seen = np.s_[:] if ignored is None else ~runs.labels(ignored)
+    overlaps = _overlaps(true_of_run[seen], predicted_of_run[seen], runs.length_px[seen])
+    true_label, predicted_label, intersection = overlaps
     true_numbers, true_index = np.unique(true_label, return_inverse=True)
     predicted_numbers, predicted_index = np.unique(predicted_label, return_inverse=True)
     true_area = np.bincount(true_index, weights=intersection)
@@ -117,6 +137,8 @@ def iou_pairs(true_labels: NDArray[np.integer], predicted_labels: NDArray[np.int
         true_position=np.searchsorted(true_ids, true_label[both]),
         predicted_position=np.searchsorted(predicted_ids, predicted_label[both]),
         iou=iou[both],
+        true_counts=_counted(true_ids, true_of_run, runs, ignored),
+        predicted_counts=_counted(predicted_ids, predicted_of_run, runs, ignored),
     )
 
 
@@ -130,24 +152,35 @@ def without_predicted(pairs: IouPairs, kept: NDArray[np.bool_]) -> IouPairs:
         true_position=pairs.true_position[left],
         predicted_position=position[pairs.predicted_position[left]],
         iou=pairs.iou[left],
+        true_counts=pairs.true_counts,
+        predicted_counts=pairs.predicted_counts[kept],
     )
 
 
-def score_instances(true_labels: NDArray[np.integer], predicted_labels: NDArray[np.integer]) -> InstanceScores:
+def score_instances(
+    true_labels: NDArray[np.integer],
+    predicted_labels: NDArray[np.integer],
+    ignored: NDArray[np.bool_] | None = None,
+) -> InstanceScores:
     """Score every nucleus of two label images of the same shape; see `iou_pairs` for what they may hold."""
-    return score_pairs(iou_pairs(true_labels, predicted_labels))
+    return score_pairs(iou_pairs(true_labels, predicted_labels, ignored))
 
 
 def score_pairs(pairs: IouPairs) -> InstanceScores:
     """Score every nucleus of two label images that `iou_pairs` compared."""
-    partners = pairs.iou >= SPLIT_MERGE_IOU
+    both_count = pairs.true_counts[pairs.true_position] & pairs.predicted_counts[pairs.predicted_position]
+    partners = (pairs.iou >= SPLIT_MERGE_IOU) & both_count
+    true_iou = _best(pairs.iou, pairs.true_position, len(pairs.true_ids))
+    predicted_iou = _best(pairs.iou, pairs.predicted_position, len(pairs.predicted_ids))
+    true_partners = np.bincount(pairs.true_position[partners], minlength=len(pairs.true_ids))
+    predicted_partners = np.bincount(pairs.predicted_position[partners], minlength=len(pairs.predicted_ids))
     return InstanceScores(
-        true_ids=pairs.true_ids,
-        true_iou=_best(pairs.iou, pairs.true_position, len(pairs.true_ids)),
-        true_partners=np.bincount(pairs.true_position[partners], minlength=len(pairs.true_ids)),
-        predicted_ids=pairs.predicted_ids,
-        predicted_iou=_best(pairs.iou, pairs.predicted_position, len(pairs.predicted_ids)),
-        predicted_partners=np.bincount(pairs.predicted_position[partners], minlength=len(pairs.predicted_ids)),
+        true_ids=pairs.true_ids[pairs.true_counts],
+        true_iou=true_iou[pairs.true_counts],
+        true_partners=true_partners[pairs.true_counts],
+        predicted_ids=pairs.predicted_ids[pairs.predicted_counts],
+        predicted_iou=predicted_iou[pairs.predicted_counts],
+        predicted_partners=predicted_partners[pairs.predicted_counts],
     )
 
 
@@ -195,10 +228,32 @@ def error_rate(errors: int, true_nuclei: int) -> float:
     return errors / max(true_nuclei, 1)
 
 
-def _check_kind(true_labels: NDArray[np.integer], predicted_labels: NDArray[np.integer]) -> None:
+def _counted(
+    ids: NDArray[np.integer], label_of_run: NDArray[np.integer], runs: Runs, ignored: NDArray[np.bool_] | None
+) -> NDArray[np.bool_]:
+    """Say of which nuclei at most half is ignored, (n,) like `ids`."""
+    if ignored is None:
+        return np.ones(len(ids), np.bool_)
+    of_ids = np.isin(label_of_run, ids)
+    position, length_px = np.searchsorted(ids, label_of_run[of_ids]), runs.length_px[of_ids]
+    area_px, ignored_px = (
+        np.bincount(position, weights=length_px * share, minlength=len(ids))
+        for share in (1, runs.labels(ignored)[of_ids])
+    )
+    return np.asarray(ignored_px <= MOST_IGNORED_SHARE * area_px)
+
+
+def _check_kind(
+    true_labels: NDArray[np.integer], predicted_labels: NDArray[np.integer], ignored: NDArray[np.bool_] | None
+) -> None:
     if true_labels.shape != predicted_labels.shape:
         raise InputError(
             f"The predicted label image is {predicted_labels.shape} px, the true one {true_labels.shape} px; "
+            "they must be of the same image."
+        )
+    if ignored is not None and ignored.shape != true_labels.shape:
+        raise InputError(
+            f"What is ignored is {ignored.shape} px, the true label image {true_labels.shape} px; "
             "they must be of the same image."
         )
     for name, labels in (("true", true_labels), ("predicted", predicted_labels)):

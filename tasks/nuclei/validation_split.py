@@ -24,18 +24,24 @@ class ValidationSplit:
         self._kept_back: dict[float, bool | None] = {}
         """By lot; None for an image that is cut into two parts."""
 
-    def cuts(self, lot: float) -> bool:
+    def may_cut(self, lot: float) -> bool:
         """Whether an image may be cut into a part for training and one for validation: if no group before has it."""
-        if lot in self._kept_back:
-            return False
+        return lot not in self._kept_back
+
+    def cut(self, lot: float) -> None:
+        """Remember that an image is cut, so that no group after has it. Raises ValueError if one before has it."""
+        if not self.may_cut(lot):
+            raise ValueError(
+                f"The image of lot {lot} is in a group before, so that it can't be cut; ask may_cut first."
+            )
         self._kept_back[lot] = None
-        return True
 
     def of_group(self, lots: Sequence[float]) -> list[bool] | None:
-        """Say of each field of a group whether it is kept back; None if copies in groups before leave no two parts.
+        """Decide for each field of a group whether it is kept back, and remember it for the groups after.
 
-        Kept back are those whose lot is below the share: at least the lowest, and no more than half of the group.
-        Fields of one lot are copies and stay together, in all groups.
+        Gives None if copies in groups before leave no two parts. Kept back are those whose lot is below the
+        share: at least the lowest, and no more than half of the group. Fields of one lot are copies and stay together,
+        in all groups.
         """
         chosen = sum(self._kept_back.get(lot) is True for lot in lots)
         for lot in sorted(set(lots) - set(self._kept_back)):

@@ -243,8 +243,9 @@ def _split_by_field(fields: list[Source], lots: list[float], split: ValidationSp
 
 def _split_one_image(fields: list[Source], lot: float, split: ValidationSplit) -> list[Source]:
     """Split the largest of the fields, all copies of one image, by region, and leave out the others."""
-    if not split.cuts(lot):
+    if not split.may_cut(lot):
         raise _copies_of_others(fields)
+    split.cut(lot)
     largest = max(fields, key=lambda field: field.region[2] * field.region[3])
     if len(fields) > 1:
         log.warning(

@@ -24,8 +24,9 @@ from tasks.cores import cores
 from tasks.methods.registry import found_methods, load_segmenter, method_named
 from tasks.methods.segmentation_params import SegmentationParams, depends_on
 from tasks.nuclei.calibration import KnownField, Trial, calibrate, calibrate_cell_lines
+from tasks.nuclei.ignored import counted_nuclei
 from tasks.nuclei.plates.files import Fov
-from tasks.nuclei.plates.image_files import read_image, read_label_image
+from tasks.nuclei.plates.image_files import read_ignored, read_image, read_label_image
 from tasks.nuclei.roi_file import RoiReader, RoiSource
 from tasks.nuclei.scoring import REPORTED_IOU_THRESHOLDS, SHOWN_IOU_THRESHOLDS, pool
 from tasks.nuclei.segmentation import SegmentationSettings
@@ -78,7 +79,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     searched = [(name, params.model.method.search[name]) for name in names]
     settings = params.settings.model_copy(update={"for_cell_lines": {}})
     everything = [field for of_line in fields.values() for field in of_line]
-    true_nuclei = any(field.true_labels.any() for field in everything)
+    true_nuclei = any(counted_nuclei(field.true_labels, field.ignored).any() for field in everything)
     trials = calibrate(everything, model.nuclei_in, settings, searched, cores()) if true_nuclei else []
     if not trials or trials[0].mean_f1 == 0:
         _write_table([(ALL_CELL_LINES, trials)], names, workspace)
@@ -155,7 +156,9 @@ def _known_fields(sources: Iterator[RoiSource], trained_on: TrainedOn, model: Se
         looking = model.magnifying(source.zoom)
         # A copy, because a part of an array keeps the whole of it in memory.
         true_labels = read_label_image(fov.labels_path)[region].copy()
-        known = KnownField(looking.look_at(image), true_labels, looking.zoom if looking.nucleus_px else 1.0, region)
+        ignored = read_ignored(fov.ignored_path)[region].copy() if fov.ignored_path else None
+        zoom = looking.zoom if looking.nucleus_px else 1.0
+        known = KnownField(looking.look_at(image), true_labels, zoom, region, ignored)
         fields.setdefault(source.cell_line, []).append(known)
         if time.monotonic() - reported > PROGRESS_EVERY_S:
             reported = time.monotonic()

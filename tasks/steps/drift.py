@@ -7,7 +7,6 @@ fields of one bit depth, focus among fields of one pixel size.
 """
 
 import io
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -19,12 +18,12 @@ import pandas as pd
 from tasks import tracking
 from tasks.contract import NothingToDo, Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.nuclei import figures
-from tasks.nuclei.drift import LEAST_SPREAD_OF_MEDIAN, OUTLIER_DISTANCE, Drift, compare, field_table
+from tasks.nuclei.drift import LEAST_SPREAD_OF_MEDIAN, OUTLIER_DISTANCE, Drift, compare, field_table, with_nuclei_found
 from tasks.nuclei.errors import InputError, raise_if_any
 from tasks.nuclei.plates.files import FROZEN_REPORT, Plate, open_plate
-from tasks.nuclei.plates.image_files import read_image
 from tasks.nuclei.tables import read_csv, write_csv
 from tasks.steps import pages
+from tasks.store.imported_plates import measured_rows
 from tasks.store.provenance import plate_at, plate_of_segmentation
 
 log = logging.getLogger("nucleus")
@@ -46,10 +45,12 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     references = [_open(path, workspace) for path in params.references]
     _refuse_others(plate, references)
 
-    rows = _rows(plate)
+    rows = measured_rows(plate)
     if params.segmentation:
         rows = _with_nuclei_found(rows, _segmentation(params, workspace))
-    fields_of_references = pd.concat([field_table(one.info, _rows(one)) for one in references], ignore_index=True)
+    fields_of_references = pd.concat(
+        [field_table(one.info, measured_rows(one)) for one in references], ignore_index=True
+    )
     drifts = compare(field_table(plate.info, rows), fields_of_references)
     warnings = [_warning(drift) for drift in drifts if drift.is_outlier]
     for warning in warnings:
@@ -105,25 +106,10 @@ def _refuse_others(plate: Plate, references: Sequence[Plate]) -> None:
     raise_if_any(problems, plate.folder)
 
 
-def _rows(plate: Plate) -> list[dict[str, Any]]:
-    """Rows of report.json; of plates that were imported before it told the dtype, this is read from the images."""
-    rows = json.loads((plate.folder / FROZEN_REPORT).read_text())["fovs"]
-    return [{"dtype": row.get("dtype") or read_image(plate.folder / row["image"]).dtype.name, **row} for row in rows]
-
-
 def _with_nuclei_found(rows: Sequence[dict[str, Any]], segmentation: Path) -> list[dict[str, Any]]:
     """Give the rows of report.json with the nuclei of `nuclei.csv` in place of the labelled ones."""
     columns = ["fov", "area_px", "touches_edge"]
-    nuclei = read_csv(segmentation / "nuclei.csv", usecols=columns, dtype={"fov": str})
-    by_fov = nuclei.groupby("fov").agg(
-        nuclei=("area_px", "size"), area_mean_px=("area_px", "mean"), nuclei_at_edge=("touches_edge", "sum")
-    )
-    found = {
-        str(fov): {str(name): value for name, value in of_fov.items()}
-        for fov, of_fov in by_fov.to_dict("index").items()
-    }
-    none: dict[str, Any] = {"nuclei": 0, "area_mean_px": None, "nuclei_at_edge": 0}
-    return [{**row, **found.get(row["fov"], none)} for row in rows]
+    return with_nuclei_found(rows, read_csv(segmentation / "nuclei.csv", usecols=columns, dtype={"fov": str}))
 
 
 def _warning(drift: Drift) -> str:

@@ -1,12 +1,12 @@
 """Ingest: check a plate and import it into the store under its digest.
 
-The output folder is the plate again (plate.json, images/, labels/, read-only copies), with
-report.json: the digest, the row of Table S1, counts, areas and intensities of the plate and of each
-field of view, the warnings, and the doubts that a person must look at before a training. A training or
-test plate with any faulty file is refused whole; a screening plate is imported without the faulty fields and
-without faulty labels, which the report names. A plate is refused too with an image that another plate uses
-for training where this one is for tests, or the other way round, and with doubts that plate.json confirms and
-that nobody can have seen.
+The output folder is the plate again (plate.json, images/, labels/ and, where a field is annotated in part,
+ignored/, read-only copies), with report.json: the digest, the row of Table S1, counts, areas and intensities of
+the plate and of each field of view, the warnings, and the doubts that a person must look at before a training.
+Counts and areas are of nuclei that aren't ignored. A training or test plate with any faulty file is refused
+whole; a screening plate is imported without the faulty fields and without faulty labels, which the report
+names. A plate is refused too with an image that another plate uses for training where this one is for tests, or
+the other way round, and with doubts that plate.json confirms and that nobody can have seen.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from tasks import locks, tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.nuclei.errors import InputError, raise_if_any
+from tasks.nuclei.plates import other_files
 from tasks.nuclei.plates.field_check import (
     FieldCheck,
     check_and_copy_field,
@@ -68,7 +69,8 @@ R = TypeVar("R")
 class Params(TaskParams):
     folder: Annotated[str, pydantic.Field(pattern=r"^/")]
     """Absolute path of the plate's folder, with plate.json, images/ and labels/, or images.ome.zarr for both.
-    Labels may lack for role screen."""
+    Labels may lack for role screen. label_sets/ may hold further label images, and origins.csv say how each nucleus
+    got its label. An image in ignored/ says which pixels of a field aren't annotated."""
     role: Role | None = None
     """The role that plate.json must state; any if not given."""
 
@@ -82,6 +84,7 @@ def output_key(params: Params) -> str:
     hashes: dict[str, str] = {}
     for of_field in _in_threads(lambda fov: hashes_of(read_files(fov, plate)), plate.fovs, "hashed"):
         hashes |= of_field
+    hashes |= other_files.hashes_of(plate)
     return _key(plate.info, plate_digest(plate.info, hashes))
 
 
@@ -118,14 +121,18 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     plate = open_arrived_plate(params)
     checks = check_and_copy_plate(plate, workspace.output_dir)
-    digest = plate_digest(plate.info, {name: sha256 for check in checks for name, sha256 in check.sha256.items()})
+    of_others = other_files.copied(plate, workspace.output_dir)
+    of_fields = {name: sha256 for check in checks for name, sha256 in check.sha256.items()}
+    digest = plate_digest(plate.info, of_fields | of_others)
     if _key(plate.info, digest) != workspace.key:
         raise InputError(f"{plate.folder}: changed while it was read; ingest it again when nothing writes to it.")
 
     for what, number in plate.not_used.items():
         log.info("%d %s left out", number, what)
     refuse_or_leave_out(plate, checks, workspace.output_dir)
-    report = _report(plate, digest, checks)
+    sizes = {check.fov.name: (check.row["height_px"], check.row["width_px"]) for check in checks if check.row}
+    raise_if_any(other_files.problems_of(plate, sizes), plate.folder)
+    report = _report(plate, digest, checks) | other_files.report_on(plate)
     frozen = workspace.store / "ingest"
     # Of two plates with the same image in two roles, one must find the other's report.
     with locks.held(frozen / ".roles.lock"):
@@ -143,7 +150,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 
 def check_and_copy_plate(plate: Plate, output_dir: Path) -> list[FieldCheck]:
     """Check all fields, and copy plate.json and the files of those that are without faults as yet."""
-    for name in ("images", "labels"):
+    are_in_part = any(fov.ignored_path for fov in plate.fovs)
+    for name in ("images", "labels", *(["ignored"] if are_in_part else [])):
         (output_dir / name).mkdir()
     (output_dir / "plate.json").write_text(plate.info.model_dump_json(indent=1))
     checks = list(_in_threads(lambda fov: check_and_copy_field(fov, plate, output_dir), plate.fovs, "checked"))

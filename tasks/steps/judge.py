@@ -23,7 +23,7 @@ from tasks.nuclei.judgement import Gate, GateOutcome, ModelScores, RuleOutcome
 from tasks.nuclei.plates.files import Fov, Plate
 from tasks.nuclei.plates.image_files import read_image, read_label_image, read_numbered
 from tasks.nuclei.tables import write_csv
-from tasks.store.provenance import plate_at, plate_of_segmentation, segmentations_of_scores
+from tasks.store.provenance import plate_at, plate_of_segmentation, result_of, segmentations_of_scores
 
 EXAMPLES = 8
 
@@ -68,13 +68,14 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     failures = [_failure(rule, plates) for rule in rules if rule.verdict == "broken"]
     undecided = list(_undecided(rules, true))
     outcome = judgement.outcome_of(rules)
-    _write_judgement(outcome, rules, failures, undecided, workspace.output_dir / "judgement.json")
+    remarks = list(_remarks(params, workspace.store))
+    _write_judgement(outcome, rules, failures, undecided, remarks, workspace.output_dir / "judgement.json")
     outputs = {"judgement": "judgement.json", "rules": "rules.csv", "plates": "plates.csv"}
     for name, nuclei in (("gained", gained), ("lost", lost)):
         if len(nuclei):
             _draw_examples(name, nuclei, champion, challenger, workspace)
             outputs[name] = f"{name}.png"
-    for line in [*failures, *undecided] or ["every rule holds"]:
+    for line in [*(failures + undecided or ["every rule holds"]), *remarks]:
         log.info("%s: %s", outcome, line)
     counts = {"passed": int(outcome == "passed"), "gained": len(gained), "lost": len(lost), "plates": len(plates)}
     return Outcome(outputs, _metrics(rules), counts)
@@ -143,6 +144,14 @@ def _undecided(rules: Sequence[RuleOutcome], true: pd.DataFrame) -> Iterator[str
         )
 
 
+def _remarks(params: Params, store: Path) -> Iterator[str]:
+    """Say it where labels of the test plates were proposed by one of the two, which has an advantage on them."""
+    for name, scores in (("champion", params.champion), ("challenger", params.challenger)):
+        number = result_of(scores, store).counts.get("own_proposals", 0)
+        if number:
+            yield f"{number} of the true labels were proposed by the {name}, or one that it began from: F1 favours it"
+
+
 def _found(rule: RuleOutcome) -> str:
     return (
         f"{rule.metric} {rule.champion:.3f} -> {rule.challenger:.3f}, "
@@ -151,12 +160,18 @@ def _found(rule: RuleOutcome) -> str:
 
 
 def _write_judgement(
-    outcome: GateOutcome, rules: list[RuleOutcome], failures: list[str], undecided: list[str], path: Path
+    outcome: GateOutcome,
+    rules: list[RuleOutcome],
+    failures: list[str],
+    undecided: list[str],
+    remarks: list[str],
+    path: Path,
 ) -> None:
     content = {
         "outcome": outcome,
         "failures": failures,
         "undecided": undecided,
+        "remarks": remarks,
         "mean_gain": next(rule.difference for rule in rules if rule.rule == "the mean does not fall"),
         "rules": _rule_table(rules).to_dict("records"),
     }

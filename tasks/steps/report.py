@@ -21,11 +21,12 @@ from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
 from tasks.nuclei.intervals import FEW_FIELDS
 from tasks.nuclei.plates.files import Fov, Plate
-from tasks.nuclei.plates.image_files import read_image, read_label_image
+from tasks.nuclei.plates.image_files import read_ignored, read_image, read_label_image
 from tasks.nuclei.plates.info import PlateInfo
 from tasks.nuclei.scoring import OBJECT_LEVEL_IOU, PIXEL_LEVEL_IOU
 from tasks.nuclei.tables import read_csv
 from tasks.steps import pages
+from tasks.steps.pages.label_sets import F1, LabelSet, f1_curve, f1_of, label_sets_shown
 from tasks.store.provenance import history_of, plate_at, plate_of_segmentation, result_of, segmentations_of_scores
 
 log = logging.getLogger("nucleus")
@@ -44,17 +45,6 @@ class Params(TaskParams):
     """Outputs of `score`, relative to the store, by the names under which they are shown; all of the same plates."""
     fovs_per_plate: int = pydantic.Field(default=2, ge=1, le=20)
     """Fields of each plate whose errors are shown: 1 is the worst, 2 the worst and the median, more lie between."""
-
-
-class F1(NamedTuple):
-    """F1 at one IoU threshold with its 95 % CI."""
-
-    f1: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.f1:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
 class Error(NamedTuple):
@@ -99,17 +89,14 @@ class Scores:
     f1: pd.DataFrame
     errors: pd.DataFrame
     fovs: pd.DataFrame
+    label_sets: pd.DataFrame | None
+    """None where no plate has several."""
 
     def curve(self, group: str, name: str) -> figures.F1Curve:
-        rows = self.f1[(self.f1["group"] == group) & (self.f1["name"] == name)]
-        return figures.F1Curve(
-            name, *(rows[column].to_list() for column in ("iou_threshold", "f1", "f1_low", "f1_high"))
-        )
+        return f1_curve(self.f1[(self.f1["group"] == group) & (self.f1["name"] == name)], name)
 
     def f1_at(self, group: str, name: str, iou_threshold: float) -> F1:
-        curve = self.curve(group, name)
-        at = curve.iou_thresholds.index(iou_threshold)
-        return F1(curve.f1[at], curve.low[at], curve.high[at])
+        return f1_of(self.curve(group, name), iou_threshold)
 
     def groups(self, group: str) -> list[Group]:
         rows = self.errors[self.errors["group"] == group].to_dict("records")
@@ -138,9 +125,12 @@ class Method:
     plates: list[PlateRow]
     doubtful_fovs: int
     """Fields whose label images look wrong, of `pooled.fovs`."""
+    own_proposals: int
+    """True labels that the model itself proposed."""
     f1_figure: str
     error_rate_figure: str
     panels: list[Panel]
+    label_sets: list[LabelSet]
 
     @property
     def few_fields(self) -> str:
@@ -194,13 +184,15 @@ def worst_to_median(rows: pd.DataFrame, number: int) -> list[Mapping[Any, Any]]:
 
 def _read_table(path: Path) -> pd.DataFrame:
     # A field may be called 0012, a cell line NA.
-    return read_csv(path, dtype=dict.fromkeys(("name", "plate", "cell_line", "fov"), str))
+    return read_csv(path, dtype=dict.fromkeys(("name", "plate", "cell_line", "fov", "labels", "label_set"), str))
 
 
 def _open_scores(path: str, workspace: Workspace) -> Scores:
     result_of(path, workspace.store, "score")
     folder = workspace.input(path)
-    return Scores(*(_read_table(folder / f"{name}.csv") for name in ("f1", "errors", "fovs")))
+    f1, errors, fovs = (_read_table(folder / f"{name}.csv") for name in ("f1", "errors", "fovs"))
+    label_sets = folder / "label_sets.csv"
+    return Scores(f1, errors, fovs, _read_table(label_sets) if label_sets.exists() else None)
 
 
 def _refuse_other_plates(scores: Mapping[str, Scores]) -> None:
@@ -222,6 +214,7 @@ def _shown(name: str, params: Params, scores: Scores, workspace: Workspace) -> M
     score_folder = workspace.input(params.scores[name])
     segmentations = segmentations_of_scores(params.scores[name], workspace.store)
     plates = [(path, plate_at(plate_of_segmentation(path, workspace.store), workspace.store)) for path in segmentations]
+    counts = result_of(params.scores[name], workspace.store).counts
     panels = [
         panel for path, plate in plates for panel in _draw_panels(plate, workspace.input(path), scores, params, folder)
     ]
@@ -231,11 +224,13 @@ def _shown(name: str, params: Params, scores: Scores, workspace: Workspace) -> M
         scores.groups("cell_line"),
         scores.groups("all")[0],
         _plate_rows(scores, [plate for _, plate in plates]),
-        # Scores that were made before this was looked for don't have it.
-        result_of(params.scores[name], workspace.store).counts.get("doubtful_fovs", 0),
+        # Scores that were made before these were looked for don't have them.
+        counts.get("doubtful_fovs", 0),
+        counts.get("own_proposals", 0),
         _embedded(folder / "f1.png"),
         _embedded(folder / "error_rates.png"),
         panels,
+        [] if scores.label_sets is None else list(label_sets_shown(scores.label_sets, folder)),
     )
 
 
@@ -278,6 +273,7 @@ def _draw_panel(plate: Plate, fov: Fov, segmentation: Path, title: str, path: Pa
         read_label_image(segmentation / "labels" / f"{fov.name}.tif"),
         plate.info.pixel_size_um,
         title,
+        read_ignored(fov.ignored_path) if fov.ignored_path else None,
     )
     figure.savefig(path)
 
@@ -318,6 +314,7 @@ def _summary(methods: Sequence[Method]) -> str:
         for method in methods
         if method.doubtful_fovs
     )
+    flattered = (f"\n{method.name}: {_flattered(method)}.\n" for method in methods if method.own_proposals)
     notes = [
         "Errors at an IoU of 0.7, in percent of the true nuclei.",
         "The 95 % CI is of F1 on all fields that could have been imaged of these plates, not on other plates.",
@@ -326,7 +323,15 @@ def _summary(methods: Sequence[Method]) -> str:
         notes.append(f"Too few fields to rely on the CI: {few}; give {FEW_FIELDS} or more of each cell line.")
     if len(methods) > 1:
         notes.append(f"The best of {len(methods)} on the same plates is so partly by luck: expect less on others.")
-    return f"{table}\n\n{' '.join(notes)}\n{''.join(look_wrong)}"
+    return f"{table}\n\n{' '.join(notes)}\n{''.join(look_wrong)}{''.join(flattered)}"
+
+
+def _flattered(method: Method) -> str:
+    """Mark scores against labels that the model itself proposed."""
+    return (
+        f"{method.own_proposals} of the {method.pooled.true_nuclei} true labels were proposed by this model or "
+        "one that it began from, so its F1 is better than it would be against labels made without it"
+    )
 
 
 TASK = Task(

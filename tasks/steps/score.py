@@ -1,7 +1,9 @@
 """Compare segmentations with the true labels of their plates: F1 over IoU thresholds and error rates.
 
 Writes f1.csv and errors.csv (pooled per cell line, per plate and over all), fovs.csv (one line a fov), and
-true_nuclei.parquet and predicted_nuclei.parquet (one row a nucleus: best IoU, partners with IoU >= 0.1).
+true_nuclei.parquet and predicted_nuclei.parquet (one row a nucleus: best IoU, partners with IoU >= 0.1). Where plates
+have several label sets, label_sets.csv has F1 against each of them, and how well they agree. Nuclei that are mostly
+ignored are in none of them; `tasks.nuclei.scoring` says what is.
 """
 
 import logging
@@ -18,11 +20,12 @@ import pydantic
 
 from tasks import tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
-from tasks.nuclei import intervals, scoring
+from tasks.nuclei import scoring
 from tasks.nuclei.errors import InputError, first_of
-from tasks.nuclei.intervals import Interval
+from tasks.nuclei.intervals import Interval, interval_of_f1
+from tasks.nuclei.label_set_scores import label_set_scores
 from tasks.nuclei.plates.files import Fov, Plate
-from tasks.nuclei.plates.image_files import read_numbered
+from tasks.nuclei.plates.image_files import read_ignored, read_numbered
 from tasks.nuclei.plates.info import ALL_CELL_LINES
 from tasks.nuclei.tables import read_csv, write_csv
 from tasks.store.provenance import plate_at, plate_of_segmentation, result_of
@@ -31,6 +34,8 @@ log = logging.getLogger("nucleus")
 
 ERROR_IOU_THRESHOLD = scoring.OBJECT_LEVEL_IOU
 """Where false positives and negatives are counted, as in the paper's Fig. S3."""
+
+LABEL_SETS_CSV = "label_sets.csv"
 
 # Four fields of 2160 x 2560 px at a time take about half a gigabyte.
 _THREADS = 4
@@ -103,12 +108,18 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     write_csv(_fov_table(fovs), workspace.output_dir / "fovs.csv")
     for kind in ("true", "predicted"):
         _nuclei_table(fovs, kind).to_parquet(workspace.output_dir / f"{kind}_nuclei.parquet", index=False)
+    sets = [label_set_scores(one.plate, one.predicted_path) for one in segmentations if one.plate.label_sets]
+    if sets:
+        write_csv(pd.concat(sets, ignore_index=True), workspace.output_dir / LABEL_SETS_CSV)
     total = groups[-1]
-    doubtful = _doubtful_fovs(params.segmentations, workspace.store)
+    doubtful = _in_all("doubtful_fovs", params.segmentations, workspace.store)
     counts = {"plates": len(segmentations), "fovs": len(fovs), "true_nuclei": total.counts.true_nuclei}
     counts["doubtful_fovs"] = doubtful
+    counts["own_proposals"] = own_proposals = _in_all("own_proposals", params.segmentations, workspace.store)
     if doubtful:
         log.warning("%d of %d fields have label images that look wrong, and count in F1", doubtful, len(fovs))
+    if own_proposals:
+        log.warning("%d true labels were proposed by the model that is scored: its F1 is too good", own_proposals)
     return Outcome(outputs={"scores": "."}, metrics=_metrics(groups), counts=counts)
 
 
@@ -126,7 +137,8 @@ def log_result(params: Params, result: Result, store: Path) -> None:
     points += [tracking.Point(name, value) for name, value in result.metrics.items()]
     run = tracking.Run()
     run.log_points(points)
-    run.tag_model_versions({name: f"{value:.4f}" for name, value in result.metrics.items()})
+    marks = {"own_proposals": str(result.counts["own_proposals"])} if result.counts.get("own_proposals") else {}
+    run.tag_model_versions({name: f"{value:.4f}" for name, value in result.metrics.items()} | marks)
 
 
 def _open_segmentation(path: str, workspace: Workspace) -> Segmentation:
@@ -134,9 +146,9 @@ def _open_segmentation(path: str, workspace: Workspace) -> Segmentation:
     return Segmentation(plate, workspace.input(path) / "labels")
 
 
-def _doubtful_fovs(segmentations: Iterable[str], store: Path) -> int:
-    """Count the fields whose label images look wrong, as `segment` says. It didn't always say it."""
-    return sum(result_of(path, store).counts.get("doubtful_fovs", 0) for path in segmentations)
+def _in_all(name: str, segmentations: Iterable[str], store: Path) -> int:
+    """Give the sum of what `segment` counted. It didn't always count everything."""
+    return sum(result_of(path, store).counts.get(name, 0) for path in segmentations)
 
 
 def _refuse_repeated_plates(segmentations: list[Segmentation]) -> None:
@@ -186,11 +198,12 @@ def _score_fov(segmentation: Segmentation, fov: Fov) -> ScoredFov | InputError:
     info = segmentation.plate.info
     try:
         true_labels = read_numbered(fov.labels_path)
+        ignored = read_ignored(fov.ignored_path) if fov.ignored_path else None
         predicted_labels = read_numbered(segmentation.predicted_path(fov))
     except InputError as error:
         return error
     try:
-        scores = scoring.score_instances(true_labels.label_image, predicted_labels.label_image)
+        scores = scoring.score_instances(true_labels.label_image, predicted_labels.label_image, ignored)
     except InputError as error:
         return InputError(f"{info.name}: {fov.name}: {error}")
     # People look for a nucleus by its label in the file.
@@ -211,21 +224,13 @@ def _pooled(fovs: list[ScoredFov]) -> list[ScoredGroup]:
         groups.setdefault(("plate", fov.plate), []).append(fov)
     groups[ALL_CELL_LINES, ALL_CELL_LINES] = fovs
     return [
-        ScoredGroup(group, name, len(members), scoring.pool([fov.counts for fov in members]), _interval_of_f1(members))
+        ScoredGroup(
+            *(group, name, len(members)),
+            scoring.pool([fov.counts for fov in members]),
+            interval_of_f1([fov.scores for fov in members]),
+        )
         for (group, name), members in groups.items()
     ]
-
-
-def _interval_of_f1(fovs: Sequence[ScoredFov]) -> Interval:
-    true, predicted = (
-        intervals.Nuclei(
-            np.repeat(np.arange(len(fovs)), [len(getattr(fov.scores, f"{kind}_iou")) for fov in fovs]),
-            np.concatenate([getattr(fov.scores, f"{kind}_iou") for fov in fovs]),
-            np.concatenate([getattr(fov.scores, f"{kind}_partners") for fov in fovs]),
-        )
-        for kind in ("true", "predicted")
-    )
-    return intervals.interval_of_scores(intervals.estimate(true, predicted, len(fovs)).combined(intervals.F1_ALONE))
 
 
 def _f1(counts: scoring.Counts) -> np.ndarray:

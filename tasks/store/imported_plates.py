@@ -2,6 +2,7 @@
 
     <plate>@<digest>/                     an imported plate
     .<plate>@<digest>.partial/output/     one on its way
+    .known_images.parquet                 the images of all, made of their reports
 
 An image is for training or for tests, never for both. Images are told by their pixels, so that another file name,
 file format, number of bits or plate hides nothing, and so are copies that are cropped or changed as a whole
@@ -19,10 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from tasks.nuclei.copies import KINDS, Fingerprint, copies
-from tasks.nuclei.plates.files import FROZEN_REPORT
+from tasks.nuclei.plates.files import FROZEN_REPORT, Plate
+from tasks.nuclei.plates.image_files import read_image
 from tasks.nuclei.plates.info import PlateInfo
+from tasks.store.known_images import images_of_role
 
 OTHER_ROLE = {"train": "test", "test": "train"}
+
+FrozenPlate = tuple[Path, PlateInfo, list[dict[str, Any]]]
+"""Its folder, what it says of itself, and its rows of report.json."""
 
 
 def report_of(folder: Path) -> dict[str, Any]:
@@ -32,6 +38,12 @@ def report_of(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     return report
+
+
+def measured_rows(plate: Plate) -> list[dict[str, Any]]:
+    """Give the rows of an imported plate's report.json; of older ones, the dtype is read from the images."""
+    rows = report_of(plate.folder)["fovs"]
+    return [{"dtype": row.get("dtype") or read_image(plate.folder / row["image"]).dtype.name, **row} for row in rows]
 
 
 def left_out_of(folder: Path) -> list[dict[str, Any]]:
@@ -95,8 +107,8 @@ def problems_of_roles(info: PlateInfo, fovs: list[dict[str, Any]], frozen: Path)
 
     A plate keeps its role and its images through all its versions, and an image its role in all plates.
     """
-    known = [(other, rows) for _, other, rows in _frozen_plates(frozen)]
-    versions = [(other, rows) for other, rows in known if other.name == info.name]
+    of_name = _frozen_plates(frozen, f"{glob.escape(info.name)}@")
+    versions = [(other, rows) for _, other, rows in of_name if other.name == info.name]
     problems = [
         f"plate.json: role is {info.role}, but a plate named {info.name} is known with role {role}; "
         "give it the role that it had, or another name"
@@ -106,7 +118,7 @@ def problems_of_roles(info: PlateInfo, fovs: list[dict[str, Any]], frozen: Path)
     values = {value for fingerprint in fields.values() for value in fingerprint.values}
     if versions and not any(row["pixels_sha256"] in values for _, rows in versions for row in rows):
         problems += _no_known_image(info, fields, versions)
-    return problems + _images_in_the_other_role(info, fields, known)
+    return problems + _images_in_the_other_role(info, fields, frozen)
 
 
 def _no_known_image(
@@ -127,13 +139,16 @@ def _no_known_image(
     ]
 
 
-def _images_in_the_other_role(
-    info: PlateInfo, fields: dict[str, Fingerprint], known: list[tuple[PlateInfo, list[dict[str, Any]]]]
-) -> list[str]:
-    others: dict[str, Fingerprint] = {}
-    for other, rows in known:
-        if other.role == OTHER_ROLE.get(info.role):
-            others |= _fingerprints(rows, f" of the {other.role} plate {other.name}")
+def _images_in_the_other_role(info: PlateInfo, fields: dict[str, Fingerprint], frozen: Path) -> list[str]:
+    role = OTHER_ROLE.get(info.role)
+    if role is None:
+        return []
+    # Those on their way first: one that is renamed meanwhile is met again.
+    on_their_way = [(other.name, row) for _, other, rows in _on_their_way(frozen) if other.role == role for row in rows]
+    others = {
+        f"{row['image']} of the {role} plate {name}": Fingerprint.of_row(row)
+        for name, row in (*on_their_way, *images_of_role(role, frozen))
+    }
     surest_last = sorted(copies(fields, others), key=lambda copy: -KINDS.index(copy.kind))
     found = {copy.name: f"{copy.kind} {copy.other}" for copy in surest_last}
     return [
@@ -143,22 +158,30 @@ def _images_in_the_other_role(
     ]
 
 
-def _fingerprints(rows: Iterable[Mapping[str, Any]], of_plate: str = "") -> dict[str, Fingerprint]:
-    return {f"{row['image']}{of_plate}": Fingerprint.of_row(row) for row in rows}
+def _fingerprints(rows: Iterable[Mapping[str, Any]]) -> dict[str, Fingerprint]:
+    return {row["image"]: Fingerprint.of_row(row) for row in rows}
 
 
-def _frozen_plates(frozen: Path, keys: str = "") -> Iterator[tuple[Path, PlateInfo, list[dict[str, Any]]]]:
-    """Give the folders of plates, what they say of themselves, and their rows of report.json.
+def _frozen_plates(frozen: Path, keys: str) -> Iterator[FrozenPlate]:
+    """Give the plates whose keys begin with the pattern `keys`.
 
-    The keys of all begin with the pattern `keys`. To read the reports of thousands takes minutes.
+    To read the reports of thousands takes minutes: of all images, ask `images_of_role`.
     """
-    # Those on their way first: one that is renamed meanwhile is met again.
-    for pattern in (f".{keys}*.partial/output/{FROZEN_REPORT}", f"{keys}*/{FROZEN_REPORT}"):
-        for path in sorted(frozen.glob(pattern)):
-            if not pattern.startswith(".") and path.parent.name.startswith("."):
-                continue
-            try:
-                info = PlateInfo.model_validate_json((path.parent / "plate.json").read_bytes())
-                yield path.parent, info, json.loads(path.read_text())["fovs"]
-            except FileNotFoundError:
-                continue
+    # Those on their way first, as above.
+    yield from _on_their_way(frozen, keys)
+    folders = [path.parent for path in sorted(frozen.glob(f"{keys}*/{FROZEN_REPORT}"))]
+    yield from _read([folder for folder in folders if not folder.name.startswith(".")])
+
+
+def _on_their_way(frozen: Path, keys: str = "") -> Iterator[FrozenPlate]:
+    pattern = f".{keys}*.partial/output/{FROZEN_REPORT}"
+    yield from _read([path.parent for path in sorted(frozen.glob(pattern))])
+
+
+def _read(folders: Iterable[Path]) -> Iterator[FrozenPlate]:
+    for folder in folders:
+        try:
+            info = PlateInfo.model_validate_json((folder / "plate.json").read_bytes())
+            yield folder, info, json.loads((folder / FROZEN_REPORT).read_text())["fovs"]
+        except FileNotFoundError:
+            continue

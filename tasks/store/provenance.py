@@ -6,7 +6,7 @@ names are answered here, also for results of earlier versions of the pipeline. P
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
 from tasks.nuclei.intensity import recorded_scaling
 from tasks.nuclei.plates.files import Fov, Plate, open_plate
+from tasks.nuclei.plates.origins import proposer, read_origins
 from tasks.nuclei.segmentation import SegmentationSettings
 
 
@@ -176,6 +177,20 @@ def generations(networks: Iterable[str], store: Path) -> Iterator[Generation]:
         yield Generation(networks, plates_of_networks(networks, store))
         begun_from = [_training(network, store).get("initialisation") for network in networks]
         networks = [path for path in begun_from if path and (inside(store, path) / "result.json").exists()]
+
+
+def own_proposals(method: str, networks: Sequence[str], plate: Path, store: Path) -> int:
+    """Count the labels of an imported plate that were proposed by these networks, or by those that they began from.
+
+    F1 on them says less, whether a person accepted them as they were or corrected them.
+    """
+    origins = read_origins(plate)
+    if origins.empty:
+        return 0
+    own = {proposer(method, networks)}
+    with suppress(InputError):  # The store may lack earlier generations.
+        own |= {proposer(method, generation.networks) for generation in generations(networks, store)}
+    return int(origins["proposed_by"].isin(own).sum())
 
 
 def segmentations_of_scores(scores: str, store: Path) -> list[str]:

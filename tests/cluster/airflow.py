@@ -51,7 +51,11 @@ def _pod(values: dict[str, Any]) -> dict[str, Any]:
             _container(values, "triggerer", ["airflow", "triggerer"], values["triggerer"]),
             *cleanup,
         ],
-        "volumes": [*values["volumes"], *values["apiServer"]["extraVolumes"]],
+        "volumes": [
+            *values["volumes"],
+            *values["scheduler"]["extraVolumes"],
+            *values["apiServer"]["extraVolumes"],
+        ],
     }
 
 

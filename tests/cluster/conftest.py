@@ -28,6 +28,18 @@ def kubectl(*arguments: str, stdin: str | None = None) -> str:
     return ended.stdout
 
 
+PASSWORDS: dict[str, str] = {}
+"""Of the people who were given an account here."""
+
+
+def give_account(name: str, role: str) -> None:
+    """Give a person an account, another role, or none."""
+    command = [str(REPOSITORY / "k8s/account.sh"), name, role]
+    ended = subprocess.run(command, check=True, capture_output=True, text=True)
+    if role != "none":
+        PASSWORDS[name] = ended.stderr.split()[-1]
+
+
 def apply(*contents: dict[str, Any]) -> None:
     kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": contents}))
 
@@ -78,6 +90,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     overlay = kubectl("kustomize", str(REPOSITORY / "k8s/overlays/local")).replace("/srv/nucleus", str(folder))
     kubectl("apply", "-f", "-", stdin=overlay)
     subprocess.run([REPOSITORY / "k8s/create-secrets.sh"], check=True, capture_output=True)
+    give_account("admin", "administrate")
     yield Cluster(folder)
     # Servers first: the database would wait for connections that they open again and again.
     kubectl("delete", "--wait=true", "--all", "deployments,statefulsets")

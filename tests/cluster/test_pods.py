@@ -49,13 +49,17 @@ class TaskInstance:
 
 
 @pytest.fixture
-def connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the settings of Airflow say in the cluster, but for a program outside of it."""
+def connection(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What the settings of Airflow say in the cluster, but for a program outside of it, which is another user."""
     settings = json.loads(kubectl("get", "configmap", "airflow-settings", "-o", "json"))["data"]
-    for name in ("NUCLEUS_STORE", "NUCLEUS_MOST_CPUS", "NUCLEUS_MOST_MEMORY_GIB", "NUCLEUS_GPUS"):
+    for name in ("NUCLEUS_STORE", "NUCLEUS_INBOX", "NUCLEUS_MOST_CPUS", "NUCLEUS_MOST_MEMORY_GIB", "NUCLEUS_GPUS"):
         monkeypatch.setenv(name, settings[name])
     extra = {"kube_config_path": os.environ["KUBECONFIG"], "namespace": NAMESPACE}
     monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", json.dumps({"conn_type": "kubernetes", "extra": extra}))
+    # Folders that it makes for tasks are to be written to by them.
+    before = os.umask(0)
+    yield
+    os.umask(before)
 
 
 def run(task: str, settings: dict[str, Any]) -> tuple[dict[str, Any], TaskInstance]:

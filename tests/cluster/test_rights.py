@@ -3,12 +3,17 @@ test_pods.
 """
 
 import json
+import os
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+from kubernetes.client import ApiClient
 
-from tests.cluster.conftest import NAMESPACE, Cluster, apply, kubectl, wait_until
+from nucleus_dags.launchers import mounts
+from tests.cluster.conftest import NAMESPACE, TASK_USER, Cluster, apply, kubectl, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -38,9 +43,19 @@ def may(account: str, verb: str, resource: str, namespace: str) -> bool:
     return asked.stdout.strip() == "yes"
 
 
-def in_a_pod(program: str, **security: Any) -> str:
-    """What a Python program prints in a pod of the template `cpu`."""
+def as_launched(template: dict[str, Any], task: str) -> dict[str, Any]:
+    """The pod that the launcher makes of a template's for a task."""
+    pod = PodGenerator.deserialize_model_dict(template)
+    mounts.narrow(pod.spec.containers[0], task, Path("/nucleus/store"), Path("/nucleus/store/dag_runs/a/b/c/-1.json"))
+    launched: dict[str, Any] = ApiClient().sanitize_for_serialization(pod)
+    return launched
+
+
+def in_a_pod(program: str, task: str | None = None, **security: Any) -> str:
+    """What a Python program prints in a pod of the template `cpu`, or in that of a task."""
     template = json.loads(kubectl("get", "podtemplate", "cpu", "-o", "json"))["template"]
+    if task:
+        template = as_launched(template, task)
     container = template["spec"]["containers"][0]
     container |= {"args": ["-c", program]}
     container["securityContext"] |= security
@@ -71,6 +86,33 @@ def _end_of_probe() -> str:
 @pytest.mark.parametrize("folder", ["/app", "/nucleus/inbox", "/nucleus/weights", "/opt/venv", "/nucleus", "/etc"])
 def test_a_task_cannot_write_outside_the_store(cluster: Cluster, folder: str) -> None:
     assert "OSError: [Errno 30] Read-only file system" in in_a_pod(f"open('{folder}/mine', 'w')")
+
+
+WRITE_EVERYWHERE = """
+for folder in ("score", "dag_runs/a/b/c", "dag_runs/a/b", "ingest", "."):
+    try:
+        open(f"/nucleus/store/{folder}/mine", "w")
+        print(folder)
+    except OSError as error:
+        assert error.errno == 30, error
+"""
+
+
+@pytest.mark.parametrize(("task", "written"), [("score", ["score"]), ("ingest", ["ingest"])])
+def test_a_task_changes_nothing_of_the_store_but_its_own(cluster: Cluster, task: str, written: list[str]) -> None:
+    for name in ("score", "ingest", "dag_runs", "dag_runs/a", "dag_runs/a/b", "dag_runs/a/b/c"):
+        (cluster.store / name).mkdir(exist_ok=True)
+        os.chown(cluster.store / name, TASK_USER, TASK_USER)
+    assert sorted(in_a_pod(WRITE_EVERYWHERE, task).split()) == sorted([*written, "dag_runs/a/b/c"])
+
+
+@pytest.mark.parametrize(("task", "reads"), [("score", ["store"]), ("ingest", ["inbox", "store"])])
+def test_a_task_sees_only_those_folders_of_the_volume_that_it_needs(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, task: str, reads: list[str]
+) -> None:
+    monkeypatch.setenv("NUCLEUS_INBOX", "/nucleus/inbox")
+    seen = in_a_pod("import os; print(*sorted(os.listdir('/nucleus')))", task)
+    assert seen.split() == reads
 
 
 def test_a_task_has_no_key_to_the_api_of_kubernetes(cluster: Cluster) -> None:

@@ -3,7 +3,6 @@
 Needs the images nucleus-cpu:dev, nucleus-airflow:dev, nucleus-mlflow:dev and postgres:17-bookworm in the cluster.
 """
 
-import base64
 import json
 import re
 import subprocess
@@ -20,12 +19,22 @@ from urllib.parse import quote
 
 import psutil
 import pytest
+import requests
 from mlflow import MlflowClient
 
 from nucleus_dags.airflow_api import AirflowApi, AirflowApiError
 from nucleus_dags.launchers.command_line import arguments_of
 from tests.cluster.airflow import PORT, manifests
-from tests.cluster.conftest import REPOSITORY, Cluster, apply, gpu_template, kubectl, wait_until
+from tests.cluster.conftest import (
+    PASSWORDS,
+    REPOSITORY,
+    Cluster,
+    apply,
+    give_account,
+    gpu_template,
+    kubectl,
+    wait_until,
+)
 from tests.synthetic_plates import make_synthetic_plate
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
@@ -86,11 +95,14 @@ class System:
     def mlflow(self) -> MlflowClient:
         return MlflowClient(self.mlflow_server.address)
 
+    def airflow_as(self, person: str) -> AirflowApi:
+        return AirflowApi(self.airflow.address, (person, PASSWORDS[person]))
+
     def ask(self, question: Callable[[AirflowApi], Any]) -> Any:
         """Ask Airflow, again over a new connection while it is away."""
         for attempt in range(60):
             try:
-                return question(AirflowApi(self.airflow.address, ("admin", password())))
+                return question(self.airflow_as("admin"))
             except (AirflowApiError, AssertionError):
                 if attempt == 59:
                     raise
@@ -174,12 +186,6 @@ class System:
         }
 
 
-def password() -> str:
-    secret = json.loads(kubectl("get", "secret", "airflow-login", "-o", "json"))["data"]["passwords.json"]
-    admin: str = json.loads(base64.b64decode(secret))["admin"]
-    return admin
-
-
 @contextmanager
 def forwarded(service: str, port: int) -> Iterator[Forward]:
     forward = Forward(service, port)
@@ -199,6 +205,9 @@ def system(cluster: Cluster, one_gpu: None) -> Iterator[System]:
     kubectl("rollout", "status", "deployment/airflow", "--timeout=300s")
     kubectl("wait", "--for=condition=complete", "job/install-base-model", "--timeout=600s")
     with ExitStack() as stack:
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
+        environment.setenv("MLFLOW_TRACKING_USERNAME", "admin")
+        environment.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORDS["admin"])
         airflow = stack.enter_context(forwarded("airflow-api-server", PORT))
         system = System(cluster, airflow, stack.enter_context(forwarded("mlflow", 5000)))
         wait_until(lambda: system.dag_ids() == DAG_IDS, "all DAGs are read")
@@ -226,6 +235,37 @@ def first_run(first_run_and_its_pods: tuple[str, list[Pods]]) -> str:
 
 def test_a_new_cluster_has_the_base_model_as_champion(system: System) -> None:
     assert system.mlflow.get_model_version_by_alias("nucleus-segmenter", "champion").version == "1"
+
+
+def status(call: Callable[[], Any]) -> int | None:
+    """The HTTP status by which a call is refused; None for one that isn't."""
+    try:
+        call()
+    except AirflowApiError as error:
+        return error.status
+    return None
+
+
+def test_a_person_may_do_what_their_role_allows_until_the_account_is_taken_away(system: System) -> None:
+    give_account("anna", "train")
+    wait_until(lambda: status(lambda: system.airflow_as("anna").call("GET", "dags")) is None, "anna is known")
+    anna = system.airflow_as("anna")
+    assert status(lambda: anna.call("PATCH", f"dags/{DAG_ID}", {"is_paused": False})) is None
+    assert status(lambda: anna.trigger("promote_model", {"version": 1, "reason": "to get in"})) == 403
+    assert status(lambda: anna.call("PATCH", "dags/retrain_champion", {"is_paused": False})) == 403
+    assert status(lambda: anna.call("GET", "connections")) == 403
+    assert status(lambda: AirflowApi(system.airflow.address, ("anna", "guessed")).call("GET", "dags")) == 401
+    read = "experiments/get?experiment_id=0"
+    assert [mlflow_status(system, "GET", read, login) for login in (None, ("anna", PASSWORDS["anna"]))] == [401, 200]
+    assert mlflow_status(system, "POST", "registered-models/alias", ("anna", PASSWORDS["anna"])) == 403
+    give_account("anna", "none")
+    wait_until(lambda: status(lambda: anna.call("GET", "dags")) == 403, "anna is out, though she was logged in")
+    assert status(lambda: system.airflow_as("anna").call("GET", "dags")) == 401
+
+
+def mlflow_status(system: System, method: str, path: str, login: tuple[str, str] | None) -> int:
+    address = f"{system.mlflow_server.address}/api/2.0/mlflow/{path}"
+    return requests.request(method, address, json={}, auth=login, timeout=60).status_code
 
 
 def test_every_task_of_a_run_was_a_pod_and_none_is_left(system: System, first_run: str) -> None:
@@ -308,6 +348,8 @@ def test_plates_that_arrive_are_imported_by_pods_and_a_bad_one_is_told_of(system
 def test_a_version_is_promoted_and_segments_a_plate(system: System, first_run: str) -> None:
     promoted = system.run("promote_model", version=2, reason="trained here")
     assert promoted["state"] == "success"
+    tags = system.mlflow.get_model_version("nucleus-segmenter", "2").tags
+    assert any("trained here, promoted by admin (DAG run" in text for text in tags.values())
     segmented = system.run("segment_plate", plate="tiny-test", fovs_per_part=1, ome_zarr=True)
     assert segmented["state"] == "success"
     assert "nuclei in 2 fields" in segmented["note"]

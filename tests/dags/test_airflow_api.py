@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from nucleus_dags.airflow_api import AirflowApi
+from nucleus_dags import airflow_api
+from nucleus_dags.airflow_api import AirflowApi, AirflowApiError
 
 
 def serve_instances(monkeypatch: pytest.MonkeyPatch, map_indexes: list[int], page_limit: int) -> list[str]:
@@ -38,3 +39,21 @@ def test_task_instances_come_in_the_order_of_their_map_index(monkeypatch: pytest
     serve_instances(monkeypatch, [-1, 0, 0, 2, 1], page_limit=100)
     found = AirflowApi("http://127.0.0.1:1", ("admin", "password")).task_instances("train_models", "run")
     assert [instance["map_index"] for instance in found] == [-1, 0, 0, 1, 2]
+
+
+@pytest.mark.parametrize(("method", "tries"), [("GET", 5), ("PATCH", 5), ("POST", 1)])
+def test_a_busy_server_is_asked_again_where_that_does_nothing_twice(
+    monkeypatch: pytest.MonkeyPatch, method: str, tries: int
+) -> None:
+    calls: list[str] = []
+
+    def refuse(method: str, url: str, *_: Any) -> None:
+        calls.append(url)
+        raise AirflowApiError("no answer")
+
+    monkeypatch.setattr(airflow_api, "request_json", refuse)
+    monkeypatch.setattr(airflow_api, "RETRY_S", 0)
+    monkeypatch.setattr(AirflowApi, "_token", "token")
+    with pytest.raises(AirflowApiError, match="no answer"):
+        AirflowApi("http://127.0.0.1:1", ("admin", "password")).call(method, "dags/a")
+    assert len(calls) == tries

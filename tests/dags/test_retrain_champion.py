@@ -25,20 +25,28 @@ PROMOTED: Any = {"counts": {"version": 5}}
 
 
 @pytest.mark.parametrize(
-    ("decided", "promoted", "rejected", "outcome"),
+    ("decided", "promoted", "rejected", "person", "outcome"),
     [
-        (decision("1"), PROMOTED, False, "Version 5 is champion."),
-        (decision(None), None, False, "Too few nuclei; the champion stays."),
-        (decision("1"), None, True, "A challenger passed the gate and was not approved; the champion stays."),
-        (decision("1"), None, False, None),
-        (None, None, False, None),
+        (decision("1"), PROMOTED, False, None, "Version 5 is champion."),
+        (decision("1"), PROMOTED, False, "anna", "Version 5 is champion, approved by anna."),
+        (decision(None), None, False, None, "Too few nuclei; the champion stays."),
+        (decision("1"), None, True, "eva", "A challenger passed the gate, but eva rejected it; the champion stays."),
+        (
+            decision("1"),
+            None,
+            True,
+            "",
+            "A challenger passed the gate, but nobody approved it in time; the champion stays.",
+        ),
+        (decision("1"), None, False, None, None),
+        (None, None, False, None, None),
     ],
-    ids=["promoted", "none passed", "rejected", "promotion failed", "training failed"],
+    ids=["promoted", "approved", "none passed", "rejected", "no answer", "promotion failed", "training failed"],
 )
-def test_the_outcome_is_told_in_one_sentence_and_a_failure_has_none(
-    decided: Any, promoted: Any, rejected: bool, outcome: str | None
+def test_the_outcome_is_told_in_one_sentence_with_who_decided_and_a_failure_has_none(
+    decided: Any, promoted: Any, rejected: bool, person: str | None, outcome: str | None
 ) -> None:
-    assert retrain_champion._outcome(decided, promoted, rejected) == outcome
+    assert retrain_champion._outcome(decided, promoted, rejected, person) == outcome
 
 
 def test_without_a_champion_the_judgement_is_skipped() -> None:

@@ -28,6 +28,7 @@ STEPS = (
     "train",
     "calibrate",
     "register_model",
+    "find_stored",
     "segment",
     "score",
     "report",

@@ -195,7 +195,7 @@ def a_person_rejects_a_challenger_that_passed_the_gate(lab: Month) -> None:
     refused = lab.api.trigger("retrain_champion", APPROVED_BY_PERSON)
     lab.answer(refused, "Reject")
     lab.finish_well("retrain_champion", refused)
-    assert lab.note("retrain_champion", refused).startswith("A challenger passed the gate and was not approved")
+    assert lab.note("retrain_champion", refused).startswith("A challenger passed the gate, but admin rejected it")
     assert lab.champion() == 2
     assert lab.mlflow.get_model_version_by_alias(MODEL, "challenger").version == "3"
     # What arrived while retraining was paused has started none by itself.
@@ -209,6 +209,10 @@ def the_same_again_is_skipped_unless_asked_for_and_is_approved(lab: Month) -> No
     lab.answer(approved, "Approve")
     lab.finish_well("retrain_champion", approved)
     assert lab.champion() == 4
+    assert lab.note("retrain_champion", approved).startswith("Version 4 is champion, approved by admin.")
+    tags = lab.mlflow.get_model_version(MODEL, "4").tags
+    promotions = [text for name, text in tags.items() if name.startswith("promotion/")]
+    assert sum(", approved by admin (DAG run " in text for text in promotions) == 1
     assert lab.segmented_by(lab.run("segment_plate", plate="screened")).startswith("nucleus-segmenter version 4, ")
 
 

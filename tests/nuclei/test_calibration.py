@@ -54,6 +54,16 @@ def test_the_thresholds_that_give_the_true_nuclei_come_first(marker_threshold, f
     assert best.f1_at(0.7) == 1
 
 
+def test_nuclei_in_ignored_pixels_do_not_count():
+    wanted, other = field_that_needs(0.7, 0.05), field_that_needs(0.4, 0.10)
+    seen = tuple(np.hstack(maps) for maps in zip(wanted.seen, other.seen, strict=True))
+    true_labels = np.hstack([wanted.true_labels, np.zeros_like(other.true_labels)])
+    ignored = np.hstack([np.zeros((40, 60), bool), np.ones((40, 60), bool)])
+    best = calibrate([KnownField(seen, true_labels, ignored=ignored)], SETTINGS)[0]
+    assert best.values == {"marker_threshold": 0.7, "foreground_threshold": 0.05}
+    assert best.f1_at(0.7) == 1
+
+
 def test_every_trial_says_what_the_segmentation_reaches_with_its_thresholds():
     field = field_that_needs(0.7, 0.05)
     trials = calibrate([field], SETTINGS)

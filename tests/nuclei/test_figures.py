@@ -11,14 +11,17 @@ from tasks.nuclei import figures
 from tasks.nuclei.figures import F1Curve, ScoreMatrix
 from tasks.nuclei.figures.error_panels import (
     DIFFERENCE_COLOUR,
+    IGNORED_COLOUR,
     MISSED_COLOURS,
     ErrorMasks,
     error_masks,
     error_overlay,
+    shaded,
     telling_window,
 )
 from tasks.nuclei.figures.pictures import label_overlay
 from tasks.nuclei.figures.plate_overview import DOUBTFUL_COLOUR, OUTLINE_COLOUR
+from tasks.nuclei.learning_curve import Round
 
 
 def row(*labels: int) -> NDArray[np.int32]:
@@ -60,6 +63,23 @@ def test_equal_labels_of_other_numbers_have_no_errors() -> None:
     errors = error_masks(row(0, 90000, 90000, 7), row(0, 1, 1, 2), iou_threshold=0.7)
     assert not errors.missed.any()
     assert not errors.differing.any()
+
+
+def test_what_is_ignored_is_no_error() -> None:
+    ignored = row(0, 0, 0, 0, 1, 1, 1, 1, 1) > 0
+    missed, cut = row(4, 4, 0, 5, 5, 5, 0, 0, 0), row(0, 0, 0, 0, 0, 0, 0, 7, 7)
+    errors = error_masks(missed, cut, iou_threshold=0.7, ignored=ignored)
+    assert pixels(errors.missed) == [0, 1]
+    assert pixels(errors.differing) == []
+
+
+def test_the_error_panel_covers_what_is_ignored_and_says_so() -> None:
+    grey, ignored = np.full((2, 2, 3), 100, np.uint8), np.array([[True, False], [False, False]])
+    assert (shaded(grey, ignored)[~ignored] == 100).all()
+    assert (shaded(grey, ignored)[0, 0] == 50 + IGNORED_COLOUR // 2).all()
+    labels = np.zeros((64, 64), np.int32)
+    panel = figures.error_panel(labels, labels, labels, 0.5, "a field", ignored=labels == 0)
+    assert "not annotated, left out" in [text.get_text() for text in panel.legends[0].get_texts()]
 
 
 def test_the_error_picture_is_grey_with_missed_nuclei_in_colours_and_differences_in_magenta() -> None:
@@ -285,3 +305,20 @@ def test_of_a_long_name_an_overview_shows_both_ends() -> None:
     assert title.startswith("plate xxx")
     assert title.endswith("xxx site 12")
     assert len(title) == 49
+
+
+def test_the_agreement_of_two_annotators_is_a_dotted_line_among_the_curves() -> None:
+    figure = figures.f1_figure([curve("U2OS", [0.9, 0.8, 0.3])], ceiling=curve("two annotators", [0.95, 0.9, 0.6]))
+    lines = {line.get_label(): line.get_linestyle() for line in figure.axes[0].get_lines()}
+    assert lines["two annotators"] == ":"
+    assert figure.legends[0].get_texts()[-1].get_text() == "two annotators"
+
+
+def test_a_learning_curve_is_dashed_beyond_the_last_round_and_is_not_drawn_of_two_rounds() -> None:
+    rounds = [Round(nuclei, f1, f1 - 0.03, f1 + 0.03) for nuclei, f1 in ((0, 0.5), (100, 0.7), (200, 0.78))]
+    enough, too_few = figures.learning_curve_figure({"U2OS": rounds, "RPE1": rounds[:2]}).axes
+    lines = [(line.get_linestyle(), np.asarray(line.get_xdata())) for line in enough.get_lines()]
+    ends = {style: nuclei.max() for style, nuclei in lines if len(nuclei) > len(rounds)}
+    assert ends == {"-": pytest.approx(200, abs=6), "--": 300}
+    assert all(len(np.asarray(line.get_xdata())) < len(rounds) for line in too_few.get_lines())
+    assert (enough.get_title(loc="left"), too_few.get_title(loc="left")) == ("U2OS", "RPE1")

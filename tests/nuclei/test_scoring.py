@@ -187,3 +187,72 @@ def test_below_one_half_f1_is_never_below_that_of_the_peers_who_pair_nuclei_one_
         gain = our_f1(int(str(random_seed)))[: len(theirs)] - theirs[f"{peer}_f1"].to_numpy()
         assert gain.min() >= -1e-12
         assert gain.max() > 0.01
+
+
+def left_out(*pixels: int) -> NDArray[np.bool_]:
+    return row(*pixels) > 0
+
+
+def counted_beside(
+    true_labels: NDArray[np.integer], predicted_labels: NDArray[np.integer], ignored: NDArray[np.bool_], iou: float
+) -> tuple[int, ...]:
+    counts = scoring.count(scoring.score_instances(true_labels, predicted_labels, ignored), [iou])
+    return int(counts.tp[0]), int(counts.fp[0]), int(counts.fn[0])
+
+
+def test_nuclei_in_ignored_pixels_are_neither_hits_nor_errors() -> None:
+    true_labels, predicted_labels = row(1, 1, 0, 0, 2, 2, 0), row(3, 3, 0, 4, 0, 0, 5)
+    assert counted_beside(true_labels, predicted_labels, left_out(0, 0, 0, 1, 1, 1, 1), 0.7) == (1, 0, 0)
+
+
+def test_a_nucleus_counts_if_half_of_it_is_ignored_and_does_not_if_more_is() -> None:
+    true_labels, nothing = row(1, 1, 1, 1, 0, 0), np.zeros((1, 6), np.int32)
+    half, more = left_out(0, 0, 1, 1, 1, 1), left_out(0, 1, 1, 1, 1, 1)
+    assert counted_beside(true_labels, nothing, half, 0.7) == (0, 0, 1)
+    assert counted_beside(true_labels, nothing, more, 0.7) == (0, 0, 0)
+    assert counted_beside(nothing, true_labels, half, 0.7) == (0, 1, 0)
+    assert counted_beside(nothing, true_labels, more, 0.7) == (0, 0, 0)
+
+
+def test_the_iou_is_of_annotated_pixels_whether_the_nucleus_was_cut_off_there_or_not() -> None:
+    ignored = left_out(0, 0, 0, 0, 0, 1, 1, 1)
+    predicted_labels = row(0, 7, 7, 7, 7, 7, 7, 0)
+    for true_labels in (row(0, 3, 3, 3, 3, 3, 3, 3), row(0, 3, 3, 3, 3, 0, 0, 0)):
+        scores = scoring.score_instances(true_labels, predicted_labels, ignored)
+        assert scores.true_iou.tolist() == scores.predicted_iou.tolist() == [1]
+
+
+def test_a_nucleus_that_counts_may_be_found_by_one_that_does_not() -> None:
+    ignored = left_out(0, 0, 0, 0, 1, 1, 1, 1, 1)
+    inside, reaching_out = row(0, 1, 1, 1, 1, 1, 0, 0, 0), row(0, 2, 2, 2, 2, 2, 2, 2, 0)
+    assert counted_beside(inside, reaching_out, ignored, 0.9) == (1, 0, 0)
+    assert counted_beside(reaching_out, inside, ignored, 0.9) == (0, 0, 0)
+
+
+def test_nuclei_that_are_mostly_ignored_are_no_partners_of_splits_and_merges() -> None:
+    ignored = left_out(0, 0, 0, 0, 0, 0, 1, 1)
+    two, one = row(1, 1, 1, 1, 0, 2, 2, 2), row(5, 5, 5, 5, 5, 5, 0, 0)
+    assert scoring.score_instances(two, one, ignored).merges().tolist() == []
+    assert scoring.score_instances(one, two, ignored).splits().tolist() == []
+    assert scoring.score_instances(two, one).merges().tolist() == [5]
+    assert scoring.score_instances(one, two).splits().tolist() == [5]
+
+
+def test_with_nothing_ignored_the_scores_are_those_without() -> None:
+    true_labels, predicted_labels = synthetic_label_images(1)
+    nothing = np.zeros(true_labels.shape, np.bool_)
+    without, beside = (scoring.score_instances(true_labels, predicted_labels, ignored) for ignored in (None, nothing))
+    for name, values in vars(without).items():
+        assert_array_equal(getattr(beside, name), values)
+
+
+def test_large_label_numbers_are_counted_by_their_ignored_share_too() -> None:
+    large = 4_000_000_000
+    true_labels = np.array([[large, large, 0, large - 1, large - 1]], np.uint32)
+    scores = scoring.score_instances(true_labels, np.zeros_like(true_labels), left_out(0, 0, 0, 1, 1))
+    assert scores.true_ids.tolist() == [large]
+
+
+def test_what_is_ignored_must_be_of_the_same_image() -> None:
+    with pytest.raises(InputError, match=r"What is ignored is \(1, 3\) px, the true label image \(1, 2\) px"):
+        scoring.score_instances(row(1, 1), row(1, 1), left_out(0, 0, 1))

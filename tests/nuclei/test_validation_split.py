@@ -54,6 +54,14 @@ def test_a_copy_that_arrives_draws_no_lower_number() -> None:
 def test_an_image_that_another_group_has_is_not_cut() -> None:
     split = ValidationSplit(0.2)
     assert split.of_group([0.1, 0.5, 0.9]) == [True, False, False]
-    assert not split.cuts(0.5)
-    assert split.cuts(0.7)
+    assert not split.may_cut(0.5)
+    with pytest.raises(ValueError, match=r"The image of lot 0\.5 is in a group before"):
+        split.cut(0.5)
+
+
+def test_an_image_that_is_cut_is_in_no_group_after_and_to_ask_whether_it_may_be_changes_nothing() -> None:
+    split = ValidationSplit(0.2)
+    assert all(split.may_cut(0.7) for _ in range(2))
+    split.cut(0.7)
+    assert not split.may_cut(0.7)
     assert split.of_group([0.7, 0.8]) is None

@@ -51,7 +51,21 @@ def test_hits_and_errors_are_summed_over_the_fovs_of_a_plate(tmp_path: Path) -> 
     assert at["f1"] == pytest.approx(22 / 24)
     assert result.metrics["f1_at_0.7/U2OS"] == pytest.approx(22 / 24)
     assert at["f1_low"] <= at["f1"] <= at["f1_high"]
-    assert result.counts == {"plates": 1, "fovs": 3, "true_nuclei": 12, "doubtful_fovs": 0}
+    assert result.counts == {"plates": 1, "fovs": 3, "true_nuclei": 12, "doubtful_fovs": 0, "own_proposals": 0}
+
+
+def test_what_is_ignored_of_a_field_is_in_no_score_and_in_no_table(tmp_path: Path) -> None:
+    # The second nucleus was not looked at, and the last is unsure.
+    ignored = [0, 0, 0, 1, 1, 1, 0, 0, 0, 2, 2, 2]
+    plate = add_plate(tmp_path, "p1", "U2OS", {"a": TRUTH, "b": TRUTH}, {"a": ignored})
+    found = {"a": [5, 5, 0, 0, 0, 9, 7, 7, 0, 8, 0, 0], "b": PERFECT}
+    result, folder = score(tmp_path, add_segmentation(tmp_path, plate, found))
+    at = f1_rows(folder, 0.9)["plate", "p1"]
+    assert (at["tp"], at["fp"], at["fn"]) == (6, 0, 0)
+    assert result.counts["true_nuclei"] == 6
+    true, predicted = (pd.read_parquet(folder / f"{kind}_nuclei.parquet") for kind in ("true", "predicted"))
+    assert true[true["fov"] == "a"]["label"].tolist() == [1, 3]
+    assert predicted[predicted["fov"] == "a"]["label"].tolist() == [5, 7]
 
 
 def test_label_images_that_look_wrong_are_counted_and_in_the_log(

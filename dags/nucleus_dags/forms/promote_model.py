@@ -21,7 +21,7 @@ def promote_model_form() -> dict[str, Param]:
             None,
             type="string",
             minLength=5,
-            maxLength=2000,
+            maxLength=1900,
             title="Reason",
             description="Why the version is promoted; the reason stays with it in MLflow.",
             section=MAIN,

@@ -31,7 +31,6 @@ def launch(
     settings: XComArg | dict[str, Any] | None = None,
     inputs: dict[str, Any] | None = None,
     each: XComArg | None = None,
-    across: XComArg | None = None,
     known: dict[str, Any] | None = None,
     prepare: Prepare | None = None,
     hand_on: HandOn | None = None,
@@ -40,10 +39,10 @@ def launch(
     """Give the operator that runs a task of the manifest, a mapped one if `each` is given.
 
     `settings` is a dict with what a person chose, `inputs` a dict with outputs of earlier tasks, `each` a list of
-    dicts: the task runs once for each of them, side by side, and if there is `across` too, for every pair of both.
-    Together they are the params, unless `prepare` makes these of them and of what is `known` besides. An item may hold
-    `task` and `mlflow_run_id`, of its part. The operator gives the small result, or what `hand_on` makes of the result
-    and of what is known. Every output of the task is an XCom of its own: `operator.output["plate"]`.
+    dicts: the task runs once for each of them, side by side. Together they are the params, unless `prepare` makes
+    these of them and of what is `known` besides. An item may hold `task` and `mlflow_run_id`, of its part. The operator
+    gives the small result, or what `hand_on` makes of the result and of what is known. Every output of the task is an
+    XCom of its own: `operator.output["plate"]`.
     """
     given = {"settings": settings or {}, "inputs": inputs or {}, "known": known or {}}
     hooks = {"prepare": prepare, "hand_on": hand_on}
@@ -51,8 +50,7 @@ def launch(
     operator = _operator_type()
     if each is None:
         return operator(**options)
-    mapped = {"each": each} if across is None else {"each": each, "across": across}
-    return operator.partial(**options).expand(**mapped)
+    return operator.partial(**options).expand(each=each)
 
 
 def _scheduling(task: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import PodManager, PodP
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from kubernetes.client import ApiException, V1ContainerState, V1ContainerStateTerminated, V1Pod, V1ResourceRequirements
 
+from nucleus_dags.launchers import mounts
 from nucleus_dags.launchers.kinds import KINDS, gpu_resource, gpus_of_a_pod, resources_of
 from nucleus_dags.launchers.task_operator import TaskOperator, raise_unless_done
 
@@ -101,6 +102,9 @@ class TaskPodOperator(TaskOperator, KubernetesPodOperator):
         if plate := params.get("folder") or params.get("plate"):
             self.labels["nucleus-plate"] = make_safe_label_value(Path(plate).name)
         self.full_pod_spec = self._template()
+        store, receipt = (Path(arguments[arguments.index(option) + 1]) for option in ("--store", "--result"))
+        mounts.make_folders(self.task, store, receipt)
+        mounts.narrow(self.full_pod_spec.spec.containers[0], self.task, store, receipt)
         self._execute_when_the_quota_has_room(context)
 
     def cleanup(

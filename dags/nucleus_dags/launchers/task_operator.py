@@ -73,7 +73,7 @@ def mlflow_run_url(mlflow_run_id: str | None) -> str:
 class TaskOperator(BaseOperator):
     """Run a task of the manifest. Subclasses say where.
 
-    The params are `settings`, `inputs`, `across` and `each` taken together, or what `prepare` makes of them. Exit
+    The params are `settings`, `inputs` and `each` taken together, or what `prepare` makes of them. Exit
     status 2 (bad params or input) fails at once, or is handed on as a result with `hand_on_refusals`; 99 skips,
     anything but 0 fails and may be retried. A task is done when its result can be read back and is of this task and
     these params, not when its process or pod says so.
@@ -81,7 +81,7 @@ class TaskOperator(BaseOperator):
 
     receipt_is_seen_within_s: ClassVar[float] = 0
     """How long a file that another machine wrote may take to be seen here."""
-    template_fields: Sequence[str] = ("settings", "inputs", "each", "across", "known", "mlflow_run_id")
+    template_fields: Sequence[str] = ("settings", "inputs", "each", "known", "mlflow_run_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"settings": "json", "inputs": "json", "each": "json"}
     operator_extra_links = (MlflowRunLink(),)
     ui_color = "#e4f0ec"
@@ -93,7 +93,6 @@ class TaskOperator(BaseOperator):
         settings: dict[str, Any] | None = None,
         inputs: dict[str, Any] | None = None,
         each: dict[str, Any] | None = None,
-        across: dict[str, Any] | None = None,
         known: dict[str, Any] | None = None,
         prepare: Prepare | None = None,
         hand_on: HandOn | None = None,
@@ -107,7 +106,6 @@ class TaskOperator(BaseOperator):
         self.inputs = inputs or {}
         self.each = each or {}
         """May hold the `task` and the `mlflow_run_id` of this part of a mapped task."""
-        self.across = across or {}
         self.known = known or {}
         self.prepare = prepare
         self.hand_on = hand_on
@@ -148,7 +146,7 @@ class TaskOperator(BaseOperator):
 
     def _params(self) -> dict[str, Any]:
         """Give the params of this part, and remember its task and MLflow run."""
-        params: dict[str, Any] = _plain({**self.settings, **self.inputs, **self.across, **self.each})
+        params: dict[str, Any] = _plain({**self.settings, **self.inputs, **self.each})
         if self.prepare:
             params = self.prepare(params, _plain(self.known))
         self.task = params.pop("task", self.task)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,7 +33,9 @@ def environment_of_mlflow(home: Home, servers: Servers) -> dict[str, str]:
 
 
 def cores() -> int:
-    return os.cpu_count() or 1
+    """Give the cores that this process may use, counted as the tasks count theirs."""
+    command = [sys.executable, "-m", "tasks.cores"]
+    return int(subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout)
 
 
 def port_of(url: str) -> int:
@@ -65,6 +68,10 @@ def _of_airflow(home: Home, servers: Servers) -> dict[str, str]:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home.database('airflow')}",
         # A task that was silent for so many seconds is tried again; the default is 300.
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "90",
+        # Tasks wait some two minutes for an API server that starts again; the default, some ten seconds, uses up all
+        # tries of a task meanwhile.
+        "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "30",
+        "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "10",
     }
 
 

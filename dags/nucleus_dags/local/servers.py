@@ -126,7 +126,7 @@ def _start(home: Home, servers: Servers, names: list[str]) -> None:
     _wait_until("MLflow answers", lambda: _answers(f"{servers.mlflow_url}/health"), refuse_ended)
     installation = _start_server(home.log("base_model"), [INSTALLATION, "--store", str(home.store)], env)
     _wait_until("Airflow answers", lambda: _answers(f"{servers.airflow_url}/api/v2/version"), refuse_ended)
-    _set_pools(api)
+    _wait_until("the pools are set", lambda: _pools_are_set(api), refuse_ended)
     # Tasks that wait for the scheduler start with it, and need the other servers at once.
     start_all_of("scheduler", "triggerer")
     _wait_until("Airflow is ready", lambda: _is_healthy(api), refuse_ended)
@@ -189,14 +189,20 @@ def _write_manifest(home: Home, env: dict[str, str]) -> None:
         raise ServersError(f"What the tasks say of themselves can't be written down:\n{ended.stdout}{ended.stderr}")
 
 
-def _set_pools(api: AirflowApi) -> None:
-    """Let as many trainings, and as many other large tasks, run side by side as there are cores for."""
+def _pools_are_set(api: AirflowApi) -> bool:
+    """Let as many trainings, and as many other large tasks, run side by side as there are cores for.
+
+    Gives False where Airflow is too busy to answer, as just after its start; it may have done it all the same.
+    """
     for name in (GPU_POOL, PROCESSING_POOL):
         try:
             api.call("POST", "pools", {"name": name, "slots": max(1, cores() // 2)})
         except AirflowApiError as error:
+            if error.status is None:
+                return False
             if error.status != 409:
                 raise
+    return True
 
 
 def _is_healthy(api: AirflowApi) -> bool:

@@ -79,16 +79,6 @@ def stored_plate(ingested: Mapping[str, Any]) -> StoredPlatePath:
     return {"plate": ingested["outputs"]["plate"]}
 
 
-def scoring_of(model: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
-    """Give the params of `score` for a model, from the results of all segmentations."""
-    run_id = model.get("mlflow_run_id", known.get("mlflow_run_id"))
-    segmented = _of_run(known["segmented"], run_id)
-    return {
-        "segmentations": [result["outputs"]["segmentation"] for result in segmented],
-        "mlflow_run_id": run_id,
-    }
-
-
 def scores_by_name(candidates: Iterable[OpenedCandidate], scored: Iterable[Result]) -> dict[str, str]:
     """Give the scores of those candidates that have some, by name."""
     names = {candidate["mlflow_run_id"]: candidate["name"] for candidate in candidates}

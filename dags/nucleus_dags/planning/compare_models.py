@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,32 +37,6 @@ def usable_models(listed: Result, known: Mapping[str, Any]) -> list[Model]:
     """
     versions: Sequence[ListedVersion] = listed["values"]["versions"]
     return [version["model"] for version in versions if version["model"]]
-
-
-def question_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
-    """Give the params of `find_stored`: which versions have segmented which test plates."""
-    return {**given, "task": "segment", "each": known["models"], "across": known["plates"]}
-
-
-def read_found(store: Path, found: str) -> dict[str, list[Any]]:
-    """Read what `find_stored` found; nothing if it hasn't run."""
-    empty: dict[str, list[Any]] = {"stored": [], "to_do": []}
-    return json.loads((store / found).read_text()) if found else empty
-
-
-def segmentation_of(numbers: Mapping[str, int], known: Mapping[str, Any]) -> Params:
-    """Give the params of `segment` for a version and a plate, by their numbers: thousands of them are handed on."""
-    return {**known["plates"][numbers["across"]], **known["models"][numbers["each"]]}
-
-
-def scoring_of(model: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
-    """Give the params of `score` for a version, from the results of all segmentations."""
-    of_plates = {
-        result["params"]["plate"]: result["outputs"]["segmentation"]
-        for result in known["segmented"]
-        if all(result["params"][name] == model[name] for name in ("method", "networks", "settings"))
-    }
-    return {"segmentations": list(of_plates.values())}
 
 
 def matrix_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:

@@ -218,11 +218,13 @@ def challenger_of(found: Result, known: Mapping[str, Any]) -> Challenger:
 
 
 def promotion_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
-    """Give the params of `promote_model` for the challenger and one of the aliases."""
+    """Give the params of `promote_model` for the challenger and one of the aliases; the reason names who approved."""
     challenger: Params = dict(known["challenger"])
     if given["alias"] != FROM_CHAMPION:
         del challenger["judged_against"]
-    return {**given, **challenger}
+    if approver := given.get("approver"):
+        challenger["reason"] += f", approved by {approver}"
+    return {**{name: value for name, value in given.items() if name != "approver"}, **challenger}
 
 
 def _verdict(
@@ -234,7 +236,7 @@ def _verdict(
         f"**{name}** {outcome}: {counts['gained']} nuclei gained, {counts['lost']} lost against version "
         f"{champion_version}: [report and panels]({page}), under Artifacts.",
         "",
-        *(f"- {reason}" for reason in (*content["failures"], *content["undecided"])),
+        *(f"- {reason}" for reason in (*content["failures"], *content["undecided"], *content.get("remarks", ()))),
         "",
         *rule_table(content["rules"]),
         "",

@@ -1,5 +1,7 @@
 """The inbox: which plates have arrived whole, what isn't a plate, what became of it, and where bad ones are set aside.
 
+Labels that were sent to annotation come back the same way: see `returned.py`.
+
 A plate has arrived when its plate.json is there and either a file DONE, newer than all others, or nothing of it has
 changed for a while. An arrival is told by names, sizes and times of its files: corrected labels are an arrival of
 their own. What isn't a plate and doesn't change is told of once in each state; nothing of it is moved. How long ago
@@ -7,7 +9,8 @@ something changed is told by the clock of the inbox's file server, which may dif
 
     inbox/<plate>/              as people or microscopes put it
     inbox/rejected/<plate>…/    set aside by `ingest_plates`, with a report in <plate>….txt
-    store/arrivals/<plate>/     what became of each arrival; in .no_plates/, what was told of
+    inbox/to_annotate/          what `send_to_annotation` wrote, to be fetched by people
+    store/arrivals/<plate>/     what became of each arrival; in .no_plates/, what was told of; in .returned/, of labels
 """
 
 from __future__ import annotations
@@ -24,11 +27,13 @@ from typing import Any
 from nucleus_dags.files import read_if_whole, time_at, write_whole
 from nucleus_dags.plates.names import is_ignored, problem_of
 from nucleus_dags.plates.no_plate import in_sentences, is_a_plates_file, why_no_plate
+from nucleus_dags.plates.returned import request_in
 from nucleus_dags.plates.walk import walk
 
-REJECTED = "rejected"
+REJECTED, TO_ANNOTATE = "rejected", "to_annotate"
 DONE = "DONE"
-NO_PLATES = ".no_plates"
+NO_PLATES, RETURNED = ".no_plates", ".returned"
+_OWN_FOLDERS = {REJECTED: "faulty plates are set aside", TO_ANNOTATE: "plates to annotate are fetched"}
 PATIENCE = 10
 """What isn't a plate must not change for so many times as long as a plate: plate.json may come last."""
 
@@ -54,6 +59,17 @@ class Arrival(Entry):
 
 
 @dataclass(frozen=True)
+class Returned(Entry):
+    """Corrected labels: a file, an archive or a folder that a person exported from an annotation tool."""
+
+    request: str
+    """Key of the result of `send_to_annotation` that it is an answer to."""
+
+    def record(self, store: Path) -> Path:
+        return store / "arrivals" / RETURNED / f"{self.fingerprint}.json"
+
+
+@dataclass(frozen=True)
 class NoPlate(Entry):
     """What isn't a plate: a folder, a file, or a link that leads nowhere."""
 
@@ -71,18 +87,21 @@ def quiet_s() -> float:
 
 
 def entries(inbox: Path) -> list[Path]:
-    """Give what lies in the inbox, but for the plates that were set aside, what is hidden and what systems leave."""
+    """Give what people put into the inbox: not the pipeline's own folders, what is hidden and what systems leave."""
     found = [path for path in sorted(inbox.iterdir()) if not is_ignored(path.name)]
-    return [path for path in found if path.name != REJECTED or not path.is_dir()]
+    return [path for path in found if path.name not in _OWN_FOLDERS or not path.is_dir()]
 
 
-def judge(entry: Path, quiet_for_s: float) -> Arrival | NoPlate | None:
-    """Say of an entry whether it is a plate that has arrived whole or isn't a plate; None while it may become one."""
+def judge(entry: Path, quiet_for_s: float) -> Arrival | Returned | NoPlate | None:
+    """Say of an entry what it is: a plate or corrected labels that have arrived whole, or neither of both.
+
+    None while it may still become one.
+    """
     try:
-        if entry.name == REJECTED:
-            return _for_reason(entry, "is where faulty plates are set aside, and must be a folder; rename it")
+        if entry.name in _OWN_FOLDERS:
+            return _for_reason(entry, f"is where {_OWN_FOLDERS[entry.name]}, and must be a folder; rename it")
         if problem_of(entry.name) or not _may_be_plate(entry):
-            return _no_plate(entry, PATIENCE * quiet_for_s)
+            return _returned(entry, quiet_for_s) or _no_plate(entry, PATIENCE * quiet_for_s)
         return look_at(entry, quiet_for_s)
     except FileNotFoundError:  # Something is moved or written at this moment.
         return None
@@ -113,8 +132,8 @@ def look_at(folder: Path, quiet_for_s: float) -> Arrival | None:
     return Arrival(folder, _digest([file[:3] for file in files]))
 
 
-def new_entries(inbox: Path, store: Path, quiet_for_s: float) -> list[Arrival | NoPlate]:
-    """Give all plates that have arrived whole, and all that isn't a plate, of which nothing has become yet."""
+def new_entries(inbox: Path, store: Path, quiet_for_s: float) -> list[Arrival | Returned | NoPlate]:
+    """Give all that has arrived whole, and all that is neither a plate nor labels, of which nothing has become yet."""
     found = [judge(entry, quiet_for_s) for entry in entries(inbox)]
     return [entry for entry in found if entry and not entry.record(store).exists()]
 
@@ -129,6 +148,7 @@ def no_plates_in(folder: Path, known: Container[str]) -> list[str]:
 
 
 def record(entry: Entry, store: Path, **outcome: Any) -> None:
+    """Remember what became of an entry, so that it isn't handled again."""
     write_record(entry.record(store), **outcome)
 
 
@@ -142,23 +162,25 @@ def announced_plates(store: Path) -> set[str]:
     return {plate for path in records if (plate := (read_if_whole(path) or {}).get("plate"))}
 
 
-def is_as_found(arrival: Arrival) -> bool:
-    """Whether a plate is still in the inbox, and in the state in which it was found."""
+def is_as_found(arrival: Arrival | Returned) -> bool:
+    """Whether an arrival is still in the inbox, and in the state in which it was found."""
     return judge(arrival.folder, 0) == arrival
 
 
-def set_aside(arrival: Arrival, store: Path, reason: str) -> Path:
-    """Move a plate into inbox/rejected and write the reason beside; gives the file with the reason.
+def set_aside(arrival: Arrival | Returned, store: Path, reason: str) -> Path:
+    """Move an arrival into inbox/rejected and write the reason beside; gives the file with the reason.
 
-    A plate that may not be moved, as that of another user, stays where it is and counts as handled until it changes.
+    One that may not be moved, as that of another user, stays where it is and counts as handled until it changes.
     """
     rejected = arrival.folder.parent / REJECTED
     rejected.mkdir(exist_ok=True)
-    target = rejected / f"{arrival.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    ending = "" if arrival.folder.is_dir() else arrival.folder.suffix
+    target = rejected / f"{arrival.name.removesuffix(ending)}-{datetime.now(UTC):%Y%m%d-%H%M%S}{ending}"
     report = target.with_name(f"{target.name}.txt")
-    where = f"{target.name}/ (or still in the inbox, where it may not be moved)"
+    slash = "/" if arrival.folder.is_dir() else ""
+    where = f"{target.name}{slash} (or still in the inbox, where it may not be moved)"
     report.write_text(
-        f"{reason}\n\nThe plate is in {where}. Correct it and move it back into the inbox, as {arrival.name}/.\n"
+        f"{reason}\n\nWhat came is {where}. Correct it and move it back into the inbox, as {arrival.name}{slash}.\n"
     )
     try:
         arrival.folder.rename(target)
@@ -179,13 +201,26 @@ def _may_be_plate(entry: Path) -> bool:
 
 def _no_plate(entry: Path, quiet_for_s: float) -> NoPlate | None:
     """Give an entry that isn't a plate, or None if something of it has changed lately."""
+    state = _state(entry, quiet_for_s)
+    return NoPlate(entry, state, why_no_plate(entry)) if state else None
+
+
+def _returned(entry: Path, quiet_for_s: float) -> Returned | None:
+    """Give an entry that is an answer to a request for annotation, or None if it isn't one or has changed lately."""
+    state = _state(entry, quiet_for_s)
+    request = request_in(entry) if state else None
+    return Returned(entry, state, request) if state and request else None
+
+
+def _state(entry: Path, quiet_for_s: float) -> str | None:
+    """Give the fingerprint of an entry, or None if something of it has changed lately."""
     known, now = [], time_at(entry.parent)
     for name, size, modified, changed in _of_entry(entry):
         # During a copy nearly every file is new, so that little of a large folder is looked at.
         if now - changed < quiet_for_s:
             return None
         known.append((name, size, modified))
-    return NoPlate(entry, _digest([entry.name, *sorted(known)]), why_no_plate(entry))
+    return _digest([entry.name, *sorted(known)])
 
 
 def _for_reason(entry: Path, reason: str) -> NoPlate:

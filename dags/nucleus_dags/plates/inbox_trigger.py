@@ -1,4 +1,4 @@
-"""Tells Airflow of plates that have arrived in the inbox, and of what isn't a plate; runs in the triggerer.
+"""Tells Airflow of plates and corrected labels in the inbox, and of what is neither; runs in the triggerer.
 
 On network file systems, where changes made elsewhere aren't told, WATCHFILES_FORCE_POLLING=true in the environment of
 the triggerer makes the library look by itself, every WATCHFILES_POLL_DELAY_MS.
@@ -15,7 +15,7 @@ from typing import Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from nucleus_dags.files import CLOCK
-from nucleus_dags.plates.inbox import Arrival, NoPlate, entries, judge
+from nucleus_dags.plates.inbox import Arrival, NoPlate, Returned, entries, judge
 from nucleus_dags.plates.no_plate import listed
 
 LOOK_AGAIN_S = 5.0
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class InboxTrigger(BaseEventTrigger):
-    """An event for every plate that has arrived whole and of which nothing has become yet.
+    """An event for all that has arrived whole and of which nothing has become yet.
 
     One event tells of all at once that aren't plates: somebody may have put ten thousand images there.
     """
@@ -46,7 +46,7 @@ class InboxTrigger(BaseEventTrigger):
             judged = await asyncio.to_thread(self._judge, pending)
             pending -= {entry.folder for entry in judged}
             new = [entry for entry in judged if not entry.record(Path(self.store)).exists()]
-            for arrival in (entry for entry in new if isinstance(entry, Arrival)):
+            for arrival in (entry for entry in new if isinstance(entry, Arrival | Returned)):
                 yield TriggerEvent({"folder": arrival.name, "fingerprint": arrival.fingerprint})
             no_plates = [entry for entry in new if isinstance(entry, NoPlate)]
             if no_plates:
@@ -71,7 +71,7 @@ class InboxTrigger(BaseEventTrigger):
             yield set(entries(inbox))
             await asyncio.sleep(look_again_s)
 
-    def _judge(self, pending: set[Path]) -> list[Arrival | NoPlate]:
+    def _judge(self, pending: set[Path]) -> list[Arrival | Returned | NoPlate]:
         return [judged for entry in sorted(pending) if (judged := judge(entry, self.quiet_for_s))]
 
 

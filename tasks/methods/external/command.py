@@ -1,4 +1,4 @@
-"""Run a command of a third-party tool, its lines in the log.
+"""Run a command of a third-party tool, its lines in the log. It ends with the task, also when that is killed.
 
 A command is a list of arguments. In them, words in braces stand for folders and numbers; `tools.yaml` names them.
 """
@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import subprocess
+import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +20,7 @@ from tasks.nuclei.errors import InputError
 
 REPOSITORY = Path(__file__).parents[3]
 """Where commands are started: those that come with the pipeline name files of it."""
+ENDS_WITH_TASK = Path(__file__).with_name("ends_with_task.py")
 LINES_SHOWN = 5
 NOT_FOR_TOOLS = ("AIRFLOW", "MLFLOW", "PYTHON", "SM_FRAMEWORK", "TF_", "TF2_")
 """Beginnings of variables that are for this program alone: settings of its libraries, and ways into its servers."""
@@ -32,24 +35,25 @@ def run_command(command: Sequence[str], words: Mapping[str, object], tool: str) 
     log.info("%s: %s", tool, " ".join(arguments))
     last: deque[str] = deque(maxlen=LINES_SHOWN)
     env = {name: value for name, value in os.environ.items() if not name.startswith(NOT_FOR_TOOLS)}
-    try:
-        with subprocess.Popen(
-            arguments,
-            cwd=REPOSITORY,
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        ) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                log.info("%s: %s", tool, line.rstrip())
-                last.append(line.strip())
-    except OSError as error:
-        raise InputError(
-            f"{tool} can't be started: {arguments[0]}: {error.strerror}; install it, or correct its command."
-        ) from None
+    # Commands that are paths are relative to where they are started.
+    if shutil.which(REPOSITORY / arguments[0] if os.sep in arguments[0] else arguments[0]) is None:
+        raise InputError(f"{tool} can't be started: {arguments[0]} is no command; install it, or correct its command.")
+    with subprocess.Popen(
+        [sys.executable, "-I", ENDS_WITH_TASK, *arguments],
+        cwd=REPOSITORY,
+        env=env,
+        # Nothing is written: it closes when this process is gone.
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            log.info("%s: %s", tool, line.rstrip())
+            last.append(line.strip())
     if process.returncode != 0:
         raise InputError(f"{tool} ended with status {process.returncode}; its last lines: {' / '.join(last)}")
 

@@ -20,6 +20,7 @@ from tasks.nuclei.scoring import OBJECT_LEVEL_IOU, iou_pairs
 # Warm, because magenta looks blue to those who don't see red or green.
 MISSED_COLOURS = np.array([[240, 228, 66], [240, 160, 0], [150, 215, 60], [255, 200, 120]], np.uint8)
 DIFFERENCE_COLOUR = np.array([255, 0, 255], np.uint8)
+IGNORED_COLOUR = np.array([70, 110, 190], np.uint8)
 
 _PANEL_WIDTH_INCH = 3.2
 _TITLE_AND_LEGEND_INCH = 0.62
@@ -42,18 +43,20 @@ def error_panel(
     predicted_labels: NDArray[np.integer],
     pixel_size_um: float,
     title: str,
+    ignored: NDArray[np.bool_] | None = None,
 ) -> Figure:
     """Draw a fov as image, truth, prediction and errors at an IoU of 0.7, as in the paper's Fig. 5A.
 
-    All three are (y, x) of one shape. The part of a large fov with the most errors is drawn once more below.
+    All arrays are (y, x) of one shape; pixels that are ignored are drawn in blue. The part of a large fov with the most
+    errors is drawn once more below.
     """
     grey = display_grey(image)
-    errors = error_masks(true_labels, predicted_labels, OBJECT_LEVEL_IOU)
+    errors = error_masks(true_labels, predicted_labels, OBJECT_LEVEL_IOU, ignored)
     pictures = {
         "Image": np.repeat(grey[..., np.newaxis], 3, axis=2),
-        "Truth": label_overlay(grey, true_labels),
+        "Truth": shaded(label_overlay(grey, true_labels), ignored),
         "Prediction": label_overlay(grey, predicted_labels),
-        "Errors": error_overlay(grey, true_labels, errors),
+        "Errors": shaded(error_overlay(grey, true_labels, errors), ignored),
     }
     window = telling_window(errors, _crop_side_px(true_labels))
     rows = 1 if window is None else 2
@@ -70,26 +73,41 @@ def error_panel(
             draw_picture(all_axes[1, column], window.of(picture))
     for axes in all_axes[:, -1]:
         draw_scale_bar(axes, pixel_size_um)
-    legend: list[Artist] = [
-        Patch(facecolor=_hex(MISSED_COLOURS[0]), label="missed nuclei, whole (yellow to green)"),
-        Patch(facecolor=_hex(DIFFERENCE_COLOUR), label="elsewhere: pixels in which truth and prediction differ"),
-    ]
-    figure.legend(handles=legend, loc="outside lower right", ncols=2, frameon=False, fontsize=8)
+    legend = _legend(ignored is not None)
+    figure.legend(handles=legend, loc="outside lower right", ncols=len(legend), frameon=False, fontsize=8)
     return figure
 
 
 def error_masks(
-    true_labels: NDArray[np.integer], predicted_labels: NDArray[np.integer], iou_threshold: float
+    true_labels: NDArray[np.integer],
+    predicted_labels: NDArray[np.integer],
+    iou_threshold: float,
+    ignored: NDArray[np.bool_] | None = None,
 ) -> ErrorMasks:
-    """Find the wrong pixels of two (y, x) label images. `iou_threshold` is at least 0.5, so that matches are unique."""
-    pairs = iou_pairs(true_labels, predicted_labels)
+    """Find the wrong pixels of two (y, x) label images. `iou_threshold` is at least 0.5, so that matches are unique.
+
+    Pixels that are ignored, and nuclei that don't count for them, are not wrong.
+    """
+    pairs = iou_pairs(true_labels, predicted_labels, ignored)
+    if ignored is not None:
+        true_labels, predicted_labels = (np.where(ignored, 0, labels) for labels in (true_labels, predicted_labels))
     hits = pairs.iou >= iou_threshold
     partner = np.zeros(len(pairs.true_ids) + 1, np.int64)
     partner[pairs.true_position[hits] + 1] = pairs.predicted_ids[pairs.predicted_position[hits]]
     position = np.searchsorted(pairs.true_ids, true_labels) + 1
     expected_labels = partner[np.where(true_labels > 0, position, 0)]
     missed = (true_labels > 0) & (expected_labels == 0)
-    return ErrorMasks(missed, (predicted_labels != expected_labels) & ~missed)
+    differing = (predicted_labels != expected_labels) & ~missed
+    if ignored is None:
+        return ErrorMasks(missed, differing)
+    not_counted = _among(true_labels, pairs.true_ids, ~pairs.true_counts)
+    not_counted |= _among(predicted_labels, pairs.predicted_ids, ~pairs.predicted_counts)
+    return ErrorMasks(missed & ~not_counted, differing & ~not_counted)
+
+
+def _among(labels: NDArray[np.integer], ids: NDArray[np.integer], chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Give the pixels of the chosen ones of the ids."""
+    return np.isin(labels, ids[chosen])
 
 
 def error_overlay(grey: NDArray[np.uint8], true_labels: NDArray[np.integer], errors: ErrorMasks) -> NDArray[np.uint8]:
@@ -97,6 +115,14 @@ def error_overlay(grey: NDArray[np.uint8], true_labels: NDArray[np.integer], err
     picture = tinted(grey, true_labels, errors.missed, MISSED_COLOURS)
     picture[errors.differing] = DIFFERENCE_COLOUR
     return picture
+
+
+def shaded(picture: NDArray[np.uint8], ignored: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
+    """Give a (y, x, 3) picture with the pixels that are ignored, (y, x), in blue, half covered."""
+    if ignored is None:
+        return picture
+    half_covered = (picture // 2 + IGNORED_COLOUR // 2).astype(np.uint8)
+    return np.where(ignored[..., np.newaxis], half_covered, picture)
 
 
 def telling_window(errors: ErrorMasks, side_px: int) -> Window | None:
@@ -116,6 +142,16 @@ def _crop_side_px(true_labels: NDArray[np.integer]) -> int:
     areas = np.unique(true_labels[true_labels > 0], return_counts=True)[1]
     typical_area = float(np.median(areas)) if len(areas) else 400.0
     return max(64, round(_CROP_IN_DIAMETERS * 2 * math.sqrt(typical_area / math.pi)))
+
+
+def _legend(with_ignored: bool) -> list[Artist]:
+    legend: list[Artist] = [
+        Patch(facecolor=_hex(MISSED_COLOURS[0]), label="missed nuclei, whole (yellow to green)"),
+        Patch(facecolor=_hex(DIFFERENCE_COLOUR), label="elsewhere: pixels in which truth and prediction differ"),
+    ]
+    if with_ignored:
+        legend.append(Patch(facecolor=_hex(IGNORED_COLOUR), label="not annotated, left out"))
+    return legend
 
 
 def _outline(axes: Axes, window: Window) -> None:

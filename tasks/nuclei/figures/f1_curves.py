@@ -14,6 +14,7 @@ from tasks.nuclei.scoring import OBJECT_LEVEL_IOU
 
 LINE_STYLES = ("-", "--", "-.", ":")
 POOLED_COLOUR = "#222222"
+CEILING_COLOUR = "#777777"
 
 
 class F1Curve(NamedTuple):
@@ -26,8 +27,11 @@ class F1Curve(NamedTuple):
     high: Sequence[float]
 
 
-def f1_figure(curves: Sequence[F1Curve], pooled: F1Curve | None = None) -> Figure:
-    """Draw F1 against the IoU threshold, lines with their 95 % bands, and the pooled one if there are several."""
+def f1_figure(curves: Sequence[F1Curve], pooled: F1Curve | None = None, ceiling: F1Curve | None = None) -> Figure:
+    """Draw F1 against the IoU threshold, lines with their 95 % bands, and the pooled one if there are several.
+
+    `ceiling` is the agreement of two annotators, which no model can be expected to exceed by much.
+    """
     figure = Figure(figsize=(8, 4.6), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     colours = colours_of([curve.name for curve in curves])
@@ -36,6 +40,8 @@ def f1_figure(curves: Sequence[F1Curve], pooled: F1Curve | None = None) -> Figur
         _draw_curve(axes, curve, colours[curve.name], style)
     if pooled and len(curves) > 1:
         _draw_curve(axes, pooled, POOLED_COLOUR, "--")
+    if ceiling:
+        _draw_curve(axes, ceiling, CEILING_COLOUR, ":")
     axes.axvline(OBJECT_LEVEL_IOU, color="#777777", linestyle=(0, (6, 4)), linewidth=1, zorder=0)
     axes.annotate(
         "object level", (OBJECT_LEVEL_IOU, 0.02), (-4, 0), textcoords="offset points", ha="right", color="#555555"

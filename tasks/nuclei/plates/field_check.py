@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from tasks.nuclei.copies import Fingerprint, copies_within, fingerprint_of_row
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.ignored import counted_nuclei
 from tasks.nuclei.label_check import LabelMeasures, check_labels, measure_labels
 from tasks.nuclei.label_forms import looks_like_labels
 from tasks.nuclei.measure import Instances, focus, histogram_mean, histogram_percentile, intensity_histogram
 from tasks.nuclei.plates.files import Fov, Plate
 from tasks.nuclei.plates.image_files import (
+    decode_ignored,
     decode_image,
     decode_numbered,
     image_doubts,
@@ -32,7 +34,10 @@ from tasks.nuclei.plates.room import Room
 MIN_AREA_PX = 5
 
 NUCLEI_OF_ROW = ("nuclei", "nuclei_at_edge", "area_mean_px")
-"""Keys of a field's entry in report.json that only fields with labels have."""
+"""Keys of a field's entry in report.json that only fields with labels have; of the nuclei that count."""
+
+IGNORED_OF_ROW = ("ignored", "ignored_share")
+"""Keys that only fields have of which not all is annotated: the file, and the share of its pixels that are ignored."""
 
 _ROOM = Room(MAX_FIELD_PIXELS)
 
@@ -46,13 +51,14 @@ class FieldCheck:
 
     fov: Fov
     names: list[str]
-    """Files relative to the plate: the image, then the label image if there is one that is used."""
+    """Files relative to the plate: the image, then the label image and what is ignored, if there are any that are
+    used."""
     sha256: dict[str, str]
     """By name, of all files of the field."""
     problems: list[str] = field(default_factory=list)
     """Sentences with the name of the file; a field with any is faulty, and the rest is empty."""
     label_problems: list[str] = field(default_factory=list)
-    """The same of the label image, until it is settled whether the field needs it."""
+    """The same of the label image and of what is ignored, until it is settled whether the field needs them."""
     doubts: list[str] = field(default_factory=list)
     warnings: list[dict[str, Any]] = field(default_factory=list)
     """What to look at in a file: file, problem, and for a single nucleus its label in the file."""
@@ -71,22 +77,22 @@ class FieldCheck:
         if are_needed or not faults:
             self.problems += faults
             return
-        image, labels = self.names
+        image, labels, *_ = self.names
         self.names = [image]
         self.doubts = [doubt for doubt in self.doubts if not doubt.startswith(f"{labels}: ")]
         without = "; the labels are not used, and the field is imported without them"
         warnings = [warning for warning in self.warnings if warning["file"] != labels]
         said = [fault.removeprefix(f"{labels}: ") + without for fault in faults]
         self.warnings = warnings + [{"file": labels, "problem": problem} for problem in said]
-        self.row = {key: value for key, value in self.row.items() if key not in NUCLEI_OF_ROW}
+        self.row = {key: value for key, value in self.row.items() if key not in (*NUCLEI_OF_ROW, *IGNORED_OF_ROW)}
         self.row |= {"labels": None} if self.row else {}
         self.areas_px, self.labels = np.zeros(0, np.int64), None
 
 
 def read_files(fov: Fov, plate: Plate) -> dict[str, bytes | InputError]:
-    """Read the image of a field, and its label image if there is one, by their paths relative to the plate."""
+    """Read the image of a field, its label image and what is ignored, if there is any, by their paths in the plate."""
     contents: dict[str, bytes | InputError] = {}
-    for path in (fov.image_path, fov.labels_path):
+    for path in (fov.image_path, fov.labels_path, fov.ignored_path):
         if path is None:
             continue
         name = path.relative_to(plate.folder).as_posix()
@@ -124,7 +130,11 @@ def check_and_copy_field(fov: Fov, plate: Plate, output_dir: Path) -> FieldCheck
 def _checked(check: FieldCheck, contents: dict[str, bytes | InputError], plate: Plate, output_dir: Path) -> FieldCheck:
     are_needed = plate.info.role != "screen"
     read: list[Any] = []
-    kinds = ((decode_image, check.problems), (decode_numbered, check.label_problems))
+    kinds: tuple[tuple[Callable[..., Any], list[str]], ...] = (
+        (decode_image, check.problems),
+        (decode_numbered, check.label_problems),
+        (decode_ignored, check.label_problems),
+    )
     for (name, content), (decode, problems) in zip(contents.items(), kinds, strict=False):
         try:
             if isinstance(content, InputError):
@@ -135,7 +145,8 @@ def _checked(check: FieldCheck, contents: dict[str, bytes | InputError], plate: 
     if check.problems or (are_needed and check.label_problems):
         check.settle_labels(are_needed=True)
         return check
-    _check_arrays(check, *read, with_parts=are_needed)
+    # Faulty labels of a screening plate, and what is ignored of them, are not used.
+    _check_arrays(check, *(read[:1] if check.label_problems else read), with_parts=are_needed)
     check.settle_labels(are_needed)
     whole = {name: content for name, content in contents.items() if isinstance(content, bytes)}
     _read_metadata(check, plate, whole[check.names[0]])
@@ -185,9 +196,13 @@ def size_in_words(height_px: int, width_px: int) -> str:
 
 
 def _check_arrays(
-    check: FieldCheck, image: NDArray[Any], labels: NumberedLabels | None = None, *, with_parts: bool
+    check: FieldCheck,
+    image: NDArray[Any],
+    labels: NumberedLabels | None = None,
+    ignored: NDArray[np.bool_] | None = None,
+    *,
+    with_parts: bool,
 ) -> None:
-    label_image = labels.label_image if labels is not None else None
     histogram = intensity_histogram(image)
     if np.count_nonzero(histogram) == 1:
         check.problems.append(
@@ -198,22 +213,45 @@ def _check_arrays(
             f"{check.names[0]}: looks like a label image or a mask: pieces of one value each on a background of 0; put "
             "it into labels/ under the name of its image, or remove it"
         )
-    if label_image is not None and image.shape != label_image.shape:
-        check.label_problems.append(_other_size(check.names, image, label_image))
-        labels = None
+    if labels is not None:
+        check.label_problems += _problems_of_labels(check.names, image, labels, ignored)
     if check.problems or (with_parts and check.label_problems):
         return
     present = np.flatnonzero(histogram)
     check.intensities = np.column_stack((present, histogram[present]))
     check.doubts += [f"{check.names[0]}: {doubt}" for doubt in image_doubts(image)]
     check.row = _row(check, image, histogram) | fingerprint_of_row(image, with_parts)
-    if labels is not None:
-        check.doubts += [f"{check.names[1]}: {doubt}" for doubt in label_doubts(labels.label_image)]
-        check.labels = measure_labels(image, labels.label_image)
-        instances = check.labels.instances
-        check.warnings += _warnings(instances, labels, check.names[1])
-        check.areas_px = instances.areas_px
-        check.row |= _nuclei_of_row(instances)
+    if labels is not None and not check.label_problems:
+        _measure_nuclei(check, image, labels, ignored)
+
+
+def _problems_of_labels(
+    names: Sequence[str], image: NDArray[Any], labels: NumberedLabels, ignored: NDArray[np.bool_] | None
+) -> list[str]:
+    problems = []
+    if image.shape != labels.label_image.shape:
+        problems.append(f"{_other_size(names[1], names[0], labels.label_image, image)}, label the image again")
+    if ignored is not None and image.shape != ignored.shape:
+        problems.append(f"{_other_size(names[2], names[0], ignored, image)}, give every pixel of the image its own")
+    if ignored is not None and ignored.all():
+        problems.append(
+            f"{names[2]}: nothing of its field is annotated, not one pixel is 0; annotate a part, or remove the field"
+        )
+    return problems
+
+
+def _measure_nuclei(
+    check: FieldCheck, image: NDArray[Any], labels: NumberedLabels, ignored: NDArray[np.bool_] | None
+) -> None:
+    """Measure the labels of a field of which anything is annotated; nuclei that are mostly ignored don't count."""
+    check.doubts += [f"{check.names[1]}: {doubt}" for doubt in label_doubts(labels.label_image)]
+    check.labels = measure_labels(image, counted_nuclei(labels.label_image, ignored))
+    instances = check.labels.instances
+    check.warnings += _warnings(instances, labels, check.names[1])
+    check.areas_px = instances.areas_px
+    check.row |= _nuclei_of_row(instances)
+    if ignored is not None:
+        check.row |= dict(zip(IGNORED_OF_ROW, (check.names[2], float(ignored.mean())), strict=True))
 
 
 def _read_metadata(check: FieldCheck, plate: Plate, image: bytes) -> None:
@@ -227,17 +265,18 @@ def _read_metadata(check: FieldCheck, plate: Plate, image: bytes) -> None:
         check.warnings += [{"file": check.names[1], "problem": doubt} for doubt in plate.doubts(fov.labels_path)]
 
 
-def _other_size(names: Sequence[str], image: NDArray[Any], label_image: NDArray[Any]) -> str:
+def _other_size(name: str, image_name: str, pixels: NDArray[Any], image: NDArray[Any]) -> str:
     return (
-        f"{names[1]}: is {size_in_words(*label_image.shape)} px and {names[0]} is {size_in_words(*image.shape)} "
-        "px; they must be equal, label the image again"
+        f"{name}: is {size_in_words(*pixels.shape)} px and {image_name} is {size_in_words(*image.shape)} px; they must "
+        "be equal"
     )
 
 
 def _warnings(instances: Instances, labels: NumberedLabels, labels_name: str) -> list[dict[str, Any]]:
     warnings = []
     # People look for a label by its number in the file.
-    for number, area_px, pieces in zip(labels.ids, instances.areas_px, instances.pieces, strict=True):
+    ids = labels.ids[instances.numbers - 1]
+    for number, area_px, pieces in zip(ids, instances.areas_px, instances.pieces, strict=True):
         if pieces > 1:
             warnings.append({"file": labels_name, "label": int(number), "problem": f"{pieces} pieces"})
         if area_px < MIN_AREA_PX:

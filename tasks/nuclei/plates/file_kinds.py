@@ -78,6 +78,7 @@ _EXPORTED = frozenset(
 _FOLDERS = {
     "images": ("image", "imgs", "img", "raw", "tif", "tiff", "tiffs"),
     "labels": ("label", "masks", "mask", "annotations", "annotation", "segmentation", "segmentations", "gt"),
+    "ignored": ("ignore", "unsure"),
 }
 """Other names of the folders, in lower case."""
 
@@ -142,8 +143,8 @@ def without_image(name: str, images: Iterable[str]) -> str:
     return "has no image; add its image to images/ or remove it"
 
 
-def refuse_other_folder(folder: Path, part: Literal["images", "labels"]) -> None:
-    """Raise InputError for a plate without images/, and where a folder for images/ or labels/ has another name."""
+def refuse_other_folder(folder: Path, part: Literal["images", "labels", "ignored"]) -> None:
+    """Raise InputError for a plate without images/, and where a folder for one of the parts has another name."""
     if (folder / part).is_dir():
         return
     entries = {entry.name.lower(): entry for entry in sorted(folder.iterdir())}

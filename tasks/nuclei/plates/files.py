@@ -1,4 +1,4 @@
-"""A plate's files, paired: images with their label images."""
+"""A plate's files, paired: images with their label images, and with the images of what is ignored."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from tasks.nuclei.plates.file_kinds import (
 )
 from tasks.nuclei.plates.image_files import EXTENSIONS, read_bytes
 from tasks.nuclei.plates.info import PlateInfo, read_plate_info
+from tasks.nuclei.plates.label_sets import LabelSets, find_label_sets
 from tasks.nuclei.plates.name_parts import may_give_well, read_places
 from tasks.nuclei.plates.pixel_size import PixelSize, pixel_size_of_image
 from tasks.nuclei.plates.place import Place
@@ -47,6 +48,8 @@ class Fov:
     z: int | None
     time: int | None = None
     acquisition: int | None = None
+    ignored_path: Path | None = None
+    """Which pixels nobody said what they are, see `read_ignored`; none where all are annotated."""
 
 
 class Fault(NamedTuple):
@@ -80,6 +83,8 @@ class Plate:
     """Says what a person should look at in a file of a fov and isn't seen in its content."""
     faults: tuple[Fault, ...] = field(default=(), compare=False)
     """What a screening plate is imported without; other plates are refused."""
+    label_sets: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
+    """Further label images, by the name of their set and the field."""
     remarks: Mapping[str, str] = field(default_factory=dict, compare=False)
     """What a person should know of the plate, by the file or folder that it is about."""
 
@@ -104,27 +109,34 @@ def open_plate(folder: Path) -> Plate:
     report = folder / FROZEN_REPORT
     if not report.exists():
         return pair_files(folder)
-    fovs = [_fov_of_row(row, folder) for row in json.loads(read_bytes(report))["fovs"]]
-    return Plate(read_plate_info(folder), folder, tuple(fovs))
+    content = json.loads(read_bytes(report))
+    fovs = [_fov_of_row(row, folder) for row in content["fovs"]]
+    label_sets = {
+        name: {fov: inside(folder, path) for fov, path in files.items()}
+        for name, files in content.get("label_sets", {}).items()
+    }
+    return Plate(read_plate_info(folder), folder, tuple(fovs), label_sets=label_sets)
 
 
 def pair_files(folder: Path) -> Plate:
-    """Read plate.json, pair the files of images/ and labels/ by name, and choose the images that are fields.
+    """Read plate.json, pair the files of images/, labels/ and ignored/ by name, and choose the images that are fields.
 
     Raises InputError that names what is wrong: plate.json is missing or wrong or doesn't say which channel, z, time
-    or acquisition is used of several; there is no image, a label image has no image, two files have one name, or two
-    images one well and site; a file is of another kind. Images without labels are allowed. Of a screening plate, single
-    files that are wrong are left out.
+    or acquisition is used of several; there is no image, a label image has no image, an ignored one no label image, two
+    files have one name, or two images one well and site; a file is of another kind. Images without labels are allowed.
+    Of a screening plate, single files that are wrong are left out.
     """
     info = read_plate_info(folder, _stated_pixel_sizes(folder))
     refuse_other_folder(folder, "images")
     if info.role != "screen":
         refuse_other_folder(folder, "labels")
-    images, labels = (_listing(inside(folder, part)) for part in ("images", "labels"))
-    faults = [*images.faults, *labels.faults, *_without_images(labels.files, images.files)]
+        refuse_other_folder(folder, "ignored")
+    images, labels, ignored = (_listing(inside(folder, part)) for part in ("images", "labels", "ignored"))
+    faults = [*images.faults, *labels.faults, *ignored.faults, *_without_images(labels.files, images.files)]
+    faults += _without_labels(ignored.files, images.files, labels.files)
     if info.role == "screen":
         # Which of the files is meant isn't known.
-        for listing in (images, labels):
+        for listing in (images, labels, ignored):
             for name in listing.twice:
                 del listing.files[name]
     places = dict.fromkeys(images.files) if info.each_name_is_a_field else read_places(images.files, info.wells)
@@ -136,13 +148,21 @@ def pair_files(folder: Path) -> Plate:
         problems = [f"images/: holds no image; allowed are {', '.join(EXTENSIONS)}"]
     if info.role != "screen" or not images.files:
         problems += [fault.problem for fault in faults]
+    sets = LabelSets({}, []) if info.role == "screen" else find_label_sets(folder, labels.files, without_extension)
+    problems += sets.problems
     choice = choose_images(places, info)
     raise_if_any(problems + choice.problems, folder)
-    fovs = [_fov(name, images.files[name], labels.files.get(name), places[name]) for name in choice.names]
+    fovs = [_fov(name, images, labels, ignored, places[name]) for name in choice.names]
     without_field = Counter({"label images of images left out": len(labels.files.keys() - set(choice.names))})
-    not_used = images.not_used + labels.not_used + choice.not_used + without_field
+    not_used = images.not_used + labels.not_used + ignored.not_used + choice.not_used + without_field
     remarks = _remark_on_wells(fovs) if info.role == "screen" else {}
-    return Plate(info, folder, tuple(fovs), not_used=not_used, faults=tuple(faults), remarks=remarks)
+    return Plate(
+        *(info, folder, tuple(fovs)),
+        not_used=not_used,
+        faults=tuple(faults),
+        label_sets=sets.files,
+        remarks=remarks,
+    )
 
 
 def _odd_ones(places: Mapping[str, Place | None], images: dict[str, Path]) -> list[Fault]:
@@ -162,6 +182,17 @@ def _without_images(labels: Mapping[str, Path], images: Mapping[str, Path]) -> I
         if name not in images:
             shown = f"labels/{path.name}"
             yield Fault(shown, f"{shown}: {without_image(name, images)}")
+
+
+def _without_labels(
+    ignored: Mapping[str, Path], images: Mapping[str, Path], labels: Mapping[str, Path]
+) -> Iterator[Fault]:
+    for name, path in ignored.items():
+        shown = f"ignored/{path.name}"
+        if name not in images:
+            yield Fault(shown, f"{shown}: {without_image(name, images)}")
+        elif name not in labels:
+            yield Fault(shown, f"{shown}: its field has no label image; add one to labels/, or remove this file")
 
 
 def _remark_on_wells(fovs: Sequence[Fov]) -> dict[str, str]:
@@ -225,15 +256,20 @@ def _listing(folder: Path) -> _Listing:
     return listing
 
 
-def _fov(name: str, image_path: Path, labels_path: Path | None, place: Place | None) -> Fov:
+def _fov(name: str, images: _Listing, labels: _Listing, ignored: _Listing, place: Place | None) -> Fov:
+    image_path, labels_path = images.files[name], labels.files.get(name)
+    # Of a screening plate, labels may be missing where they are faulty.
+    ignored_path = ignored.files.get(name) if labels_path else None
     if place is None:
-        return Fov(name, image_path, labels_path, well="", site=None, channel=None, z=None)
+        return Fov(name, image_path, labels_path, "", None, channel=None, z=None, ignored_path=ignored_path)
     axes = (place.channel, place.z, place.time, place.acquisition)
-    return Fov(name, image_path, labels_path, place.well, place.site, *axes)
+    return Fov(name, image_path, labels_path, place.well, place.site, *axes, ignored_path)
 
 
 def _fov_of_row(row: Mapping[str, Any], folder: Path) -> Fov:
     """Give a field of an imported plate. Plates that were imported long ago have neither time nor acquisition."""
-    labels_path = inside(folder, row["labels"]) if row["labels"] else None
+    labels_path, ignored_path = (
+        inside(folder, path) if (path := row.get(kind)) else None for kind in ("labels", "ignored")
+    )
     axes = (row["channel"], row["z"], row.get("time"), row.get("acquisition"))
-    return Fov(row["fov"], inside(folder, row["image"]), labels_path, row["well"], row["site"], *axes)
+    return Fov(row["fov"], inside(folder, row["image"]), labels_path, row["well"], row["site"], *axes, ignored_path)

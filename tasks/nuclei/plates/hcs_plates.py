@@ -58,6 +58,8 @@ def pair_fields(folder: Path) -> Plate:
     fields = [field for field in every if field.folder.relative_to(folder).as_posix() not in faulty]
     refuse_fields_twice(fields)
     problems = [f"{name}/: lies beside {HCS_FOLDER}; keep one of them" for name in PARTS if (folder / name).exists()]
+    if (folder / "ignored").exists():
+        problems.append(f"ignored/: is for plates of files, not beside {HCS_FOLDER}; export the plate as TIFF files")
     if info.role != "screen" or not fields:
         problems += [fault.problem for fault in faults]
     raise_if_any(problems, folder)

@@ -37,6 +37,9 @@ EXTENSIONS = TIFF_EXTENSIONS + PNG_EXTENSIONS
 
 IMAGE_DTYPES = (np.uint8, np.uint16)
 
+ANNOTATED, NOT_LOOKED_AT, UNSURE = range(3)
+"""What the pixels of an image in ignored/ are."""
+
 FAST_LEVEL = 2
 """Of compression, 1 to 12. Label images come out a fifth larger than by default, in two thirds of the time."""
 
@@ -67,6 +70,15 @@ def read_label_image(path: Path) -> NDArray[np.int32]:
 def read_numbered(path: Path) -> NumberedLabels:
     """Do as `read_label_image`, and give the labels of the file too."""
     return decode_numbered(read_bytes(path), path)
+
+
+def read_ignored(path: Path) -> NDArray[np.bool_]:
+    """Read which pixels of a field nobody said what they are, (y, x): where the file isn't 0.
+
+    Raises InputError for what isn't an integer image of 0 (annotated), 1 (not looked at) and 2 (unsure), a missing, cut
+    or incomplete file.
+    """
+    return decode_ignored(read_bytes(path), path)
 
 
 def read_bytes(path: Path, at_most: int | None = None) -> bytes:
@@ -174,6 +186,17 @@ def decode_numbered(data: bytes, path: Path) -> NumberedLabels:
         return number_labels(label_image)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def decode_ignored(data: bytes, path: Path) -> NDArray[np.bool_]:
+    """Do as `read_ignored`, for the content of a file that has been read already."""
+    kinds = _plane(_decode(data, path, indices=True), path)
+    allowed = f"allowed are {ANNOTATED} (annotated), {NOT_LOOKED_AT} (not looked at) and {UNSURE} (unsure)"
+    if kinds.dtype.kind not in "uib":
+        raise InputError(f"{path}: pixels are {kinds.dtype}; {allowed} as integers, save it as uint8.")
+    if len(others := np.setdiff1d(kinds, (ANNOTATED, NOT_LOOKED_AT, UNSURE))):
+        raise InputError(f"{path}: has pixels of {others[0]}; {allowed}, give each pixel one of them.")
+    return np.asarray(kinds != ANNOTATED)
 
 
 def write_label_image(path: Path, label_image: NDArray[Any], description: str | None = None) -> None:

@@ -12,6 +12,7 @@ import pydantic
 
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
+from tasks.nuclei.plates.label_sets import SET_NAME
 from tasks.nuclei.plates.pixel_size import CREDIBLE_IN_WORDS, PixelSize, first_stated, is_credible
 from tasks.nuclei.plates.plate_json import read_json, tidied
 
@@ -76,6 +77,8 @@ class PlateInfo(pydantic.BaseModel):
     annotation: Literal["manual", "semi-automatic", "synthetic"] | None = None
     """How the labels were made. Synthetic ones were computed together with their images, so that what has no label is
     no nucleus, whatever it looks like."""
+    label_set: Annotated[str, pydantic.Field(pattern=f"^{SET_NAME}$")] | None = None
+    """Whose labels those in labels/ are, where label_sets/ has others too: such as an annotator's name."""
     channel: Annotated[int, pydantic.Field(ge=1, le=99)] | Annotated[str, pydantic.Field(min_length=1)] | None = None
     """Which channel shows the nuclei, where there are several: its number, the first is 1, or its name in the names of
     the files."""
@@ -108,10 +111,16 @@ class PlateInfo(pydantic.BaseModel):
         return self._size_is_of_images
 
     @property
+    def name_of_labels(self) -> str:
+        """The name of the set in labels/."""
+        return self.label_set or self.annotation or "labels"
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What makes a plate another one, for its digest. Keys that plates once didn't have count if they are set."""
         content = self.model_dump(mode="json")
-        later = ("z", "time", "acquisition", "labels", "image", "wells", "each_name_is_a_field", "labels_confirmed")
+        later = {"z", "time", "acquisition", "labels", "image", "wells", "each_name_is_a_field", "labels_confirmed"}
+        later.add("label_set")
         unset = [name for name in later if content[name] is None or content[name] is False]
         return {name: value for name, value in content.items() if name not in unset}
 

@@ -18,6 +18,11 @@ class NumberedLabels(NamedTuple):
     ids: NDArray[Any]
     """The labels in the file, ascending, (n,) integer: that of label k is `ids[k - 1]`."""
 
+    @property
+    def as_in_file(self) -> NDArray[Any]:
+        """The (y, x) label image with the labels of the file."""
+        return np.concatenate((np.zeros(1, self.ids.dtype), self.ids))[self.label_image]
+
     def mask_of(self, label_in_file: int) -> NDArray[np.bool_]:
         """Give the (y, x) mask of the nucleus that has this label in the file; empty if there is none."""
         return np.isin(self.label_image, np.flatnonzero(self.ids == label_in_file) + 1)

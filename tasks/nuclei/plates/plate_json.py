@@ -12,7 +12,7 @@ from typing import Any
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.image_files import read_bytes
 
-TEXTS = ("name", "cell_line", "objective")
+TEXTS = ("name", "cell_line", "objective", "label_set")
 WORDS = ("role", "replicate", "annotation")
 """Texts of which only a few are allowed, in small letters."""
 CHOSEN_NUMBERS = ("binning", "wells")

@@ -8,12 +8,12 @@ from typing import Any
 
 import jinja2
 
-MIME_PNG = "data:image/png;base64,"
+MIME_PNG, MIME_JPEG = "data:image/png;base64,", "data:image/jpeg;base64,"
 
 
-def embedded(png: bytes) -> str:
+def embedded(picture: bytes, mime: str = MIME_PNG) -> str:
     """Give the address of an image that lies in the page itself."""
-    return MIME_PNG + base64.b64encode(png).decode()
+    return mime + base64.b64encode(picture).decode()
 
 
 def render(template: str, **content: Any) -> str:

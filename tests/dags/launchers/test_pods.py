@@ -9,12 +9,16 @@ from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from kubernetes.client import ApiClient, V1Pod, V1PodCondition
 
-from nucleus_dags.launchers import launch
+from nucleus_dags.launchers import launch, mounts
+from nucleus_dags.launchers.command_line import arguments_of
 from nucleus_dags.launchers.kinds import KINDS, TRAIN, resources_of
 from nucleus_dags.launchers.pods import TaskPodOperator, raise_for_end
 from nucleus_dags.manifest import manifest
 from tests import manifests
 from tests.dags.launchers.test_task_operator import TaskInstance
+
+STORE = Path("/nucleus/store")
+RECEIPT = STORE / "dag_runs/train_models/manual__1/augment/-1.json"
 
 
 def pod_template(name: str) -> V1Pod:
@@ -30,7 +34,8 @@ def requested_pod(task: str, part: dict[str, Any] | None = None) -> dict[str, An
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(operator, "_template", lambda: pod_template(resources_of(operator.task)["container_image"]))
         patch.setattr(operator, "_execute_when_the_quota_has_room", lambda context: None)
-        operator.run_command(params, ["-m", "module"], {})
+        patch.setattr(mounts, "make_folders", lambda *_: None)
+        operator.run_command(params, arguments_of(operator.task, params, STORE, RECEIPT), {})
     pod = operator.build_pod_request_obj(dry_run=True)
     content: dict[str, Any] = ApiClient().sanitize_for_serialization(pod)
     return content
@@ -118,9 +123,51 @@ def test_a_pod_has_no_more_rights_than_it_needs(task: str) -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    mounts = {mount["mountPath"]: mount.get("readOnly", False) for mount in container["volumeMounts"]}
-    assert mounts["/nucleus/inbox"]
-    assert not mounts["/nucleus/store"]
+
+
+def mounts_of(task: str, part: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
+    """What a pod gets of the volume, by the path at which it has it."""
+    [container] = requested_pod(task, part)["spec"]["containers"]
+    return {mount.pop("mountPath"): mount for mount in container["volumeMounts"] if mount["name"] == "nucleus"}
+
+
+@pytest.mark.parametrize("task", manifest()["tasks"])
+def test_a_task_writes_to_its_own_results_and_its_receipt_alone(task: str) -> None:
+    found = mounts_of(task)
+    assert {path: mount["subPath"] for path, mount in found.items() if not mount.get("readOnly")} == {
+        f"/nucleus/store/{task}": f"store/{task}",
+        str(RECEIPT.parent): f"store/{RECEIPT.parent.relative_to(STORE)}",
+    }
+    assert found["/nucleus/store"] == {"name": "nucleus", "subPath": "store", "readOnly": True}
+
+
+def test_a_part_of_a_mapped_task_writes_to_the_results_of_the_task_that_it_names() -> None:
+    found = mounts_of(TRAIN, {"task": "train_external"})
+    assert not found["/nucleus/store/train_external"].get("readOnly")
+
+
+def test_only_what_reads_the_inbox_or_pretrained_weights_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUCLEUS_INBOX", "/nucleus/inbox")
+    found = {task: mounts_of(task) for task in manifest()["tasks"]}
+    assert [task for task in found if "/nucleus/inbox" in found[task]] == ["ingest"]
+    trainings = {method["task"] for method in manifest()["methods"].values()}
+    assert {task for task in found if "/nucleus/weights" in found[task]} == trainings
+    assert found["ingest"]["/nucleus/inbox"]["readOnly"]
+
+
+def test_a_store_that_the_template_has_read_only_stays_so() -> None:
+    pod = pod_template("cpu")
+    [container] = pod.spec.containers
+    [of_store] = [mount for mount in container.volume_mounts if mount.mount_path == str(STORE)]
+    of_store.read_only = True
+    mounts.narrow(container, "augment", STORE, RECEIPT)
+    assert all(mount.read_only for mount in container.volume_mounts if mount.mount_path.startswith(str(STORE)))
+
+
+def test_the_folders_that_a_pod_writes_to_are_there_before_it_and_belong_to_airflow(tmp_path: Path) -> None:
+    mounts.make_folders("augment", tmp_path, tmp_path / "dag_runs/a/b/c/-1.json")
+    assert (tmp_path / "augment").is_dir()
+    assert (tmp_path / "dag_runs/a/b/c").is_dir()
 
 
 def test_a_pod_has_time_to_end_and_shows_its_last_words() -> None:

@@ -112,11 +112,6 @@ def test_a_part_of_a_mapped_task_may_name_the_task_that_does_it() -> None:
     assert execute(probe(task="train", each={"task": "probe"}))["task"] == "probe"
 
 
-def test_the_items_of_two_lists_are_params_together(store: Path) -> None:
-    result = execute(probe(each={"plates": ["a"]}, across={"pid_file": "c"}))
-    assert result["params"] == {"ending": "done", "plates": ["a"], "pid_file": "c"}
-
-
 def test_params_may_be_made_of_what_is_given_and_what_is_known(store: Path) -> None:
     def prepare(given: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
         return {"plates": [given["name"], *known["others"]], "mlflow_run_id": "a" * 32}

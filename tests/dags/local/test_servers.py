@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -14,6 +15,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from nucleus_dags.airflow_api import AirflowApi, AirflowApiError
+from nucleus_dags.launchers.kinds import GPU_POOL, PROCESSING_POOL
 from nucleus_dags.local import processes, servers
 from nucleus_dags.local.airflow_plugins import known_hosts
 from nucleus_dags.local.airflow_plugins.known_hosts import KnownHosts
@@ -28,6 +31,25 @@ children = [subprocess.Popen(["sleep", "600"]), subprocess.Popen(["sleep", "600"
 print(*[child.pid for child in children], flush=True)
 time.sleep(600)
 """
+
+
+def test_airflow_may_be_too_busy_to_answer_when_it_has_just_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each pool is there after a few tries, whatever became of those that had no answer."""
+    made: list[str] = []
+    busy = iter([True, False])
+
+    def call(api: AirflowApi, method: str, path: str, body: dict[str, Any]) -> None:
+        assert (method, path) == ("POST", "pools")
+        if body["name"] in made:
+            raise AirflowApiError("is there", 409)
+        made.append(body["name"])
+        if next(busy):
+            raise AirflowApiError("no answer (timed out)")
+
+    monkeypatch.setattr(AirflowApi, "call", call)
+    api = AirflowApi("http://127.0.0.1:1", ("admin", "password"))
+    assert [servers._pools_are_set(api) for _ in range(3)] == [False, True, True]
+    assert sorted(made) == sorted([GPU_POOL, PROCESSING_POOL])
 
 
 @pytest.fixture

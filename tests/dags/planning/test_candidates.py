@@ -10,7 +10,6 @@ from tasks.methods.fpn2_ws.method import Settings
 from tasks.steps.calibrate import Params as CalibrateParams
 from tasks.steps.register_model import Params as RegisterModelParams
 from tasks.steps.report import Params as ReportParams
-from tasks.steps.score import Params as ScoreParams
 from tasks.steps.segment import Params as SegmentParams
 
 MASKS: Any = {"name": "mask_rcnn", "method": "mask_rcnn", "trainings": [{"cycles": 3}]}
@@ -104,25 +103,6 @@ def test_what_is_handed_on_is_what_a_plate_is_segmented_with_and_what_is_registe
     plate = candidates.stored_plate(result("above", outputs={"plate": "ingest/a@000000000000"}))
     assert SegmentParams(**model, **plate).plate == "ingest/a@000000000000"
     assert RegisterModelParams(**model).networks == ["train_mask_rcnn/0"]
-
-
-SEGMENTED = [
-    result(run, outputs={"segmentation": f"segment/{number}"})
-    for number, run in enumerate(("run 1", "run 1", "run 2", "run 2"))
-]
-
-
-def test_the_segmentations_of_a_candidate_are_scored_together() -> None:
-    known = {"segmented": SEGMENTED}
-    params = candidates.scoring_of({"mlflow_run_id": "run 2"}, known)
-    assert ScoreParams(**without_run(params)).segmentations == ["segment/2", "segment/3"]
-    assert params["mlflow_run_id"] == "run 2"
-
-
-def test_a_model_without_an_mlflow_run_of_its_own_is_scored_in_that_of_the_dag_run() -> None:
-    segmented = [*SEGMENTED, result("above", outputs={"segmentation": "segment/4"})]
-    params = candidates.scoring_of({"method": "fpn2_ws"}, {"segmented": segmented, "mlflow_run_id": "above"})
-    assert params == {"segmentations": ["segment/4"], "mlflow_run_id": "above"}
 
 
 def test_the_report_is_on_all_candidates_by_name_and_on_nothing_else(opened: list[OpenedCandidate]) -> None:

@@ -10,8 +10,7 @@ from nucleus_dags.assets import ANNOTATED_PLATES, REGISTERED_MODELS
 from nucleus_dags.planning import compare_models
 from nucleus_dags.planning.compare_models import NothingToCompare
 from nucleus_dags.planning.types import ListedVersion
-from tasks.steps import find_stored, forgetting
-from tasks.steps.score import Params as ScoreParams
+from tasks.steps import forgetting
 from tasks.steps.segment import Params as SegmentParams
 from tests.dags.stored_plates import add_plate
 from tests.repository import REPOSITORY
@@ -54,20 +53,6 @@ def test_every_version_that_the_store_holds_segments_every_test_plate_as_it_was_
     assert {(of_one.fovs, of_one.made_by) for of_one in params} == {(None, None)}
 
 
-def test_one_task_asks_for_all_segmentations_and_what_is_left_is_segmented(store: Path) -> None:
-    known = {"models": compare_models.usable_models(RESULT, {}), "plates": compare_models.plan(store, VERSIONS)}
-    asked = find_stored.Params(**compare_models.question_of({"dag_run_id": "a"}, known))
-    assert (asked.task, len(asked.each), len(asked.across)) == ("segment", 2, 2)
-    left = SegmentParams(**compare_models.segmentation_of({"each": 1, "across": 0}, known))
-    assert (left.settings.model_dump()["marker_threshold"], left.plate) == (0.3, "ingest/a@000000000000")
-
-
-def test_nothing_is_read_where_nothing_was_asked(store: Path) -> None:
-    (store / "found.json").write_text('{"stored": [1], "to_do": []}')
-    assert compare_models.read_found(store, "found.json")["stored"] == [1]
-    assert compare_models.read_found(store, "") == {"stored": [], "to_do": []}
-
-
 def test_with_all_segmented_before_no_pod_is_started_for_it_and_versions_are_scored_all_the_same() -> None:
     dag = DagBag(str(DAGS / "compare_models.py")).dags["compare_models"]
     assert dag.get_task("segment").upstream_task_ids >= {"find_stored"}
@@ -77,29 +62,6 @@ def test_with_all_segmented_before_no_pod_is_started_for_it_and_versions_are_sco
 def test_of_a_test_plate_the_newest_version_counts(store: Path) -> None:
     corrected = add_plate(store, "a", "test", "1" * 12, day=2)
     assert compare_models.plan(store, VERSIONS) == [{"plate": corrected}, {"plate": "ingest/b@000000000000"}]
-
-
-def segmented(plate: str, number: int, marker_threshold: float) -> Any:
-    settings = {"marker_threshold": marker_threshold}
-    params = {"method": "fpn2_ws", "networks": ["train_fpn2_ws/1"], "settings": settings, "plate": plate}
-    return {"params": params, "outputs": {"segmentation": f"segment/{number}"}}
-
-
-def test_versions_with_the_same_networks_are_told_apart_by_their_settings() -> None:
-    results = [segmented(plate, n, t) for n, (t, plate) in enumerate(((0.1, "a"), (0.1, "b"), (0.3, "a"), (0.3, "b")))]
-    scorings = [
-        compare_models.scoring_of(model, {"segmented": results}) for model in compare_models.usable_models(RESULT, {})
-    ]
-    assert [ScoreParams(**scoring).segmentations for scoring in scorings] == [
-        ["segment/0", "segment/1"],
-        ["segment/2", "segment/3"],
-    ]
-
-
-def test_a_model_that_was_registered_twice_is_scored_once_on_each_plate() -> None:
-    results = [segmented(plate, number, 0.1) for number, plate in enumerate("abab")]
-    (model, _) = compare_models.usable_models(RESULT, {})
-    assert compare_models.scoring_of(model, {"segmented": results}) == {"segmentations": ["segment/2", "segment/3"]}
 
 
 def test_scores_come_back_to_their_versions_and_a_version_without_a_model_has_none() -> None:

@@ -8,7 +8,6 @@ import pytest
 from nucleus_dags.planning import ingest_plates
 from nucleus_dags.planning.ingest_plates import NewPlates
 from nucleus_dags.plates import inbox
-from nucleus_dags.plates.inbox import Arrival
 from tests.dags.stored_plates import add_plate
 
 DOUBTS = [f"labels/{number}.tif: the labels seem to be transposed" for number in range(7)]
@@ -39,19 +38,23 @@ def ingested(plate: str, **counts: int) -> dict[str, Any]:
     return {"outputs": {"plate": plate}, "counts": {"fovs": 2, "nuclei": 50, **counts}}
 
 
-def sorted_out(box: Path, store: Path, **results: Any) -> NewPlates:
-    """Do what the DAG does with what lies in the inbox, by the result of `ingest` for each folder."""
+def sorted_out(box: Path, store: Path, *received: Any, **results: Any) -> NewPlates:
+    """Do what the DAG does with what lies in the inbox, by the result of `ingest` for each folder.
+
+    `received` are the results of `receive_annotation` for what is no plate.
+    """
     found = inbox.new_entries(box, store, 0)
     arrivals, no_plates = ingest_plates.arrivals_in(found), ingest_plates.no_plates_in(found, store)
-    given = [results[Path(arrival["folder"]).name] for arrival in arrivals]
-    new = ingest_plates.sort_out(store, arrivals, given, no_plates)
+    plates, without_plate = ingest_plates.plates_to_import(store, arrivals, received)
+    given = [results[Path(plate["folder"]).name.split(".")[0]] for plate in plates]
+    new = ingest_plates.sort_out(store, plates, given, no_plates, without_plate)
     ingest_plates.record_told(store, no_plates, new["doubtful"])
     return new
 
 
 def announce(box: Path, store: Path, new: NewPlates) -> None:
     for found in new["annotated"] + new["to_screen"]:
-        inbox.record(Arrival(Path(found["folder"]), found["fingerprint"]), store, plate=found["plate"])
+        inbox.record(ingest_plates.entry_of(found), store, plate=found["plate"])
 
 
 def test_new_plates_are_sorted_by_what_is_done_with_them(box: Path, store: Path) -> None:
@@ -212,7 +215,7 @@ def test_a_faulty_plate_that_cannot_be_set_aside_is_told_of_and_keeps_no_other_f
     assert len(new["annotated"]) == 1
     assert new["shown"][-1] == (
         "- **faulty** was refused: plate.json: role is missing; add it. The inbox can't be written (File exists), so "
-        "the plate stays there and has no report."
+        "it stays there and has no report."
     )
     assert [entry.name for entry in inbox.new_entries(box, store, 0)] == ["a"]
 
@@ -221,7 +224,8 @@ def test_a_plate_that_changed_while_it_was_checked_stays(box: Path, store: Path)
     arrive(box, "a")
     arrivals = ingest_plates.arrivals_in(inbox.new_entries(box, store, 0))
     (box / "a" / "plate.json").write_text("{}")
-    new = ingest_plates.sort_out(store, arrivals, [{"refused": "cut short"}], [])
+    plates, _ = ingest_plates.plates_to_import(store, arrivals, [])
+    new = ingest_plates.sort_out(store, plates, [{"refused": "cut short"}], [])
     assert new["shown"] == [
         "0 new plates of 1 that arrived",
         "",
@@ -234,3 +238,50 @@ def test_other_plates_in_the_folder_of_a_plate_are_told_of(box: Path, store: Pat
     arrive(box, "a", "old/plate.json")
     new = sorted_out(box, store, a=ingested(add_plate(store, "a", "train")))
     assert new["shown"][-1] == "- **a** holds other plates, `old`; to import them, move them into the inbox."
+
+
+REQUEST = "annotation-0123456789abcdef"
+RECEIVED = {"outputs": {"plate": "receive_annotation/fedcba9876543210/plate"}, "values": {"remarks": ["7 corrected"]}}
+
+
+def test_corrected_labels_become_a_plate_and_the_note_says_what_was_corrected(box: Path, store: Path) -> None:
+    (box / f"export.{REQUEST}.zip").touch()
+    new = sorted_out(box, store, RECEIVED, export=ingested(add_plate(store, "a", "train")))
+    assert [found["plate"] for found in new["annotated"]] == ["ingest/a@000000000000"]
+    assert "  - 7 corrected" in new["shown"]
+    announce(box, store, new)
+    assert inbox.new_entries(box, store, 0) == []
+
+
+def test_corrected_labels_are_imported_as_what_was_made_of_them(box: Path, store: Path) -> None:
+    arrive(box, "plate")
+    (box / f"export.{REQUEST}.zip").touch()
+    arrivals = ingest_plates.arrivals_in(inbox.new_entries(box, store, 0))
+    assert ingest_plates.answers_among(arrivals) == [
+        {"folder": str(box / f"export.{REQUEST}.zip"), "request": REQUEST.removeprefix("annotation-")}
+    ]
+    plates, without_plate = ingest_plates.plates_to_import(store, arrivals, [RECEIVED])
+    assert without_plate == []
+    assert [ingest_plates.folder_of(plate) for plate in plates] == [
+        {"folder": str(store / "receive_annotation/fedcba9876543210/plate")},
+        {"folder": str(box / "plate")},
+    ]
+
+
+def test_refused_labels_are_set_aside_with_the_reason_and_keep_no_plate_from_being_imported(
+    box: Path, store: Path
+) -> None:
+    arrive(box, "a")
+    (box / f"export.{REQUEST}.zip").touch()
+    new = sorted_out(box, store, {"refused": "It is half a file."}, a=ingested(add_plate(store, "a", "train")))
+    assert len(new["annotated"]) == 1
+    (report,) = (box / "rejected").glob("*.txt")
+    assert "It is half a file." in report.read_text()
+    assert report.with_suffix("").suffix == ".zip"
+
+
+def test_labels_that_could_not_be_taken_in_are_tried_again(box: Path, store: Path) -> None:
+    (box / f"export.{REQUEST}.zip").touch()
+    new = sorted_out(box, store, None)
+    assert new["unchecked"] == [f"export.{REQUEST}.zip"]
+    assert len(inbox.new_entries(box, store, 0)) == 1

@@ -10,7 +10,7 @@ from nucleus_dags.errors import FormError
 from nucleus_dags.forms.retrain_champion import retrain_champion_form
 from nucleus_dags.manifest import manifest
 from nucleus_dags.planning import retrain_champion, retrainings
-from nucleus_dags.planning.candidates import calibration_of, opened_candidates, scoring_of, trainings_on
+from nucleus_dags.planning.candidates import calibration_of, opened_candidates, trainings_on
 from nucleus_dags.planning.retrain_champion import NothingNew
 from nucleus_dags.planning.types import FoundModel, RetrainingPlan
 from nucleus_dags.plates.stored import newest_plates
@@ -349,15 +349,6 @@ def test_settings_and_results_of_two_candidates_stay_together(store: Path) -> No
     ]
 
     runs = ("run 2", "above", "run 1")
-    segmented = {"segmented": [in_run(run, segmentation=f"s {run}") for run in runs], "mlflow_run_id": "above"}
-    (champion,) = retrain_champion.champions_of(found(fpn_champion()), {})
-    models: list[Any] = [champion, *opened]
-    assert [scoring_of(model, segmented)["segmentations"] for model in models] == [
-        ["s above"],
-        ["s run 1"],
-        ["s run 2"],
-    ]
-
     scored = {"scored": [in_run(run, scores=f"score {run}") for run in runs]}
     reports = [retrain_champion.report_of(candidate, scored) for candidate in opened]
     assert [(report["scores"], report["mlflow_run_id"]) for report in reports] == [
@@ -466,6 +457,8 @@ def test_a_challenger_is_promoted_with_the_version_that_it_was_judged_against() 
     params = PromoteModelParams(**retrain_champion.promotion_of(given, known))
     assert (params.version, params.alias, params.judged_against) == (5, "champion", 4)
     assert params.reason == "passed the gate against version 4"
+    approved = PromoteModelParams(**retrain_champion.promotion_of(given | {"approver": "anna"}, known))
+    assert approved.reason == "passed the gate against version 4, approved by anna"
     named = PromoteModelParams(**retrain_champion.promotion_of(given | {"alias": "challenger"}, known))
     assert (named.alias, named.judged_against) == ("challenger", None)
     known = {"challenger": retrain_champion.challenger_of(found, {"champion_version": 0})}

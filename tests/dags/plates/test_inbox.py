@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nucleus_dags.plates import inbox, inbox_trigger
-from nucleus_dags.plates.inbox import PATIENCE, Arrival, NoPlate, judge, look_at, new_entries
+from nucleus_dags.plates.inbox import PATIENCE, Arrival, NoPlate, Returned, judge, look_at, new_entries
 from nucleus_dags.plates.inbox_trigger import InboxTrigger
 from tests.limits import within_limits
 
@@ -78,7 +78,7 @@ def test_looking_at_the_clock_of_the_inbox_is_no_reason_to_look_again(
 ) -> None:
     looks: list[Path] = []
 
-    def noted(entry: Path, quiet_for_s: float) -> Arrival | NoPlate | None:
+    def noted(entry: Path, quiet_for_s: float) -> Arrival | Returned | NoPlate | None:
         looks.append(entry)
         return judge(entry, quiet_for_s)
 

@@ -185,7 +185,7 @@ def test_one_wrong_field_of_many_is_a_doubt_about_this_field(tmp_path: Path) -> 
 
 
 def test_a_tool_that_is_not_there_and_a_word_that_is_unknown_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="gone can't be started: /no/such/tool: No such file or directory; install"):
+    with pytest.raises(InputError, match="gone can't be started: /no/such/tool is no command; install it, or"):
         run_command(["/no/such/tool"], {}, "gone")
     with pytest.raises(
         InputError, match=r"The command of odd has \{image\}; there are \{images\}, \{output\}, \{tools\}\."

@@ -1,0 +1,58 @@
+"""What the pod of a task gets of the volume. Of the store, it changes nothing but what is its own.
+
+A PodTemplate mounts store, inbox and weights. A task reads all of the store, since its inputs are results of others,
+and writes its own results, `<store>/<task>/`, and its receipt. A third-party tool runs in the pod of its task, and so
+can write there too, but neither to plates nor to what other tasks made.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nucleus_dags.files import make_folder
+from nucleus_dags.launchers.kinds import resources_of
+
+if TYPE_CHECKING:
+    from kubernetes.client import V1Container, V1VolumeMount
+
+READ_INBOX = ("ingest",)
+
+
+def make_folders(task: str, store: Path, receipt: Path) -> None:
+    """Make what a pod writes to. The kubelet would make what is missing for root alone."""
+    for folder in _written_by(task, store, receipt):
+        make_folder(folder)
+
+
+def narrow(container: V1Container, task: str, store: Path, receipt: Path) -> None:
+    """Take from a container's mounts, those of the PodTemplate, what the task doesn't need."""
+    environment = {variable.name: variable.value for variable in container.env or []}
+    hidden = {
+        None if task in READ_INBOX else os.environ.get("NUCLEUS_INBOX"),
+        None if resources_of(task)["kind"] == "training" else environment.get("NUCLEUS_WEIGHTS"),
+    }
+    mounts = [mount for mount in container.volume_mounts if mount.mount_path not in hidden]
+    whole = [mount for mount in mounts if mount.mount_path == str(store)]
+    parts = [_part(mount, folder) for mount in whole for folder in _written_by(task, store, receipt)]
+    container.volume_mounts = [_read_only(mount) if mount in whole else mount for mount in mounts] + parts
+
+
+def _written_by(task: str, store: Path, receipt: Path) -> list[Path]:
+    return [store / task, receipt.parent]
+
+
+def _part(mount: V1VolumeMount, folder: Path) -> V1VolumeMount:
+    """Mount a folder of what is mounted, to be written to unless that isn't."""
+    part = copy.copy(mount)
+    part.mount_path = str(folder)
+    part.sub_path = str(Path(mount.sub_path or "", folder.relative_to(mount.mount_path)))
+    return part
+
+
+def _read_only(mount: V1VolumeMount) -> V1VolumeMount:
+    mount = copy.copy(mount)
+    mount.read_only = True
+    return mount

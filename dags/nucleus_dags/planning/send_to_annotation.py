@@ -1,0 +1,118 @@
+"""What `send_to_annotation` does, task by task: which fields, by which proposals, and where the archive is fetched."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nucleus_dags.errors import FormError
+from nucleus_dags.files import move
+from nucleus_dags.forms.send_to_annotation import LABELS, NONE
+from nucleus_dags.launchers.task_operator import Result
+from nucleus_dags.manifest import settings_params
+from nucleus_dags.planning.segment_plate import fovs_in_order, parts_of
+from nucleus_dags.planning.types import FoundModel, Params
+from nucleus_dags.plates.inbox import TO_ANNOTATE
+from nucleus_dags.plates.stored import StoredPlate
+
+SECOND_OPINION = "test_time_augmentation"
+"""The setting by which a model looks at a field in another way."""
+FOVS_PER_PART = 100
+
+
+def target_of(plate: str, form: Mapping[str, Any]) -> str:
+    """Give the name of the annotated plate."""
+    if form["target"]:
+        return str(form["target"]).strip()
+    return plate if form["proposals"] == LABELS else f"{plate}-annotated"
+
+
+def proposes_a_model(form: Mapping[str, Any]) -> bool:
+    return form["proposals"] not in (LABELS, NONE)
+
+
+def refuse_impossible(form: Mapping[str, Any]) -> None:
+    """Raise FormError for what can't be chosen together."""
+    if form["patches"] and not proposes_a_model(form):
+        raise FormError(
+            f"Patches: {form['patches']}, and Proposals: {form['proposals']}. Patches are chosen by what a model is "
+            "unsure of; leave Patches empty, or propose what a model finds."
+        )
+
+
+def chosen_fovs(plate: StoredPlate, store: Path, amount: int | None, needs_labels: bool) -> list[str]:
+    """Give the names of so many fields, evenly spread over the plate by well and site; all if no amount is given."""
+    names = fovs_in_order(store, plate.path, needs_labels)
+    if not names:
+        raise FormError(f"{plate.name} has no field with labels; propose what a model finds, or nothing.")
+    number = len(names) if amount is None else min(amount, len(names))
+    return [names[(2 * position + 1) * len(names) // (2 * number)] for position in range(number)]
+
+
+def segmentations_to_make(
+    store: Path, plate: str, model: FoundModel, fovs: Sequence[str], form: Mapping[str, Any]
+) -> list[Params]:
+    """Give the params of `segment` for proposals and, where patches are chosen, for a second opinion after these."""
+    proposals = parts_of(plate, model, fovs, FOVS_PER_PART, form["nuclear_diameter_px"])
+    if not form["patches"]:
+        return proposals
+    if SECOND_OPINION not in settings_params(model["method"]):
+        raise FormError(
+            f"Patches: {form['patches']}: {model['method']} looks at a field in one way only, so that it isn't known "
+            "what it is unsure of. Leave Patches empty, or propose what another model finds."
+        )
+    other = {**model["settings"], SECOND_OPINION: not model["settings"].get(SECOND_OPINION, False)}
+    second: FoundModel = {**model, "settings": other}
+    return proposals + parts_of(plate, second, fovs, FOVS_PER_PART, form["nuclear_diameter_px"])
+
+
+def request_of(
+    plate: str, fovs: Sequence[str], segmented: Sequence[Result], patches: str | None, form: Mapping[str, Any]
+) -> Params:
+    """Give the params of `send_to_annotation`."""
+    params: Params = {
+        "plate": plate,
+        "tool": form["tool"],
+        "target": target_of(Path(plate).name.partition("@")[0], form),
+        "role": form["role"],
+        "replicate": form["replicate"],
+        "nuclei_per_patch": form["nuclei_per_patch"],
+        "proposals": "segmentations" if proposes_a_model(form) else form["proposals"],
+        "patches": patches,
+    }
+    if form["label_set"]:
+        params["label_set"] = form["label_set"]
+    if not proposes_a_model(form):
+        return params | {"fovs": list(fovs)}
+    number = len(segmented) // 2 if patches else len(segmented)
+    return params | {"segmentations": [result["outputs"]["segmentation"] for result in segmented[:number]]}
+
+
+def choices(
+    plate: str, segmented: Sequence[Result], references: Sequence[str], form: Mapping[str, Any]
+) -> list[Params]:
+    """Give the params of `choose_patches`; none if all patches are sent."""
+    if not form["patches"]:
+        return []
+    return [
+        {
+            "plate": plate,
+            "segmentations": [result["outputs"]["segmentation"] for result in segmented],
+            "references": list(references),
+            "amount": form["patches"],
+            "nuclei_per_patch": form["nuclei_per_patch"],
+        }
+    ]
+
+
+def lay_out(file: Path, inbox: Path, name: str | None = None) -> Path:
+    """Copy a file to where people fetch it, under its name or another one; gives the copy."""
+    folder = inbox / TO_ANNOTATE
+    folder.mkdir(exist_ok=True)
+    target = folder / (name or file.name)
+    beside = folder / f".{target.name}"
+    shutil.copyfile(file, beside)
+    move(beside, target)
+    return target

@@ -1,0 +1,164 @@
+"""What an answer means for a plate: which pixels are annotated, how each label came, and what to tell of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tasks.annotation.comparison import Comparison, effort
+from tasks.annotation.gathering import Gathered
+from tasks.annotation.request import Request
+from tasks.annotation.sheet import Sheet
+from tasks.nuclei.errors import first_of
+from tasks.nuclei.plates.origins import COLUMNS, Origin
+
+NOT_LOOKED_AT, UNSURE = 1, 2
+"""In the images of ignored/."""
+
+
+@dataclass(frozen=True)
+class AnsweredField:
+    """A field of which something came back."""
+
+    fov: str
+    sent: NDArray[np.integer]
+    """The label image (y, x) as it was sent."""
+    gathered: Gathered
+    comparison: Comparison
+    unchanged: int
+    """How many of its images came back exactly as they were sent."""
+    sheets: int
+
+    @property
+    def ignored(self) -> NDArray[np.uint8] | None:
+        """Which pixels (y, x) aren't annotated, as in ignored/; None if all are."""
+        ignored = np.where(self.gathered.looked_at, 0, NOT_LOOKED_AT).astype(np.uint8)
+        ignored[self.gathered.unsure] = UNSURE
+        return ignored if ignored.any() else None
+
+
+def is_unchanged(sent: Sheet, returned: Sheet) -> bool:
+    """Whether the same nuclei came back as were sent to be corrected, by their pixels."""
+
+    def content(sheet: Sheet) -> set[tuple[int, int, bytes, str]]:
+        own = (nucleus for nucleus in sheet.nuclei if nucleus.kind != "context")
+        return {(nucleus.top, nucleus.left, np.packbits(nucleus.mask).tobytes(), nucleus.kind) for nucleus in own}
+
+    return content(sent) == content(returned)
+
+
+def origins_of(answered: AnsweredField, request: Request, known: pd.DataFrame) -> pd.DataFrame:
+    """Give the rows of origins.csv for a field.
+
+    `known` are those of the labels that were sent, where the plate's own were: these keep what they have.
+    """
+    before = {row.label: row for row in known[known["fov"] == answered.fov].itertuples(index=False)}
+    rows = []
+    for label, sent_label, origin in _settled(answered.comparison):
+        if request.proposals == "labels" and sent_label is not None:
+            row = before.get(sent_label)
+            if row is None and origin == "accepted":
+                continue  # Nobody knows where it came from, and somebody has looked at it since.
+            model, proposed_by = (row.model, row.proposed_by) if row is not None else ("", "")
+            rows.append(
+                (answered.fov, label, row.origin if row and origin == "accepted" else origin, model, proposed_by)
+            )
+        elif sent_label is not None:
+            rows.append((answered.fov, label, origin, request.model, request.proposed_by))
+        else:
+            rows.append((answered.fov, label, origin, "", ""))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _settled(comparison: Comparison) -> Iterator[tuple[int, int | None, Origin]]:
+    """Give each label that came back with the one that it was made of, if any, and how."""
+    for sent in comparison.kept:
+        yield comparison.partner[sent], sent, "accepted"
+    for sent in comparison.changed:
+        yield comparison.partner[sent], sent, "corrected"
+    for sent, parts in comparison.split.items():
+        yield from ((part, sent, "corrected") for part in parts)
+    for returned, parts in comparison.merged.items():
+        yield returned, parts[0], "corrected"
+    for returned in comparison.added:
+        yield returned, None, "drawn"
+
+
+def most_edited(fields: Sequence[AnsweredField], number: int) -> list[AnsweredField]:
+    """Give so many of the fields in which most was corrected, the first one first."""
+    return sorted(fields, key=lambda field: (-field.comparison.edits, field.fov))[:number]
+
+
+def table_of(fields: Sequence[AnsweredField]) -> pd.DataFrame:
+    """Give one row per field: what was kept, changed, split, merged, deleted and added, and the minutes."""
+    return pd.DataFrame(
+        {"fov": field.fov, **field.comparison.counts(), "minutes": field.gathered.minutes} for field in fields
+    )
+
+
+def remarks_on(fields: Sequence[AnsweredField], request: Request) -> list[str]:
+    """Say what was corrected and what it saved, then what a person should know."""
+    return [*_in_short(fields, request), *_to_look_at(fields)]
+
+
+def _in_short(fields: Sequence[AnsweredField], request: Request) -> Iterator[str]:
+    counts = {kind: sum(field.comparison.counts()[kind] for field in fields) for kind in Comparison().counts()}
+    nuclei = sum(field.comparison.nuclei for field in fields)
+    shown = ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)
+    yield f"{nuclei} nuclei annotated in {_number(len(fields), 'field')}: {shown or 'there are none'}"
+    minutes = [field.gathered.minutes for field in fields if field.gathered.minutes is not None]
+    if request.proposals == "none" or not nuclei:
+        return
+    spent = effort([field.comparison for field in fields], sum(minutes) if minutes else None)
+    how = "" if spent.is_measured else " if each correction takes as long as drawing a nucleus"
+    yield (
+        f"the corrections took {_duration(spent.hours)}{how}; by the paper's pace, drawing all by hand takes "
+        f"{_duration(spent.hours_by_hand)}: {100 * spent.saved_share:.0f} % saved"
+    )
+
+
+def _to_look_at(fields: Sequence[AnsweredField]) -> Iterator[str]:
+    """Say by which rules the answer was understood, where it could be understood otherwise."""
+    unchanged, sheets = (sum(getattr(field, name) for field in fields) for name in ("unchanged", "sheets"))
+    if unchanged:
+        yield (
+            f"{unchanged} of {_number(sheets, 'image')} came back exactly as they were sent, and count as accepted; if "
+            "nobody looked at them, return the others alone"
+        )
+    missing = [name for field in fields for name in field.gathered.missing]
+    if missing:
+        yield f"{_number(len(missing), 'image')} didn't come back and are left out of training and scores: " + first_of(
+            missing
+        )
+    unsure = sum(int(field.gathered.unsure.any()) for field in fields)
+    if unsure:
+        yield f"nuclei that nobody could tell in {_number(unsure, 'field')} are left out of training and scores"
+    for name, words in _COUNTED.items():
+        number = sum(getattr(field.gathered, name) for field in fields)
+        if number:
+            yield words.format(number)
+    pieces = [f"{label} of {field.fov}" for field in fields for label in field.gathered.in_pieces]
+    if pieces:
+        yield f"in several pieces, look at them: labels {first_of(pieces)}"
+
+
+_COUNTED: Mapping[str, str] = {
+    "overlapping_px": "{} px of nuclei overlapped; the last drawn has them",
+    "covered": "{} nuclei were covered whole by others drawn later, and are gone; look whether they are missing",
+    "joined": "{} nuclei were drawn in two images that meet there, and count once",
+    "number_twice": "{} nuclei had a number that another one kept; they count as new",
+    "strays_px": "{} px that lay apart from their nucleus, as strokes that slipped, were left out",
+    "new_context": "{} nuclei were drawn as shown only, and were left out; draw them as nuclei",
+}
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+
+
+def _number(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,31 @@
+"""What a codec of an annotation tool is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tasks.annotation.sheet import Sheet
+
+Images = Mapping[str, NDArray[Any]]
+"""The image, (y, x) uint8 or uint16, of the whole field by the name of the sheet; sheets of a field share one array."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """How sheets become the files of a tool, and how these are read."""
+
+    name: str
+    """In params and file names."""
+    title: str
+    """For people."""
+    by_patches: bool
+    """Whether the tool can show a patch and nuclei that are corrected elsewhere. Others get whole fields."""
+    write: Callable[[Sequence[Sheet], Images, Path], None]
+    """Writes sheets and their images into an empty folder. Raises InputError for what the tool can't hold."""
+    read: Callable[[Path], list[Sheet]]
+    """Reads all sheets of a folder that came back. Raises InputError with the file, what came, and what to do."""

@@ -1,0 +1,67 @@
+"""Files of an annotated plate that are of no field's own: further label images, and where its labels come from.
+
+They are part of the plate and of its digest, and are checked and copied with it. A screening plate has none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks.nuclei.plates import origins
+from tasks.nuclei.plates.files import Plate
+from tasks.nuclei.plates.image_files import read_numbered
+from tasks.nuclei.plates.label_sets import problems_of_sizes
+
+
+def hashes_of(plate: Plate) -> dict[str, str]:
+    """Give the SHA-256 of each file by its path in the plate."""
+    return {_name(path, plate): hashlib.sha256(plate.read(path)).hexdigest() for path in _paths(plate)}
+
+
+def copied(plate: Plate, output_dir: Path) -> dict[str, str]:
+    """Copy the files, read-only; gives the SHA-256 of what was copied by its path in the plate."""
+    hashes = {}
+    for path in _paths(plate):
+        content, copy = plate.read(path), output_dir / _name(path, plate)
+        hashes[_name(path, plate)] = hashlib.sha256(content).hexdigest()
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(content)
+        copy.chmod(0o444)
+    return hashes
+
+
+def problems_of(plate: Plate, sizes: Mapping[str, tuple[int, int]]) -> list[str]:
+    """Say what is wrong with these files, from the sizes in px of the images by field."""
+    problems = problems_of_sizes(plate.label_sets, sizes, plate.folder)
+    if not _has_origins(plate):
+        return problems
+    labels = {fov.name: read_numbered(fov.labels_path).ids for fov in plate.fovs if fov.labels_path}
+    return problems + origins.problems_of(origins.read_origins(plate.folder), labels)
+
+
+def report_on(plate: Plate) -> dict[str, Any]:
+    """Give what report.json says of these files, without a key for what there isn't."""
+    report: dict[str, Any] = {}
+    if plate.label_sets:
+        report["label_sets"] = {
+            name: {fov: _name(path, plate) for fov, path in files.items()} for name, files in plate.label_sets.items()
+        }
+    if _has_origins(plate):
+        report["origins"] = origins.counts_of(origins.read_origins(plate.folder))
+    return report
+
+
+def _paths(plate: Plate) -> list[Path]:
+    own = [plate.folder / origins.ORIGINS] if _has_origins(plate) else []
+    return [*own, *(path for files in plate.label_sets.values() for path in files.values())]
+
+
+def _has_origins(plate: Plate) -> bool:
+    return plate.info.role != "screen" and (plate.folder / origins.ORIGINS).exists()
+
+
+def _name(path: Path, plate: Plate) -> str:
+    return path.relative_to(plate.folder).as_posix()

@@ -1,0 +1,72 @@
+"""What a report shows of F1, and of fields that several people labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from tasks.nuclei import figures
+from tasks.nuclei.scoring import OBJECT_LEVEL_IOU, PIXEL_LEVEL_IOU
+from tasks.steps import pages
+
+
+class F1(NamedTuple):
+    """F1 at one IoU threshold with its 95 % CI."""
+
+    f1: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.f1:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+class Compared(NamedTuple):
+    """A row of the table of a label set."""
+
+    what: str
+    object_level: F1
+    pixel_level: F1
+
+
+class LabelSet(NamedTuple):
+    """F1 on fields of a plate by a further label set, by the one that counts, and of both with each other."""
+
+    plate: str
+    name: str
+    fovs: int
+    rows: list[Compared]
+    figure: str
+
+
+def label_sets_shown(table: pd.DataFrame, folder: Path) -> Iterator[LabelSet]:
+    """Give each label set of label_sets.csv, which `score` writes, and draw its figure into a folder."""
+    for (plate, name), rows in table.groupby(["plate", "label_set"], sort=True):
+        of_model = rows[rows["kind"] == "model"]
+        counting, other = of_model["labels"].unique()
+        curves = [
+            f1_curve(of_model[of_model["labels"] == counting], f"model with {counting}, which counts"),
+            f1_curve(of_model[of_model["labels"] == other], f"model with {other}"),
+        ]
+        agreement = f1_curve(rows[rows["kind"] == "agreement"], f"{counting} with {other}")
+        path = folder / f"label_set_{plate}_{name}.png"
+        figures.f1_figure(curves, ceiling=agreement).savefig(path)
+        compared = [
+            Compared(curve.name, f1_of(curve, OBJECT_LEVEL_IOU), f1_of(curve, PIXEL_LEVEL_IOU))
+            for curve in (*curves, agreement)
+        ]
+        yield LabelSet(str(plate), str(name), int(rows["fovs"].iloc[0]), compared, pages.embedded(path.read_bytes()))
+
+
+def f1_curve(rows: pd.DataFrame, name: str) -> figures.F1Curve:
+    """Give the curve in the columns iou_threshold, f1, f1_low and f1_high."""
+    return figures.F1Curve(name, *(rows[column].to_list() for column in ("iou_threshold", "f1", "f1_low", "f1_high")))
+
+
+def f1_of(curve: figures.F1Curve, iou_threshold: float) -> F1:
+    """Give one point of a curve."""
+    at = curve.iou_thresholds.index(iou_threshold)
+    return F1(curve.f1[at], curve.low[at], curve.high[at])

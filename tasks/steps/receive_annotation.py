@@ -1,0 +1,274 @@
+"""Take in labels that an annotator returns: what was corrected, and a plate with the labels, to be imported.
+
+The answer to a request of `send_to_annotation` is a folder, an archive or a file that the tool exported. Images that
+came back with an earlier answer to the same request and not with this one count as they were then. The plate holds the
+fields that came back and those that the newest imported version of it has besides. Written are plate/, as people put a
+plate into the inbox, comparison.csv with a row per field, corrections.html with pictures, and the answer itself.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import pydantic
+from numpy.typing import NDArray
+
+from tasks.annotation.answer import AnsweredField, is_unchanged, most_edited, origins_of, remarks_on, table_of
+from tasks.annotation.comparison import compare
+from tasks.annotation.gathering import gather
+from tasks.annotation.package import open_package, where_files_begin
+from tasks.annotation.patches import divide
+from tasks.annotation.picture import comparison_figure
+from tasks.annotation.request import Request, image_name, read_request
+from tasks.annotation.sheet import Sheet
+from tasks.annotation.tools import tool_named
+from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace, read_result
+from tasks.files import link_or_copy, sha256_of_all
+from tasks.nuclei.errors import InputError, first_of
+from tasks.nuclei.plates.files import Plate, open_plate
+from tasks.nuclei.plates.image_files import read_ignored, read_image, read_numbered, write_label_image
+from tasks.nuclei.plates.info import PlateInfo
+from tasks.nuclei.plates.label_sets import LABEL_SETS
+from tasks.nuclei.plates.origins import read_origins, write_origins
+from tasks.nuclei.tables import write_csv
+from tasks.steps import pages
+from tasks.store.imported_plates import newest_version
+from tasks.store.provenance import plate_at
+
+NAME = "receive_annotation"
+ANSWER = "answer"
+MOST_PICTURES = 12
+
+log = logging.getLogger("nucleus")
+
+
+class Params(TaskParams):
+    folder: Annotated[str, pydantic.Field(pattern=r"^/")]
+    """Absolute path of what the annotation tool exported: a folder, an archive or a file."""
+    request: str = pydantic.Field(pattern=r"^[0-9a-f]{16}$")
+    """Key of the result of `send_to_annotation` that it is an answer to."""
+
+
+def depends_on(params: Params, store: Path) -> list[Path | str]:
+    """The answer, those before it, and the version of the plate that it is added to."""
+    answer = Path(params.folder)
+    known = _known_version(params, store)
+    earlier = [result.key for result in _earlier_answers(params, store)]
+    return [*([answer] if answer.exists() else []), *earlier, known.name if known else ""]
+
+
+def run(params: Params, workspace: Workspace) -> Outcome:
+    folder = _folder_of_request(params, workspace.store)
+    request = read_request(folder)
+    source = plate_at(request.plate, workspace.store)
+    opened = open_package(Path(params.folder), workspace.output_dir / ANSWER)
+    returned = _with_earlier(tool_named(request.tool).read(opened), params, request, workspace)
+    by_field = request.by_field(returned)
+    if not by_field:
+        raise InputError(f"{params.folder}: no image of it was looked at; tag those that were, or return them alone.")
+    answered = list(_answered(by_field, request, folder))
+    version = _known_version(params, workspace.store)
+    known = open_plate(version) if version else None
+    _write_plate(answered, request, source, known, workspace.output_dir / "plate")
+    table = table_of(answered)
+    write_csv(table, workspace.output_dir / "comparison.csv")
+    remarks = remarks_on(answered, request)
+    (workspace.output_dir / "corrections.html").write_text(_page(answered, remarks, request, source))
+    for remark in remarks:
+        log.info("%s", remark)
+    counts = {"fovs": len(answered)} | {name: int(table[name].sum()) for name in table.columns.drop(["fov", "minutes"])}
+    earlier = [result.key for result in _earlier_answers(params, workspace.store)]
+    values = {"remarks": remarks, "earlier": earlier, "sha256": sha256_of_all(Path(params.folder))}
+    outputs = {"plate": "plate", "comparison": "comparison.csv", "page": "corrections.html", ANSWER: ANSWER}
+    return Outcome(outputs, {}, counts, values=values)
+
+
+def _folder_of_request(params: Params, store: Path) -> Path:
+    folder = store / "send_to_annotation" / params.request
+    if not folder.exists():
+        raise InputError(
+            f"{params.folder}: is an answer to the request {params.request}, which was not sent from this store; "
+            "put it into the inbox of the installation that sent it."
+        )
+    return folder
+
+
+def _known_version(params: Params, store: Path) -> Path | None:
+    """Give the newest imported version of the plate that the answer becomes a part of."""
+    return newest_version(read_request(_folder_of_request(params, store)).target, store / "ingest")
+
+
+def _earlier_answers(params: Params, store: Path) -> list[Result]:
+    """Give the results for other answers to the same request, the first one first."""
+    answer = Path(params.folder)
+    own = sha256_of_all(answer) if answer.exists() else ""
+    found = [read_result(path.parent) for path in store.glob(f"{NAME}/[!.]*/result.json")]
+    others = [
+        result for result in found if result.params["request"] == params.request and result.values["sha256"] != own
+    ]
+    return sorted(others, key=lambda result: len(result.values["earlier"]))
+
+
+def _with_earlier(sheets: list[Sheet], params: Params, request: Request, workspace: Workspace) -> list[Sheet]:
+    """Add the images that came back earlier and don't now."""
+    by_name: dict[str, Sheet] = {}
+    for result in _earlier_answers(params, workspace.store):
+        opened = where_files_begin(workspace.input(result.outputs[ANSWER]))
+        by_name |= {sheet.name: sheet for sheet in tool_named(request.tool).read(opened)}
+    return list((by_name | {sheet.name: sheet for sheet in sheets}).values())
+
+
+def _answered(by_field: dict[str, list[Sheet]], request: Request, folder: Path) -> Iterator[AnsweredField]:
+    for number, (fov, names) in enumerate(request.sheets.items(), start=1):
+        if fov not in by_field:
+            continue
+        sent_labels = read_numbered(folder / "sent" / f"{fov}.tif").as_in_file
+        every = divide(image_name(number, fov, folder.name), sent_labels, (), request.nuclei_per_patch)
+        sent = {sheet.name: sheet for sheet in every if sheet.name in names}
+        gathered = gather(sent_labels, list(sent.values()), by_field[fov])
+        comparison = compare(sent_labels, gathered.label_image, gathered.looked_at)
+        unchanged = sum(is_unchanged(sent[sheet.name], sheet) for sheet in by_field[fov])
+        log.info("%s: %d nuclei", fov, comparison.nuclei)
+        yield AnsweredField(fov, sent_labels, gathered, comparison, unchanged, len(by_field[fov]))
+
+
+def _page(answered: Sequence[AnsweredField], remarks: Sequence[str], request: Request, source: Plate) -> str:
+    """Show what was corrected, with pictures of the fields in which it was most."""
+    images = {fov.name: fov.image_path for fov in source.fovs}
+    pictures = []
+    for field in most_edited(answered, MOST_PICTURES):
+        title = f"{field.fov}: {field.comparison.edits} of {field.comparison.nuclei} nuclei corrected"
+        figure = comparison_figure(
+            read_image(images[field.fov]), field.sent, field.gathered.label_image, field.comparison, title
+        )
+        png = io.BytesIO()
+        figure.savefig(png, format="png")
+        pictures.append({"source": pages.embedded(png.getvalue()), "caption": title})
+    return pages.render(
+        "annotation.html.jinja",
+        plate=request.target,
+        remarks=remarks,
+        rows=table_of(answered).drop(columns="minutes").to_dict("records"),
+        pictures=pictures,
+    )
+
+
+def _write_plate(
+    answered: Sequence[AnsweredField], request: Request, source: Plate, known: Plate | None, folder: Path
+) -> None:
+    """Write a plate as people put it into the inbox: the fields that came back, and the others of the known version."""
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    names = {field.fov for field in answered}
+    table = pd.concat([origins_of(field, request, read_origins(source.folder)) for field in answered])
+    if known is None:
+        info = _info_of_new(source.info, request)
+    else:
+        _refuse_other(known.info, source.info, request)
+        info = known.info
+        before = read_origins(known.folder)
+    if known is not None and request.label_set not in (None, known.info.name_of_labels):
+        _copy_fields(known, set(), folder)
+        _write_label_set(answered, known, folder / LABEL_SETS / str(request.label_set))
+        table = before
+    else:
+        if known is not None:
+            _copy_fields(known, names, folder)
+            table = pd.concat([before[~before["fov"].isin(names)], table])
+        _write_fields(answered, source, folder)
+    if len(table):
+        write_origins(table, folder)
+    annotation = "manual" if (table["origin"] == "drawn").all() else "semi-automatic"
+    # What was computed with its images stays so, but where somebody has changed it.
+    changed = {"labels_confirmed": False, "annotation": annotation}
+    (folder / "plate.json").write_text(info.model_copy(update=changed).model_dump_json(indent=1, exclude_none=True))
+
+
+def _info_of_new(source: PlateInfo, request: Request) -> PlateInfo:
+    """Describe a plate that hasn't been imported yet. Of each field it has one image, so there is nothing to choose."""
+    same = source.model_dump(
+        include={"cell_line", "objective", "binning", "pixel_size_um", "wells", "each_name_is_a_field"}
+    )
+    own = {"name": request.target, "role": request.role, "label_set": request.label_set, "annotation": "manual"}
+    return PlateInfo(**same, **own, replicate=source.replicate or request.replicate)
+
+
+def _refuse_other(known: PlateInfo, source: PlateInfo, request: Request) -> None:
+    """Raise InputError where fields of the source can't be part of the known plate."""
+    differing = [
+        f"{name} {before!r} and {now!r}"
+        for name, before, now in (
+            ("role", known.role, request.role),
+            ("cell_line", known.cell_line, source.cell_line),
+            ("pixel_size_um", known.pixel_size_um, source.pixel_size_um),
+        )
+        if before != now
+    ]
+    if differing:
+        raise InputError(
+            f"The plate {request.target} that this belongs to differs from what was sent: {'; '.join(differing)}. Send "
+            "the fields again with another name for the annotated plate."
+        )
+
+
+def _copy_fields(plate: Plate, but: set[str], folder: Path) -> None:
+    """Copy the files of the fields of an imported plate, but for some fields."""
+    for fov in plate.fovs:
+        own = (fov.image_path, fov.labels_path, fov.ignored_path) if fov.name not in but else ()
+        # A label set stays whatever becomes of the labels beside it.
+        others = [files[fov.name] for files in plate.label_sets.values() if fov.name in files]
+        for path in (*own, *others):
+            if path is not None:
+                copy = folder / path.relative_to(plate.folder)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                link_or_copy(path, copy)
+
+
+def _write_fields(answered: Sequence[AnsweredField], source: Plate, folder: Path) -> None:
+    images = {fov.name: fov.image_path for fov in source.fovs}
+    for field in answered:
+        link_or_copy(images[field.fov], folder / "images" / images[field.fov].name)
+        write_label_image(folder / "labels" / f"{field.fov}.tif", field.gathered.label_image)
+        if field.ignored is not None:
+            (folder / "ignored").mkdir(exist_ok=True)
+            write_label_image(folder / "ignored" / f"{field.fov}.tif", field.ignored)
+
+
+def _write_label_set(answered: Sequence[AnsweredField], known: Plate, folder: Path) -> None:
+    """Write labels beside those that a plate has; InputError where these are of more than what came back."""
+    fovs = {fov.name: fov for fov in known.fovs}
+    problems = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for field in answered:
+        if field.fov not in fovs:
+            problems.append(f"{field.fov} has no labels in {known.info.name} to be compared with")
+        elif not (field.gathered.looked_at | _ignored(fovs[field.fov].ignored_path, field.gathered.looked_at)).all():
+            problems.append(f"{field.fov} came back in part, and {known.info.name} has labels of more of it")
+        (folder / f"{field.fov}.tif").unlink(missing_ok=True)  # An earlier answer's.
+        write_label_image(folder / f"{field.fov}.tif", field.gathered.label_image)
+    if problems:
+        raise InputError(f"Labels of a second name need the same fields whole: {first_of(problems, separator='; ')}.")
+
+
+def _ignored(path: Path | None, like: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return read_ignored(path) if path is not None else np.zeros_like(like)
+
+
+TASK = Task(
+    name=NAME,
+    version=1,
+    params_type=Params,
+    run=run,
+    depends_on=depends_on,
+    resources=Resources(PROCESSING, cpu=2, memory_gib=4),
+)
+
+if __name__ == "__main__":
+    sys.exit(TASK.main())

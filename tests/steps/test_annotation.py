@@ -1,0 +1,290 @@
+"""From proposals to an annotation tool and back: what a person did with them, and what becomes of the plate."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+from tasks.contract import Result, execute
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.plates.files import Fov, Plate, open_plate
+from tasks.nuclei.plates.image_files import read_ignored, read_label_image
+from tasks.nuclei.plates.origins import read_origins
+from tasks.nuclei.tables import read_csv
+from tasks.steps import ingest, receive_annotation, send_to_annotation
+from tests.plates import make_plate
+from tests.segmentations import add_part
+
+SIDE_PX, FIELDS = 12, ("p_B07_1", "p_B08_1")
+MODEL = "fpn2_ws:train_fpn2_ws/0"
+Labels = NDArray[np.integer]
+Edit = Callable[[Labels], None]
+
+
+def squares(rows: int = 4, columns: int = 6) -> NDArray[np.int32]:
+    """Label image of nuclei of 12 x 12 px in rows, numbered from 1."""
+    label_image = np.zeros((rows * 20 + 10, columns * 20 + 10), np.int32)
+    for number in range(rows * columns):
+        y, x = 10 + number // columns * 20, 10 + number % columns * 20
+        label_image[y : y + SIDE_PX, x : x + SIDE_PX] = number + 1
+    return label_image
+
+
+PROPOSED = squares()
+IMAGES = {
+    name: (np.where(PROPOSED > 0, 900, 100) + np.random.default_rng(seed).normal(0, 9, PROPOSED.shape)).astype(
+        np.uint16
+    )
+    for seed, name in enumerate(FIELDS)
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def plate(store: Path) -> str:
+    folder = make_plate(store.parent / "screened", IMAGES, {}, role="screen")
+    return execute(ingest.TASK, ingest.Params(folder=str(folder)), store).outputs["plate"]
+
+
+@pytest.fixture
+def proposals(store: Path, plate: str) -> str:
+    params = {
+        "plate": plate,
+        "method": "fpn2_ws",
+        "networks": ["train_fpn2_ws/0"],
+        "made_by": {"version": 3, "key": ""},
+    }
+    return add_part(store, "now", open_plate(store / plate), dict.fromkeys(FIELDS, PROPOSED), params)
+
+
+def send(store: Path, plate: str, proposals: str, **params: Any) -> Result:
+    given = {"plate": plate, "tool": "label_tiff", "segmentations": [proposals], "target": "annotated", **params}
+    return execute(send_to_annotation.TASK, send_to_annotation.Params(**given), store)
+
+
+def corrected(
+    store: Path, sent: Result, edits: Mapping[str, Edit], but: Callable[[str], bool] = lambda name: False
+) -> Path:
+    """Do what an annotator does who opens label images, changes some fields and returns all but some of the images."""
+    folder = store.parent / "opened"
+    shutil.rmtree(folder, ignore_errors=True)
+    with zipfile.ZipFile(store / sent.outputs["archive"]) as archive:
+        archive.extractall(folder)
+    for path in sorted((folder / "labels").iterdir()):
+        labels = tifffile.imread(path)
+        for name, edit in edits.items():
+            if name in path.name:
+                edit(labels)
+        tifffile.imwrite(path, labels)
+        if but(path.name):
+            path.unlink()
+    answer = store.parent / f"answer{len(list(store.parent.glob('answer*')))}.zip"
+    with zipfile.ZipFile(answer, "w") as archive:
+        for path in sorted(folder.rglob("*.tif")):
+            if path.parent.name in ("labels", "unsure"):
+                archive.write(path, path.relative_to(folder))
+    return answer
+
+
+def receive(store: Path, sent: Result, answer: Path) -> Result:
+    params = receive_annotation.Params(folder=str(answer), request=sent.key)
+    return execute(receive_annotation.TASK, params, store)
+
+
+def imported(store: Path, received: Result) -> Plate:
+    folder = store / received.outputs["plate"]
+    result = execute(ingest.TASK, ingest.Params(folder=str(folder)), store)
+    return open_plate(store / result.outputs["plate"])
+
+
+def labels_of(fov: Fov) -> Labels:
+    assert fov.labels_path is not None
+    return read_label_image(fov.labels_path)
+
+
+def fix_everything(labels: Labels) -> None:
+    """Merge 1 with 2, split 3, delete 4, add one, and change the outline of 5."""
+    labels[10:22, 22:30] = 1
+    labels[labels == 2] = 1
+    labels[10:22, 50 + 6 : 50 + SIDE_PX] = 100
+    labels[labels == 4] = 0
+    labels[2:8, 2:8] = 101
+    labels[10:12, 90 : 90 + SIDE_PX] = 0
+
+
+def test_what_a_person_corrected_is_told_and_becomes_a_plate_that_knows_where_each_label_comes_from(
+    store: Path, plate: str, proposals: str
+) -> None:
+    sent = send(store, plate, proposals)
+    assert sent.counts == {"fovs": 2, "patches": 2, "nuclei": 48}
+    received = receive(store, sent, corrected(store, sent, {FIELDS[0]: fix_everything}))
+    first, second = read_csv(store / received.outputs["comparison"]).to_dict("records")
+    kinds = ("kept", "changed", "split", "merged", "deleted", "added")
+    assert [first[kind] for kind in kinds] == [19, 1, 1, 1, 1, 1]
+    assert [second[kind] for kind in kinds] == [24, 0, 0, 0, 0, 0]
+    assert received.values["remarks"][0].startswith("48 nuclei annotated in 2 fields: 43 kept, 1 changed, 1 split")
+    assert any("1 of 2 images came back exactly as they were sent" in remark for remark in received.values["remarks"])
+
+    annotated = imported(store, received)
+    assert (annotated.info.name, annotated.info.role, annotated.info.annotation) == (
+        "annotated",
+        "train",
+        "semi-automatic",
+    )
+    origins = read_origins(annotated.folder)
+    of_first = origins[origins["fov"] == FIELDS[0]]
+    assert Counter(of_first["origin"]) == {"accepted": 19, "corrected": 4, "drawn": 1}
+    assert set(of_first.loc[of_first["origin"] != "drawn", "proposed_by"]) == {MODEL}
+    assert set(of_first.loc[of_first["origin"] == "drawn", "proposed_by"]) == {""}
+    labels = labels_of(annotated.fovs[0])
+    assert labels.max() == 24
+    assert annotated.fovs[0].ignored_path is None
+
+
+def test_the_archive_says_nowhere_which_model_made_the_proposals(store: Path, plate: str, proposals: str) -> None:
+    for tool in ("supervisely", "cvat", "qupath", "label_tiff"):
+        sent = send(store, plate, proposals, tool=tool)
+        with zipfile.ZipFile(store / sent.outputs["archive"]) as archive:
+            content = b"".join(archive.read(name) for name in archive.namelist())
+        assert b"fpn2" not in content
+        assert b"nucleus-segmenter" not in content
+        assert json.loads((store / sent.outputs["request"]).read_text())["proposed_by"] == MODEL
+
+
+def test_patches_that_did_not_come_back_are_ignored_until_they_come(store: Path, plate: str, proposals: str) -> None:
+    sent = send(store, plate, proposals, nuclei_per_patch=6)
+    names = [
+        name
+        for of_field in json.loads((store / sent.outputs["request"]).read_text())["sheets"].values()
+        for name in of_field
+    ]
+    assert len(names) == 8
+    first_half = corrected(store, sent, {}, but=lambda name: not name.startswith(tuple(names[:2])))
+    received = receive(store, sent, first_half)
+    annotated = imported(store, received)
+    assert [fov.name for fov in annotated.fovs] == [FIELDS[0]]
+    (in_part,) = annotated.fovs
+    assert in_part.ignored_path is not None
+    ignored = read_ignored(in_part.ignored_path)
+    assert 0.3 < ignored.mean() < 0.7
+    rest = receive(store, sent, corrected(store, sent, {}, but=lambda name: name.startswith(tuple(names[:2]))))
+    whole = imported(store, rest)
+    assert [fov.ignored_path for fov in whole.fovs] == [None, None]
+    assert len(read_origins(whole.folder)) == 48
+
+
+def test_a_second_round_keeps_what_the_plate_had(store: Path, plate: str, proposals: str) -> None:
+    first = send(store, plate, proposals, fovs=[FIELDS[0]])
+    before = imported(store, receive(store, first, corrected(store, first, {FIELDS[0]: fix_everything})))
+    second = send(store, plate, proposals, fovs=[FIELDS[1]])
+    both = imported(store, receive(store, second, corrected(store, second, {})))
+    assert [fov.name for fov in both.fovs] == list(FIELDS)
+    np.testing.assert_array_equal(labels_of(both.fovs[0]), labels_of(before.fovs[0]))
+    assert len(read_origins(both.folder)) == len(read_origins(before.folder)) + 24
+
+
+def test_labels_of_a_second_annotator_stand_beside_the_first(store: Path, plate: str, proposals: str) -> None:
+    of_anna = send(store, plate, proposals, label_set="anna")
+    first = imported(store, receive(store, of_anna, corrected(store, of_anna, {})))
+    assert first.info.name_of_labels == "anna"
+    of_ben = send(store, plate, proposals, label_set="ben")
+    both = imported(store, receive(store, of_ben, corrected(store, of_ben, {FIELDS[0]: fix_everything})))
+    assert both.info.name_of_labels == "anna"
+    assert sorted(both.label_sets["ben"]) == list(FIELDS)
+    np.testing.assert_array_equal(labels_of(both.fovs[0]), PROPOSED)
+    assert len(np.unique(read_label_image(both.label_sets["ben"][FIELDS[0]]))) == 25
+
+
+def test_labels_of_a_second_annotator_of_a_part_of_a_field_are_refused(store: Path, plate: str, proposals: str) -> None:
+    of_anna = send(store, plate, proposals, label_set="anna")
+    imported(store, receive(store, of_anna, corrected(store, of_anna, {})))
+    of_ben = send(store, plate, proposals, label_set="ben", nuclei_per_patch=6)
+    answer = corrected(store, of_ben, {}, but=lambda name: "_y0-" not in name)
+    with pytest.raises(
+        InputError, match="Labels of a second name need the same fields whole: p_B07_1 came back in part"
+    ):
+        receive(store, of_ben, answer)
+
+
+def test_fields_without_proposals_are_drawn_by_hand(store: Path, plate: str) -> None:
+    given = {"plate": plate, "tool": "label_tiff", "proposals": "none", "target": "annotated", "fovs": [FIELDS[0]]}
+    sent = execute(send_to_annotation.TASK, send_to_annotation.Params(**given), store)
+
+    def draw(labels: Labels) -> None:
+        labels[:] = PROPOSED
+
+    annotated = imported(store, receive(store, sent, corrected(store, sent, {FIELDS[0]: draw})))
+    assert set(read_origins(annotated.folder)["origin"]) == {"drawn"}
+    assert annotated.info.annotation == "manual"
+
+
+def test_own_labels_are_corrected_in_place_and_only_what_changed_is_of_another_origin(
+    store: Path, plate: str, proposals: str
+) -> None:
+    first = send(store, plate, proposals)
+    before = imported(store, receive(store, first, corrected(store, first, {})))
+    given = {
+        "plate": f"ingest/{before.folder.name}",
+        "tool": "label_tiff",
+        "proposals": "labels",
+        "target": "annotated",
+    }
+    sent = execute(send_to_annotation.TASK, send_to_annotation.Params(**given), store)
+    after = imported(store, receive(store, sent, corrected(store, sent, {FIELDS[0]: fix_everything})))
+    counts = Counter(read_origins(after.folder)["origin"])
+    assert counts == {"accepted": 43, "corrected": 4, "drawn": 1}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-30]), "is damaged or only half there"),
+        (lambda path: path.write_bytes(b""), "is damaged or only half there|is empty"),
+        (lambda path: _add(path, "../../evil.tif"), "leads out of it"),
+        (lambda path: _add(path, "labels/other.tif"), "were not sent with this request: other"),
+    ],
+)
+def test_a_faulty_answer_is_refused_and_changes_nothing(
+    spoil: Callable[[Path], None], message: str, store: Path, plate: str, proposals: str
+) -> None:
+    sent = send(store, plate, proposals)
+    answer = corrected(store, sent, {})
+    spoil(answer)
+    with pytest.raises(InputError, match=message):
+        receive(store, sent, answer)
+    assert not list(store.glob("receive_annotation/[!.]*"))
+    assert not list(store.parent.glob("**/evil.tif"))
+
+
+def _add(archive: Path, name: str) -> None:
+    with zipfile.ZipFile(archive, "a") as opened:
+        opened.writestr(name, next(opened.read(each) for each in opened.namelist() if "labels/" in each))
+
+
+def test_fields_of_another_cell_line_are_not_added_to_a_plate(store: Path, plate: str, proposals: str) -> None:
+    first = send(store, plate, proposals)
+    imported(store, receive(store, first, corrected(store, first, {})))
+    images = {name: image[::-1] for name, image in IMAGES.items()}
+    folder = make_plate(store.parent / "other", images, {}, role="screen", cell_line="HCT116")
+    other = execute(ingest.TASK, ingest.Params(folder=str(folder)), store).outputs["plate"]
+    params: dict[str, Any] = {"plate": other, "method": "fpn2_ws", "networks": [], "made_by": None}
+    found = add_part(store, "other", open_plate(store / other), dict.fromkeys(FIELDS, PROPOSED), params)
+    sent = send(store, other, found)
+    with pytest.raises(
+        InputError, match=r"The plate annotated .* differs from what was sent: cell_line 'U2OS' and 'HCT116'"
+    ):
+        receive(store, sent, corrected(store, sent, {}))

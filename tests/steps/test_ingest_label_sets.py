@@ -1,0 +1,87 @@
+"""Tests of tasks.steps.ingest: further label images of the same fields, and where labels come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.plates.files import open_plate
+from tasks.nuclei.plates.image_files import read_label_image
+from tasks.nuclei.plates.origins import read_origins, write_origins
+from tests.plates import make_plate
+from tests.steps.ingesting import IMAGE, LABEL_IMAGE, ingest, report_of
+
+ONE_NUCLEUS = np.where(LABEL_IMAGE == 1, LABEL_IMAGE, 0)
+FIELDS = {"a": IMAGE, "b": IMAGE}
+LABELS = dict.fromkeys(FIELDS, LABEL_IMAGE)
+ROWS = [("a", 1, "corrected", "version 3", "fpn2_ws:x"), ("a", 2, "drawn", "", "")]
+
+
+def plate_with_origins(folder: Path, rows: list[tuple[str, int, str, str, str]]) -> Path:
+    plate = make_plate(folder, FIELDS, LABELS)
+    write_origins(pd.DataFrame(rows, columns=["fov", "label", "origin", "model", "proposed_by"]), plate)
+    return plate
+
+
+def test_a_set_of_labels_is_kept_beside_those_that_count_and_changes_no_number_of_the_plate(
+    tmp_path: Path, store: Path
+) -> None:
+    alone = ingest(make_plate(tmp_path / "p", FIELDS, LABELS), store)
+    plate = make_plate(tmp_path / "q", FIELDS, LABELS, label_sets={"anna": {"b": ONE_NUCLEUS}}, name="p")
+    both = ingest(plate, store)
+    assert both.counts == alone.counts
+    assert both.outputs["plate"] != alone.outputs["plate"]
+    stored = open_plate(store / both.outputs["plate"])
+    assert {name: list(files) for name, files in stored.label_sets.items()} == {"anna": ["b"]}
+    np.testing.assert_array_equal(read_label_image(stored.label_sets["anna"]["b"]), ONE_NUCLEUS)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "labels", "message"),
+    [
+        ("anna", "c", ONE_NUCLEUS, r"label_sets/anna/c\.tif: there is no field of this name with labels"),
+        ("anna", "a", ONE_NUCLEUS[1:], r"label_sets/anna/a\.tif: is 19 x 30 px and its image 20 x 30 px"),
+        ("anna", "a", -1 * ONE_NUCLEUS.astype(int), r"label_sets/anna/a\.tif: has the negative label"),
+        ("of Anna", "a", ONE_NUCLEUS, r"label_sets/of Anna: must be a folder .* rename it"),
+    ],
+)
+def test_a_faulty_set_is_refused_with_the_name_of_the_file(
+    name: str, file: str, labels: np.ndarray, message: str, tmp_path: Path, store: Path
+) -> None:
+    plate = make_plate(tmp_path / "p", FIELDS, LABELS, label_sets={name: {file: labels}})
+    with pytest.raises(InputError, match=message):
+        ingest(plate, store)
+
+
+def test_where_labels_come_from_is_kept_and_counted(tmp_path: Path, store: Path) -> None:
+    result = ingest(plate_with_origins(tmp_path / "p", ROWS), store)
+    assert report_of(result, store)["origins"] == {"drawn": 1, "corrected": 1, "accepted": 0}
+    table = read_origins(store / result.outputs["plate"])
+    assert list(table.itertuples(index=False, name=None)) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([("a", 7, "drawn", "", "")], "has a row for label 7 of a, which has no label 7"),
+        ([("c", 1, "drawn", "", "")], "has a row for label 1 of c, which has no labels"),
+        ([("a", 1, "guessed", "", "")], "origin is 'guessed'; allowed are drawn, corrected, accepted"),
+        ([ROWS[0], ROWS[0]], "label 1 of a stands there more than once"),
+    ],
+)
+def test_origins_of_other_nuclei_are_refused(
+    rows: list[tuple[str, int, str, str, str]], message: str, tmp_path: Path, store: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        ingest(plate_with_origins(tmp_path / "p", rows), store)
+
+
+def test_other_columns_of_origins_are_refused(tmp_path: Path, store: Path) -> None:
+    plate = make_plate(tmp_path / "p", FIELDS, LABELS)
+    (plate / "origins.csv").write_text("fov,label\na,1\n")
+    with pytest.raises(InputError, match=r"has the columns fov, label; it has fov, label, origin"):
+        ingest(plate, store)
