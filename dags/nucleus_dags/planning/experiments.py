@@ -22,7 +22,7 @@ from nucleus_dags.planning.types import Params
 FOLDER = Path(__file__).parents[2] / "experiments"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 KEYS = (
-    *("title", "based_on", "all", "columns", "without_weights", "annotation", "test", "prices", "published"),
+    *("title", "based_on", "all", "columns", "without_weights", "test", "prices", "published"),
     *("tables", "experiments", "random_seed"),
 )
 OF_PLATES = ("plates", "cell_lines")

@@ -35,6 +35,7 @@ class RunsToClose(TypedDict):
 
     mlflow_run_ids: list[str]
     succeeded: bool
+    failed: NotRequired[list[str]]
 
 
 class Candidate(TypedDict):
