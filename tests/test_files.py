@@ -89,7 +89,12 @@ def test_the_hash_of_a_folder_is_of_the_names_and_contents_of_its_files(tmp_path
 
 def test_a_large_file_is_hashed_once_and_again_when_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[Path] = []
-    monkeypatch.setattr(files, "sha256_of_all", lambda path: str(hashed.append(path)))
+
+    def hash_of(path: Path) -> str:
+        hashed.append(path)
+        return ""
+
+    monkeypatch.setattr(files, "sha256_of_all", hash_of)
     weights = tmp_path / "weights.h5"
     weights.write_text("1")
     for _ in range(2):
