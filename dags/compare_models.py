@@ -32,7 +32,8 @@ it. What was segmented before isn't again, so a run costs only what has come sin
 
 **Result:** F1 of every version on every plate, and how far it is below the best earlier version: as table and heat map
 in MLflow, under Artifacts; the newest versions in the note of the run. A version whose model the store lacks is there,
-without numbers.
+without numbers. Besides, F1 of each cell line against the nuclei that were annotated for each version, what the next
+hundred are expected to bring, and whether to go on annotating.
 """
 
 
@@ -67,11 +68,12 @@ def summary(
     segmented: Any,
     found: str,
     compared: Result | None,
+    curves: Result | None,
 ) -> RunsToClose:
-    """Show the matrix; fails when a task before it did. Gives the params of `close_run`."""
-    for_close_run = runs_to_close(mlflow_run_id, None, compared is not None)
+    """Show the matrix and what annotating brings; fails when a task before it did. Gives the params of `close_run`."""
+    for_close_run = runs_to_close(mlflow_run_id, None, compared is not None and curves is not None)
     page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
-    if compared is None:
+    if compared is None or curves is None:
         show_lines([*failure_lines(), "", page])
         get_current_context()["ti"].xcom_push("return_value", for_close_run)
         raise AirflowFailException(FAILURE)
@@ -84,7 +86,7 @@ def summary(
     remarks = remarks_on_segmentations(all_segmentations(found, segmented))
     remarks += remarks_on(newest_plates(_store(), "test"))
     lines = [in_short, "", page, "", *remarks]
-    lines += ["", *compare_models.forgotten_lines(matrix), ""]
+    lines += ["", *compare_models.forgotten_lines(matrix), "", *compare_models.advice_lines(curves), ""]
     title = f"F1 at {' / '.join(map(str, manifest()['shown_iou_thresholds']))}:"
     show_lines([*lines, title, "", *compare_models.matrix_table(matrix, listed["versions"])])
     return for_close_run
@@ -124,8 +126,16 @@ with DAG(
         mlflow_run_id=mlflow_run_id,
     )
 
+    learning_curves = launch(
+        "learning_curves",
+        known={"scored": score.output},
+        prepare=compare_models.rounds_of,
+        mlflow_run_id=mlflow_run_id,
+    )
+
     # Teardowns run after a failure too; the summary counts for the state of the DAG run.
-    ended: Any = summary(listed.output["values"], mlflow_run_id, segment.output, FOUND, forgetting.output)
+    results = (forgetting.output, learning_curves.output)
+    ended: Any = summary(listed.output["values"], mlflow_run_id, segment.output, FOUND, *results)
     close_run = launch("close_run", settings=ended, mlflow_run_id=mlflow_run_id)
     ended.as_teardown(setups=open_run, on_failure_fail_dagrun=True)
     close_run.as_teardown(setups=open_run)

@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from nucleus_dags.access.approval import ANSWERED_BY, NamedApprovalOperator
 from nucleus_dags.assets import ANNOTATED_PLATES, REGISTERED_MODELS
+from nucleus_dags.baseline import baseline
 from nucleus_dags.errors import FormError
 from nucleus_dags.forms.retrain_champion import retrain_champion_form
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
@@ -19,6 +20,7 @@ from nucleus_dags.launchers.kinds import TRAIN
 from nucleus_dags.launchers.task_operator import Result, mlflow_run_url
 from nucleus_dags.notes import FAILURE, fail_with, failure_lines, show_lines, show_remarks
 from nucleus_dags.planning import retrain_champion
+from nucleus_dags.planning.baseline import of_models
 from nucleus_dags.planning.candidates import (
     calibrated_model,
     calibration_of,
@@ -140,7 +142,7 @@ def summary(
     outcome = _outcome(decided, promoted, rejected, ti.xcom_pull(task_ids="approve", key=ANSWERED_BY))
     page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
     first = [outcome] if outcome else failure_lines()
-    remarks = [*remarks_on_segmentations(all_segmentations(found, segmented)), *remarks]
+    remarks = [*remarks_on_segmentations(of_models(all_segmentations(found, segmented))), *remarks]
     show_lines([*first, "", page, "", *remarks, "", *(decided["lines"] if decided else [])])
     for_close_run = runs_to_close(mlflow_run_id, candidates, outcome is not None)
     if outcome is None:
@@ -219,7 +221,7 @@ with DAG(
     register_model = launch("register_model", each=calibrate.output)
 
     # The champion has no MLflow run of its own here: it is logged to that of the DAG run.
-    judged_models = champion.output.concat(calibrate.output)
+    judged_models = champion.output.concat(calibrate.output, baseline())
     segment = segment_what_is_left(judged_models, test_plates, mlflow_run_id)
     score = launch(
         "score",

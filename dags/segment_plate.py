@@ -1,4 +1,4 @@
-"""Segment a plate with the champion or a chosen version, in parts, and put the parts together."""
+"""Segment a plate with the champion or another model, in parts, and put the parts together."""
 
 from __future__ import annotations
 
@@ -13,17 +13,22 @@ from airflow.sdk.exceptions import AirflowFailException
 from nucleus_dags.errors import FormError
 from nucleus_dags.forms.segment_plate import segment_plate_form
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
+from nucleus_dags.launchers.kinds import TRAIN
 from nucleus_dags.launchers.task_operator import Result, mlflow_run_url
 from nucleus_dags.notes import FAILURE, fail_with, failure_lines, show_lines
 from nucleus_dags.planning import drift, segment_plate
 from nucleus_dags.planning.remarks import left_out_in_short, remarks_on, remarks_on_segmentations
 from nucleus_dags.planning.runs import run_to_open, runs_to_close
 from nucleus_dags.planning.train_models import refuse_unknown_fields
-from nucleus_dags.planning.types import FoundModel, Params, PlateToImport, RunsToClose
+from nucleus_dags.planning.types import FoundModel, Params, PlateToImport, ReadyModel, RunsToClose
 from nucleus_dags.plates.stored import StoredPlate, read_plate
 
 DOC = """
 Finds the nuclei of a plate. It needs no labels; the fields of its `plate.json` are as always, with role `screen`.
+
+**Model:** the champion, a version, or a model that needs no training: the base model as it came, a third-party tool
+with its weights, or thresholds and a watershed without a network. So a plate gets preliminary labels before
+anything was trained on its cell line.
 
 **Start:** the button *Trigger*, with the plate's name. A plate of role `screen` that arrives in the inbox is segmented
 by itself, if `ingest_plates` is unpaused.
@@ -59,7 +64,7 @@ def plan() -> list[PlateToImport]:
 
 
 @task(trigger_rule="none_failed_min_one_success")
-def parts(plate: dict[str, str], ingested: Any, model: dict[str, FoundModel]) -> list[Params]:
+def parts(plate: dict[str, str], ingested: Any, model: dict[str, FoundModel | ReadyModel]) -> list[Params]:
     """Cut the plate into parts."""
     path = plate.get("plate") or next(iter(ingested))["outputs"]["plate"]
     form = get_current_context()["params"]
@@ -126,9 +131,12 @@ with DAG(
     to_import: Any = plan()
     open_run = launch("open_run", settings=to_import["open_run"])
     mlflow_run_id = open_run.output["mlflow_run_id"]
-    model = launch("find_model", settings=to_import["find_model"])
+    model = launch("find_model", settings=to_import["find_model"], hand_on=segment_plate.networks_to_store)
+    # Only of models that aren't registered, and nothing is learnt.
+    store_networks = launch(TRAIN, task_id="store_networks", each=model.output)
     ingest = launch("ingest", each=to_import, mlflow_run_id=mlflow_run_id)
     all_parts: Any = parts(to_import["found"], ingest.output, model.output["values"])
+    store_networks >> all_parts
     segment_parts = launch(
         "segment",
         each=all_parts,

@@ -11,13 +11,14 @@ from airflow.sdk import DAG, get_current_context, task
 from nucleus_dags.errors import FormError
 from nucleus_dags.forms.send_to_annotation import send_to_annotation_form
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
+from nucleus_dags.launchers.kinds import TRAIN
 from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.manifest import manifest
 from nucleus_dags.notes import fail_with, show_lines
 from nucleus_dags.planning import segment_plate, send_to_annotation
 from nucleus_dags.planning.remarks import remarks_on_segmentations
 from nucleus_dags.planning.train_models import refuse_unknown_fields
-from nucleus_dags.planning.types import FoundModel, Params, PlateToImport
+from nucleus_dags.planning.types import Params, PlateToImport
 from nucleus_dags.plates.stored import newest_plates, read_plate
 
 DOC = """
@@ -29,8 +30,9 @@ took the paper's authors 2 hours where drawing took 12.
 **What happens:** a model segments some fields. Where *Patches* is given, those patches of about 50 nuclei are chosen in
 which it is least sure, and one in five at random. Images and proposals are packed as the tool reads them.
 
-**Result:** an archive, in the folder `to_annotate` of the inbox; the note of the run says its name. It doesn't say which
-model made the proposals, so that nobody is led by it. How to open it in each tool: `tasks/annotation/README.md`.
+**Result:** an archive, in the folder `to_annotate` of the inbox; the note of the run says its name. It doesn't say
+which model made the proposals, so that nobody is led by it. `tasks/annotation/README.md` says how to open it in each
+tool.
 
 **Coming back:** export the corrected labels with the tool and put what it gives you, as it is, into the inbox;
 `ingest_plates` makes a plate with labels of it. What wasn't looked at, and nuclei of which nobody could say (class
@@ -63,6 +65,18 @@ def plan() -> list[PlateToImport]:
     return [{"folder": found["folder"]}] if "folder" in found else []
 
 
+@task
+def models(asked: list[Params]) -> list[Params]:
+    """Hand on what asks for the model that proposes, if one does: Airflow maps only over all that a task returns."""
+    return asked
+
+
+@task(trigger_rule="none_failed")
+def networks_to_store(models: Any) -> list[Params]:
+    """Give what puts the networks of a model into the store that isn't registered."""
+    return [params for model in models or [] for params in model.get("to_store", [])]
+
+
 # Without a plate to import, or a model to find, these are skipped.
 @task(trigger_rule="none_failed")
 def proposals(found: dict[str, str], ingested: Any, models: Any) -> list[Params]:
@@ -76,11 +90,10 @@ def proposals(found: dict[str, str], ingested: Any, models: Any) -> list[Params]
         )
         ti.xcom_push("plate", plate)
         ti.xcom_push("fovs", fovs)
-        model: list[FoundModel] = [result["values"]["model"] for result in models or []]
         return [
             params
-            for each in model
-            for params in send_to_annotation.segmentations_to_make(_store(), plate, each, fovs, form)
+            for each in models or []
+            for params in send_to_annotation.segmentations_to_make(plate, each, fovs, form)
         ]
     except FormError as error:
         fail_with(str(error))
@@ -134,8 +147,12 @@ with DAG(
 ):
     to_import: Any = plan()
     ingest = launch("ingest", each=to_import)
-    model = launch("find_model", each=to_import["models"])
+    model = launch("find_model", each=models(to_import["models"]), hand_on=send_to_annotation.found_model)
+    # Of a model that isn't registered, the networks may not lie in the store yet.
+    networks: Any = networks_to_store(model.output)
+    store_networks = launch(TRAIN, task_id="store_networks", each=networks)
     to_segment: Any = proposals(to_import["found"], ingest.output, model.output)
+    store_networks >> to_segment
     segment = launch(
         "segment",
         each=to_segment,

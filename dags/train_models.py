@@ -10,12 +10,14 @@ from airflow.sdk import DAG, TaskGroup, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from nucleus_dags.assets import REGISTERED_MODELS
+from nucleus_dags.baseline import baseline
 from nucleus_dags.errors import FormError
 from nucleus_dags.forms.train_models import train_models_form
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.launchers.kinds import TRAIN
 from nucleus_dags.notes import FAILURE, fail_with, show_remarks, show_summary
 from nucleus_dags.planning import train_models
+from nucleus_dags.planning.baseline import of_models
 from nucleus_dags.planning.candidates import (
     calibrated_model,
     calibration_of,
@@ -42,8 +44,9 @@ Trains a model that finds nuclei in microscope images, and says how well it does
 them. `train` trains each method that you choose on them.
 `calibrate` chooses the thresholds on fields kept back from training. `segment` finds the nuclei of the test plates.
 `score` compares them with the labels, `register_model` puts the models into MLflow, `report` draws the curves and the
-errors of all methods. Where a training begins from the base model, which comes with the pipeline, that model is
-segmented with and scored too, as it came.
+errors of all methods. Beside them it shows what thresholds and a watershed reach without a network. Where a
+training begins from the base model, which comes with the pipeline, that model is segmented with and scored too, as it
+came.
 
 **Doubts:** where labels may be wrong, `augment` refuses a training plate until they are corrected, or confirmed by
 `"labels_confirmed": true` in `plate.json`; doubts about a test plate are in the note of the run.
@@ -102,7 +105,7 @@ def summary(
     """Show the F1 scores; fails when a task before it did. Gives the params of `close_run`."""
     succeeded = None not in last_results
     of_plates = get_current_context()["ti"].xcom_pull(task_ids="augment", key="remarks")
-    remarks = [*remarks_on_segmentations(all_segmentations(found, segmented)), *(of_plates or [])]
+    remarks = [*remarks_on_segmentations(of_models(all_segmentations(found, segmented))), *(of_plates or [])]
     show_summary(mlflow_run_id, metrics_by_name(candidates or [], scored or []), succeeded, remarks)
     for_close_run = runs_to_close(mlflow_run_id, candidates, succeeded)
     if not succeeded:
@@ -163,10 +166,11 @@ with DAG(
     register_model = launch("register_model", each=calibrate.output)
 
     tested = ingest_test.output.map(stored_plate)
-    segment = segment_what_is_left(calibrate.output, tested, mlflow_run_id)
+    models = calibrate.output.concat(baseline())
+    segment = segment_what_is_left(models, tested, mlflow_run_id)
     score = launch(
         "score",
-        each=calibrate.output,
+        each=models,
         known={"segmented": segment.output, "found": FOUND, "plates": tested, "mlflow_run_id": mlflow_run_id},
         prepare=scoring_of,
     )

@@ -27,9 +27,10 @@ from tasks.annotation.tools import TOOLS
 from tasks.contract import BAD_INPUT, DONE, FAILED, NOTHING_TO_DO, Task
 from tasks.files import written_whole
 from tasks.methods.method import PRESETS, Method
-from tasks.methods.registry import default_method, found_methods, place_of
+from tasks.methods.registry import baseline_method, default_method, found_methods, place_of
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.scoring import SHOWN_IOU_THRESHOLDS
+from tasks.store.ready_models import ready_models
 from tasks.store.registered_model import REGISTERED_MODEL
 
 MANIFEST = Path(__file__).parents[1] / "dags/nucleus_dags/manifest.json"
@@ -37,7 +38,8 @@ MANIFEST = Path(__file__).parents[1] / "dags/nucleus_dags/manifest.json"
 
 def manifest(methods: Mapping[str, Method]) -> dict[str, Any]:
     """Give the content of the manifest."""
-    tasks = [*_tasks_of_steps(), *(importlib.import_module(method.training).TASK for method in methods.values())]
+    trained = {name: method for name, method in methods.items() if method.has_networks}
+    tasks = [*_tasks_of_steps(), *(importlib.import_module(method.training).TASK for method in trained.values())]
     content = {
         "exit_statuses": {"done": DONE, "failed": FAILED, "bad_input": BAD_INPUT, "nothing_to_do": NOTHING_TO_DO},
         "registered_model": REGISTERED_MODEL,
@@ -47,7 +49,9 @@ def manifest(methods: Mapping[str, Method]) -> dict[str, Any]:
         "default_method": default_method().name,
         "annotation_tools": {name: tool.title for name, tool in TOOLS.items()},
         "tasks": {task.name: _described_task(task) for task in tasks},
-        "methods": {name: _described_method(method) for name, method in methods.items()},
+        "methods": {name: _described_method(method) for name, method in trained.items()},
+        "ready_models": {model.name: model.title for model in ready_models() if model.method.name in methods},
+        "baseline": _described_baseline(baseline_method()),
     }
     read_back: dict[str, Any] = json.loads(json.dumps(content))
     return read_back
@@ -98,6 +102,12 @@ def _described_method(method: Method) -> dict[str, Any]:
     }
 
 
+def _described_baseline(method: Method) -> dict[str, Any]:
+    """Give how plates are segmented by the method that models are compared with."""
+    model = {"method": method.name, "networks": [], "settings": method.settings().model_dump(mode="json")}
+    return {"name": f"{method.name}, without a training", "model": model}
+
+
 def _schema(model: type[pydantic.BaseModel]) -> dict[str, Any]:
     """Give the JSON schema of params, its texts in one line each."""
     schema = model.model_json_schema()
@@ -118,7 +128,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if the file isn't current")
     args = parser.parse_args(argv)
     try:
-        content = manifest(_methods_for(args.output))
+        methods = _methods_for(args.output)
+        content = manifest(methods)
     except InputError as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
@@ -129,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return DONE if is_current else FAILED
     with written_whole(args.output) as beside:
         beside.write_text(text)
-    print(f"{args.output}: {len(content['tasks'])} tasks, methods {', '.join(content['methods'])}")
+    print(f"{args.output}: {len(content['tasks'])} tasks, methods {', '.join(methods)}")
     return DONE
 
 

@@ -14,9 +14,17 @@ from tasks.nuclei.view import View
 
 
 def make_roi_file(
-    path: Path, training: int = 12, validation: int = 4, roi_px: int = 64, scaling: Scaling = "percentile"
+    path: Path,
+    training: int = 12,
+    validation: int = 4,
+    roi_px: int = 64,
+    scaling: Scaling = "percentile",
+    ignored_columns: int = 0,
 ) -> Path:
-    """Write ROIs of two bright squares each, at random places; the last ones are for validation."""
+    """Write ROIs of two bright squares each, at random places; the last ones are for validation.
+
+    So many columns at the left are ignored.
+    """
     amount = training + validation
     rng = np.random.default_rng(0)
     labels = np.zeros((amount, roi_px, roi_px), np.uint16)
@@ -26,7 +34,8 @@ def make_roi_file(
             label_image[y : y + 16, x : x + 16] = number
     image = np.where(labels > 0, 180, 20) + rng.integers(0, 20, labels.shape)
     grey: GreyLevels = image.astype(np.float32 if scaling == "percentile" else np.uint8)
-    return _write(path, grey, labels, np.arange(amount) >= training, scaling)
+    ignored = np.broadcast_to(np.arange(roi_px) < ignored_columns, labels.shape) if ignored_columns else None
+    return _write(path, grey, labels, np.arange(amount) >= training, scaling, ignored)
 
 
 def write_images(path: Path, images: GreyLevels, scaling: Scaling) -> Path:
@@ -36,7 +45,12 @@ def write_images(path: Path, images: GreyLevels, scaling: Scaling) -> Path:
 
 
 def _write(
-    path: Path, images: GreyLevels, labels: NDArray[np.uint16], is_validation: NDArray[np.bool_], scaling: Scaling
+    path: Path,
+    images: GreyLevels,
+    labels: NDArray[np.uint16],
+    is_validation: NDArray[np.bool_],
+    scaling: Scaling,
+    ignored: NDArray[np.bool_] | None = None,
 ) -> Path:
     amount, roi_px, _ = images.shape
     rows = np.zeros(amount, ROI_TABLE)
@@ -45,8 +59,8 @@ def _write(
         np.stack([np.rint(255 * target(x)) for x in labels]).astype(np.uint8)
         for target in (distance_map, blurred_border)
     )
-    block = RoiBlock(as_stored(images), labels, distances, borders, rows)
+    block = RoiBlock(as_stored(images), labels, distances, borders, rows, ignored)
     sources = [RoiSource("plate", "U2OS", "f", (0, 0, roi_px, roi_px), 1.0)]
-    with RoiWriter(path, amount, roi_px, View(scaling=scaling), sources) as writer:
+    with RoiWriter(path, amount, roi_px, View(scaling=scaling), sources, ignored is not None) as writer:
         writer.write(0, block)
     return path

@@ -85,7 +85,7 @@ def test_every_step_and_every_training_is_in_the_manifest_with_its_module(manife
 
 
 def test_every_method_is_in_the_manifest_the_default_one_first(manifest: dict[str, Any]) -> None:
-    assert set(manifest["methods"]) == {path.parent.name for path in REPOSITORY.glob("tasks/methods/*/method.py")}
+    assert set(manifest["methods"]) == {path.parent.name for path in REPOSITORY.glob("tasks/methods/*/train.py")}
     assert next(iter(manifest["methods"])) == manifest["default_method"]
     for method in manifest["methods"].values():
         assert method["task"] in manifest["tasks"]

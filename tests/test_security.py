@@ -25,12 +25,14 @@ def test_every_promise_is_held_by_tests_that_are_there() -> None:
 
 
 def test_the_bounds_in_the_text_are_those_of_the_code() -> None:
+    from tasks.annotation import package
     from tasks.nuclei.plates.file_kinds import MAX_FIELD_BYTES
     from tasks.nuclei.plates.raster import MAX_FIELD_PIXELS
     from tasks.store.attempts import MOST_CRASHES
 
     assert f"at most {MAX_FIELD_PIXELS:,} px" in TEXT
     assert f"at most {MAX_FIELD_BYTES:,} bytes" in TEXT
+    assert f"allowed are {package.MOST_FILES:,} files and {package.MOST_BYTES:,} bytes" in TEXT
     assert MOST_CRASHES == 3
     assert "after three crashes" in TEXT
 

@@ -94,6 +94,14 @@ class MethodEntry(TypedDict):
     candidates: Candidates | None
 
 
+class Baseline(TypedDict):
+    """The method without a training that reports show beside the models."""
+
+    name: str
+    model: dict[str, Any]
+    """Params of `segment`: method, networks and settings."""
+
+
 class Manifest(TypedDict):
     """Content of the file."""
 
@@ -107,6 +115,10 @@ class Manifest(TypedDict):
     """Titles by name."""
     tasks: dict[str, TaskEntry]
     methods: dict[str, MethodEntry]
+    """Those that are trained."""
+    ready_models: dict[str, str]
+    """Models that need no training here, by the names that people choose them by, with what each is."""
+    baseline: Baseline
 
 
 @cache

@@ -94,7 +94,8 @@ def fitting_note(lines: Sequence[str]) -> str:
 
 
 def in_short(scores: Mapping[str, Mapping[str, float]]) -> str:
-    """Give F1 of all cell lines in one line, method by method if there are several."""
+    """Give F1 of all cell lines in one line, by method if there are several; the baseline is left out."""
+    scores = {name: of_one for name, of_one in scores.items() if name != manifest()["baseline"]["name"]} or scores
     shown = {
         name: ", ".join(f"F1 at {t}: {metrics[f'f1_at_{t}/all']:.3f}" for t in _shown_thresholds())
         for name, metrics in scores.items()

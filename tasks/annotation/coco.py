@@ -121,4 +121,4 @@ def _nucleus(annotation: Mapping[str, Any], kind: Kind, size: tuple[int, int]) -
     return replace(found, kind=kind, sent_id=None if sent_id in (None, "") else int(sent_id))
 
 
-TOOL = Tool("coco", TITLE, by_patches=True, write=_write, read=_read)
+TOOL = Tool("coco", TITLE, by_patches=True, write=_write, read_files=_read)

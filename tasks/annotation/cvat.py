@@ -158,4 +158,4 @@ def _nucleus(shape: Element, size: tuple[int, int], name: str) -> Nucleus | None
     return replace(found, kind=_KINDS[label], sent_id=int(ids[0]) if ids and ids[0] else None)
 
 
-TOOL = Tool("cvat", TITLE, by_patches=True, write=_write, read=_read)
+TOOL = Tool("cvat", TITLE, by_patches=True, write=_write, read_files=_read)

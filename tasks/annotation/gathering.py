@@ -3,8 +3,9 @@
 Rules, each counted:
 
 - Only sheets that came back count as looked at. Nuclei of the others stay as they were sent and aren't looked at.
-- A number that was sent stays with the nucleus that lies where it was. If two have it, as after a split, the one that
-  covers more of it keeps it. A nucleus without a number that has an IoU of 0.5 with one that was sent is that one.
+- A number that was sent stays with the nucleus that lies where it was (IoU of 0.1 at least). If two have it, as after a
+  split, the one that covers more of it keeps it. A nucleus without a number that has an IoU of 0.5 with one that was
+  sent is that one.
 - A nucleus that two sheets hold (IoU 0.5), as at the edge of a patch, is one: the one with a number that was sent
   counts, of two new ones the larger.
 - Where nuclei overlap, the last drawn has the pixels. One that has none left is named.
@@ -18,13 +19,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.annotation.sheet import Nucleus, Sheet, cropped, refuse_twice
+from tasks.annotation.sheet import Nucleus, Sheet, cropped
 from tasks.nuclei.errors import InputError, first_of
+from tasks.nuclei.runs import row_runs
+from tasks.nuclei.scoring import SPLIT_MERGE_IOU
 
 SAME_IOU = 0.5
 STRAY_SHARE = 0.05
@@ -71,7 +75,7 @@ def gather(sent_labels: NDArray[np.integer], sent: Sequence[Sheet], returned: Se
     """Make one label image of the sheets of a field that came back.
 
     `sent_labels` is the (y, x) label image that was sent, `sent` the sheets that were made of it (`divide` makes the
-    same again). Raises InputError for a sheet that wasn't sent, came twice or is of another size, and if none came.
+    same again). Raises InputError for a sheet that wasn't sent or is of another size, and if none came.
     """
     came = _in_order(sent_labels.shape, sent, returned)
     counts: Counter[str] = Counter()
@@ -106,7 +110,6 @@ _COUNTED = ("overlapping_px", "joined", "recognised", "number_twice", "strays_px
 
 def _in_order(shape: tuple[int, ...], sent: Sequence[Sheet], returned: Sequence[Sheet]) -> list[Sheet]:
     """Give the sheets that came back in the order in which they were sent."""
-    refuse_twice(returned)
     places = {sheet.name: place for place, sheet in enumerate(sent)}
     foreign = [sheet.name for sheet in returned if sheet.name not in places]
     if foreign:
@@ -114,6 +117,8 @@ def _in_order(shape: tuple[int, ...], sent: Sequence[Sheet], returned: Sequence[
             f"These images were not sent: {first_of(foreign)}; sent were {first_of(list(places))}. Leave them out, or "
             "return them to the plate that they are of. Names of images must stay as they were."
         )
+    if len({sheet.name for sheet in returned}) < len(returned):
+        raise ValueError("A sheet is there twice; `Tool.read` refuses that.")
     if not returned:
         raise InputError(f"No image came back; sent were {first_of(list(places))}.")
     for sheet in returned:
@@ -125,7 +130,10 @@ def _in_order(shape: tuple[int, ...], sent: Sequence[Sheet], returned: Sequence[
                 f"{sheet.name}: came back with {'nuclei outside of its' if size == shape else f'{size[0]} x {size[1]}'}"
                 f" px, and the field has {shape[0]} x {shape[1]}; look whether it is the same image, at full size."
             )
-    return sorted(returned, key=lambda sheet: places[sheet.name])
+    # Where a field's own name looks like that of a patch, the sheet that was sent knows better.
+    patches = {sheet.name: sheet.patch for sheet in sent}
+    in_order = sorted(returned, key=lambda sheet: places[sheet.name])
+    return [replace(sheet, patch=patches[sheet.name]) for sheet in in_order]
 
 
 def _own_ids(sheet: Sheet) -> set[int]:
@@ -167,28 +175,45 @@ def _is_as_sent(nucleus: Nucleus, sent_labels: NDArray[np.integer]) -> bool:
 def _with_one_number_each(
     drawn: Sequence[_Drawn], sent_labels: NDArray[np.integer], counts: Counter[str]
 ) -> list[_Drawn]:
-    shared = [_shared_px(each.nucleus, sent_labels) for each in drawn]
+    areas = _areas(sent_labels)
+    overlaps = [_overlap(each.nucleus, sent_labels, areas) for each in drawn]
     best: dict[int, int] = {}
-    for position in sorted(range(len(drawn)), key=lambda place: -shared[place]):
+    for position in sorted(range(len(drawn)), key=lambda place: -overlaps[place].shared_px):
         number = drawn[position].nucleus.sent_id
-        if number is not None and shared[position]:
+        if number is not None and overlaps[position].iou >= SPLIT_MERGE_IOU:
             best.setdefault(number, position)
     settled = []
     for position, each in enumerate(drawn):
         number = each.nucleus.sent_id
         if number is not None and best.get(number) != position:
             # A number that wasn't sent is one that the tool gave to a new nucleus.
-            counts["number_twice"] += number in best or bool((sent_labels == number).any())
+            counts["number_twice"] += areas(number) > 0
             each = replace(each, nucleus=replace(each.nucleus, sent_id=None))
         settled.append(each)
     return settled
 
 
-def _shared_px(nucleus: Nucleus, sent_labels: NDArray[np.integer]) -> int:
-    """Count the pixels that a nucleus shares with the one that was sent with its number."""
+class _Overlap(NamedTuple):
+    """What a nucleus has in common with the one that was sent with its number."""
+
+    shared_px: int
+    iou: float
+
+
+def _overlap(nucleus: Nucleus, sent_labels: NDArray[np.integer], areas: Callable[[int], int]) -> _Overlap:
     if nucleus.sent_id is None:
-        return 0
-    return int(np.count_nonzero(sent_labels[nucleus.box][nucleus.mask] == nucleus.sent_id))
+        return _Overlap(0, 0.0)
+    shared = int(np.count_nonzero(sent_labels[nucleus.box][nucleus.mask] == nucleus.sent_id))
+    return _Overlap(shared, shared / (areas(nucleus.sent_id) + nucleus.area_px - shared))
+
+
+def _areas(label_image: NDArray[np.integer]) -> Callable[[int], int]:
+    """Give what tells the area of a label, 0 for one that isn't there."""
+    runs = row_runs(label_image)
+    numbers, positions = np.unique(runs.labels(label_image), return_inverse=True)
+    areas = np.bincount(positions, weights=runs.length_px).astype(np.int64)
+    known = dict(zip(numbers.tolist(), areas.tolist(), strict=True))
+    return lambda number: known.get(number, 0)
 
 
 def _joined(drawn: Sequence[_Drawn], counts: Counter[str]) -> list[_Drawn]:
@@ -246,11 +271,6 @@ def _recognised(drawn: Sequence[_Drawn], sent_labels: NDArray[np.integer], count
             each = replace(each, nucleus=replace(each.nucleus, sent_id=number))
         found.append(each)
     return found
-
-
-def _areas(label_image: NDArray[np.integer]) -> Callable[[int], int]:
-    areas = np.bincount(label_image.ravel()) if label_image.max(initial=0) < label_image.size else None
-    return lambda number: int(np.count_nonzero(label_image == number)) if areas is None else int(areas[number])
 
 
 def _place_of(nucleus: Nucleus, sent_labels: NDArray[np.integer], area_of: Callable[[int], int]) -> int | None:

@@ -160,4 +160,4 @@ def _meaning(name: str) -> tuple[Kind, int | None]:
     return next((kind for word, kind in kinds.items() if name.lower().startswith(word)), "nucleus"), None
 
 
-TOOL = Tool("imagej_rois", TITLE, by_patches=True, write=_write, read=_read)
+TOOL = Tool("imagej_rois", TITLE, by_patches=True, write=_write, read_files=_read)

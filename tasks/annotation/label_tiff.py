@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.annotation.returned_files import stem_of
+from tasks.annotation.returned_files import files_ending, stem_of
 from tasks.annotation.sheet import Kind, Nucleus, Sheet, label_image_of, nuclei_in, patch_in
 from tasks.annotation.shown_images import write_images
 from tasks.annotation.tool import Images, Tool
@@ -23,11 +23,12 @@ from tasks.nuclei.inside import inside
 from tasks.nuclei.plates.file_kinds import is_left_by_a_system
 from tasks.nuclei.plates.image_files import EXTENSIONS, read_numbered, write_label_image
 
+IMAGES = "images"
 FOLDERS: dict[Kind, str] = {"nucleus": "labels", "unsure": "unsure", "context": "context"}
 
 
 def _write(sheets: Sequence[Sheet], images: Images, folder: Path) -> None:
-    write_images(sheets, images, folder / "images")
+    write_images(sheets, images, folder / IMAGES)
     for kind, name in FOLDERS.items():
         for sheet in sheets:
             nuclei = [nucleus for nucleus in sheet.nuclei if nucleus.kind == kind]
@@ -44,12 +45,25 @@ def _read(folder: Path) -> list[Sheet]:
         raise InputError(
             f"{folder}: has no label images; put them in a folder 'labels', as TIFF with the names that were sent."
         )
+    _refuse_elsewhere(folder, place)
     beside = place.parent / FOLDERS["unsure"]
     unsure = {stem_of(path.name): path for path in _label_files(beside)} if beside.is_dir() and place != folder else {}
     alone = sorted(stem for stem in unsure.keys() - labels.keys() if read_numbered(unsure[stem]).label_image.any())
     if alone:
         raise InputError(f"{unsure[alone[0]]}: there is no image of this name in {place}; add it or remove this one.")
     return [_sheet(name, path, unsure.get(name)) for name, path in labels.items()]
+
+
+def _refuse_elsewhere(folder: Path, labels: Path) -> None:
+    """Refuse images where none are read: somebody may have saved there what they corrected."""
+    known = [labels] if labels == folder else [labels.parent / name for name in (IMAGES, *FOLDERS.values())]
+    known.append(folder / IMAGES)
+    found = [path for ending in EXTENSIONS for path in files_ending(folder, ending) if path.parent not in known]
+    if found:
+        raise InputError(
+            f"{found[0]}: labels are read from {labels}, and not from here; move it there if it was corrected, or "
+            "remove it."
+        )
 
 
 def _label_files(folder: Path) -> list[Path]:
@@ -79,4 +93,4 @@ def with_ids(nuclei: Iterator[Nucleus], ids: Sequence[int]) -> Iterator[Nucleus]
         yield replace(nucleus, sent_id=ids[nucleus.sent_id - 1])
 
 
-TOOL = Tool("label_tiff", "napari, Fiji (label TIFF)", by_patches=False, write=_write, read=_read)
+TOOL = Tool("label_tiff", "napari, Fiji (label TIFF)", by_patches=False, write=_write, read_files=_read)

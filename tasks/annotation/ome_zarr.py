@@ -82,8 +82,12 @@ def _sheet(path: Path) -> Sheet:
     name = path.name[: -len(ENDING)]
     field = HcsField("", 0, path)
     there = required("labels", path / "labels")
-    if GROUPS["nucleus"] not in there:
-        raise InputError(f"{path}: has the labels {', '.join(map(str, there))}, and needs {GROUPS['nucleus']!r}.")
+    if GROUPS["nucleus"] not in there or not set(there) <= set(GROUPS.values()):
+        raise InputError(
+            f"{path}: has the labels {', '.join(map(str, there))}, and needs {GROUPS['nucleus']!r}; others than "
+            f"{', '.join(GROUPS.values())} aren't read. Save what was corrected as {GROUPS['nucleus']!r} and remove "
+            "the others."
+        )
     sizes = field.sizes
     size = (sizes["y"], sizes["x"])
     nuclei: list[Nucleus] = []
@@ -104,4 +108,4 @@ def _labelled(field: HcsField, kind: Kind, size: tuple[int, int]) -> list[Nucleu
     return list(with_ids(nuclei_in(numbered.label_image, kind), numbered.ids.tolist()))
 
 
-TOOL = Tool("ome_zarr", TITLE, by_patches=False, write=_write, read=_read)
+TOOL = Tool("ome_zarr", TITLE, by_patches=False, write=_write, read_files=_read)

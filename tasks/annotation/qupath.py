@@ -107,4 +107,4 @@ def _nucleus(feature: Mapping[str, Any], size: tuple[int, int] | None) -> Nucleu
     return replace(found, kind=_KINDS[title], sent_id=int(number) if number.isdecimal() else None)
 
 
-TOOL = Tool("qupath", TITLE, by_patches=True, write=_write, read=_read)
+TOOL = Tool("qupath", TITLE, by_patches=True, write=_write, read_files=_read)

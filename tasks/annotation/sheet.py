@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -145,9 +146,9 @@ def cropped(mask: NDArray[Any], top: int, left: int, sheet: tuple[int, int] | No
     return Nucleus(box, top + int(rows[0]), left + int(columns[0]))
 
 
-def refuse_twice(sheets: Sequence[Sheet]) -> None:
-    """Raise InputError if two sheets have one name: it isn't known which of them counts."""
+def refuse_twice(sheets: Sequence[Sheet], folder: Path) -> None:
+    """Raise InputError if two sheets of a folder have one name."""
     names = [sheet.name for sheet in sheets]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise InputError(f"These images came twice: {first_of(twice)}; leave one of each in the archive.")
+        raise InputError(f"{folder}: these images are in two files: {first_of(twice)}; leave what was corrected alone.")

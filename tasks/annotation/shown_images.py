@@ -7,9 +7,9 @@ field and twenty patches aren't twenty times its size.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import tifffile
@@ -20,7 +20,9 @@ from PIL.PngImagePlugin import PngInfo
 from tasks.annotation.sheet import Sheet
 from tasks.annotation.tool import Images
 from tasks.nuclei.inside import inside
-from tasks.nuclei.intensity import Range, grey_levels, robust_range
+from tasks.nuclei.intensity import grey_levels, robust_range
+
+T = TypeVar("T")
 
 MARGIN_PX = 100
 """Shown around a patch and its nuclei: two nuclei of the paper's 60X images."""
@@ -37,27 +39,23 @@ FAST = 1
 def write_grey_copies(sheets: Sequence[Sheet], images: Images, folder: Path) -> None:
     """Write NAME.png for each sheet: 8 bits, percentile contrast, which its text says."""
     folder.mkdir(parents=True, exist_ok=True)
-    grey: dict[int, NDArray[np.uint8]] = {}
+    grey_of = _OfLatest(lambda image: grey_levels(image, "robust").astype(np.uint8, copy=False))
     for sheet in sheets:
-        image = _image_of(sheet, images)
-        if id(image) not in grey:
-            grey[id(image)] = grey_levels(image, "robust").astype(np.uint8, copy=False)
+        grey = grey_of(_image_of(sheet, images))
         text = PngInfo()
         text.add_itxt("Description", description(sheet))
         content = io.BytesIO()
-        Image.fromarray(shown(grey[id(image)], sheet, blank=0)).save(content, "PNG", compress_level=FAST, pnginfo=text)
+        Image.fromarray(shown(grey, sheet, blank=0)).save(content, "PNG", compress_level=FAST, pnginfo=text)
         inside(folder, f"{sheet.name}.png").write_bytes(content.getvalue())
 
 
 def write_images(sheets: Sequence[Sheet], images: Images, folder: Path) -> None:
     """Write NAME.tif for each sheet: intensities as they are, with the contrast in which ImageJ shows them."""
     folder.mkdir(parents=True, exist_ok=True)
-    ranges: dict[int, Range] = {}
+    range_of = _OfLatest(robust_range)
     for sheet in sheets:
         image = _image_of(sheet, images)
-        if id(image) not in ranges:
-            ranges[id(image)] = robust_range(image)
-        seen = ranges[id(image)]
+        seen = range_of(image)
         tifffile.imwrite(
             inside(folder, f"{sheet.name}.tif"),
             shown(image, sheet, blank=round(seen.low)),
@@ -66,6 +64,19 @@ def write_images(sheets: Sequence[Sheet], images: Images, folder: Path) -> None:
             compression="zlib",
             compressionargs={"level": FAST},
         )
+
+
+class _OfLatest(Generic[T]):
+    """Computes something of an image once for all patches of it, which follow one another. Keeps one image alone."""
+
+    def __init__(self, compute: Callable[[NDArray[Any]], T]) -> None:
+        self._compute = compute
+        self._latest: tuple[NDArray[Any], T] | None = None
+
+    def __call__(self, image: NDArray[Any]) -> T:
+        if self._latest is None or self._latest[0] is not image:
+            self._latest = (image, self._compute(image))
+        return self._latest[1]
 
 
 def description(sheet: Sheet) -> str:

@@ -169,14 +169,17 @@ def _of_polygons(parts: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> N
         return nucleus_in(polygons, size)
     if (points < 0).any() or (points >= size[::-1]).any():
         raise InputError("has a polygon with points outside of the image; draw it again.")
-    mask = np.zeros(size, np.uint8)
-    for exterior, *interior in polygons:
+    corner = points.min(axis=0).astype(np.int32)
+    width, height = (points.max(axis=0).astype(np.int32) - corner + 1).tolist()
+    mask = np.zeros((height, width), np.uint8)
+    for rings in polygons:
         # As the library draws: the pixels of the points belong to it, and those of the points of holes don't.
-        part = np.zeros(size, np.uint8)
-        cv2.fillPoly(part, [np.asarray(exterior, np.int32)], 1)
-        cv2.fillPoly(part, [np.asarray(ring, np.int32) for ring in interior], 0)
+        exterior, *interior = (np.asarray(ring, np.int32) - corner for ring in rings)
+        part = np.zeros_like(mask)
+        cv2.fillPoly(part, [exterior], 1)
+        cv2.fillPoly(part, interior, 0)
         mask |= part
-    return cropped(mask, 0, 0, size)
+    return cropped(mask, int(corner[1]), int(corner[0]), size)
 
 
 def _unpacked(text: str) -> NDArray[np.bool_]:
@@ -196,4 +199,4 @@ def _unpacked(text: str) -> NDArray[np.bool_]:
     return np.asarray(pixels[..., -1] > 0 if pixels.shape[-1] in (2, 4) else pixels.any(axis=-1))
 
 
-TOOL = Tool("supervisely", TITLE, by_patches=True, write=_write, read=_read)
+TOOL = Tool("supervisely", TITLE, by_patches=True, write=_write, read_files=_read)

@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tasks.annotation.sheet import Sheet
+from tasks.annotation.sheet import Sheet, refuse_twice
 
 Images = Mapping[str, NDArray[Any]]
 """The image, (y, x) uint8 or uint16, of the whole field by the name of the sheet; sheets of a field share one array."""
@@ -27,5 +27,14 @@ class Tool:
     """Whether the tool can show a patch and nuclei that are corrected elsewhere. Others get whole fields."""
     write: Callable[[Sequence[Sheet], Images, Path], None]
     """Writes sheets and their images into an empty folder. Raises InputError for what the tool can't hold."""
-    read: Callable[[Path], list[Sheet]]
-    """Reads all sheets of a folder that came back. Raises InputError with the file, what came, and what to do."""
+    read_files: Callable[[Path], list[Sheet]]
+
+    def read(self, folder: Path) -> list[Sheet]:
+        """Read all sheets of a folder that came back.
+
+        Raises InputError with the file, what came, and what to do; also for an image that is in two files, such as
+        what was sent beside what the tool exported, since it isn't known which of them counts.
+        """
+        sheets = self.read_files(folder)
+        refuse_twice(sheets, folder)
+        return sheets

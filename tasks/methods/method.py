@@ -121,7 +121,8 @@ class Method:
     title: str
     """A few words on it, for the form."""
     training: str
-    """Module with the `TASK` that trains one of its networks."""
+    """Module with the `TASK` that trains one of its networks; empty for a method without networks, which has nothing
+    but its settings."""
     settings: type[SegmentationSettings]
     """Settings of its segmentation. They are part of the key of what it segments, and of no other method's."""
     load: Callable[[Sequence[Path], Any], Segmenter]
@@ -145,11 +146,17 @@ class Method:
     """Other names that its training task had; the store may hold networks under these."""
     is_default: bool = False
     """Whether it is the one that a form begins with; one method is."""
+    is_baseline: bool = False
+    """Whether every report shows it beside the models; one method without networks is."""
 
     @property
     def task(self) -> str:
         """Name of the task that trains it."""
         return f"train_{self.name}"
+
+    @property
+    def has_networks(self) -> bool:
+        return bool(self.training)
 
     def weights_named(self, name: str) -> InitialWeights | None:
         """Give the kind of initial weights of this name; None for an earlier network of the store."""

@@ -50,6 +50,11 @@ def default_method() -> Method:
     return next(method for method in found_methods().values() if method.is_default)
 
 
+def baseline_method() -> Method:
+    """Give the method that models are compared with."""
+    return next(method for method in found_methods().values() if method.is_baseline)
+
+
 def place_of(method: Method) -> str:
     """Give where a method is, as `<module>:<name>`; it can be loaded from there without being declared."""
     return dict(_declared())[method.name]
@@ -87,7 +92,9 @@ def name_of_network(network_dir: Path) -> str:
 
 
 def load_segmenter(method: Method, network_dirs: Sequence[Path], settings: SegmentationSettings) -> Segmenter:
-    """Load trained networks of a method. Raises InputError for networks of another one."""
+    """Load trained networks of a method, none for one without. Raises InputError for networks of another one."""
+    if not method.has_networks:
+        return method.load((), settings)
     if (of_networks := method_of_networks(network_dirs)).name != method.name:
         raise InputError(f"The networks are of the method {of_networks.name}, not of {method.name}.")
     return method.load(network_dirs, settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pydantic
 
@@ -20,8 +20,8 @@ class SegmentationParams(TaskParams):
 
     method: str
     """Name of the method."""
-    networks: list[str] = pydantic.Field(min_length=1)
-    """Trained networks: outputs of the method's training task."""
+    networks: list[str]
+    """Trained networks: outputs of the method's training task; none for a method without networks."""
     settings: pydantic.SerializeAsAny[SegmentationSettings] = pydantic.Field(
         default_factory=dict,
         validate_default=True,
@@ -46,6 +46,14 @@ class SegmentationParams(TaskParams):
             return settings.model_validate(given.model_dump() if isinstance(given, SegmentationSettings) else given)
         except pydantic.ValidationError as error:
             raise ValueError("; ".join(describe(problem, settings) for problem in error.errors())) from None
+
+    @pydantic.model_validator(mode="after")
+    def _networks_are_given_to_a_method_that_has_some(self) -> Self:
+        if self.networks and not self.model.method.has_networks:
+            raise ValueError(f"networks: {self.method} has none; give an empty list")
+        if not self.networks and self.model.method.has_networks:
+            raise ValueError(f"networks: {self.method} needs one at least; give outputs of {self.model.method.task}")
+        return self
 
     @property
     def model(self) -> Model:

@@ -1,8 +1,8 @@
 """Augmented training ROIs, after the paper's section "Image Augmentation".
 
 A ROI is cut from a scaled field at a random place. Then one geometry (flip or rotation) is applied, and
-with the probability of each intensity class (contrast, blur, noise) one method of that class. Labels
-follow the geometry only. All random numbers of a ROI come from one generator, so a ROI depends on
+with the probability of each intensity class (contrast, blur, noise) one method of that class. Labels, and
+what is ignored, follow the geometry only. All random numbers of a ROI come from one generator, so a ROI depends on
 nothing but its own seed.
 """
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label
 
+from tasks.nuclei.annotated_windows import AnnotatedWindows
 from tasks.nuclei.empty_fields import empty_field
 from tasks.nuclei.imgaug_on_numpy2 import SegmentationMapsOnImage
 from tasks.nuclei.imgaug_on_numpy2 import augmenters as iaa
@@ -105,6 +106,8 @@ class Roi:
     window: tuple[int, int, int, int]
     """Where it was cut from the field: y, x, height, width in px; it may extend beyond the field's edges. One that was
     made up has a height and width of 0."""
+    ignored: NDArray[np.bool_] | None = None
+    """Which pixels of it aren't annotated, (y, x); none if it isn't given."""
 
 
 def augmented_roi(
@@ -114,8 +117,9 @@ def augmented_roi(
     roi_px: int,
     augmentation: Augmentation,
     rng: np.random.Generator,
+    in_part: AnnotatedWindows | None = None,
 ) -> Roi:
-    """Cut and augment one ROI of `roi_px` x `roi_px` from a field, (y, x) both.
+    """Cut and augment one ROI of `roi_px` x `roi_px` from a field, (y, x) both, that may be annotated in part.
 
     Where the field is smaller than the ROI at this scale, it is mirrored at its edges.
     """
@@ -125,17 +129,23 @@ def augmented_roi(
     geometry, is_diagonal = _random_geometry(augmentation.rotation_step_deg, rng)
     # A ROI turned by an odd multiple of 45 degrees reaches to the corners of a square sqrt(2) as wide.
     wide_px = int(np.ceil(roi_px * np.sqrt(2))) if is_diagonal else roi_px
-    window = _random_window(image.shape, wide_px / scale, rng)
+    window = _random_window(image.shape, wide_px, roi_px, scale, in_part, rng)
     wide_image = _resized(_cut(image, window), wide_px, cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    wide_labels = _resized(_cut(label_image, window).astype(np.int32), wide_px, cv2.INTER_NEAREST_EXACT)
+    wide_labels = _labels_resized(_cut(label_image, window), wide_px)
+    if in_part is not None:
+        # What is ignored takes the way of the labels, as their second channel.
+        wide_ignored = _labels_resized(_cut(in_part.ignored, window), wide_px)
+        wide_labels = np.dstack([wide_labels, wide_ignored])
     segmap = SegmentationMapsOnImage(wide_labels, wide_labels.shape)
     turned_image, turned_segmap = geometry(image=wide_image[:, :, np.newaxis], segmentation_maps=segmap)
     roi_image = _central(turned_image, roi_px)
     for method in _intensity_methods(augmentation, rng):
         roi_image = method(image=roi_image)
+    turned = _central(turned_segmap.arr, roi_px)
     # A crop can cut a nucleus into pieces, and mirroring repeats its number: every piece is an instance.
-    roi_labels = label(_central(turned_segmap.arr, roi_px)[:, :, 0], connectivity=1)
-    return Roi(roi_image[:, :, 0].clip(0, 255), roi_labels.astype(np.uint16), scale, window)
+    roi_labels = label(turned[:, :, 0], connectivity=1).astype(np.uint16)
+    ignored = None if in_part is None else turned[:, :, 1] > 0
+    return Roi(roi_image[:, :, 0].clip(0, 255), roi_labels, scale, window, ignored)
 
 
 def _empty_roi(dtype: np.dtype[Any], scale: float, roi_px: int, rng: np.random.Generator) -> Roi:
@@ -156,8 +166,19 @@ def _random_geometry(rotation_step_deg: int, rng: np.random.Generator) -> tuple[
     return iaa.Affine(rotate=angle_deg, order=1, mode="reflect"), True
 
 
-def _random_window(field_shape: tuple[int, ...], side: float, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    side_px = max(round(side), 1)
+def _random_window(
+    field_shape: tuple[int, ...],
+    wide_px: int,
+    roi_px: int,
+    scale: float,
+    in_part: AnnotatedWindows | None,
+    rng: np.random.Generator,
+) -> tuple[int, int, int, int]:
+    side_px = max(round(wide_px / scale), 1)
+    if in_part is not None:
+        # Of a square that is turned by 45 degrees, this much is seen whatever lies around it.
+        shown_px = side_px if wide_px == roi_px else max(side_px // 2, 1)
+        return *in_part.draw(side_px, shown_px, rng), side_px, side_px
     starts = [
         int(rng.integers(length - side_px + 1)) if length >= side_px else -((side_px - length) // 2)
         for length in field_shape
@@ -181,6 +202,10 @@ def _resized(array: NDArray[Any], side_px: int, interpolation: int) -> NDArray[A
         return array
     resized: NDArray[Any] = cv2.resize(array, (side_px, side_px), interpolation=interpolation)
     return resized
+
+
+def _labels_resized(label_image: NDArray[np.generic], side_px: int) -> NDArray[Any]:
+    return _resized(label_image.astype(np.int32), side_px, cv2.INTER_NEAREST_EXACT)
 
 
 def _central(array: NDArray[Any], side_px: int) -> NDArray[Any]:

@@ -35,6 +35,8 @@ from tasks.nuclei.scoring import score_instances
 
 NUCLEI_THAT_AGREE = 5
 STRATA = 3
+LEAST_IGNORED = 0.5
+"""Of a patch that may be chosen in a field of which another part is annotated."""
 
 
 def patch_scores(label_images: Sequence[NDArray[np.integer]], patches: list[Patch]) -> pd.DataFrame:
@@ -61,6 +63,15 @@ def patch_scores(label_images: Sequence[NDArray[np.integer]], patches: list[Patc
         nuclei_seen=compared / comparisons,
         score=np.divide(differences, compared, out=np.zeros(len(patches)), where=compared > 0),
     )
+
+
+def without_annotated(scored: pd.DataFrame, ignored: NDArray[np.bool_]) -> pd.DataFrame:
+    """Leave out the patches of a partly annotated field of which more than half of the pixels are annotated.
+
+    `ignored` (y, x) says where nobody has looked. Patches of an earlier round needn't have had the same edges.
+    """
+    sides = scored[list(Patch._fields)].itertuples(index=False, name=None)
+    return scored[[patch.of(ignored).mean() >= LEAST_IGNORED for patch in map(Patch._make, sides)]]
 
 
 def strata(distances: pd.DataFrame) -> pd.Series:

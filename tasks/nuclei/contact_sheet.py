@@ -12,8 +12,11 @@ ROIS_PER_ROW = 4
 
 
 def write_contact_sheet(rois: Path, sheet: Path, amount: int, random_seed: int) -> None:
-    """Draw `amount` ROIs of a ROI file, chosen at random, as a PNG: image, distance map, blurred border."""
-    reader = RoiReader(rois)
+    """Draw `amount` ROIs of a ROI file, chosen at random, as a PNG: image, distance map, blurred border.
+
+    What is ignored is dark in all three.
+    """
+    reader = RoiReader(rois, leaves_out_ignored=True)
     rows = np.concatenate([reader.training_rows, reader.validation_rows])
     chosen = np.random.default_rng(random_seed).permutation(rows)[:amount].tolist()
     tiles = [_triptych(reader, row) for row in chosen]
@@ -34,4 +37,6 @@ def _triptych(reader: RoiReader, row: int) -> NDArray[np.uint8]:
     bright_border = np.clip(border.astype(np.uint16) * 2, 0, 255).astype(np.uint8)
     image = np.rint(reader.image(row)).astype(np.uint8)
     tiles = np.hstack([image, reader.target(row, "distance_map"), bright_border])
+    if reader.has_ignored:
+        tiles = np.where(np.hstack([reader.ignored(row)] * 3), tiles // 3, tiles)
     return np.pad(tiles, 3, constant_values=255)

@@ -156,7 +156,8 @@ class Drift:
 def field_table(info: PlateInfo, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Give one row per field: plate, dtype, pixel_size_um and every measure, NaN where it can't be measured.
 
-    `rows` are those of report.json; fields without labels have no nuclei to measure.
+    `rows` are those of report.json; fields without labels have no nuclei to measure. Of a field that is annotated in
+    part, the density is that of this part; its share of nuclei at the border says nothing.
     """
     return pd.DataFrame([_field(info, row) for row in rows]).astype({measure.name: float for measure in MEASURES})
 
@@ -188,12 +189,14 @@ def with_nuclei_found(rows: Iterable[Mapping[str, Any]], nuclei: pd.DataFrame) -
         for fov, of_fov in by_fov.to_dict("index").items()
     }
     none: dict[str, Any] = {"nuclei": 0, "area_mean_px": None, "nuclei_at_edge": 0}
-    return [{**row, **found.get(row["fov"], none)} for row in rows]
+    # They were looked for in the whole field.
+    return [{**row, "ignored_share": 0.0, **found.get(row["fov"], none)} for row in rows]
 
 
 def _field(info: PlateInfo, row: Mapping[str, Any]) -> dict[str, Any]:
     px_in_um2 = info.pixel_size_um**2
-    imaged_mm2 = row["height_px"] * row["width_px"] * px_in_um2 / 1e6
+    ignored_share = row.get("ignored_share", 0.0)
+    annotated_mm2 = row["height_px"] * row["width_px"] * (1 - ignored_share) * px_in_um2 / 1e6
     nuclei, area_px = row.get("nuclei"), row.get("area_mean_px")
     return {
         "plate": info.name,
@@ -203,8 +206,8 @@ def _field(info: PlateInfo, row: Mapping[str, Any]) -> dict[str, Any]:
         "background": row["intensity_p10"],
         "focus": row["focus"],
         "area": None if area_px is None else area_px * px_in_um2,
-        "density": None if nuclei is None else nuclei / imaged_mm2,
-        "border_share": 100 * row["nuclei_at_edge"] / nuclei if nuclei else None,
+        "density": None if nuclei is None else nuclei / annotated_mm2,
+        "border_share": 100 * row["nuclei_at_edge"] / nuclei if nuclei and not ignored_share else None,
     }
 
 

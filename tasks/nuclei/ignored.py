@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +17,8 @@ Labels = TypeVar("Labels", bound=np.integer)
 
 MOST_IGNORED_SHARE = 1 / 2
 """Of a nucleus that counts."""
+MARGIN_PX = 3
+"""So near to ignored pixels, interpolation and the blur of borders (sigma 1 px) bring what isn't known."""
 
 
 def counted(label_image: NDArray[np.integer], ignored: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -49,3 +52,16 @@ def cut_nuclei(label_image: NDArray[np.integer], ignored: NDArray[np.bool_]) -> 
         cut[label_image[here][ignored[there] & (label_image[here] != label_image[there])]] = True
     cut[0] = False
     return cut
+
+
+def uncertain_nuclei(label_image: NDArray[np.integer], ignored: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Say of the labels 0..n of a (y, x) label image of which nuclei size and middle aren't known, (n + 1,)."""
+    uncertain = cut_nuclei(label_image, ignored) | ~counted(label_image, ignored)
+    uncertain[0] = False
+    return uncertain
+
+
+def with_margin(ignored: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Give the pixels of a (y, x) ROI whose values or targets depend on ignored ones."""
+    side_px = 2 * MARGIN_PX + 1
+    return np.asarray(cv2.dilate(ignored.astype(np.uint8), np.ones((side_px, side_px), np.uint8)), np.bool_)

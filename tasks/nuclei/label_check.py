@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.nuclei.ignored import counted_nuclei
 from tasks.nuclei.label_fit import Fit, Sketch, auc_of, measure_fit, ranks_of, sketch
 from tasks.nuclei.label_forms import contrast, edges, holes, large_pieces
 from tasks.nuclei.label_gaps import unlabelled_pieces
@@ -104,11 +105,17 @@ class Verdict:
     doubts: list[str] = field(default_factory=list)
 
 
-def measure_labels(image: NDArray[Any], label_image: NDArray[np.integer]) -> LabelMeasures:
-    """Measure labels, (y, x) integers from 0, of a (y, x) uint8 or uint16 image of the same size."""
+def measure_labels(
+    image: NDArray[Any], label_image: NDArray[np.integer], ignored: NDArray[np.bool_] | None = None
+) -> LabelMeasures:
+    """Measure labels, (y, x) integers from 0, of a (y, x) uint8 or uint16 image of the same size.
+
+    Nuclei that are mostly ignored don't count, and what else is ignored is neither nucleus nor background.
+    """
+    label_image = counted_nuclei(label_image, ignored)
     instances = measure_instances(label_image)
     largest = int(instances.numbers[instances.areas_px.argmax()]) if len(instances.numbers) else 0
-    owners, hole_areas = holes(label_image)
+    owners, hole_areas = holes(label_image, ignored)
     filled_px = int(instances.areas_px.sum() + hole_areas.sum())
     spans_field = largest > 0 and all(np.any(edge == largest) for edge in edges(label_image))
     return LabelMeasures(
@@ -120,8 +127,8 @@ def measure_labels(image: NDArray[Any], label_image: NDArray[np.integer]) -> Lab
         holes_of_largest=int(np.count_nonzero(owners == largest)),
         large_pieces=large_pieces(label_image),
         hole_share=float(hole_areas.sum()) / filled_px if filled_px else 0.0,
-        fit=measure_fit(image, label_image),
-        sketch=sketch(image, label_image),
+        fit=measure_fit(image, label_image, ignored),
+        sketch=sketch(image, label_image, ignored=ignored),
     )
 
 
@@ -227,7 +234,7 @@ def _shape_doubts(measures: LabelMeasures, doubtful_plate: bool, typical_px: flo
     elif (times := _times_larger(measures, typical_px)) is not None:
         yield (
             f"one label covers {measures.largest_share:.0%} of the field and is {times:.0f} times as large as the "
-            "plate's nuclei; what is no nucleus must be 0, also parts of the field that shall be ignored"
+            "plate's nuclei; what is no nucleus must be 0, and parts of the field to be ignored are for ignored/"
         )
     elif measures.background_share == 0:
         yield "leaves no background: every pixel is part of a nucleus"
@@ -336,12 +343,12 @@ def _field_of_labels(name: str, fields: Mapping[str, LabelMeasures], fit: Fit, d
     """Give the labels of another field that fit the image clearly better, the nearest fields are tried."""
     names = list(fields)
     own, place = fields[name].sketch, names.index(name)
-    ranks = ranks_of(own.image)
+    ranks = ranks_of(own.image, own.known)
     nearest = sorted(range(len(names)), key=lambda other: abs(other - place))[1 : MOST_COMPARED + 1]
     aucs = {}
     for other in (fields[names[number]] for number in nearest):
         if other.labels and other.sketch.full_shape == own.full_shape:
-            auc = auc_of(ranks, other.sketch.share_inside)
+            auc = auc_of(ranks, other.sketch.share_inside, own.known_share)
             aucs[1 - auc if dark else auc] = other
     best = max(aucs, default=0.0)
     if best < max(GOOD_FIT, fit.auc + CLEAR_GAIN):

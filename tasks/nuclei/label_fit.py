@@ -6,6 +6,7 @@ fields of fluorescence microscopy it is 0.93 to 1.00, and no shift of the labels
 the labels of another field, or turned ones, it is 0.5 on average.
 
 All is measured on images that are made smaller, so that it takes little time and memory whatever the size of a field.
+Of fields that are annotated in part, what is ignored is neither inside nor outside.
 """
 
 from __future__ import annotations
@@ -58,11 +59,18 @@ class Sketch:
     inside: NDArray[np.uint8]
     """(y, x), 255 where all is inside the labels."""
     full_shape: tuple[int, int]
+    known: NDArray[np.bool_] | None = None
+    """(y, x), where nothing is ignored; None where nothing is anywhere."""
 
     @property
     def share_inside(self) -> NDArray[np.float32]:
-        """Share of each pixel that is inside the labels."""
-        return self.inside.astype(np.float32) / np.float32(255)
+        """Share of each pixel that is inside the labels; 0 where anything is ignored."""
+        share = self.inside.astype(np.float32) / np.float32(255)
+        return share if self.known is None else share * self.known
+
+    @property
+    def known_share(self) -> float:
+        return 1.0 if self.known is None else float(self.known.mean())
 
 
 @dataclass(frozen=True)
@@ -89,69 +97,92 @@ class Fit:
         return replace(self, auc=1 - self.auc, moved=swapped, turned=turned, magnified={})
 
 
-def sketch(image: NDArray[Any], label_image: NDArray[np.integer], side_px: int = SKETCH_PX) -> Sketch:
+def sketch(
+    image: NDArray[Any],
+    label_image: NDArray[np.integer],
+    side_px: int = SKETCH_PX,
+    ignored: NDArray[np.bool_] | None = None,
+) -> Sketch:
     """Make a field, (y, x) uint8 or uint16, and its labels small; the noise of single pixels is blurred."""
     scale = 257 if image.dtype == np.uint8 else 1
     small = cv2.GaussianBlur(_shrunk(image, side_px) * scale, (0, 0), 1.0, borderType=cv2.BORDER_REPLICATE)
     inside = _shrunk(label_image > 0, side_px) * 255
     height, width = image.shape
-    return Sketch(np.rint(small).astype(np.uint16), np.rint(inside).astype(np.uint8), (height, width))
+    known = None if ignored is None else _shrunk(ignored, side_px) == 0
+    return Sketch(np.rint(small).astype(np.uint16), np.rint(inside).astype(np.uint8), (height, width), known)
 
 
-def measure_fit(image: NDArray[Any], label_image: NDArray[np.integer]) -> Fit | None:
-    """Measure how labels fit a (y, x) uint8 or uint16 image; None where there is no inside or no outside."""
-    look = sketch(image, label_image, LOOK_PX)
-    inside = look.share_inside
-    if not 0 < inside.mean() < 1:
+def measure_fit(
+    image: NDArray[Any], label_image: NDArray[np.integer], ignored: NDArray[np.bool_] | None = None
+) -> Fit | None:
+    """Measure how labels fit a (y, x) uint8 or uint16 image; None where there is no inside or no outside.
+
+    Of fields that are annotated in part, other magnifications aren't tried.
+    """
+    look = sketch(image, label_image, LOOK_PX, ignored)
+    inside, known_share = look.share_inside, look.known_share
+    if not 0 < inside.mean() < known_share:
         return None
-    ranks = ranks_of(look.image)
+    ranks = ranks_of(look.image, look.known)
     step_px = _step(image.shape, LOOK_PX)
-    auc = auc_of(ranks, inside)
+    auc = auc_of(ranks, inside, known_share)
     turned = {name: turn(inside) for name, turn in _TURNS.items()}
     return Fit(
         auc,
-        *_moved(ranks, inside, auc, step_px),
-        turned={name: auc_of(ranks, other) for name, other in turned.items() if other.shape == ranks.shape},
-        magnified=_magnified(ranks, inside) if 0.2 < auc < 0.8 else {},
+        *_moved(ranks, inside, known_share, auc, step_px),
+        turned={
+            name: auc_of(ranks, other, known_share) for name, other in turned.items() if other.shape == ranks.shape
+        },
+        magnified=_magnified(ranks, inside) if 0.2 < auc < 0.8 and look.known is None else {},
         step_px=step_px,
     )
 
 
-def auc_of(ranks: NDArray[np.float32], inside: NDArray[np.float32]) -> float:
+def auc_of(ranks: NDArray[np.float32], inside: NDArray[np.float32], known_share: float = 1.0) -> float:
     """Give the probability that a pixel inside is brighter than one outside; ties count half.
 
     `ranks` are those of `ranks_of`; `inside` is the share of each pixel that is inside. From the mean rank inside, as
-    in the Mann-Whitney U test.
+    in the Mann-Whitney U test. Outside are the other pixels of the `known_share`.
     """
     total = float(inside.sum())
-    if not 0 < total < inside.size:
+    if not 0 < total < known_share * inside.size:
         return 0.5
     mean_inside = float(np.vdot(ranks, inside)) / total
-    return float(np.clip(0.5 + (mean_inside - float(ranks.mean())) / (1 - total / inside.size), 0, 1))
+    outside_share = 1 - total / (known_share * inside.size)
+    return float(np.clip(0.5 + (mean_inside - float(ranks.mean())) / outside_share, 0, 1))
 
 
-def ranks_of(image: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """Give the share of the pixels that are darker than each, those that are equal counted half."""
-    histogram = intensity_histogram(image)
-    ranks = (np.cumsum(histogram) - histogram / 2) / image.size
-    return ranks.astype(np.float32)[image]
+def ranks_of(image: NDArray[np.uint16], known: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+    """Give the share of the known pixels that are darker than each, those that are equal counted half.
+
+    Pixels that aren't known get the mean, 0.5.
+    """
+    seen = image if known is None else image[known]
+    histogram = intensity_histogram(seen)
+    ranks = (np.cumsum(histogram) - histogram / 2) / max(seen.size, 1)
+    of_pixels: NDArray[np.float32] = ranks.astype(np.float32)[image]
+    return of_pixels if known is None else np.where(known, of_pixels, np.float32(0.5))
 
 
-def _moved(ranks: NDArray[np.float32], inside: NDArray[np.float32], auc: float, step_px: int) -> tuple[Move, Move]:
+def _moved(
+    ranks: NDArray[np.float32], inside: NDArray[np.float32], known_share: float, auc: float, step_px: int
+) -> tuple[Move, Move]:
     """Give the moves with the highest and the lowest AUC; what leaves the field on one side enters on the other."""
     height, width = ranks.shape
     rows, columns = (np.arange(-(size // 4), size // 4 + 1) for size in (height, width))
-    aucs = _auc_of_all_moves(ranks, inside)[np.ix_(rows % height, columns % width)]
+    aucs = _auc_of_all_moves(ranks, inside, known_share)[np.ix_(rows % height, columns % width)]
     best, lowest = (np.unravel_index(place, aucs.shape) for place in (aucs.argmax(), aucs.argmin()))
     moves = [Move(float(aucs[y, x]), int(rows[y]) * step_px, int(columns[x]) * step_px) for y, x in (best, lowest)]
     none = Move(auc, 0, 0)
     return (moves[0] if moves[0].auc > auc else none), (moves[1] if moves[1].auc < auc else none)
 
 
-def _auc_of_all_moves(ranks: NDArray[np.float32], inside: NDArray[np.float32]) -> NDArray[np.float32]:
+def _auc_of_all_moves(
+    ranks: NDArray[np.float32], inside: NDArray[np.float32], known_share: float = 1.0
+) -> NDArray[np.float32]:
     spectrum = scipy.fft.rfft2(ranks - ranks.mean()) * np.conj(scipy.fft.rfft2(inside))
     mean_inside = scipy.fft.irfft2(spectrum, s=ranks.shape) / inside.sum()
-    aucs: NDArray[np.float32] = np.clip(0.5 + mean_inside / (1 - inside.mean()), 0, 1)
+    aucs: NDArray[np.float32] = np.clip(0.5 + mean_inside / (1 - inside.mean() / known_share), 0, 1)
     return aucs
 
 

@@ -60,8 +60,17 @@ def large_pieces(label_image: NDArray[np.integer]) -> int:
     return int(np.count_nonzero(areas_px >= LARGE_PIECE * areas_px.max(initial=0)))
 
 
-def holes(label_image: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give the label around each piece of background that one label encloses alone, and the areas in px."""
+def holes(
+    label_image: NDArray[np.integer], ignored: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give the label around each piece of background that one label encloses alone, and the areas in px.
+
+    One that touches background that is `ignored`, (y, x) too, is not enclosed.
+    """
+    if ignored is not None:
+        beyond = int(label_image.max(initial=0)) + 1
+        owners, areas_px = holes(np.where(ignored & (label_image == 0), beyond, label_image))
+        return owners[owners < beyond], areas_px[owners < beyond]
     count, pieces, stats, _ = cv2.connectedComponentsWithStats((label_image == 0).astype(np.uint8), connectivity=4)
     lowest, highest = np.full(count, np.iinfo(np.int64).max), np.zeros(count, np.int64)
     for here, there in (

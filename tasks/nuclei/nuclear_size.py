@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.nuclei.ignored import counted, cut_nuclei
 from tasks.nuclei.measure import edge_pixels
 from tasks.nuclei.segmentation import Nuclei
 
@@ -39,7 +40,7 @@ class Areas(NamedTuple):
 
     whole: NDArray[np.integer]
     cut: NDArray[np.integer]
-    """Of those that an edge of the image cuts."""
+    """Of those that an edge of the image or of what is ignored cuts."""
 
 
 class NuclearSize(NamedTuple):
@@ -52,12 +53,15 @@ class NuclearSize(NamedTuple):
     """Sentences on why a person should look at what is found."""
 
 
-def areas_in(label_image: NDArray[Any]) -> Areas:
-    """Measure the nuclei of a (y, x) label image with labels 1..n."""
+def areas_in(label_image: NDArray[Any], ignored: NDArray[np.bool_] | None = None) -> Areas:
+    """Measure the nuclei of a (y, x) label image with labels 1..n, but for those that are mostly ignored."""
     areas_px = np.bincount(label_image.ravel())
     areas_px[0] = 0
     at_edge = np.zeros(len(areas_px), bool)
     at_edge[edge_pixels(label_image)] = True
+    if ignored is not None:
+        at_edge |= cut_nuclei(label_image, ignored)
+        areas_px[~counted(label_image, ignored)] = 0
     return Areas(areas_px[~at_edge & (areas_px > 0)], areas_px[at_edge & (areas_px > 0)])
 
 

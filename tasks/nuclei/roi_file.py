@@ -4,6 +4,8 @@
     labels          (n, y, x) uint16    augmented label image, 0 = background
     distance_map    (n, y, x) uint8     normalised distance map x 255
     blurred_border  (n, y, x) uint8     blurred border x 255
+    ignored         (n, y, x) bool      pixels that aren't annotated, or whose distance depends on such ones; only
+                                        where a field is annotated in part
     rois            (n,) table          source (row of `sources`), scale, y, x, height, width, is_validation
     sources         (m,) table          plate, cell_line, fov, region (y0, x0, y1, x1), zoom: how much the field was
                                         magnified before scaling; the file's where it is missing
@@ -73,6 +75,8 @@ class RoiBlock:
     distance_map: NDArray[np.uint8]
     blurred_border: NDArray[np.uint8]
     rows: NDArray[np.void]
+    ignored: NDArray[np.bool_] | None = None
+    """None where all is annotated."""
 
 
 def as_stored(grey: GreyLevels) -> StoredImage:
@@ -98,12 +102,21 @@ class RoiSource:
 class RoiWriter:
     """Writes a ROI file block by block; a context manager."""
 
-    def __init__(self, path: Path, amount: int, roi_px: int, view: View, sources: Sequence[RoiSource]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        amount: int,
+        roi_px: int,
+        view: View,
+        sources: Sequence[RoiSource],
+        has_ignored: bool = False,
+    ) -> None:
         # There is no chunk cache, because on a full disk HDF5 crashes when it empties the cache at the end.
         self._file = h5py.File(path, "w", libver="latest", rdcc_nbytes=0)
         shape, chunks = (amount, roi_px, roi_px), (1, roi_px, roi_px)
         self._image_dtype = np.dtype(np.uint16 if view.scaling == "percentile" else np.uint8)
         dtypes = {"image": self._image_dtype, "labels": np.uint16} | dict.fromkeys(TARGETS, np.uint8)
+        dtypes |= {"ignored": np.bool_} if has_ignored else {}
         for name, dtype in dtypes.items():
             self._file.create_dataset(name, shape, dtype, chunks=chunks, compression="lzf", shuffle=name == "image")
         self._file.create_dataset("rois", (amount,), ROI_TABLE)
@@ -122,6 +135,8 @@ class RoiWriter:
         rows = slice(first_row, first_row + len(block.rows))
         for name in ("image", "labels", *TARGETS):
             self._file[name][rows] = getattr(block, name)
+        if block.ignored is not None:
+            self._file["ignored"][rows] = block.ignored
         self._file["rois"][rows] = block.rows
 
     def __enter__(self) -> RoiWriter:
@@ -136,9 +151,13 @@ class RoiWriter:
 
 
 class RoiReader:
-    """Reads batches of ROIs for training. A reader must not be shared between threads."""
+    """Reads batches of ROIs for training. A reader must not be shared between threads.
 
-    def __init__(self, path: Path) -> None:
+    A file of fields that are annotated in part is for those who say that they leave out what is ignored. To others it
+    is an InputError, since they would take it for background.
+    """
+
+    def __init__(self, path: Path, leaves_out_ignored: bool = False) -> None:
         self._path = path
         with self._whole():
             self._file = h5py.File(path, "r")
@@ -147,6 +166,12 @@ class RoiReader:
                 raise InputError(
                     f"{path} has layout {self._layout}, and this program reads {WHOLE_LEVELS} and {FINE_LEVELS}; "
                     "run augment again."
+                )
+            self.has_ignored = "ignored" in self._file
+            if self.has_ignored and not leaves_out_ignored:
+                raise InputError(
+                    f"{path} has ROIs of fields that are annotated in part, and this method can't leave out the rest; "
+                    "train it on plates without ignored/."
                 )
             self.roi_px: int = self._file["image"].shape[1]
             self.view = _view_of(self._file.attrs)
@@ -196,6 +221,12 @@ class RoiReader:
     def label_image(self, row: int) -> NDArray[np.uint16]:
         """Give one label image, (y, x) uint16."""
         return self._plane("labels", row)
+
+    def ignored(self, row: int) -> NDArray[np.bool_]:
+        """Say of which pixels of one ROI, (y, x), something isn't known."""
+        if not self.has_ignored:
+            return np.zeros((self.roi_px, self.roi_px), np.bool_)
+        return self._plane("ignored", row)
 
     def target(self, row: int, target: Target) -> NDArray[np.uint8]:
         """Give one target, (y, x) uint8: the value x 255."""

@@ -21,12 +21,16 @@ LEAST_CUT_DEPTH = 1 / 2
 """Of the median depth. What an edge leaves of a nucleus has a marker, by the paper's threshold, from 0.3 of it on: a
 tenth of the area of a round nucleus."""
 
+LEAST_DIFFERENCE = 0.05
+"""Of distances that are told from each other, as a share of the largest."""
 
-def distance_map(label_image: NDArray[np.integer]) -> NDArray[np.float32]:
+
+def distance_map(label_image: NDArray[np.integer], unknown: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
     """Give the Euclidean distance of each pixel to the outside of its nucleus, divided by that nucleus's maximum.
 
     `label_image` is (y, x), 0 = background; the result is (y, x) float32 in [0, 1], 0 in the background.
-    A nucleus that fills the whole image has no outside; it is 1 everywhere.
+    A nucleus that fills the whole image has no outside; it is 1 everywhere. Background that is `unknown`, (y, x) too,
+    is no outside either.
 
     Specks don't reach 1, which would teach a network to find nuclei in them: labels that are less than
     `LEAST_DEPTH_PX` deep, and what an edge leaves of a nucleus without its middle, if that is less than
@@ -39,10 +43,11 @@ def distance_map(label_image: NDArray[np.integer]) -> NDArray[np.float32]:
             continue
         box = _grown_by_one_px(box)
         mask = label_image[box] == label
-        if mask.all():
-            result[box] = 1
+        inside = mask if unknown is None else mask | (unknown[box] & (label_image[box] == 0))
+        if inside.all():
+            result[box][mask] = 1
             continue
-        distance = _distance_to_outside(mask)
+        distance = np.where(mask, _distance_to_outside(inside), np.float32(0))
         distances.append((box, distance, _has_its_middle(distance, box, label_image.shape)))
     whole = [float(distance.max()) for _, distance, has_middle in distances if has_middle]
     least_cut = max(LEAST_DEPTH_PX, LEAST_CUT_DEPTH * float(np.median(whole)) if whole else 0)
@@ -50,6 +55,18 @@ def distance_map(label_image: NDArray[np.integer]) -> NDArray[np.float32]:
         depth = max(float(distance.max()), LEAST_DEPTH_PX if has_middle else least_cut)
         np.maximum(result[box], distance / np.float32(depth), out=result[box])
     return result
+
+
+def not_known(label_image: NDArray[np.integer], ignored: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """Give the pixels (y, x) that are ignored, or whose distance depends on what is.
+
+    These are where the distance map would be another one if ignored background were part of the nuclei that touch it:
+    whether a nucleus ends at the edge of what is ignored, or was cut off there, can't be seen.
+    """
+    if ignored is None:
+        return np.zeros(label_image.shape, np.bool_)
+    differences = np.abs(distance_map(label_image) - distance_map(label_image, ignored))
+    return np.asarray(ignored | (differences > LEAST_DIFFERENCE))
 
 
 def inner_border(label_image: NDArray[np.integer]) -> NDArray[np.bool_]:

@@ -7,6 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+Region = tuple[int, int, int, int]
+"""y0, x0, y1, x1 in px."""
+
 
 def lot_of(copies_sha256: Iterable[str]) -> float:
     """Draw a number from 0 to 1 for an image by the hashes (hexadecimal) of its pixels and of those of its copies.
@@ -52,3 +58,22 @@ class ValidationSplit:
         if chosen in (0, len(lots)) or any(self._kept_back[lot] is None for lot in lots):
             return None
         return [self._kept_back[lot] is True for lot in lots]
+
+
+def regions_by_share(shape: tuple[int, int], share: float, ignored: NDArray[np.bool_] | None = None) -> list[Region]:
+    """Cut a (y, x) field across its longer side into one region for training and one for validation, of this share.
+
+    Where pixels are `ignored`, it is the share of the others, and both regions have some if they lie in several rows,
+    or columns.
+    """
+    height, width = shape
+    along = 0 if height > width else 1
+    cut = round(shape[along] * (1 - share))
+    if ignored is not None:
+        annotated_px = np.count_nonzero(~ignored, axis=1 - along)
+        known, summed = np.flatnonzero(annotated_px), np.cumsum(annotated_px)
+        cut = int(np.searchsorted(summed, (1 - share) * summed[-1])) + 1
+        cut = min(cut, max(int(known[-1]), 1))
+    if along == 0:
+        return [(0, 0, cut, width), (cut, 0, height, width)]
+    return [(0, 0, height, cut), (0, cut, height, width)]

@@ -34,7 +34,7 @@ from tasks.nuclei.plates.wells import is_well, parse_well, smallest_grid
 from tasks.nuclei.tables import DOUBTFUL_BELOW, is_doubtful, read_nuclei, wells_table, write_csv, write_parquet
 from tasks.store.imported_plates import left_out_of
 from tasks.store.provenance import plate_at, plate_of_segmentation, result_of
-from tasks.store.registered_model import ModelName
+from tasks.store.registered_model import ModelName, ReadyModelName
 
 MOST_APART = 1.1
 """Zooms of parts may differ by one step: not all machines compute the same to the last digit."""
@@ -55,8 +55,8 @@ _THREADS = 4
 class Params(TaskParams):
     segmentations: list[str] = pydantic.Field(min_length=1)
     """Outputs of `segment` for one and the same plate, relative to the store; together every field once."""
-    model: ModelName
-    """The registered model that found the nuclei."""
+    model: ModelName | ReadyModelName
+    """The model that found the nuclei."""
     ome_zarr: bool = False
     """Whether to write images and label images as an OME-Zarr plate too."""
 
@@ -130,7 +130,7 @@ def log_result(params: Params, result: Result, store: Path) -> None:
             "plate": plate.info.name,
             "plate_digest": digest,
             "model": str(params.model),
-            "model_version": str(params.model.version),
+            **({"model_version": str(params.model.version)} if isinstance(params.model, ModelName) else {}),
         }
     )
     for name in ("wells", "heat_map", "overview"):

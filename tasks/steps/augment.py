@@ -4,7 +4,8 @@ The amount is shared equally between the cell lines and, within one, between the
 `new_plates`, these get `new_share` of it, and the others the rest, so that what was learnt isn't forgotten.
 Validation ROIs come from fields of their own, or from a region of its own where a cell line has one
 field; fields that are copies of each other count as one. `split="paper"` draws them from the same fields, as the
-paper did. Plates with doubts that nobody has confirmed are refused.
+paper did. Plates with doubts that nobody has confirmed are refused. Of fields that are annotated in part, ROIs
+are cut where something is annotated, and say what isn't.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskPar
 from tasks.cores import cores, end_with_parent
 from tasks.methods.method import PresetName
 from tasks.nuclei import augmentation as changes
+from tasks.nuclei.annotated_windows import AnnotatedWindows
 from tasks.nuclei.augmentation import Augmentation, AugmentationName, augmented_roi
 from tasks.nuclei.contact_sheet import write_contact_sheet
 from tasks.nuclei.copies import Fingerprint, copies_within, grouped, pixels_sha256
@@ -37,10 +39,10 @@ from tasks.nuclei.errors import InputError, first_of, raise_if_any
 from tasks.nuclei.intensity import GreyLevels, Scaling, grey_levels
 from tasks.nuclei.nuclear_size import LEAST_ZOOM, MOST_ZOOM, areas_in, given_size, nuclear_diameter_px
 from tasks.nuclei.plates.files import FROZEN_REPORT, Plate, open_plate
-from tasks.nuclei.plates.image_files import read_image, read_label_image
+from tasks.nuclei.plates.image_files import read_ignored, read_image, read_label_image
 from tasks.nuclei.roi_file import ROI_FILE, ROI_TABLE, RoiBlock, RoiReader, RoiSource, RoiWriter, as_stored
-from tasks.nuclei.targets import blurred_border, distance_map
-from tasks.nuclei.validation_split import ValidationSplit, lot_of
+from tasks.nuclei.targets import blurred_border, distance_map, not_known
+from tasks.nuclei.validation_split import ValidationSplit, lot_of, regions_by_share
 from tasks.nuclei.view import View
 from tasks.store.imported_plates import report_of
 
@@ -122,6 +124,7 @@ class Source(RoiSource):
     labels_path: Path
     is_validation: bool
     is_new: bool
+    ignored_path: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -142,11 +145,12 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     sources = split_sources(plates, params)
     blocks = list(plan_blocks(sources, augmentation.scales, params))
     path = workspace.output_dir / ROI_FILE
-    with RoiWriter(path, params.rois, params.roi_px, params.view, sources) as writer:
+    has_ignored = any(source.ignored_path for source in sources)
+    with RoiWriter(path, params.rois, params.roi_px, params.view, sources, has_ignored) as writer:
         _write_blocks(writer, blocks, augmentation, params)
     sheet = workspace.output_dir / "contact_sheet.png"
     write_contact_sheet(path, sheet, ROIS_ON_CONTACT_SHEET, params.random_seed)
-    reader = RoiReader(path)
+    reader = RoiReader(path, leaves_out_ignored=True)
     counts = {"training_rois": len(reader.training_rows), "validation_rois": len(reader.validation_rows)}
     if not all(counts.values()):
         raise InputError(f"{params.rois} ROIs leave none for training or validation; raise rois.")
@@ -187,9 +191,9 @@ def fields_of(plate: Plate, is_new: bool, params: Params) -> list[Source]:
         if fov.labels_path is None:
             raise InputError(f"{fov.image_path} has no label image; training needs one for every field.")
         label_image = read_label_image(fov.labels_path)
-        areas.append(areas_in(label_image))
+        areas.append(areas_in(label_image, read_ignored(fov.ignored_path) if fov.ignored_path else None))
         where = (plate.info.name, plate.info.cell_line, fov.name, (0, 0, *label_image.shape), params.zoom)
-        fields.append(Source(*where, fov.image_path, fov.labels_path, False, is_new))
+        fields.append(Source(*where, fov.image_path, fov.labels_path, False, is_new, fov.ignored_path))
     if params.nucleus_px is None:
         return fields
     zoom = _zoom_of(plate.info.name, nuclear_diameter_px(areas), params.nucleus_px)
@@ -277,13 +281,8 @@ def problems_of_doubts(plate: Plate) -> list[str]:
 
 def _split_by_region(field: Source, share: float) -> list[Source]:
     """Cut the field across its longer side; the last part is for validation."""
-    _, _, height, width = field.region
-    if height > width:
-        cut = round(height * (1 - share))
-        regions = (0, 0, cut, width), (cut, 0, height, width)
-    else:
-        cut = round(width * (1 - share))
-        regions = (0, 0, height, cut), (0, cut, height, width)
+    ignored = read_ignored(field.ignored_path) if field.ignored_path else None
+    regions = regions_by_share((field.region[2], field.region[3]), share, ignored)
     return [replace(field, region=region, is_validation=i == 1) for i, region in enumerate(regions)]
 
 
@@ -326,24 +325,31 @@ def _shares(amount: int, parts: int) -> list[int]:
 
 def make_block(block: Block, augmentation: Augmentation, params: Params) -> RoiBlock:
     """Make the ROIs of a block; every ROI's random numbers depend on the seed and its row alone."""
-    image, label_image = _read_field(block.source.image_path, block.source.labels_path, params.scaling)
-    y0, x0, y1, x1 = block.source.region
+    source = block.source
+    y0, x0, y1, x1 = source.region
+    image, label_image = _read_field(source.image_path, source.labels_path, params.scaling)
     image, label_image = image[y0:y1, x0:x1], label_image[y0:y1, x0:x1]
+    in_part = None
+    if source.ignored_path is not None:
+        in_part = AnnotatedWindows(read_ignored(source.ignored_path)[y0:y1, x0:x1])
     rows = np.zeros(block.rows, ROI_TABLE)
-    images, labels, distances, borders = [], [], [], []
+    rois = []
     for i in range(block.rows):
         rng = np.random.default_rng([params.random_seed, block.first_row + i])
-        roi = augmented_roi(image, label_image, block.scale * block.source.zoom, params.roi_px, augmentation, rng)
+        scale = block.scale * source.zoom
+        roi = augmented_roi(image, label_image, scale, params.roi_px, augmentation, rng, in_part)
         y, x, height, width = roi.window
-        is_validation = (
-            rng.random() < params.validation_share if params.split == "paper" else block.source.is_validation
-        )
+        is_validation = rng.random() < params.validation_share if params.split == "paper" else source.is_validation
         rows[i] = (block.source_index, roi.scale, y + y0, x + x0, height, width, is_validation)
-        images.append(as_stored(roi.image))
-        labels.append(roi.label_image)
-        distances.append(_as_uint8(distance_map(roi.label_image)))
-        borders.append(_as_uint8(blurred_border(roi.label_image)))
-    return RoiBlock(np.stack(images), np.stack(labels), np.stack(distances), np.stack(borders), rows)
+        rois.append(roi)
+    return RoiBlock(
+        np.stack([as_stored(roi.image) for roi in rois]),
+        np.stack([roi.label_image for roi in rois]),
+        np.stack([_as_uint8(distance_map(roi.label_image)) for roi in rois]),
+        np.stack([_as_uint8(blurred_border(roi.label_image)) for roi in rois]),
+        rows,
+        None if in_part is None else np.stack([not_known(roi.label_image, roi.ignored) for roi in rois]),
+    )
 
 
 @lru_cache(maxsize=8)

@@ -46,6 +46,9 @@ log = logging.getLogger("nucleus")
 
 
 class Params(SegmentationParams):
+    rois: str | None = pydantic.Field(None, exclude_if=lambda path: path is None)
+    """ROI file: output of `augment`, on whose fields kept back for validation the settings are chosen. If not given,
+    the one that the networks were trained on."""
     search: list[str] = pydantic.Field(default_factory=list)
     """Names of the settings to choose. If not given, those that the method searches and `settings` doesn't give."""
 
@@ -127,8 +130,8 @@ class TrainedOn:
 
 
 def _trained_on(params: Params, workspace: Workspace) -> TrainedOn:
-    path = rois_of_networks(params.networks, workspace.store)
-    reader = RoiReader(workspace.input(path))
+    path = params.rois or rois_of_networks(params.networks, workspace.store)
+    reader = RoiReader(workspace.input(path), leaves_out_ignored=True)
     return TrainedOn(reader.validation_sources(), fovs_of_rois(path, workspace.store))
 
 

@@ -1,8 +1,8 @@
 """Choose the patches of a plate that a person corrects next, by how much its segmentations disagree.
 
 Writes patches.csv (one row per patch, in the order in which they are to be annotated), queue.html, a page that stands
-alone, and pictures/, one per patch. Fields that have labels, or whose image is in one of the training plates, are left
-out. `tasks.nuclei.choosing_patches` says how the patches are chosen.
+alone, and pictures/, one per patch. What is annotated, here or in one of the training plates, is left out.
+`tasks.nuclei.choosing_patches` says how the patches are chosen.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from tasks import tracking
 from tasks.contract import PROCESSING, NothingToDo, Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.cores import cores
 from tasks.nuclei import figures
-from tasks.nuclei.choosing_patches import choose, patch_scores, strata, why
+from tasks.nuclei.choosing_patches import choose, patch_scores, strata, why, without_annotated
 from tasks.nuclei.copies import Fingerprint
 from tasks.nuclei.drift import MEASURES, field_distances, field_table, with_nuclei_found
 from tasks.nuclei.errors import InputError, first_of
 from tasks.nuclei.patch_grid import NUCLEI_PER_PATCH, Patch, patch_grid
 from tasks.nuclei.plates.files import Fov, Plate
-from tasks.nuclei.plates.image_files import read_image, read_label_image
+from tasks.nuclei.plates.image_files import read_ignored, read_image, read_label_image
 from tasks.nuclei.tables import read_csv, write_csv
 from tasks.steps import pages
 from tasks.store.imported_plates import measured_rows, report_of
@@ -71,6 +71,8 @@ class Segmented:
     annotated: int
     """How many of its fields are."""
     fovs: list[Fov]
+    ignored: dict[str, list[Path]]
+    """Of fields of which a part is annotated, what isn't."""
     folders: list[Path]
 
     def label_images(self, fov: Fov) -> list[NDArray[np.int32]]:
@@ -81,6 +83,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     segmented = _opened(params, workspace)
     distances = _distances(params, segmented, workspace)
     candidates = _scored(segmented, params.nuclei_per_patch)
+    if candidates.empty:
+        raise NothingToDo(f"All patches of {segmented.plate.info.name} are annotated.")
     candidates = candidates.assign(stratum=candidates["fov"].map(strata(distances)))
     chosen = choose(candidates, params.amount, params.random_share, params.random_seed)
     usual_score = float(candidates.loc[candidates["nuclei_seen"] > 0, "score"].median())
@@ -119,9 +123,8 @@ def _opened(params: Params, workspace: Workspace) -> Segmented:
     for path in params.segmentations:
         if (other := plate_of_segmentation(path, workspace.store)) != params.plate:
             raise InputError(f"segmentations: {path} is of {other}; give those of {params.plate}.")
-    fovs = _not_annotated(plate, params, workspace)
-    if not fovs:
-        raise NothingToDo(f"All {len(plate.fovs)} fields of {plate.info.name} are annotated.")
+    annotated = _annotated(plate, params, workspace)
+    fovs = [fov for fov in plate.fovs if None not in annotated[fov.name]]
     folders = [workspace.input(path) for path in params.segmentations]
     held = [[fov for fov in fovs if (folder / "labels" / f"{fov.name}.tif").exists()] for folder in folders]
     for path, of_path in zip(params.segmentations, held, strict=True):
@@ -131,19 +134,30 @@ def _opened(params: Params, workspace: Workspace) -> Segmented:
                 f"{params.segmentations[0]} has; give segmentations of the same fields, parts put together by "
                 "assemble_plate."
             )
-    return Segmented(plate, len(plate.fovs) - len(fovs), held[0], folders)
+    if not held[0]:
+        raise NothingToDo(f"All segmented fields of {plate.info.name} are annotated.")
+    ignored = {fov.name: [path for path in annotated[fov.name] if path] for fov in held[0]}
+    return Segmented(plate, len(plate.fovs) - len(fovs), held[0], ignored, folders)
 
 
-def _not_annotated(plate: Plate, params: Params, workspace: Workspace) -> list[Fov]:
-    """Give the fields without labels whose pixels no training plate has, under whatever name."""
-    known: set[str] = set()
-    for reference in params.references:
-        for row in report_of(workspace.input(reference))["fovs"]:
-            known |= Fingerprint.of_row(row).values
-    rows = {row["fov"]: row for row in report_of(plate.folder)["fovs"]}
-    return [
-        fov for fov in plate.fovs if fov.labels_path is None and not known & Fingerprint.of_row(rows[fov.name]).values
-    ]
+def _annotated(plate: Plate, params: Params, workspace: Workspace) -> dict[str, list[Path | None]]:
+    """Give for each field what is ignored where it is annotated, here or in a training plate; None for all of it.
+
+    Fields are told by their pixels, under whatever name.
+    """
+    known: dict[str, list[Path | None]] = {}
+    for one in [plate, *(plate_at(path, workspace.store) for path in params.references)]:
+        values = _pixels(one)
+        for fov in one.fovs:
+            for value in values[fov.name] if fov.labels_path else ():
+                known.setdefault(value, []).append(fov.ignored_path)
+    return {
+        name: [path for value in of_fov for path in known.get(value, ())] for name, of_fov in _pixels(plate).items()
+    }
+
+
+def _pixels(plate: Plate) -> dict[str, frozenset[str]]:
+    return {row["fov"]: Fingerprint.of_row(row).values for row in report_of(plate.folder)["fovs"]}
 
 
 def _distances(params: Params, segmented: Segmented, workspace: Workspace) -> pd.DataFrame:
@@ -167,7 +181,10 @@ def _scored(segmented: Segmented, nuclei_per_patch: int) -> pd.DataFrame:
         label_images = segmented.label_images(fov)
         height, width = label_images[0].shape
         patches = patch_grid(label_images[0], height, width, nuclei_per_patch)
-        return patch_scores(label_images, patches).assign(fov=fov.name, well=fov.well)
+        scored = patch_scores(label_images, patches).assign(fov=fov.name, well=fov.well)
+        for path in segmented.ignored[fov.name]:
+            scored = without_annotated(scored, read_ignored(path))
+        return scored
 
     with ThreadPoolExecutor(cores()) as threads:
         return pd.concat(threads.map(of_field, segmented.fovs), ignore_index=True)

@@ -1,10 +1,12 @@
-"""Find a registered model: which version an alias means now, or what a version is.
+"""Find a model: which version an alias means now, what a version is, or one that needs no training here.
 
 The answer is the version, and how it was trained and segments; both are None when there is no such model. It is asked
-once per DAG run, so that all tasks of one run work with the same model.
+once per DAG run, so that all tasks of one run work with the same model. Of a model that isn't registered, the answer
+also says what puts its networks into the store: trainings that learn nothing.
 """
 
 import json
+import re
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -17,12 +19,18 @@ from tasks.contract import Outcome, Resources, Task, TaskParams, Workspace, in_s
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.view import View
 from tasks.store.provenance import augmentation_of_rois, holds_model, model_at, trainings_of_networks
+from tasks.store.ready_models import ready_model
 from tasks.store.registered_model import REGISTERED_MODEL
+
+REGISTERED = r"champion|challenger|[1-9][0-9]*|run/[0-9a-f]{32}"
+READY = r"[A-Za-z]\w*(?::[A-Za-z0-9_-][A-Za-z0-9_.-]*)?"
 
 
 class Params(TaskParams):
-    model: str = pydantic.Field(pattern=r"^(champion|challenger|[1-9][0-9]*|run/[0-9a-f]{32})$")
-    """An alias, "champion" or "challenger", the number of a version, or run/<id of the MLflow run that made it>."""
+    model: str = pydantic.Field(pattern=rf"^({REGISTERED}|{READY})$")
+    """An alias, "champion" or "challenger", the number of a version, run/<id of the MLflow run that made it>, or the
+    name of a model that needs no training, see `ready_models`: a method, the model that comes with the pipeline, or a
+    method and one of its tools with a colon between."""
     dag_run_id: str = pydantic.Field(min_length=1)
     """DAG run that asks."""
     may_lack: bool = False
@@ -30,6 +38,9 @@ class Params(TaskParams):
 
 
 def run(params: Params, workspace: Workspace) -> Outcome:
+    if not re.fullmatch(REGISTERED, params.model):
+        model = {"version": None, **ready_model(params.model).described(workspace.store)}
+        return Outcome({}, {}, {}, values={"model": model | {"trainings": [], "augmentation": None}})
     found = tracking.find_model(params.model)
     if found is None:
         if params.may_lack:
@@ -59,7 +70,7 @@ def description_of(found: tracking.ModelVersion, store: Path) -> dict[str, Any]:
         "networks": model.networks,
         "settings": model.settings.model_dump(mode="json"),
         "trainings": trainings,
-        "augmentation": _augmentation(model.networks[0], trainings[0]["rois"], store),
+        "augmentation": _augmentation(model.networks[0], trainings[0]["rois"], store) if trainings else None,
     }
 
 

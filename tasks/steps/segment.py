@@ -40,7 +40,7 @@ from tasks.nuclei.plates.image_files import read_image, read_label_image, write_
 from tasks.nuclei.tables import doubts_about_sizes, read_csv, write_csv
 from tasks.store.imported_plates import report_of
 from tasks.store.provenance import own_proposals, pixel_sizes_trained_on
-from tasks.store.registered_model import ModelName
+from tasks.store.registered_model import ModelName, ReadyModelName
 
 if TYPE_CHECKING:
     from tasks.methods.segmenter import Segmenter
@@ -70,8 +70,8 @@ class Params(SegmentationParams):
     nuclear_diameter_px: float | None = pydantic.Field(None, gt=0, title="Nuclear diameter")
     """Of the nuclei of this plate, in pixels: networks that know nuclei of one size see it magnified accordingly. It is
     found in some fields if it isn't given."""
-    made_by: ModelName | None = None
-    """The registered model, written into every label image."""
+    made_by: ModelName | ReadyModelName | None = None
+    """The model, written into every label image."""
 
 
 def run(params: Params, workspace: Workspace) -> Outcome:

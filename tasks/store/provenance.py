@@ -23,6 +23,7 @@ from tasks.nuclei.intensity import recorded_scaling
 from tasks.nuclei.plates.files import Fov, Plate, open_plate
 from tasks.nuclei.plates.origins import proposer, read_origins
 from tasks.nuclei.segmentation import SegmentationSettings
+from tasks.store.imported_plates import report_of
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,8 @@ def came_with_the_pipeline(networks: Iterable[str], store: Path) -> bool:
 
 def rois_of_networks(networks: Collection[str], store: Path) -> str:
     """Give the ROI file that networks were trained on; InputError if it isn't the same for all, or if there is none."""
+    if not networks:
+        raise InputError("A method without networks has no ROIs of its own; give rois, or keep the settings.")
     paths = sorted({str(_training(network, store)["rois"]) for network in networks})
     if len(paths) > 1:
         raise InputError(f"The networks were trained on different ROIs: {', '.join(paths)}; train all on one.")
@@ -221,3 +224,21 @@ def history_of(paths: Iterable[str], store: Path) -> list[Result]:
             found[folder] = read_result(inside(store, folder))
             waiting += inputs_of(found[folder])
     return list(found.values())
+
+
+def nuclei_trained_on(networks: Iterable[str], store: Path) -> dict[str, int]:
+    """Count the nuclei, by cell line, that people annotated on plates that networks and those before them learnt from.
+
+    Of versions of a plate, the one with the most nuclei counts. Synthetic plates don't, nor what the base model saw.
+    """
+    most: dict[tuple[str, str], int] = {}
+    for path in {path for generation in generations(networks, store) for path in generation.plates}:
+        info = plate_at(path, store).info
+        if info.annotation != "synthetic":
+            nuclei = sum(row["nuclei"] for row in report_of(in_store(store, path))["fovs"])
+            plate = (info.cell_line, info.name)
+            most[plate] = max(nuclei, most.get(plate, 0))
+    by_cell_line: dict[str, int] = {}
+    for (cell_line, _), nuclei in most.items():
+        by_cell_line[cell_line] = by_cell_line.get(cell_line, 0) + nuclei
+    return by_cell_line

@@ -21,3 +21,17 @@ class ModelName(pydantic.BaseModel):
 
     def __str__(self) -> str:
         return f"{REGISTERED_MODEL} version {self.version}, {self.key}"
+
+
+class ReadyModelName(pydantic.BaseModel):
+    """A model that isn't registered and needs no training here; see `ready_models`."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    name: str = pydantic.Field(min_length=1, max_length=100)
+    """What people choose it by, such as the name of its method."""
+    key: str = pydantic.Field(pattern=f"^{KEY}$")
+    """Hash of its networks and settings."""
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.key}"

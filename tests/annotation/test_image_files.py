@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 import roifile
 import tifffile
 import zarr
+from ome_zarr.io import parse_url
+from ome_zarr.reader import Reader
 from PIL import Image
 
 from tasks.annotation import cellpose, imagej_rois, label_tiff, ome_zarr, supervisely
@@ -110,12 +113,31 @@ def test_a_folder_of_label_images_alone_is_read(tmp_path: Path) -> None:
         ("labels/B07_1.tif", np.full((40, 50), -3, np.int32), "has the negative label -3"),
         ("labels/B07_1.tif", np.full((40, 50), 0.5, np.float32), "labels are float32 and not whole numbers"),
         ("unsure/B07_1.tif", np.zeros((50, 40), np.uint16), "is 50 x 40 px, and .*labels/B07_1.tif is 40 x 50"),
-        ("unsure/B07_9.tif", np.zeros((40, 50), np.uint16), "there is no image of this name"),
+        ("unsure/B07_9.tif", np.eye(40, 50, dtype=np.uint16), "there is no image of this name"),
     ],
 )
 def test_label_images_that_cannot_be_are_refused_by_name(name: str, pixels: Any, says: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"{name}: {says}"):
         there_and_back(label_tiff.TOOL, SENT, tmp_path, lambda folder: tifffile.imwrite(folder / name, pixels))
+
+
+@pytest.mark.parametrize("name", ["B07_1.tif", "labels/new/B07_1.tif", "edited/B07_1.png"])
+def test_labels_that_were_saved_where_none_are_read_are_refused(name: str, tmp_path: Path) -> None:
+    def save(folder: Path) -> None:
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.eye(40, 50, dtype=np.uint8)).save(folder / name)
+
+    with pytest.raises(InputError, match=f"{name}: labels are read from .*labels, and not from here"):
+        there_and_back(label_tiff.TOOL, SENT, tmp_path, save)
+
+
+def test_labels_that_were_saved_under_another_name_in_ome_zarr_are_refused(tmp_path: Path) -> None:
+    def save(folder: Path) -> None:
+        group = zarr.open_group(folder / "B07_1.ome.zarr/labels", mode="r+")
+        group.attrs["labels"] = ["nuclei", "unsure", "nuclei_corrected"]
+
+    with pytest.raises(InputError, match="has the labels nuclei, unsure, nuclei_corrected, and needs 'nuclei'"):
+        there_and_back(ome_zarr.TOOL, SENT, tmp_path, save)
 
 
 def test_labels_that_are_edited_in_ome_zarr_are_read(tmp_path: Path) -> None:
@@ -125,6 +147,17 @@ def test_labels_that_are_edited_in_ome_zarr_are_read(tmp_path: Path) -> None:
 
     returned = there_and_back(ome_zarr.TOOL, SENT, tmp_path, edit)["B07_1"]
     assert [nucleus.sent_id for nucleus in returned.nuclei] == [3, 9, 12]
+
+
+def test_the_reader_of_ome_zarr_finds_the_image_and_both_label_images_of_one_size(tmp_path: Path) -> None:
+    there_and_back(ome_zarr.TOOL, SENT, tmp_path)
+    place = parse_url(tmp_path / "B07_1.ome.zarr")
+    assert place is not None
+    found = {Path(str(node.zarr)).name: node.data[0] for node in Reader(place)() if node.data}
+    shapes = {data.shape for data in found.values()}
+    assert len(found) == 3
+    assert shapes == {(40, 50)}
+    assert sorted(int(data.max().compute()) for data in found.values())[:2] == [0, 9]
 
 
 def test_viewers_show_ome_zarr_with_the_contrast_of_its_nuclei(tmp_path: Path) -> None:
@@ -178,6 +211,28 @@ def test_an_8_bit_copy_has_percentile_contrast_says_so_and_leaves_the_image_as_i
     # By minimum and maximum, one hot pixel would leave nuclei at 4.
     assert np.median(grey[label_image > 0]) > 200
     assert np.median(grey[label_image == 0]) < 40
+
+
+class ReadWhenAskedFor(Mapping[str, Any]):
+    """Images of which none is kept, so that the next one may come to lie where it was."""
+
+    def __getitem__(self, name: str) -> Any:
+        return np.full((40, 50), int(name), np.uint16) + np.eye(40, 50, dtype=np.uint16)
+
+    def __iter__(self) -> Iterator[str]:
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
+def test_each_sheet_shows_its_own_image_though_none_is_kept(tmp_path: Path) -> None:
+    sheets = [Sheet(f"{level}", 40, 50, None, ()) for level in range(1000, 9000, 1000)]
+    label_tiff.TOOL.write(sheets, ReadWhenAskedFor(), tmp_path)
+    for sheet in sheets:
+        with tifffile.TiffFile(tmp_path / f"images/{sheet.name}.tif") as tiff:
+            assert tiff.asarray().min() == int(sheet.name)
+            assert abs((tiff.imagej_metadata or {})["min"] - int(sheet.name)) < 50
 
 
 def test_other_tools_get_the_intensities_as_they_are(tmp_path: Path) -> None:

@@ -87,6 +87,25 @@ def test_polygons_of_whole_numbers_include_their_points_as_in_the_library(tmp_pa
     assert (added.kind, added.mask.shape, added.area_px) == ("unsure", (4, 5), 16)
 
 
+def test_polygons_in_parts_are_one_nucleus(tmp_path: Path) -> None:
+    parts = [{"exterior": [[x, 1], [x + 2, 1], [x + 2, 3], [x, 3]], "interior": []} for x in (2, 10)]
+
+    def edit(content: dict[str, Any]) -> None:
+        content["objects"].append({"classTitle": "Nucleus", "geometryType": "polygon", "parts": parts, "tags": []})
+
+    added = edited(tmp_path, edit)["B07_1"].nuclei[-1]
+    assert (added.top, added.left, added.mask.shape, added.area_px) == (1, 2, (3, 11), 18)
+
+
+def test_an_image_that_is_in_two_datasets_is_refused(tmp_path: Path) -> None:
+    def copy(folder: Path) -> None:
+        (folder / "other/ann").mkdir(parents=True)
+        (folder / "other/ann/B07_1.json").write_text((folder / "nuclei/ann/B07_1.png.json").read_text())
+
+    with pytest.raises(InputError, match="these images are in two files: B07_1; leave what was corrected alone"):
+        there_and_back(TOOL, SENT, tmp_path, copy)
+
+
 def test_once_one_image_is_tagged_as_corrected_those_without_the_tag_do_not_count(tmp_path: Path) -> None:
     tagged = edited(tmp_path, lambda content: content["tags"].append({"name": "corrected", "value": None}))
     assert set(tagged) == {"B07_1"}

@@ -3,11 +3,11 @@
     python -m tests.benchmarks.active_learning OUT_FOLDER [--group medium-520] [--seeds 0 1 2]
 
 Takes the training images of a group of the Data Science Bowl, in patches of about 25 nuclei, as if nobody had annotated
-them. A network begins from an encoder that was trained on ImageNet, and learns from a few patches. Then in every round
+them. A network begins from an encoder that was trained on ImageNet, and learns from one patch. Then in every round
 some more are annotated, which their labels stand for: chosen by `choose_patches`, a fifth of them at random, or all at
 random; the network learns on, and is scored on the test images. The steps are the pipeline's own.
 
-Prints a line after each round, with the time left, and writes rounds.csv and summary.txt. Started again with the same
+Prints a line after each round, with the time left, and writes rounds.csv and summary.md. Started again with the same
 folder, it resumes where it was.
 """
 
@@ -64,10 +64,10 @@ class Setting:
     seeds: tuple[int, ...] = (0, 1, 2)
     rounds: int = 5
     nuclei_per_patch: int = 25
-    first_patches: int = 2
-    patches_per_round: int = 4
-    first_rois: int = 1600
-    rois_per_round: int = 800
+    first_patches: int = 1
+    patches_per_round: int = 3
+    first_rois: int = 1200
+    rois_per_round: int = 600
 
 
 @dataclass(frozen=True)
@@ -272,18 +272,26 @@ def nuclei_needed(curve: pd.DataFrame) -> float | None:
 
 
 def summary(table: pd.DataFrame) -> str:
-    """Say what was found so far, seed by seed, and the mean difference over rounds that both arms have."""
-    lines = []
+    """Give a table in Markdown of the means over seeds, round by round, and how many nuclei each seed needed."""
+    lines = ["| round | seeds | nuclei, ranked | F1 | nuclei, at random | F1 | difference |", "|---" * 7 + "|"]
+    done = table.pivot_table(index=["round", "seed"], columns="arm", values=["f1", "nuclei"]).reindex(
+        columns=pd.MultiIndex.from_product([["f1", "nuclei"], ARMS])
+    )
+    for number, of_round in done.dropna().groupby("round"):
+        f1, nuclei = of_round["f1"], of_round["nuclei"]
+        difference = f1[RANKED] - f1[AT_RANDOM]
+        cells = [f"{nuclei[arm].mean():.0f} | {f1[arm].mean():.3f}" for arm in ARMS]
+        spread = f" ± {difference.std():.3f}" if len(difference) > 1 else ""
+        lines.append(f"| {number} | {len(f1)} | {' | '.join(cells)} | {difference.mean():+.3f}{spread} |")
+    lines.append("")
     for seed, of_seed in table.groupby("seed"):
+        start = of_seed[of_seed["round"] == 0].iloc[0]
+        lines.append(f"- seed {seed}: F1 {start['f1']:.3f} with {start['nuclei']} nuclei at the start")
         for arm in ARMS:
-            needed = nuclei_needed(of_seed[of_seed["arm"].isin(("start", arm))].sort_values("round"))
-            last = of_seed[of_seed["arm"].isin(("start", arm))].sort_values("round").iloc[-1]
+            curve = of_seed[of_seed["arm"].isin(("start", arm))].sort_values("round")
+            needed, last = nuclei_needed(curve), curve.iloc[-1]
             reached = f"{needed:.0f} nuclei" if needed is not None else f"not reached with {last['nuclei']} nuclei"
-            lines.append(f"seed {seed}, {arm}: F1 {F1_WANTED} at {OBJECT_LEVEL_IOU}: {reached}; last {last['f1']:.3f}")
-    by_arm = table[table["round"] > 0].pivot_table(index=["seed", "round"], columns="arm", values="f1").dropna()
-    if len(by_arm) and set(ARMS) <= set(by_arm):
-        difference = (by_arm[RANKED] - by_arm[AT_RANDOM]).groupby("round").agg(["mean", "std", "count"])
-        lines += ["F1 ranked minus at random, by round:", difference.round(4).to_string()]
+            lines.append(f"  - {arm}: F1 {F1_WANTED} at {OBJECT_LEVEL_IOU}: {reached}")
     return "\n".join(lines)
 
 
@@ -325,7 +333,7 @@ def main() -> None:
         table = pd.concat([table, pd.DataFrame([row])], ignore_index=True)
         print(f"{row} | {bench.progress()}", flush=True)
         write_csv(table, out_folder / "rounds.csv")
-        (out_folder / "summary.txt").write_text(summary(table))
+        (out_folder / "summary.md").write_text(summary(table))
     print(summary(table))
 
 

@@ -44,9 +44,11 @@ def may(account: str, verb: str, resource: str, namespace: str) -> bool:
 
 
 def as_launched(template: dict[str, Any], task: str) -> dict[str, Any]:
-    """The pod that the launcher makes of a template's for a task."""
+    """The pod that the launcher makes of a template's for a task; `ingest` is to read the inbox."""
     pod = PodGenerator.deserialize_model_dict(template)
-    mounts.narrow(pod.spec.containers[0], task, Path("/nucleus/store"), Path("/nucleus/store/dag_runs/a/b/c/-1.json"))
+    params = {"folder": "/nucleus/inbox/plate"} if task == "ingest" else {}
+    store, receipt = Path("/nucleus/store"), Path("/nucleus/store/dag_runs/a/b/c/-1.json")
+    mounts.narrow(pod.spec.containers[0], task, params, store, receipt)
     launched: dict[str, Any] = ApiClient().sanitize_for_serialization(pod)
     return launched
 

@@ -40,8 +40,8 @@ def test_a_dag_file_holds_the_dag_of_its_name(dags: dict[str, Any]) -> None:
 
 
 def test_a_dag_and_its_modules_of_planning_and_of_the_form_have_one_name(dags: dict[str, Any]) -> None:
-    shared = {"candidates", "drift", "fields", "initial_weights", "methods", "remarks", "retrainings", "runs"}
-    shared |= {"segmentations", "types"}
+    shared = {"baseline", "candidates", "drift", "fields", "initial_weights", "methods", "remarks", "retrainings"}
+    shared |= {"runs", "segmentations", "types"}
     shared |= {"experiments", "experiment_params", "experiments_plan"}
     for folder in ("planning", "forms"):
         modules = {path.stem for path in (DAGS / "nucleus_dags" / folder).glob("*.py")} - {"__init__"}
@@ -105,7 +105,7 @@ def test_before_models_segment_test_plates_one_task_asks_the_store_for_all_of_it
     assert dags[dag_id].get_task("score").upstream_task_ids >= {"segment"}
 
 
-@pytest.mark.parametrize(("dag_id", "most"), [("train_models", 16), ("retrain_champion", 20)])
+@pytest.mark.parametrize(("dag_id", "most"), [("train_models", 16), ("retrain_champion", 22)])
 def test_the_grid_has_few_rows(dags: dict[str, Any], dag_id: str, most: int) -> None:
     assert len(dags[dag_id].tasks) <= most
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.methods import registry
-from tasks.methods.registry import default_method, found_methods, load_method, method_named, place_of
+from tasks.methods.registry import baseline_method, default_method, found_methods, load_method, method_named, place_of
 from tasks.nuclei.errors import InputError
 from tests.laboratory import install
 from tests.repository import REPOSITORY
@@ -36,12 +36,14 @@ def declare(site: Path, declared: str, content: str | None = None, name: str = "
 
 
 def test_the_methods_of_the_pipeline_are_found_the_default_one_first() -> None:
-    assert {"fpn2_ws", "mask_rcnn", "jacobkie", "external"} <= OF_THE_PIPELINE <= set(found_methods())
+    assert {"fpn2_ws", "mask_rcnn", "jacobkie", "external", "classical"} <= OF_THE_PIPELINE <= set(found_methods())
     assert next(iter(found_methods())) == default_method().name == "fpn2_ws"
 
 
-def test_exactly_one_method_is_the_default_one() -> None:
+def test_exactly_one_method_is_the_default_one_and_one_that_needs_no_training_the_baseline() -> None:
     assert sum(method.is_default for method in found_methods().values()) == 1
+    assert [method.name for method in found_methods().values() if method.is_baseline] == [baseline_method().name]
+    assert not baseline_method().has_networks
 
 
 @pytest.mark.parametrize("name", sorted(OF_THE_PIPELINE))
@@ -59,6 +61,9 @@ def test_what_a_method_says_of_itself_fits_together(name: str) -> None:
         assert getattr(settings, setting) in values, "the default is among the values to try"
         for value in values:
             assert method.settings.model_validate({setting: value})
+    if not method.has_networks:
+        assert (method.networks, method.initial_weights) == ((), ())
+        return
     choices = {networks.name for networks in method.networks}
     for preset in method.presets.values():
         assert preset.networks in choices or (preset.networks == "one" and len(choices) == 1)

@@ -31,9 +31,13 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def networks_of(method: str) -> list[str]:
+    return [method] if method_named(method).has_networks else []
+
+
 def keys_of(method: str, store: Path, **settings: object) -> list[str]:
     """The keys of its calibration, its segmentation of a plate and its registered model."""
-    given = {"method": method, "networks": [method], "settings": settings}
+    given = {"method": method, "networks": networks_of(method), "settings": settings}
     return [
         task.output_key(
             task.params_type.model_validate(given | ({"plate": "plate"} if task.name == "segment" else {})), store
@@ -44,7 +48,7 @@ def keys_of(method: str, store: Path, **settings: object) -> list[str]:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_params_hold_the_settings_of_their_method_and_no_others(method: str) -> None:
-    params = register_model.Params(method=method, networks=["network"])
+    params = register_model.Params(method=method, networks=networks_of(method))
     assert set(params.model_dump()["settings"]) == set(method_named(method).settings.model_fields)
 
 
@@ -114,3 +118,16 @@ def test_another_command_that_segments_is_another_segmentation(store: Path) -> N
     write_catalogue(store / "tools", {"threshold": {**commands, "segment": [*commands["segment"], "--faster"]}})
     changed = {method for method in METHODS if keys_of(method, store) != before[method]}
     assert changed == {"external"}
+
+
+@pytest.mark.parametrize(
+    ("method", "networks", "message"),
+    [("fpn2_ws", [], "fpn2_ws needs one at least; give outputs of train_fpn2_ws"), ("classical", ["a"], "has none")],
+)
+def test_a_method_gets_networks_if_it_has_some(method: str, networks: list[str], message: str) -> None:
+    with pytest.raises(pydantic.ValidationError, match=message):
+        register_model.Params(method=method, networks=networks)
+
+
+def test_rois_that_are_not_given_change_no_key_of_a_calibration(store: Path) -> None:
+    assert "rois" not in calibrate.Params(method="fpn2_ws", networks=["fpn2_ws"]).model_dump()

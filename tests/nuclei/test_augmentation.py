@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tasks.nuclei.annotated_windows import LEAST_SHARE, AnnotatedWindows
 from tasks.nuclei.augmentation import FULL, NONE, PRESETS, augmented_roi
 from tasks.nuclei.intensity import grey_levels
 from tasks.nuclei.synthesis import KINDS, synthesize_fov
@@ -167,3 +168,70 @@ def test_no_intensity_method_draws_from_a_generator_of_its_own(augmentation_clas
     only = replace(NO_CHANGE, **certain)
     for seed in range(20):
         assert np.array_equal(roi_of(seed, only).image, roi_of(seed, only).image)
+
+
+def ignored_but(rows: slice, columns: slice, shape: tuple[int, int] = (200, 240)) -> np.ndarray:
+    ignored = np.ones(shape, bool)
+    ignored[rows, columns] = False
+    return ignored
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 1.7])
+@pytest.mark.parametrize("augmentation", [NO_CHANGE, NONE])
+def test_what_is_ignored_lies_on_its_image_through_crop_scale_turn_and_flip(scale, augmentation):
+    ignored = field()[1] == 2
+    image = np.where(ignored, 200, 0).astype(np.uint8)
+    for seed in range(24):
+        rng = np.random.default_rng(seed)
+        roi = augmented_roi(image, field()[1], scale, 96, augmentation, rng, AnnotatedWindows(ignored))
+        assert ((roi.image > 100) != roi.ignored).mean() < 0.02
+
+
+def test_labels_and_what_is_ignored_are_cut_out_alike():
+    image, label_image = field()
+    for seed in range(24):
+        rng = np.random.default_rng(seed)
+        roi = augmented_roi(image, label_image, 1.3, 96, NONE, rng, AnnotatedWindows(label_image > 0))
+        np.testing.assert_array_equal(roi.ignored, roi.label_image > 0)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("part", [(slice(0, 30), slice(210, 240)), (slice(90, 150), slice(100, 160))])
+def test_every_roi_shows_something_that_is_annotated(scale, part):
+    in_part = AnnotatedWindows(ignored_but(*part))
+    for seed in range(32):
+        roi = augmented_roi(*field(), scale, 64, NONE, np.random.default_rng(seed), in_part)
+        assert roi.ignored is not None
+        assert (~roi.ignored).mean() > 0.01
+
+
+def test_windows_have_a_quarter_annotated_where_there_are_such_windows_and_are_drawn_all_over_them():
+    in_part = AnnotatedWindows(ignored_but(slice(60, 140), slice(40, 240)))
+    drawn = [in_part.draw(48, 48, np.random.default_rng(seed)) for seed in range(200)]
+    shares = [(~in_part.ignored[y : y + 48, x : x + 48]).mean() for y, x in drawn]
+    assert min(shares) >= LEAST_SHARE
+    assert min(x for _, x in drawn) < 40 < 170 < max(x for _, x in drawn)
+    assert len(set(drawn)) > 100
+
+
+def test_a_window_of_a_field_in_part_depends_on_the_seed_alone():
+    first, again, other = (
+        augmented_roi(*field(), 1.0, 64, FULL, np.random.default_rng(seed), AnnotatedWindows(field()[1] == 1))
+        for seed in (3, 3, 4)
+    )
+    assert first.window == again.window != other.window
+    assert np.array_equal(first.image, again.image)
+
+
+def test_a_field_that_is_annotated_whole_gives_the_same_roi_with_nothing_ignored_but_for_its_window():
+    image, label_image = field(96, 96)
+    nothing = AnnotatedWindows(np.zeros((96, 96), bool))
+    for seed in range(8):
+        whole, in_part = (
+            augmented_roi(image, label_image, 1.0, 96, NO_CHANGE, np.random.default_rng(seed), ignored)
+            for ignored in (None, nothing)
+        )
+        assert whole.ignored is None
+        assert in_part.ignored is not None
+        assert not in_part.ignored.any()
+        assert whole.window == in_part.window == (0, 0, 96, 96)

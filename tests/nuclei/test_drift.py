@@ -96,3 +96,9 @@ def test_fields_without_nuclei_count_for_the_density_only() -> None:
     assert drift("density", plate, fields({})).is_outlier
     assert drift("area", plate, fields({})).distance == 0
     assert len(drift("border_share", plate, fields({})).plate) == 1
+
+
+def test_of_a_field_in_part_the_density_is_that_of_the_part_and_nothing_is_said_of_the_border() -> None:
+    in_part = fields({"ignored_share": 0.75, "nuclei": 25, "nuclei_at_edge": 0})
+    assert in_part["density"].tolist() == fields({})["density"].tolist()
+    assert in_part["border_share"].isna().all()

@@ -250,3 +250,56 @@ def test_real_labels_are_neither_refused_nor_doubted(group: str) -> None:
     paths = sorted((folder / "images").iterdir())
     fields = [(read_image(path), read_label_image(folder / "labels" / path.name).astype(np.int32)) for path in paths]
     assert verdicts_of(fields) == [Verdict()] * len(fields)
+
+
+LEFT_HALF = np.zeros(IMAGE.shape, bool)
+LEFT_HALF[:, :128] = True
+
+
+def verdict_in_part(labels: NDArray[Any], ignored: NDArray[Any], others: list[Field] = PLATE[1:]) -> Verdict:
+    """Check one field that is annotated in part, beside others that are right."""
+    measured = {"f0": measure_labels(IMAGE, labels.astype(np.int32), ignored)}
+    measured |= {f"f{number}": measure_labels(*field) for number, field in enumerate(others, start=1)}
+    return check_labels(measured)["f0"]
+
+
+CUT_OFF = np.where(LEFT_HALF, 0, LABELS)
+MASK_OF_THE_REST = np.where(LEFT_HALF & (LABELS > 0), LABELS.max() + 1, LABELS)
+
+
+@pytest.mark.parametrize("labels", [CUT_OFF, LABELS, MASK_OF_THE_REST], ids=["cut off", "all", "one number beyond"])
+@pytest.mark.parametrize("others", [PLATE[1:], []], ids=["among others", "alone"])
+def test_what_is_ignored_raises_no_doubt_whatever_the_labels_there(labels: NDArray[Any], others: list[Field]) -> None:
+    assert verdict_in_part(labels, LEFT_HALF, others) == Verdict()
+
+
+def test_without_saying_that_it_is_ignored_half_a_field_is_doubted() -> None:
+    (doubt,) = verdict_of(CUT_OFF).doubts
+    assert "more pieces are as bright" in doubt
+
+
+def test_a_few_annotated_nuclei_of_a_field_raise_no_doubt() -> None:
+    ignored = ~np.isin(LABELS, LABELS[np.unravel_index(LABELS.argmax(), LABELS.shape)])
+    ignored[100:160, 100:180] = False
+    assert verdict_in_part(np.where(ignored, 0, LABELS), ignored) == Verdict()
+
+
+def test_unsure_nuclei_raise_no_doubt_with_labels_or_without() -> None:
+    unsure = np.isin(LABELS, [2, 5, 7, 11, 13, 14])
+    for labels in (LABELS, np.where(unsure, 0, LABELS), np.where(unsure, 99, LABELS)):
+        assert verdict_in_part(labels, unsure) == Verdict()
+
+
+@pytest.mark.parametrize("what", ["a mask", "flipped", "numbered outlines"])
+def test_what_is_wrong_in_the_annotated_part_is_still_named(what: str) -> None:
+    change, message = WRONG[what]
+    ignored = np.zeros_like(LEFT_HALF)
+    ignored[:40] = ignored[-40:] = True
+    (problem,) = verdict_in_part(change(LABELS), ignored).problems
+    assert message in problem
+
+
+def test_nuclei_without_a_label_in_the_annotated_part_are_doubted() -> None:
+    labels = np.where(np.isin(LABELS, np.unique(LABELS[:, 140:])[1::2]), 0, CUT_OFF)
+    (doubt,) = verdict_in_part(labels, LEFT_HALF).doubts
+    assert "as bright and as large as the plate's nuclei" in doubt

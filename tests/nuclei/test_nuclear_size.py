@@ -140,3 +140,11 @@ def test_a_size_by_few_nuclei_and_one_that_does_not_settle_are_told_of() -> None
     assert "but only 4 were found in the fields that were looked at first" in remark
     (remark,) = find_size(lambda zoom: found(28 if zoom < 0.75 else 56), 28).remarks
     assert "at the zoom that follows from this they look different" in remark
+
+
+def test_of_a_field_in_part_nuclei_that_are_ignored_and_cut_ones_do_not_count_as_whole():
+    label_image, ignored = np.zeros((20, 40), np.int32), np.zeros((20, 40), bool)
+    label_image[2:6, 2:6], label_image[8:14, 12:20], label_image[2:12, 30:40] = 1, 2, 3
+    ignored[:, 17:] = True
+    areas = areas_in(label_image, ignored)
+    assert (areas.whole.tolist(), areas.cut.tolist()) == ([16], [48])

@@ -18,6 +18,24 @@ def test_the_foreground_is_where_the_labels_are(tmp_path):
     assert np.array_equal(maps[0, :, :, 0], 255 * (reader.label_image(1) > 0))
 
 
+def test_what_is_ignored_is_kept_for_those_who_leave_it_out(tmp_path):
+    path = make_roi_file(tmp_path / "rois.h5", ignored_columns=20)
+    reader = RoiReader(path, leaves_out_ignored=True)
+    assert reader.has_ignored
+    assert (reader.ignored(1) == (np.arange(64) < 20)).all()
+    with pytest.raises(InputError, match=r"annotated in part, and this method can't leave out the rest; train it on"):
+        RoiReader(path)
+
+
+def test_a_file_of_fields_that_are_annotated_whole_says_nothing_of_it(tmp_path):
+    path = make_roi_file(tmp_path / "rois.h5")
+    with h5py.File(path) as file:
+        assert "ignored" not in file
+    reader = RoiReader(path, leaves_out_ignored=True)
+    assert not reader.has_ignored
+    assert not reader.ignored(0).any()
+
+
 def test_training_and_validation_rows_are_told_apart(tmp_path):
     reader = RoiReader(make_roi_file(tmp_path / "rois.h5", training=5, validation=3))
     assert reader.training_rows.tolist() == [0, 1, 2, 3, 4]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from tasks.nuclei.targets import blurred_border, distance_map, inner_border
+from tasks.nuclei.targets import blurred_border, distance_map, inner_border, not_known
 
 
 def square(side_px: int, margin_px: int) -> np.ndarray:
@@ -47,6 +47,35 @@ def test_the_edge_of_the_image_is_no_boundary():
     label_image[:, :4] = 1
     np.testing.assert_allclose(distance_map(label_image)[3, :5], [1, 0.75, 0.5, 0.25, 0], atol=1e-6)
     assert inner_border(label_image).sum() == 6
+
+
+def test_the_distances_of_a_nucleus_that_may_be_cut_off_are_not_known():
+    label_image, ignored = np.zeros((9, 30), np.uint16), np.zeros((9, 30), bool)
+    label_image[2:7, 2:7], label_image[2:7, 14:19], ignored[:, 19:] = 1, 2, True
+    assert not not_known(label_image, ignored)[:, :14].any()
+    assert not_known(label_image, ignored)[4, 14:].tolist() == [False] * 3 + [True] * 13
+    ignored[:, 19] = False
+    np.testing.assert_array_equal(not_known(label_image, ignored), ignored)
+
+
+def test_under_what_is_ignored_a_label_is_taken_for_what_it_says():
+    label_image, ignored = np.zeros((9, 20), np.uint16), np.zeros((9, 20), bool)
+    label_image[2:7, 2:7], label_image[2:7, 7:12], ignored[:, 7:] = 1, 2, True
+    assert not not_known(label_image, ignored)[3:6, :7].any()
+
+
+def test_what_is_left_of_a_nucleus_that_is_mostly_ignored_is_not_known():
+    y, x = np.mgrid[:60, :100]
+    label_image, ignored = np.zeros((60, 100), np.uint16), x >= 60
+    label_image[np.hypot(y - 30, x - 30) < 12] = 1
+    label_image[(np.hypot(y - 30, x - 70) < 20) & ~ignored] = 2
+    unknown = not_known(label_image, ignored)
+    assert unknown[label_image == 2].mean() > 0.8
+    assert not unknown[label_image == 1].any()
+
+
+def test_all_is_known_of_a_field_that_is_annotated_whole():
+    assert not not_known(square(5, 2), None).any()
 
 
 def test_a_nucleus_that_fills_the_image_is_one_everywhere():

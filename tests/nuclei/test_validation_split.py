@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from tasks.nuclei.validation_split import ValidationSplit, lot_of
+from tasks.nuclei.validation_split import ValidationSplit, lot_of, regions_by_share
 
 
 def lots(amount: int, seed: int) -> list[float]:
@@ -65,3 +65,19 @@ def test_an_image_that_is_cut_is_in_no_group_after_and_to_ask_whether_it_may_be_
     split.cut(0.7)
     assert not split.may_cut(0.7)
     assert split.of_group([0.7, 0.8]) is None
+
+
+def test_a_field_is_cut_into_regions_by_its_annotated_part():
+    ignored = np.ones((100, 200), bool)
+    ignored[20:60, 100:150] = False
+    assert regions_by_share((100, 200), 0.2) == [(0, 0, 100, 160), (0, 160, 100, 200)]
+    assert regions_by_share((100, 200), 0.2, ignored) == [(0, 0, 100, 140), (0, 140, 100, 200)]
+    assert regions_by_share((200, 100), 0.2, ignored.T) == [(0, 0, 140, 100), (140, 0, 200, 100)]
+    assert regions_by_share((100, 200), 0.2, ~ignored & False) == regions_by_share((100, 200), 0.2)
+
+
+def test_both_regions_have_annotated_pixels_however_few_there_are():
+    ignored = np.ones((100, 200), bool)
+    ignored[50, 10], ignored[50, 190] = False, False
+    (_, _, _, cut), _ = regions_by_share((100, 200), 0.2, ignored)
+    assert 11 <= cut <= 190

@@ -320,3 +320,61 @@ def test_a_full_disk_ends_with_a_line_on_space(small_disk, store):
     ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert ended.returncode == FAILED
     assert f"no space left in the store {small_disk}" in ended.stdout.splitlines()[-1]
+
+
+def make_in_part(store) -> None:
+    """Add the plate `part` of two fields, in which one nucleus of f0 and its surroundings are annotated, and all of f1.
+
+    Its nuclei outside are bright and have no label.
+    """
+    fields = {f"f{number}": field(70 + number) for number in range(2)}
+    images, labels = ({fov: pair[part] for fov, pair in fields.items()} for part in (0, 1))
+    ignored = np.ones((160, 200), np.uint8)
+    ignored[80:140, 120:180] = 0
+    labels["f0"] = np.where(ignored, 0, labels["f0"]).astype(np.uint16)
+    make_plate(store / "part", images, labels, {"f0": ignored}, cell_line="part")
+
+
+def test_rois_of_a_field_in_part_show_its_annotated_part_and_say_what_is_ignored(store):
+    make_in_part(store)
+    result = execute(TASK, params(plates=["part", "one"], augmentation="None", scaling="minmax"), store)
+    reader = RoiReader(store / result.outputs["rois"], leaves_out_ignored=True)
+    with h5py.File(store / result.outputs["rois"]) as file:
+        names = [(row["plate"].decode(), row["fov"].decode()) for row in file["sources"][:]]
+        sources = [names[number] for number in file["rois"]["source"]]
+    for row, source in enumerate(sources):
+        ignored = reader.ignored(row)
+        if source == ("part", "f0"):
+            assert 0.05 < (~ignored).mean() < 1
+            # Nuclei that nobody labelled are where nothing counts; interpolation may move an outline.
+            unlabelled = (reader.image(row) > 128) & (reader.label_image(row) == 0)
+            assert (unlabelled & ~ignored).mean() < 0.02
+        else:
+            assert not ignored.any()
+    assert sources.count(("part", "f0")) >= 10
+
+
+def test_the_same_seed_gives_the_same_rois_of_a_field_in_part(store):
+    make_in_part(store)
+    chosen = params(plates=["part"], rois=12)
+    sources = sources_of(store, chosen)
+    augmentation = PRESETS["Full"]
+    block = next(block for block in plan_blocks(sources, augmentation.scales, chosen) if block.source.ignored_path)
+    first, again = (make_block(block, augmentation, chosen) for _ in range(2))
+    for name, values in vars(first).items():
+        np.testing.assert_array_equal(getattr(again, name), values)
+
+
+def test_a_rois_file_of_whole_fields_is_without_what_is_ignored(store):
+    result = execute(TASK, params(rois=12), store)
+    with h5py.File(store / result.outputs["rois"]) as file:
+        assert sorted(file) == ["blurred_border", "distance_map", "image", "labels", "rois", "sources"]
+
+
+def test_a_single_field_in_part_is_cut_where_both_regions_have_something_annotated(store):
+    make_in_part(store)
+    for name in ("images", "labels"):
+        (store / "part" / name / "f1.tif").unlink()
+    training, validation = sources_of(store, params(plates=["part"]))
+    assert training.region[3] == validation.region[1]
+    assert 120 < training.region[3] < 180

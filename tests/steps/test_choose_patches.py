@@ -10,6 +10,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 
 from tasks.contract import NothingToDo, Result, execute
 from tasks.nuclei.errors import InputError
@@ -112,8 +113,23 @@ def test_fields_with_labels_and_those_that_a_training_plate_has_are_left_out(sto
 
 def test_there_is_nothing_to_choose_on_a_plate_that_is_annotated(store: Path) -> None:
     plate = import_plate(store, "annotated", dict.fromkeys(FIELDS, LABEL_IMAGE), role="train")
-    with pytest.raises(NothingToDo, match="All 3 fields of annotated are annotated"):
+    with pytest.raises(NothingToDo, match="All segmented fields of annotated are annotated"):
         chosen(store, plate, segmented(store, plate))
+
+
+def test_of_a_partly_annotated_field_the_other_patches_are_left(store: Path) -> None:
+    plate = import_plate(store, "screened")
+    trained_on = make_plate(store.parent / "trained_on", {"a": IMAGE}, {"a": LABEL_IMAGE}, role="train")
+    ignored = np.zeros(IMAGE.shape, np.uint8)
+    ignored[:, 15:] = 1
+    (trained_on / "ignored").mkdir()
+    tifffile.imwrite(trained_on / "ignored/a.tif", ignored)
+    reference = execute(ingest.TASK, ingest.Params(folder=str(trained_on)), store).outputs["plate"]
+    params = {"references": [reference], "nuclei_per_patch": 1, "random_share": 1}
+    table = read_csv(store / chosen(store, plate, segmented(store, plate), **params).outputs["patches"])
+    # Of 20 x 30 px with two nuclei, a patch of one has an edge of 18 px.
+    places = {fov: sorted(of_fov["x0"]) for fov, of_fov in table.groupby("fov")}
+    assert places == {FIELDS[0]: [15], FIELDS[1]: [0, 15], FIELDS[2]: [0, 15]}
 
 
 def test_fields_unlike_the_training_plates_are_said_to_be_so(store: Path) -> None:

@@ -22,6 +22,7 @@ NOTES = "notes"
 """Role of the account by which tasks write the notes of DAG runs, and nothing else."""
 NEEDED = {
     "segment_plate": "annotate",
+    "send_to_annotation": "annotate",
     "ingest_plates": "annotate",
     "train_models": "train",
     "compare_models": "train",

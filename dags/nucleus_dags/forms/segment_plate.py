@@ -1,5 +1,8 @@
 """The form of `segment_plate`."""
 
+import re
+from collections.abc import Mapping
+
 from airflow.sdk import Param
 
 from nucleus_dags.forms.fields import MAIN, SEGMENTATION, between, param_field
@@ -17,16 +20,7 @@ def segment_plate_form() -> dict[str, Param]:
             "needs no labels; its role may be screen.",
             section=MAIN,
         ),
-        "model": Param(
-            "champion",
-            type="string",
-            pattern="^(champion|challenger|[1-9][0-9]*)$",
-            examples=["champion", "challenger"],
-            title="Model",
-            description=f"champion, challenger, or the number of a version of {manifest()['registered_model']} in "
-            "MLflow.",
-            section=MAIN,
-        ),
+        "model": model_field(),
         "nuclear_diameter_px": param_field(
             "segment", "nuclear_diameter_px", MAIN, "Only for models that see nuclei in one size."
         ),
@@ -47,3 +41,25 @@ def segment_plate_form() -> dict[str, Param]:
             section=SEGMENTATION,
         ),
     }
+
+
+def model_field(title: str = "Model", others: Mapping[str, str] = {}) -> Param:
+    """Give the choice of a model: one that is registered, one that needs no training, or what others stand for."""
+    ready = {**manifest()["ready_models"], **others}
+    # A laboratory's own tools are written like those that everybody has.
+    with_a_tool = sorted({name.partition(":")[0] for name in ready if ":" in name})
+    names = [
+        *map(re.escape, (name for name in ready if ":" not in name)),
+        *(f"{name}:[\\w.-]+" for name in with_a_tool),
+    ]
+    in_words = " ".join(f"{name}: {title}." for name, title in ready.items())
+    return Param(
+        "champion",
+        type="string",
+        pattern=f"^(champion|challenger|[1-9][0-9]*|{'|'.join(names)})$",
+        examples=["champion", "challenger", *ready],
+        title=title,
+        description=f"champion, challenger, or the number of a version of {manifest()['registered_model']} in MLflow; "
+        f"or one that needs no training. {in_words}",
+        section=MAIN,
+    )

@@ -1,8 +1,9 @@
 """What the pod of a task gets of the volume. Of the store, it changes nothing but what is its own.
 
 A PodTemplate mounts store, inbox and weights. A task reads all of the store, since its inputs are results of others,
-and writes its own results, `<store>/<task>/`, and its receipt. A third-party tool runs in the pod of its task, and so
-can write there too, but neither to plates nor to what other tasks made.
+and writes its own results, `<store>/<task>/`, and its receipt. It sees the inbox if its params name something there,
+and the weights if it is a training. A third-party tool runs in the pod of its task, and so can write there too, but
+neither to plates nor to what other tasks made.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import copy
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nucleus_dags.files import make_folder
 from nucleus_dags.launchers.kinds import resources_of
@@ -18,7 +19,6 @@ from nucleus_dags.launchers.kinds import resources_of
 if TYPE_CHECKING:
     from kubernetes.client import V1Container, V1VolumeMount
 
-READ_INBOX = ("ingest",)
 READ_WEIGHTS = ("find_experiments",)
 """Besides trainings: it says which experiments run without their pretrained weights."""
 
@@ -29,11 +29,15 @@ def make_folders(task: str, store: Path, receipt: Path) -> None:
         make_folder(folder)
 
 
-def narrow(container: V1Container, task: str, store: Path, receipt: Path) -> None:
-    """Take from a container's mounts, those of the PodTemplate, what the task doesn't need."""
+def narrow(container: V1Container, task: str, params: dict[str, Any], store: Path, receipt: Path) -> None:
+    """Take from a container's mounts, those of the PodTemplate, what the task doesn't need for these params."""
     environment = {variable.name: variable.value for variable in container.env or []}
+    inbox = os.environ.get("NUCLEUS_INBOX")
+    reads_inbox = inbox and any(
+        Path(value).is_relative_to(inbox) for value in params.values() if isinstance(value, str)
+    )
     hidden = {
-        None if task in READ_INBOX else os.environ.get("NUCLEUS_INBOX"),
+        None if reads_inbox else inbox,
         None if _reads_weights(task) else environment.get("NUCLEUS_WEIGHTS"),
     }
     mounts = [mount for mount in container.volume_mounts if mount.mount_path not in hidden]

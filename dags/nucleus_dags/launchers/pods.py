@@ -104,7 +104,7 @@ class TaskPodOperator(TaskOperator, KubernetesPodOperator):
         self.full_pod_spec = self._template()
         store, receipt = (Path(arguments[arguments.index(option) + 1]) for option in ("--store", "--result"))
         mounts.make_folders(self.task, store, receipt)
-        mounts.narrow(self.full_pod_spec.spec.containers[0], self.task, store, receipt)
+        mounts.narrow(self.full_pod_spec.spec.containers[0], self.task, params, store, receipt)
         self._execute_when_the_quota_has_room(context)
 
     def cleanup(

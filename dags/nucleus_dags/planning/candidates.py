@@ -12,6 +12,7 @@ from typing import Any
 
 from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.manifest import method_entry
+from nucleus_dags.planning.baseline import metrics_of_baseline, scores_of_baseline
 from nucleus_dags.planning.methods import FOR_CELL_LINES
 from nucleus_dags.planning.types import Candidate, Model, OpenedCandidate, Params, StoredPlatePath, Training
 
@@ -86,14 +87,16 @@ def scores_by_name(candidates: Iterable[OpenedCandidate], scored: Iterable[Resul
 
 
 def report_on(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
-    """Give the params of `report` on all candidates."""
-    return {"scores": scores_by_name(known["candidates"], known["scored"])}
+    """Give the params of `report` on all candidates, and on the baseline."""
+    return {"scores": scores_by_name(known["candidates"], known["scored"]) | scores_of_baseline(known["scored"])}
 
 
 def metrics_by_name(candidates: Iterable[OpenedCandidate], scored: Iterable[Result]) -> dict[str, dict[str, float]]:
-    """Give the metrics of the scores, of those candidates that got so far."""
+    """Give the metrics of the scores, of those candidates that got so far, and of the baseline."""
     names = {candidate["mlflow_run_id"]: candidate["name"] for candidate in candidates}
-    return {names[result["mlflow_run_id"]]: result["metrics"] for result in scored}
+    scored = list(scored)
+    of_candidates = {names[r["mlflow_run_id"]]: r["metrics"] for r in scored if r["mlflow_run_id"] in names}
+    return of_candidates | metrics_of_baseline(scored)
 
 
 def _of_run(results: Iterable[Result], mlflow_run_id: str | None) -> list[Result]:

@@ -55,6 +55,16 @@ def matrix_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
     }
 
 
+def rounds_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
+    """Give the params of `learning_curves`: every version that was scored is a round."""
+    return {"scores": list(dict.fromkeys(result["outputs"]["scores"] for result in known["scored"]))}
+
+
+def advice_lines(curves: Result) -> list[str]:
+    """Give a line for each cell line on whether more of it should be annotated."""
+    return [f"- annotating {name}: {of_line['advice']}. {of_line['why']}" for name, of_line in curves["values"].items()]
+
+
 def read_matrix(path: Path) -> list[dict[str, str]]:
     """Read the matrix.csv of `forgetting`; a field is empty where nothing is known."""
     with path.open(newline="") as file:

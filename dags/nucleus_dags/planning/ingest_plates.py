@@ -212,7 +212,7 @@ def _outcome_without_plate(store: Path, found: FoundAnswer) -> Outcome:
 
 
 def _unchecked(arrival: Arrival | Returned, task: str) -> Outcome:
-    line = f"- **{arrival.name}** couldn't be checked; the log of `{task}` says why. It is tried again."
+    line = f"- **{arrival.name}** couldn't be checked; the log of `{task}` says why. It is tried again within the hour."
     return Outcome("unchecked", arrival.name, [line])
 
 

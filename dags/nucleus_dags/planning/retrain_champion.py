@@ -17,6 +17,7 @@ import yaml
 from nucleus_dags.errors import FormError
 from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.manifest import InitialWeights, manifest, method_entry, short_title, training_params
+from nucleus_dags.planning.baseline import scores_of_baseline
 from nucleus_dags.planning.initial_weights import CYCLES, INITIALISATION, refuse_what_does_not_fit
 from nucleus_dags.planning.methods import FOR_CELL_LINES, checked, takes_weights, trainings_of
 from nucleus_dags.planning.remarks import remarks_on
@@ -138,7 +139,7 @@ def judgement_of(candidate: Mapping[str, Any], known: Mapping[str, Any]) -> Para
     """Give the params of `judge` for a candidate; None without a champion."""
     if not known["champion_version"]:
         return None
-    of_run = {result["mlflow_run_id"]: result["outputs"]["scores"] for result in known["scored"]}
+    of_run = {r["mlflow_run_id"]: r["outputs"]["scores"] for r in known["scored"] if r["mlflow_run_id"]}
     return {
         # The champion is scored in the MLflow run of the DAG run.
         "champion": of_run[known["mlflow_run_id"]],
@@ -150,10 +151,11 @@ def judgement_of(candidate: Mapping[str, Any], known: Mapping[str, Any]) -> Para
 
 
 def report_of(candidate: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
-    """Give the params of `report` for a candidate."""
+    """Give the params of `report` for a candidate and the baseline."""
     of_run = {result["mlflow_run_id"]: result["outputs"]["scores"] for result in known["scored"]}
     run_id = candidate["mlflow_run_id"]
-    return {"scores": {candidate["name"]: of_run[run_id]}, "mlflow_run_id": run_id}
+    scores = {candidate["name"]: of_run[run_id]} | scores_of_baseline(known["scored"])
+    return {"scores": scores, "mlflow_run_id": run_id}
 
 
 def decide(

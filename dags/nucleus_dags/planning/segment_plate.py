@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nucleus_dags.errors import FormError
-from nucleus_dags.planning.types import FoundModel, Params
+from nucleus_dags.launchers.task_operator import Result
+from nucleus_dags.planning.types import FoundModel, Params, ReadyModel
 from nucleus_dags.plates.inbox import no_plates_in
 from nucleus_dags.plates.names import is_key
 from nucleus_dags.plates.plate_json import plates_in
@@ -45,25 +46,55 @@ def find_plate(name: str, inbox: Path, store: Path) -> dict[str, str]:
     )
 
 
-def parts(
-    store: Path, plate: str, model: FoundModel, fovs_per_part: int, nuclear_diameter_px: float | None = None
-) -> list[Params]:
-    """Give the params of `segment` for each part of a plate; without a nuclear diameter, it is found in its fields.
+def networks_to_store(found: Result, known: Mapping[str, Any]) -> list[Params]:
+    """Hand on, of `find_model`, what puts its networks into the store; nothing of a model that lies there."""
+    to_store: list[Params] = found["values"]["model"].get("to_store", [])
+    return to_store
 
-    Fields follow one another by well and site, so that a part is a patch of the plate.
-    """
+
+def made_by(model: FoundModel | ReadyModel) -> Params:
+    """Give how a model is named in what it makes: a param of `segment` and of `assemble_plate`."""
+    named = {name: model.get(name) for name in ("version", "name", "key")}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def parts(
+    store: Path,
+    plate: str,
+    model: FoundModel | ReadyModel,
+    fovs_per_part: int,
+    nuclear_diameter_px: float | None = None,
+) -> list[Params]:
+    """Give the params of `segment` for each part of a plate; without a nuclear diameter, it is found in its fields."""
+    return parts_of(plate, model, fovs_in_order(store, plate), fovs_per_part, nuclear_diameter_px)
+
+
+def fovs_in_order(store: Path, plate: str, with_labels: bool = False) -> list[str]:
+    """Give the names of a plate's fields, or of those with labels, by well and site: a part is a patch of the plate."""
+    rows: list[dict[str, Any]] = json.loads((store / plate / "report.json").read_text())["fovs"]
+    wanted = [row for row in rows if not with_labels or row["labels"]]
+    return [row["fov"] for row in sorted(wanted, key=lambda row: (row["well"], row["site"] or 0, row["fov"]))]
+
+
+def parts_of(
+    plate: str,
+    model: FoundModel | ReadyModel,
+    fovs: Sequence[str],
+    fovs_per_part: int,
+    nuclear_diameter_px: float | None = None,
+) -> list[Params]:
+    """Give the params of `segment` for each part of these fields."""
     params: Params = {
         "method": model["method"],
         "networks": model["networks"],
         "settings": model["settings"],
         "plate": plate,
-        "made_by": {"version": model["version"], "key": model["key"]},
+        "made_by": made_by(model),
     }
     if nuclear_diameter_px is not None:
         params["nuclear_diameter_px"] = nuclear_diameter_px
-    rows = json.loads((store / plate / "report.json").read_text())["fovs"]
-    names = [row["fov"] for row in sorted(rows, key=lambda row: (row["well"], row["site"] or 0, row["fov"]))]
-    return [params | {"fovs": names[first : first + fovs_per_part]} for first in range(0, len(names), fovs_per_part)]
+    firsts = range(0, len(fovs), fovs_per_part)
+    return [params | {"fovs": list(fovs[first : first + fovs_per_part])} for first in firsts]
 
 
 def assembly_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:

@@ -63,8 +63,9 @@ def scoring_of(model: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
             f"{', '.join(lacking)} is lacking. Clear find_stored and what comes after it."
         )
     params = {"segmentations": [of_plates[plate] for plate in dict.fromkeys(plates)]}
-    run_id = model.get("mlflow_run_id") or known["mlflow_run_id"]
-    return params | ({"mlflow_run_id": run_id} if run_id else {})
+    if "mlflow_run_id" in model:  # One that says that it has none isn't logged.
+        return params | {"mlflow_run_id": model["mlflow_run_id"]}
+    return params | ({"mlflow_run_id": known["mlflow_run_id"]} if known["mlflow_run_id"] else {})
 
 
 def _segmentations_by(model: Mapping[str, Any], segmented: Iterable[Result]) -> dict[str, str]:

@@ -11,15 +11,15 @@ from nucleus_dags.errors import FormError
 from nucleus_dags.files import move
 from nucleus_dags.forms.send_to_annotation import LABELS, NONE
 from nucleus_dags.launchers.task_operator import Result
-from nucleus_dags.manifest import settings_params
 from nucleus_dags.planning.segment_plate import fovs_in_order, parts_of
-from nucleus_dags.planning.types import FoundModel, Params
+from nucleus_dags.planning.types import FoundModel, Params, ReadyModel
 from nucleus_dags.plates.inbox import TO_ANNOTATE
 from nucleus_dags.plates.stored import StoredPlate
 
 SECOND_OPINION = "test_time_augmentation"
 """The setting by which a model looks at a field in another way."""
 FOVS_PER_PART = 100
+"""Where patches are chosen, all fields are one part: patches are compared with one another."""
 
 
 def target_of(plate: str, form: Mapping[str, Any]) -> str:
@@ -44,7 +44,7 @@ def refuse_impossible(form: Mapping[str, Any]) -> None:
 
 def chosen_fovs(plate: StoredPlate, store: Path, amount: int | None, needs_labels: bool) -> list[str]:
     """Give the names of so many fields, evenly spread over the plate by well and site; all if no amount is given."""
-    names = fovs_in_order(store, plate.path, needs_labels)
+    names = fovs_in_order(store, plate.path, with_labels=needs_labels)
     if not names:
         raise FormError(f"{plate.name} has no field with labels; propose what a model finds, or nothing.")
     number = len(names) if amount is None else min(amount, len(names))
@@ -52,20 +52,20 @@ def chosen_fovs(plate: StoredPlate, store: Path, amount: int | None, needs_label
 
 
 def segmentations_to_make(
-    store: Path, plate: str, model: FoundModel, fovs: Sequence[str], form: Mapping[str, Any]
+    plate: str, model: FoundModel | ReadyModel, fovs: Sequence[str], form: Mapping[str, Any]
 ) -> list[Params]:
     """Give the params of `segment` for proposals and, where patches are chosen, for a second opinion after these."""
-    proposals = parts_of(plate, model, fovs, FOVS_PER_PART, form["nuclear_diameter_px"])
+    diameter_px = form["nuclear_diameter_px"]
     if not form["patches"]:
-        return proposals
-    if SECOND_OPINION not in settings_params(model["method"]):
+        return parts_of(plate, model, fovs, FOVS_PER_PART, diameter_px)
+    if SECOND_OPINION not in model["settings"]:
         raise FormError(
             f"Patches: {form['patches']}: {model['method']} looks at a field in one way only, so that it isn't known "
             "what it is unsure of. Leave Patches empty, or propose what another model finds."
         )
-    other = {**model["settings"], SECOND_OPINION: not model["settings"].get(SECOND_OPINION, False)}
-    second: FoundModel = {**model, "settings": other}
-    return proposals + parts_of(plate, second, fovs, FOVS_PER_PART, form["nuclear_diameter_px"])
+    other = {**model["settings"], SECOND_OPINION: not model["settings"][SECOND_OPINION]}
+    first, *_ = parts_of(plate, model, fovs, len(fovs), diameter_px)
+    return [first, first | {"settings": other}]
 
 
 def request_of(
@@ -78,16 +78,20 @@ def request_of(
         "target": target_of(Path(plate).name.partition("@")[0], form),
         "role": form["role"],
         "replicate": form["replicate"],
-        "nuclei_per_patch": form["nuclei_per_patch"],
         "proposals": "segmentations" if proposes_a_model(form) else form["proposals"],
         "patches": patches,
     }
-    if form["label_set"]:
-        params["label_set"] = form["label_set"]
+    params |= {name: form[name] for name in ("label_set", "nuclei_per_patch") if form[name]}
     if not proposes_a_model(form):
         return params | {"fovs": list(fovs)}
-    number = len(segmented) // 2 if patches else len(segmented)
-    return params | {"segmentations": [result["outputs"]["segmentation"] for result in segmented[:number]]}
+    proposed = segmented[:1] if patches else segmented
+    return params | {"segmentations": [result["outputs"]["segmentation"] for result in proposed]}
+
+
+def found_model(found: Result, known: Mapping[str, Any]) -> FoundModel | ReadyModel:
+    """Hand on what `find_model` found."""
+    model: FoundModel | ReadyModel = found["values"]["model"]
+    return model
 
 
 def choices(
@@ -102,8 +106,8 @@ def choices(
             "segmentations": [result["outputs"]["segmentation"] for result in segmented],
             "references": list(references),
             "amount": form["patches"],
-            "nuclei_per_patch": form["nuclei_per_patch"],
         }
+        | ({"nuclei_per_patch": form["nuclei_per_patch"]} if form["nuclei_per_patch"] else {})
     ]
 
 

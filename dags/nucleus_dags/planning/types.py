@@ -69,7 +69,8 @@ class Model(TypedDict):
     method: str
     networks: list[str]
     settings: Params
-    mlflow_run_id: NotRequired[str]
+    mlflow_run_id: NotRequired[str | None]
+    """None of what isn't logged."""
 
 
 class FoundModel(TypedDict):
@@ -84,6 +85,22 @@ class FoundModel(TypedDict):
     augmentation: Params | None
     """Params of `augment` that made its ROIs; None where the store has them no more. Of a model that came with the
     pipeline, those alone that say how it sees fields."""
+
+
+class ReadyModel(TypedDict):
+    """What `find_model` says of a model that isn't registered and needs no training."""
+
+    version: None
+    name: str
+    """What a person chooses it by."""
+    key: str
+    method: str
+    networks: list[str]
+    settings: Params
+    trainings: list[Params]
+    augmentation: None
+    to_store: list[Params]
+    """Parts of the mapped task that trains, which put its networks into the store as they are."""
 
 
 class ListedVersion(TypedDict):

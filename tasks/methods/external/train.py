@@ -1,16 +1,19 @@
 """Train a third-party tool on the fields that the ROIs are cut from, or take a model of it that is there.
 
 The tool gets folders with `images/` and `labels/`, grey images and label images of the same names (TIFF), for
-training and for validation. What it writes into its folder `model` is kept.
+training and for validation. What it writes into its folder `model` is kept. Tools can't leave pixels out: of fields
+that are annotated in part they get the rectangles in which all is annotated.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import sys
 import time
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 import pydantic
@@ -26,18 +29,24 @@ from tasks.methods.method import RANDOM
 from tasks.methods.shared.initial_weights import earlier_network, weights_folder
 from tasks.methods.shared.training_params import Initialisation
 from tasks.methods.shared.training_task import GPU_TRAINING
-from tasks.nuclei.errors import InputError
+from tasks.nuclei.annotated_rectangles import Rectangle, annotated_rectangles
+from tasks.nuclei.errors import InputError, first_of
 from tasks.nuclei.plates.files import Fov
-from tasks.nuclei.plates.image_files import read_image, read_label_image, write_label_image
+from tasks.nuclei.plates.image_files import read_ignored, read_image, read_label_image, write_label_image
 from tasks.nuclei.roi_file import RoiReader, RoiSource
 from tasks.store.provenance import fovs_of_rois
 
 PRETRAINED = "pretrained"
+LEAST_CROP_PX = 128
+"""Shorter side of a part of a field that a tool learns from; StarDist's patches are as large as its smallest image."""
+
+log = logging.getLogger("nucleus")
 
 
 class Params(TaskParams):
-    rois: str
-    """ROI file: output of `augment`. It says which fields are for training, and which for validation."""
+    rois: str | None
+    """ROI file: output of `augment`. It says which fields are for training, and which for validation. None keeps a
+    model of the tool that is there as it is."""
     tool: str = pydantic.Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,49}$", title="Third-party tools")
     """Name in tools.yaml. How long a tool is trained, its command there says."""
     initialisation: Initialisation | None = None
@@ -89,15 +98,21 @@ def _train(params: Params, model: Path, workspace: Workspace) -> int:
     """Train the tool; gives the number of fields that it learnt from."""
     if (command := tool_named(params.tool).train) is None:
         raise InputError(f'{params.tool} has no command that trains; give it one, or initialisation "{PRETRAINED}".')
+    if params.rois is None:
+        raise InputError(f'rois: {params.tool} is trained on a ROI file; give one, or initialisation "{PRETRAINED}".')
     earlier = None if params.begins_from == RANDOM else _earlier(params, workspace)
     model.mkdir()
     fields = workspace.checkpoint_dir / "fields"
     shutil.rmtree(fields, ignore_errors=True)
-    reader = RoiReader(workspace.input(params.rois))
+    reader = RoiReader(workspace.input(params.rois), leaves_out_ignored=True)
     fovs = fovs_of_rois(params.rois, workspace.store)
     of_parts = {"train": reader.training_sources(), "validation": reader.validation_sources()}
-    for part, sources in of_parts.items():
-        write_fields(sources, fovs, fields / part)
+    written = {part: write_fields(sources, fovs, fields / part) for part, sources in of_parts.items()}
+    if not written["train"]:
+        raise InputError(
+            f"{params.tool} can't leave pixels out, and no field for training has a part of {LEAST_CROP_PX} x "
+            f"{LEAST_CROP_PX} px in which all is annotated; annotate such parts, or train another method."
+        )
     words = {part: fields / part for part in of_parts} | {
         "model": model,
         "initial": "" if earlier is None else earlier / MODEL,
@@ -106,7 +121,7 @@ def _train(params: Params, model: Path, workspace: Workspace) -> int:
     run_command(command, words, params.tool)
     if not any(model.iterdir()):
         raise InputError(f"{params.tool} was trained and wrote nothing into its folder {{model}}; correct its command.")
-    return len(of_parts["train"])
+    return written["train"]
 
 
 def _earlier(params: Params, workspace: Workspace) -> Path:
@@ -118,16 +133,42 @@ def _earlier(params: Params, workspace: Workspace) -> Path:
     return folder
 
 
-def write_fields(sources: Sequence[RoiSource], fovs: dict[tuple[str, str], Fov], folder: Path) -> None:
-    """Write `images/` and `labels/`, one file per field or region, numbered: fields of several plates share names."""
+def write_fields(sources: Sequence[RoiSource], fovs: dict[tuple[str, str], Fov], folder: Path) -> int:
+    """Write `images/` and `labels/`, files that are numbered: fields of several plates share names.
+
+    There is one per field or region, or of those that are annotated in part one per rectangle in which all is. Gives of
+    how many fields and regions there is any; the others are named in the log.
+    """
     for name in ("images", "labels"):
         (folder / name).mkdir(parents=True)
-    for number, source in enumerate(sources, start=1):
-        y0, x0, y1, x1 = source.region
+    names, without = (f"{number:06}.tif" for number in count(1)), []
+    for source in sources:
         fov = fovs[source.plate, source.fov]
         assert fov.labels_path is not None
-        tifffile.imwrite(folder / "images" / f"{number:06}.tif", read_image(fov.image_path)[y0:y1, x0:x1])
-        write_label_image(folder / "labels" / f"{number:06}.tif", read_label_image(fov.labels_path)[y0:y1, x0:x1])
+        parts = parts_of(source, fov)
+        without += [] if parts else [f"{source.fov} of {source.plate}"]
+        image, label_image = read_image(fov.image_path), read_label_image(fov.labels_path)
+        for part, name in zip(parts, names, strict=False):
+            tifffile.imwrite(folder / "images" / name, image[part])
+            write_label_image(folder / "labels" / name, label_image[part])
+    if without:
+        log.warning(
+            "no part of %d px is annotated whole, so the tool doesn't learn from: %s", LEAST_CROP_PX, first_of(without)
+        )
+    return len(sources) - len(without)
+
+
+def parts_of(source: RoiSource, fov: Fov) -> list[Rectangle]:
+    """Give the parts of a field that a tool may learn from: of one that is annotated whole, its region."""
+    y0, x0, y1, x1 = source.region
+    if fov.ignored_path is None:
+        return [(slice(y0, y1), slice(x0, x1))]
+    least_px = min(LEAST_CROP_PX, y1 - y0, x1 - x0)
+    rectangles = annotated_rectangles(read_ignored(fov.ignored_path)[y0:y1, x0:x1], least_px)
+    return [
+        (slice(y0 + rows.start, y0 + rows.stop), slice(x0 + columns.start, x0 + columns.stop))
+        for rows, columns in rectangles
+    ]
 
 
 def log_training(params: Params, result: Result, store: Path) -> None:

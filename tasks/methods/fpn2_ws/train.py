@@ -12,6 +12,7 @@ import pydantic
 from tasks.methods.fpn2_ws.decoders import DEFAULT_FILTERS, NUMBERS_OF_FILTERS, Decoder, recorded_filters
 from tasks.methods.fpn2_ws.method import METHOD
 from tasks.methods.shared.initial_weights import weights_folder
+from tasks.methods.shared.roi_batches import annotated_in
 from tasks.methods.shared.training_params import (
     BatchSize,
     Cycles,
@@ -160,12 +161,14 @@ class MapTraining:
     def loss(self, batch: Any, training: bool) -> Any:
         import tensorflow as tf
 
-        images, targets = batch
+        from tasks.methods.shared.masked_loss import mean_of_annotated
+
+        images, targets, *annotated = batch
         expected = tf.cast(targets, tf.float32) / 255.0
         loss = self._loss(expected, self.network(images, training=training))
         if self.outline_weight and "blurred_border" in self.network.architecture.targets:
             loss *= 1 + self.outline_weight * self._along_outlines(expected)
-        return tf.reduce_mean(loss)
+        return mean_of_annotated(loss, *annotated)
 
     def _along_outlines(self, targets: Any) -> Any:
         """Give 1 on straight outlines, 0 from 5 px away; (b, y, x) of targets (b, y, x, t)."""
@@ -206,9 +209,10 @@ TASK = training_task(
     differences=Differences(
         build=build,
         trainable=lambda params, network: MapTraining(network, params.loss, params.outline_weight),
-        batch=lambda params: lambda reader, rows: reader.batch(rows, params.targets),
+        batch=lambda params: lambda reader, rows: reader.batch(rows, params.targets) + annotated_in(reader, rows),
         stages=stages,
         part=lambda params: params.target,
+        leaves_out_ignored=True,
     ),
 )
 

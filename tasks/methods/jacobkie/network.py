@@ -16,6 +16,7 @@ from tasks.methods.jacobkie.positions import DIRECTIONS, POSITIONS, STEPS
 from tasks.methods.shared.backbone import Depth, merged_levels, resnet, smoothed
 from tasks.methods.shared.devices import Precision
 from tasks.methods.shared.kept_network import KeptNetwork, architecture_fields, follow_batches_closely
+from tasks.methods.shared.masked_loss import mean_of_annotated
 from tasks.nuclei.intensity import GreyLevels
 from tasks.nuclei.view import View
 
@@ -70,9 +71,10 @@ class Jacobkie(KeptNetwork):
         """Mean loss of a batch: images (b, y, x), 0 to 255, and positions (b, y, x, 8) float32, NaN in the background.
 
         Cross-entropy of the mask and absolute error of the positions, which counts up to three times where a border is
-        or is seen by the first branch.
+        or is seen by the first branch. Where not all is annotated, the batch says last which pixels count, (b, y, x)
+        bool.
         """
-        images, positions = batch
+        images, positions, *annotated = batch
         maps = self._maps(images, training)
         inside = tf.math.is_finite(positions[..., 0])
         is_nucleus = tf.cast(inside, tf.float32)
@@ -82,10 +84,12 @@ class Jacobkie(KeptNetwork):
         coarse = maps[..., MAPS:]
         seen_borders = tf.stop_gradient(falls(coarse * is_nucleus[..., tf.newaxis]))
         weight = is_nucleus * (1.0 + tf.maximum(falls(first), seen_borders))
+        for counts in annotated:
+            weight *= tf.cast(counts, tf.float32)
         of_true = tf.reduce_mean(tf.abs(coarse - first), axis=-1)
         of_pred = tf.reduce_mean(tf.abs(maps[..., 1:MAPS] - positions), axis=-1)
         of_positions = tf.reduce_sum(weight * (of_true + of_pred)) / tf.maximum(tf.reduce_sum(weight), 1.0)
-        return tf.reduce_mean(of_mask) + of_positions
+        return mean_of_annotated(of_mask, *annotated) + of_positions
 
     def predict(self, images: GreyLevels) -> NDArray[np.float32]:
         """Map images (b, y, x) to (b, y, x, 9) float32: in [0, 1] in a nucleus, and positions in [-1, 1]."""

@@ -11,6 +11,7 @@ import pydantic
 
 from tasks.methods.jacobkie.method import METHOD
 from tasks.methods.jacobkie.positions import position_maps
+from tasks.methods.shared.roi_batches import annotated_in
 from tasks.methods.shared.training_params import (
     BatchNormLearns,
     BatchSize,
@@ -23,6 +24,7 @@ from tasks.methods.shared.training_params import (
     refuse_what_cannot_learn,
 )
 from tasks.methods.shared.training_task import Differences, training_task
+from tasks.nuclei.ignored import uncertain_nuclei
 from tasks.nuclei.roi_file import RoiReader
 
 if TYPE_CHECKING:
@@ -85,11 +87,22 @@ class JacobkieTraining:
 
 
 def positioned_batch(reader: RoiReader, rows: list[int]) -> Batch:
-    """Images (b, y, x), 0 to 255, and positions (b, y, x, 8) float32, NaN in the background."""
+    """Images (b, y, x), 0 to 255, and positions (b, y, x, 8) float32, NaN in the background.
+
+    Where not all is annotated, then which pixels count, (b, y, x) bool. Those of nuclei that are cut don't: where in
+    its nucleus a pixel lies isn't known.
+    """
     images = np.stack([reader.image(row) for row in rows])
     label_images = [reader.label_image(row) for row in rows]
     positions = [np.where(labels[..., np.newaxis] > 0, position_maps(labels), np.nan) for labels in label_images]
-    return images, np.stack(positions).astype(np.float32)
+    positioned = images, np.stack(positions).astype(np.float32)
+    if not reader.has_ignored:
+        return positioned
+    certain = [
+        ~uncertain_nuclei(labels, reader.ignored(row))[labels] for labels, row in zip(label_images, rows, strict=True)
+    ]
+    (annotated,) = annotated_in(reader, rows)
+    return *positioned, annotated & np.stack(certain)
 
 
 def stages(params: Params) -> tuple[Stage, ...]:
@@ -118,6 +131,7 @@ TASK = training_task(
         stages=stages,
         part=lambda _: METHOD.name,
         clip_norm=5.0,
+        leaves_out_ignored=True,
     ),
 )
 

@@ -49,6 +49,25 @@ def iou(boxes: Any, others: Any) -> Any:
     return tf.math.divide_no_nan(shared, area(one) + area(other) - shared)
 
 
+def sums_of(mask: Any) -> Any:
+    """Sums (..., y + 1, x + 1) float32 over all pixels above and to the left of a bool image (..., y, x)."""
+    sums = tf.cumsum(tf.cumsum(tf.cast(mask, tf.float32), axis=-2), axis=-1)
+    return tf.pad(sums, [*[[0, 0]] * (len(mask.shape) - 2), [1, 0], [1, 0]])
+
+
+def share_in(boxes: Any, sums: Any) -> Any:
+    """Share (n,) of each of the boxes (n, 4), to whole pixels, that lies in the image (y, x) of which the sums are."""
+    corners = tf.cast(tf.round(boxes), tf.int32)
+    most = tf.shape(sums) - 1
+    start_y, start_x, end_y, end_x = tf.unstack(tf.clip_by_value(corners, 0, tf.concat([most, most], axis=0)), axis=-1)
+
+    def at(y: Any, x: Any) -> Any:
+        return tf.gather_nd(sums, tf.stack([y, x], axis=-1))
+
+    inside = at(end_y, end_x) - at(start_y, end_x) - at(end_y, start_x) + at(start_y, start_x)
+    return tf.math.divide_no_nan(inside, area(boxes))
+
+
 def _center_and_size(boxes: Any) -> tuple[Any, Any]:
     start, end = tf.split(boxes, 2, axis=-1)
     return (start + end) / 2, end - start

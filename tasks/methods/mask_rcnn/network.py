@@ -92,15 +92,17 @@ class MaskRcnn(KeptNetwork):
     def losses(self, batch: Any, training: bool, proposals: int) -> dict[str, Any]:
         """Give the five losses of a batch: images (b, y, x), 0 to 255, label images (b, y, x), boxes (b, m, 4) float32.
 
-        The boxes are those of labels 1..m, filled up with 0. `proposals` of an image are trained on.
+        The boxes are those of labels 1..m, filled up with 0. `proposals` of an image are trained on. Where not all is
+        annotated, the batch says last which pixels aren't, (b, y, x) bool.
         """
-        images, label_images, nuclei = batch
+        images, label_images, nuclei, *unknown = batch
+        sums = [box_geometry.sums_of(mask) for mask in unknown]
         nuclei = nuclei[:, : _most_nuclei(nuclei)]
         pyramid, logits, deltas = self._body(images, training)
         seeds = _seeds_of_images(images)
         of_anchors = tf.map_fn(
             lambda part: anchor_targets(self._anchors, *part),
-            (nuclei, seeds),
+            (nuclei, seeds, *sums),
             fn_output_signature=AnchorTargets(tf.bool, tf.bool, tf.float32),
         )
         flat = [tf.reshape(part, (-1, *part.shape[2:])) for part in (logits, deltas, *of_anchors)]
@@ -110,8 +112,8 @@ class MaskRcnn(KeptNetwork):
         }
         proposed = propose(logits, deltas, self._anchors, SIDE_PX, TRAINING_PROPOSALS)
         of_proposals = tf.map_fn(
-            lambda part: proposal_targets(part[0], part[1], part[2], part[3], proposals),
-            (proposed, nuclei, label_images, seeds),
+            lambda part: proposal_targets(part[0], part[1], part[2], part[3], proposals, *part[4:]),
+            (proposed, nuclei, label_images, seeds, *sums),
             fn_output_signature=ProposalTargets(tf.float32, tf.bool, tf.float32, tf.float32),
         )
         return found | self._head_losses(pyramid, of_proposals, training)

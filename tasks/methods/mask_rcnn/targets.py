@@ -2,6 +2,9 @@
 
 Which of many anchors and boxes count is drawn from a seed that the caller gives, so that a training that resumes after
 a stop draws the same again.
+
+Where not all of an image is annotated, a box is on the background only if it would be so whatever nuclei there were in
+the part of it that isn't: their IoU with it is at most the share of that part.
 """
 
 from __future__ import annotations
@@ -45,8 +48,11 @@ class ProposalTargets(NamedTuple):
     """(p, 28, 28) float32, 0 or 1, of the first rows."""
 
 
-def anchor_targets(anchors: Any, nuclei: Any, seed: Any) -> AnchorTargets:
-    """Targets of anchors (n, 4) for nuclei (m, 4), whose rows may be filled up with 0."""
+def anchor_targets(anchors: Any, nuclei: Any, seed: Any, unknown: Any = None) -> AnchorTargets:
+    """Targets of anchors (n, 4) for nuclei (m, 4), whose rows may be filled up with 0.
+
+    `unknown` has the sums, see `boxes.sums_of`, of the pixels that aren't annotated.
+    """
     iou = box_geometry.iou(anchors, nuclei)
     best, nucleus = tf.reduce_max(iou, axis=1), tf.argmax(iou, axis=1)
     # A nucleus has an anchor though none may come near enough, but for crumbs at the edge of a ROI: hardly larger than
@@ -54,6 +60,8 @@ def anchor_targets(anchors: Any, nuclei: Any, seed: Any) -> AnchorTargets:
     highest = tf.reduce_max(iou, axis=0, keepdims=True)
     is_nucleus = (best >= NUCLEUS_IOU) | tf.reduce_any((iou == highest) & (highest >= BACKGROUND_IOU), axis=1)
     is_background = (best < BACKGROUND_IOU) & ~is_nucleus
+    if unknown is not None:
+        is_background &= box_geometry.share_in(anchors, unknown) < BACKGROUND_IOU
     first, second = seeds_of(seed)
     seen_nuclei = _some_of(is_nucleus, SEEN_ANCHORS // 2, first)
     seen = tf.reduce_sum(tf.cast(seen_nuclei, tf.int32))
@@ -63,11 +71,14 @@ def anchor_targets(anchors: Any, nuclei: Any, seed: Any) -> AnchorTargets:
     return AnchorTargets(is_nucleus, seen_nuclei | seen_background, deltas)
 
 
-def proposal_targets(proposals: Any, nuclei: Any, label_image: Any, seed: Any, amount: int) -> ProposalTargets:
+def proposal_targets(
+    proposals: Any, nuclei: Any, label_image: Any, seed: Any, amount: int, unknown: Any = None
+) -> ProposalTargets:
     """Draw `amount` of the proposals (n, 4) of an image, a third of them on nuclei, and give what is to be learnt.
 
     `nuclei` (m, 4) has the boxes of the labels 1..m of `label_image` (y, x), and may be filled up with 0. They count as
-    proposals too: else little would be learnt at the beginning, when no proposal is near a nucleus.
+    proposals too: else little would be learnt at the beginning, when no proposal is near a nucleus. `unknown` is as in
+    `anchor_targets`.
     """
     most_nuclei = round(amount * NUCLEI_SHARE)
     boxes = tf.concat([proposals, nuclei], axis=0)
@@ -77,7 +88,10 @@ def proposal_targets(proposals: Any, nuclei: Any, label_image: Any, seed: Any, a
     first, second = seeds_of(seed)
     on_nuclei, are_nuclei = _drawn(is_box & (best >= FOUND_IOU), most_nuclei, first)
     found = tf.reduce_sum(tf.cast(are_nuclei, tf.int32))
-    beside, are_beside = _drawn(is_box & (best < FOUND_IOU), amount - most_nuclei, second)
+    is_beside = is_box & (best < FOUND_IOU)
+    if unknown is not None:
+        is_beside &= box_geometry.share_in(boxes, unknown) < FOUND_IOU
+    beside, are_beside = _drawn(is_beside, amount - most_nuclei, second)
     # Twice as many as those on nuclei; some also where there is no nucleus at all.
     enough = tf.maximum(2 * found, (amount - most_nuclei) // 4)
     are_beside &= tf.range(amount - most_nuclei) < enough

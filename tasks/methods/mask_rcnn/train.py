@@ -24,6 +24,7 @@ from tasks.methods.shared.training_params import (
     refuse_what_cannot_learn,
 )
 from tasks.methods.shared.training_task import Differences, training_task
+from tasks.nuclei.ignored import uncertain_nuclei
 from tasks.nuclei.roi_file import RoiReader
 
 if TYPE_CHECKING:
@@ -98,12 +99,25 @@ class MaskRcnnTraining:
 def boxed_batch(reader: RoiReader, rows: list[int]) -> Batch:
     """Images (b, y, x), 0 to 255, label images (b, y, x) uint16 with labels 1..m, and their boxes (b, m, 4) float32.
 
-    Boxes are filled up with 0.
+    Boxes are filled up with 0. Where not all is annotated, then which pixels aren't, (b, y, x) bool, those of nuclei
+    that are cut among them: these have no box.
     """
     images = np.stack([reader.image(row) for row in rows])
-    numbered = [numbered_with_boxes(reader.label_image(row)) for row in rows]
+    certain = [certain_labels(reader.label_image(row), reader.ignored(row)) for row in rows]
+    numbered = [numbered_with_boxes(label_image) for label_image, _ in certain]
     label_images, boxes = (np.stack(parts) for parts in zip(*numbered, strict=True))
-    return images, label_images, boxes
+    unknown = (np.stack([pixels for _, pixels in certain]),) if reader.has_ignored else ()
+    return images, label_images, boxes, *unknown
+
+
+def certain_labels(
+    label_image: NDArray[np.uint16], ignored: NDArray[np.bool_]
+) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
+    """Give the label image (y, x) of the nuclei whose boxes are known, and where others are or may be."""
+    if not ignored.any():
+        return label_image, ignored
+    is_uncertain = uncertain_nuclei(label_image, ignored)[label_image]
+    return np.where(is_uncertain, np.uint16(0), label_image), ignored | is_uncertain
 
 
 def numbered_with_boxes(label_image: NDArray[np.integer]) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
@@ -148,6 +162,7 @@ TASK = training_task(
         stages=stages,
         part=lambda _: METHOD.name,
         clip_norm=5.0,
+        leaves_out_ignored=True,
     ),
 )
 

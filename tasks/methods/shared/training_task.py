@@ -55,6 +55,8 @@ class Differences(Generic[P]):
     part: Callable[[P], str]
     """Beginning of the names of metrics in MLflow: which network of the model it is."""
     clip_norm: float | None = None
+    leaves_out_ignored: bool = False
+    """Whether batch and loss leave out what isn't annotated. A method that doesn't is refused such ROIs."""
 
 
 def training_task(method: Method, version: int, params_type: type[P], differences: Differences[P]) -> Task[P]:
@@ -87,7 +89,7 @@ def _run(method: Method, differences: Differences[P], params: P, workspace: Work
     devices.make_repeatable()
     from tasks.methods.shared.training import TrainingSettings
 
-    rois = RoiBatches(workspace.input(params.rois), differences.batch(params))
+    rois = RoiBatches(workspace.input(params.rois), differences.batch(params), differences.leaves_out_ignored)
     build = partial(_with_initial_weights, method, differences, params, rois, workspace)
     if params.cycles == 0:
         return _kept_untrained(build(), workspace)

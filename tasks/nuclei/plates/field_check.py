@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from tasks.nuclei.copies import Fingerprint, copies_within, fingerprint_of_row
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.ignored import counted_nuclei
 from tasks.nuclei.label_check import LabelMeasures, check_labels, measure_labels
 from tasks.nuclei.label_forms import looks_like_labels
 from tasks.nuclei.measure import Instances, focus, histogram_mean, histogram_percentile, intensity_histogram
@@ -244,8 +243,8 @@ def _measure_nuclei(
     check: FieldCheck, image: NDArray[Any], labels: NumberedLabels, ignored: NDArray[np.bool_] | None
 ) -> None:
     """Measure the labels of a field of which anything is annotated; nuclei that are mostly ignored don't count."""
-    check.doubts += [f"{check.names[1]}: {doubt}" for doubt in label_doubts(labels.label_image)]
-    check.labels = measure_labels(image, counted_nuclei(labels.label_image, ignored))
+    check.doubts += [f"{check.names[1]}: {doubt}" for doubt in label_doubts(labels.label_image, ignored)]
+    check.labels = measure_labels(image, labels.label_image, ignored)
     instances = check.labels.instances
     check.warnings += _warnings(instances, labels, check.names[1])
     check.areas_px = instances.areas_px

@@ -170,10 +170,10 @@ def image_doubts(image: NDArray[Any]) -> list[str]:
     ]
 
 
-def label_doubts(label_image: NDArray[np.integer]) -> list[str]:
-    """Say whether the end of a (y, x) label image seems to be missing; empty if not."""
+def label_doubts(label_image: NDArray[np.integer], ignored: NDArray[np.bool_] | None = None) -> list[str]:
+    """Say whether the end of a (y, x) label image seems to be missing; empty if not, or if it is ignored."""
     row = row_of_cut(label_image)
-    if row is None:
+    if row is None or (ignored is not None and ignored[row : row + 2][:, label_image[row] > 0].any()):
         return []
     return [f"several nuclei end in row {row} of {len(label_image)}, and none follows; look whether its end is missing"]
 

@@ -20,6 +20,7 @@ from tests.repository import REPOSITORY
 
 PEOPLE = {role: role for role in (*ROLES, NOTES, "pipeline")}
 """Everybody has the name of their role, and the password <role>'s."""
+BY_ANNOTATORS = {"segment_plate", "send_to_annotation", "ingest_plates"}
 
 
 def write(path: Path, people: dict[str, str], word: str = "'s") -> None:
@@ -61,8 +62,8 @@ def test_every_dag_says_from_which_role_on_it_may_be_started() -> None:
     ("role", "started"),
     [
         ("look", set()),
-        ("annotate", {"segment_plate", "ingest_plates"}),
-        ("train", {"segment_plate", "ingest_plates", "train_models", "compare_models"}),
+        ("annotate", BY_ANNOTATORS),
+        ("train", {*BY_ANNOTATORS, "train_models", "compare_models"}),
         ("approve", set(NEEDED)),
         ("administrate", set(NEEDED)),
         (NOTES, set()),

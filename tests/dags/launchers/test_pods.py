@@ -149,10 +149,12 @@ def test_a_part_of_a_mapped_task_writes_to_the_results_of_the_task_that_it_names
 def test_only_what_reads_the_inbox_or_pretrained_weights_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUCLEUS_INBOX", "/nucleus/inbox")
     found = {task: mounts_of(task) for task in manifest()["tasks"]}
-    assert [task for task in found if "/nucleus/inbox" in found[task]] == ["ingest"]
+    assert [task for task in found if "/nucleus/inbox" in found[task]] == []
     trainings = {method["task"] for method in manifest()["methods"].values()}
     assert {task for task in found if "/nucleus/weights" in found[task]} == trainings
-    assert found["ingest"]["/nucleus/inbox"]["readOnly"]
+    of_arrival = mounts_of("ingest", {"folder": "/nucleus/inbox/plate"})
+    assert of_arrival["/nucleus/inbox"] == {"name": "nucleus", "subPath": "inbox", "readOnly": True}
+    assert "/nucleus/inbox" not in mounts_of("ingest", {"folder": "/nucleus/store/receive_annotation/1/plate"})
 
 
 def test_a_store_that_the_template_has_read_only_stays_so() -> None:
@@ -160,7 +162,7 @@ def test_a_store_that_the_template_has_read_only_stays_so() -> None:
     [container] = pod.spec.containers
     [of_store] = [mount for mount in container.volume_mounts if mount.mount_path == str(STORE)]
     of_store.read_only = True
-    mounts.narrow(container, "augment", STORE, RECEIPT)
+    mounts.narrow(container, "augment", {}, STORE, RECEIPT)
     assert all(mount.read_only for mount in container.volume_mounts if mount.mount_path.startswith(str(STORE)))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from nucleus_dags.planning import candidates
+from nucleus_dags.planning.baseline import baseline_model
 from nucleus_dags.planning.types import OpenedCandidate
 from tasks.methods.fpn2_ws.method import Settings
 from tasks.steps.calibrate import Params as CalibrateParams
@@ -113,3 +114,18 @@ def test_the_report_is_on_all_candidates_by_name_and_on_nothing_else(opened: lis
 
 def test_metrics_are_shown_by_name_of_those_candidates_that_have_some(opened: list[OpenedCandidate]) -> None:
     assert candidates.metrics_by_name(opened, [result("run 2", metrics={"f1": 0.5})]) == {"two": {"f1": 0.5}}
+
+
+def test_the_baseline_is_a_model_that_segments(opened: list[OpenedCandidate]) -> None:
+    assert SegmentParams(**without_run(dict(baseline_model())), plate="ingest/a@000000000000").networks == []
+
+
+def test_the_report_and_the_note_show_the_baseline_after_the_candidates(opened: list[OpenedCandidate]) -> None:
+    scored: list[Any] = [
+        result("", outputs={"scores": "score/0"}, metrics={"f1": 0.4}) | {"mlflow_run_id": None},
+        result("run 1", outputs={"scores": "score/1"}, metrics={"f1": 0.5}),
+    ]
+    names = ["mask_rcnn", "classical, without a training"]
+    report = candidates.report_on({}, {"candidates": opened, "scored": scored})
+    assert list(ReportParams(**report).scores.items()) == list(zip(names, ["score/1", "score/0"], strict=True))
+    assert candidates.metrics_by_name(opened, scored) == dict(zip(names, [{"f1": 0.5}, {"f1": 0.4}], strict=True))

@@ -10,7 +10,7 @@ from nucleus_dags.assets import ANNOTATED_PLATES, REGISTERED_MODELS
 from nucleus_dags.planning import compare_models
 from nucleus_dags.planning.compare_models import NothingToCompare
 from nucleus_dags.planning.types import ListedVersion
-from tasks.steps import forgetting
+from tasks.steps import forgetting, learning_curves
 from tasks.steps.segment import Params as SegmentParams
 from tests.dags.stored_plates import add_plate
 from tests.repository import REPOSITORY
@@ -72,6 +72,14 @@ def test_scores_come_back_to_their_versions_and_a_version_without_a_model_has_no
         (2, [], None),
         (3, ["champion"], "score/1"),
     ]
+
+
+def test_every_version_that_was_scored_is_a_round_of_annotation_and_one_scored_twice_is_one() -> None:
+    scored = [{"outputs": {"scores": f"score/{number}"}} for number in (0, 1, 0)]
+    params = compare_models.rounds_of({}, {"scored": scored})
+    assert learning_curves.Params(**params).scores == ["score/0", "score/1"]
+    result: Any = {"values": {"U2OS": {"advice": "stop", "why": "It brings nothing."}}}
+    assert compare_models.advice_lines(result) == ["- annotating U2OS: stop. It brings nothing."]
 
 
 def test_without_a_test_plate_or_a_model_there_is_nothing_to_do(store: Path) -> None:

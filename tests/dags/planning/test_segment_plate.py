@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import ParamValidationError
 
 from nucleus_dags.errors import FormError
+from nucleus_dags.forms.segment_plate import segment_plate_form
 from nucleus_dags.planning import segment_plate
-from nucleus_dags.planning.types import FoundModel
+from nucleus_dags.planning.types import FoundModel, ReadyModel
 from tasks.steps.assemble_plate import Params as AssemblePlateParams
 from tasks.steps.segment import Params as SegmentParams
 from tests.dags.stored_plates import add_plate
@@ -123,7 +125,7 @@ def test_the_parts_are_put_together_as_the_work_of_their_model(store: Path) -> N
     (store / plate / "report.json").write_text(json.dumps({"fovs": [{"fov": "1", "well": "A01", "site": 1}]}))
     given = {"ome_zarr": True, "segmentations": ["segment/0123456789abcdef"]}
     params = segment_plate.assembly_of(given, {"parts": segment_plate.parts(store, plate, CHAMPION, 10)})
-    assert AssemblePlateParams(**params).model.version == 4
+    assert str(AssemblePlateParams(**params).model) == "nucleus-segmenter version 4, 1111111111111111"
     assert params["segmentations"] == ["segment/0123456789abcdef"]
 
 
@@ -142,3 +144,45 @@ def test_a_name_that_leads_out_of_the_store_is_no_plate(inbox: Path, store: Path
     assert (store / "ingest" / name).is_dir()
     with pytest.raises(FormError, match="There is no plate named"):
         segment_plate.find_plate(name, inbox, store)
+
+
+READY: ReadyModel = {
+    "version": None,
+    "name": "base",
+    "key": "2222222222222222",
+    "method": "fpn2_ws",
+    "networks": ["train_fpn2_ws/3"],
+    "settings": {},
+    "trainings": [],
+    "augmentation": None,
+    "to_store": [{"task": "train_fpn2_ws", "rois": None, "cycles": 0}],
+}
+
+
+def test_a_model_that_needs_no_training_is_named_in_all_that_it_makes(store: Path) -> None:
+    plate = add_plate(store, "a", "screen")
+    (store / plate / "report.json").write_text(json.dumps({"fovs": [{"fov": "1", "well": "A01", "site": 1}]}))
+    parts = segment_plate.parts(store, plate, READY, 10)
+    assert str(SegmentParams(**parts[0]).made_by) == "base, 2222222222222222"
+    given = {"segmentations": ["segment/0123456789abcdef"]}
+    assert (
+        str(AssemblePlateParams(**segment_plate.assembly_of(given, {"parts": parts})).model) == "base, 2222222222222222"
+    )
+
+
+def test_only_of_a_model_that_is_not_registered_networks_are_put_into_the_store() -> None:
+    registered: Any = {"values": {"model": CHAMPION}}
+    ready: Any = {"values": {"model": READY}}
+    assert segment_plate.networks_to_store(registered, {}) == []
+    assert segment_plate.networks_to_store(ready, {}) == READY["to_store"]
+
+
+@pytest.mark.parametrize("model", ["champion", "3", "base", "classical", "external:cellpose", "external:our_tool"])
+def test_the_form_takes_registered_models_and_those_that_need_no_training(model: str) -> None:
+    assert segment_plate_form()["model"].resolve(model) == model
+
+
+@pytest.mark.parametrize("model", ["best", "0", "external:", "external", "external:../x", "classical "])
+def test_the_form_refuses_what_names_no_model(model: str) -> None:
+    with pytest.raises(ParamValidationError):
+        segment_plate_form()["model"].resolve(model)

@@ -1,11 +1,14 @@
 """Which models segment which plates, and which label images a model is scored by."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nucleus_dags.planning import segmentations
+from nucleus_dags.planning.baseline import baseline_model
+from tasks.methods.registry import found_methods, method_named
 from tasks.steps import find_stored
 from tasks.steps.score import Params as ScoreParams
 from tasks.steps.segment import Params as SegmentParams
@@ -73,6 +76,17 @@ def test_models_with_the_same_networks_are_told_apart_by_their_settings_and_scor
     ]
 
 
+@pytest.mark.parametrize("method", sorted(found_methods()))
+def test_what_a_model_of_any_method_segments_with_is_found_again_in_its_results(method: str) -> None:
+    of_line = {"U2OS": {"min_area_px": 20}}
+    settings = method_named(method).settings(min_area_px=30, for_cell_lines=of_line).model_dump(mode="json")
+    calibrated: Any = {"method": method, "networks": ["train/1"], "settings": settings}
+    params = SegmentParams(**calibrated, **PLATES[0]).model_dump(mode="json")
+    done: Any = {"params": json.loads(json.dumps(params)), "outputs": {"segmentation": "segment/0"}}
+    of_all = {"plates": PLATES[:1], "mlflow_run_id": None, "segmented": [done]}
+    assert segmentations.scoring_of(calibrated, of_all) == {"segmentations": ["segment/0"]}
+
+
 def test_a_model_that_was_registered_twice_is_scored_once_on_each_plate() -> None:
     results = [segmented(number, CHAMPION, PLATES[number % 2]) for number in range(4)]
     params = segmentations.scoring_of(CHAMPION, known() | {"segmented": results})
@@ -83,3 +97,13 @@ def test_a_model_is_not_scored_on_some_of_the_plates_as_if_they_were_all() -> No
     results = [segmented(0, CHAMPION, PLATES[0]), segmented(1, CHALLENGER, PLATES[1])]
     with pytest.raises(ValueError, match="train_fpn2_ws/1 segmented 1 of 2 plates; ingest/b@000000000000 is lacking"):
         segmentations.scoring_of(CHAMPION, known() | {"segmented": results})
+
+
+def test_the_baseline_is_scored_beside_the_models_without_an_mlflow_run() -> None:
+    baseline = dict(baseline_model())
+    segmented_by_it: Any = {
+        "params": {**{name: baseline[name] for name in segmentations.MODEL}, "plate": PLATES[0]["plate"]},
+        "outputs": {"segmentation": "segment/b"},
+    }
+    asked = {"models": [baseline], "plates": PLATES[:1], "mlflow_run_id": "run", "segmented": [segmented_by_it]}
+    assert segmentations.scoring_of(baseline, asked) == {"segmentations": ["segment/b"], "mlflow_run_id": None}

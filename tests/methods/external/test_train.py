@@ -80,6 +80,41 @@ def test_a_tool_is_trained_on_the_fields_that_are_not_kept_back_and_segments_a_p
     assert label_image.max() == 12
 
 
+def ignore(store: Path, ignored: Mapping[str, np.ndarray]) -> None:
+    (store / "plate" / "ignored").mkdir()
+    for fov, pixels in ignored.items():
+        tifffile.imwrite(store / "plate" / "ignored" / f"{fov}.tif", pixels.astype(np.uint8))
+
+
+def test_of_a_field_in_part_a_tool_learns_from_rectangles_in_which_all_is_annotated(
+    store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    everything, right = np.ones((96, 128)), np.zeros((96, 128))
+    right[:, 112:] = 2
+    everything[40:60, 40:60] = 0
+    ignore(store, {f"f{number}": right if number else everything for number in range(4)})
+    for number in range(4):
+        # What is ignored is as bright as a nucleus, and has no label.
+        path = store / "plate/images" / f"f{number}.tif"
+        image = tifffile.imread(path)
+        image[:, 112:] = 60_000
+        tifffile.imwrite(path, image)
+    with caplog.at_level("WARNING", "nucleus"):
+        trained = train(store)
+    threshold = float((store / trained.outputs["network"] / "model" / "threshold.txt").read_text())
+    assert 1400 < threshold < 2000
+    (said,) = [line for line in caplog.messages if "no part of" in line]
+    assert said == "no part of 128 px is annotated whole, so the tool doesn't learn from: f0 of plate"
+
+
+def test_a_tool_that_nothing_is_left_to_learn_from_is_refused(store: Path) -> None:
+    hardly = np.ones((96, 128))
+    hardly[:30, :30] = 0
+    ignore(store, {f"f{number}": hardly for number in range(4)})
+    with pytest.raises(InputError, match=r"threshold can't leave pixels out, and no field .* part of 128 x 128 px"):
+        train(store)
+
+
 def test_a_tool_becomes_a_model_for_the_registry(store: Path) -> None:
     network = train(store).outputs["network"]
     made = execute(register_model.TASK, register_model.Params(method="external", networks=[network]), store)

@@ -191,6 +191,24 @@ def test_pixels_along_outlines_count_more_in_the_loss_than_others():
     assert added[4.0, "outline"] > 2.5 * added[0.0, "outline"]
 
 
+@pytest.mark.parametrize("outline_weight", [0.0, 4.0])
+def test_the_loss_is_the_mean_over_annotated_pixels(outline_weight):
+    rng = np.random.default_rng(0)
+    maps, targets = rng.random((2, 2, 16, 16, 2), np.float32)
+    targets = (255 * targets).astype(np.uint8)
+    annotated = np.zeros((2, 16, 16), bool)
+    annotated[0, :, :8], annotated[1, :4] = True, True
+    training = MapTraining(Saying(maps), "mse", outline_weight)  # type: ignore[arg-type]
+    loss = float(training.loss((None, targets, annotated), training=True))
+    maps[~annotated] = 0.5
+    assert loss == pytest.approx(float(training.loss((None, targets, annotated), training=True)), rel=1e-6)
+    if not outline_weight:
+        assert loss == pytest.approx(np.mean((maps - targets / 255.0)[annotated] ** 2), rel=1e-5)
+    everything = np.ones_like(annotated)
+    assert training.loss((None, targets, everything), training=True) == training.loss((None, targets), training=True)
+    assert training.loss((None, targets, ~everything), training=True) == 0
+
+
 @pytest.mark.parametrize("preset", ["laptop", "paper"])
 def test_one_number_of_filters_as_earlier_trainings_have_it_is_of_the_fpn(preset):
     params = Params(rois="rois.h5", target="both", preset=preset, initialisation="random", decoder_filters=64)

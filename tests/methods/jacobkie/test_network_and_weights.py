@@ -102,6 +102,19 @@ def test_an_image_without_nuclei_is_learnt_from(network: Jacobkie) -> None:
     assert loss > 0
 
 
+def test_pixels_that_do_not_count_change_nothing_in_the_loss(network: Jacobkie) -> None:
+    images, positions = batch(two_nuclei())
+    annotated = np.zeros((1, 64, 64), bool)
+    annotated[:, :, :30] = True
+    without_second = positions.copy()
+    without_second[:, :, 30:] = np.nan
+    losses = [float(network.loss((images, truth, annotated), training=False)) for truth in (positions, without_second)]
+    assert losses[0] == losses[1] > 0
+    everything = np.ones_like(annotated)
+    assert network.loss((images, positions, everything), False) == network.loss((images, positions), False)
+    assert network.loss((images, positions, ~everything), training=False) == 0
+
+
 def test_a_saved_network_predicts_the_same(network: Jacobkie, tmp_path: Path) -> None:
     network.save(tmp_path)
     loaded = load_jacobkie(tmp_path)

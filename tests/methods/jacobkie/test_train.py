@@ -59,6 +59,18 @@ def test_a_batch_has_positions_in_nuclei_only(store: Path) -> None:
     assert (np.nanmin(positions), np.nanmax(positions)) == (-1, 1)
 
 
+def test_of_a_batch_in_part_neither_ignored_pixels_count_nor_nuclei_that_are_cut(tmp_path: Path) -> None:
+    path = make_roi_file(tmp_path / "rois.h5", ignored_columns=12)
+    reader = RoiReader(path, leaves_out_ignored=True)
+    images, _, annotated = positioned_batch(reader, [0, 5])
+    assert not annotated[:, :, :15].any()
+    # The first square begins in columns 4 to 7 and is cut, the second one is whole.
+    for image, counts in zip(images, annotated, strict=True):
+        assert not counts[:, :24][image[:, :24] > 100].any()
+        assert counts[:, 36:].all()
+        assert counts[:, 15:][image[:, 15:] < 100].all()
+
+
 def test_pretrained_weights_are_of_the_paper_s_network_whatever_the_preset() -> None:
     params = Params(rois="rois.h5", preset="laptop", initialisation="pretrained")
     assert (params.depth, params.filters, params.magnification, params.cycles) == (101, 256, 4, 0)

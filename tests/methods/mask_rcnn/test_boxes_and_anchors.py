@@ -72,3 +72,10 @@ def test_all_anchors_of_a_level_have_its_area() -> None:
     counts = [3 * side**2 for side in (64, 32, 16, 8, 4)]
     expected = np.repeat(np.square(SIZES_PX), counts)
     assert_allclose(areas, expected, rtol=1e-5)
+
+
+def test_the_share_of_a_box_in_a_mask_is_of_its_whole_area_also_beyond_the_image() -> None:
+    mask = np.zeros((20, 30), bool)
+    mask[:10] = True
+    boxes = np.array([[0, 0, 10, 10], [5, 5, 15, 15], [10, 0, 20, 30], [-10, 0, 10, 10], [3, 3, 3, 3]], np.float32)
+    assert_allclose(box_geometry.share_in(boxes, box_geometry.sums_of(mask)), [1, 0.5, 0, 0.5, 0])

@@ -84,6 +84,22 @@ def test_the_same_seed_draws_the_same_and_another_one_others() -> None:
     assert not (first == other).all()
 
 
+def left_half() -> NDArray[np.float32]:
+    """Sums of an image of which the left half isn't annotated."""
+    sums: NDArray[np.float32] = box_geometry.sums_of(np.tile(np.arange(SIDE) < SIDE // 2, (SIDE, 1))).numpy()
+    return sums
+
+
+def test_anchors_that_may_be_on_a_nucleus_that_nobody_annotated_do_not_count() -> None:
+    anchors, nuclei = anchors_of(SIDE), np.array([[100, 180, 150, 220]], np.float32)
+    for number in range(5):
+        targets = anchor_targets(anchors, nuclei, SEED + number, left_half())
+        background = targets.counts.numpy() & ~targets.is_nucleus.numpy()
+        assert box_geometry.share_in(anchors[background], left_half()).numpy().max() < 0.3
+        assert background.sum() >= 128
+        assert (targets.counts & targets.is_nucleus).numpy().any()
+
+
 PROPOSALS = np.array(
     [[22, 30, 52, 60], [95, 100, 145, 140], [200, 200, 220, 220], [10, 100, 40, 130], [24, 90, 54, 120], [0, 0, 0, 0]],
     np.float32,
@@ -99,6 +115,17 @@ def test_proposals_near_nuclei_come_first_with_targets_that_lead_to_them() -> No
     nearest = np.argmax(box_geometry.iou(boxes[:4], NUCLEI), axis=1)
     assert_allclose(decoded, NUCLEI[nearest], atol=1e-2)
     assert {tuple(box) for box in boxes[4:7]} == {tuple(box) for box in PROPOSALS[2:5]}
+
+
+def test_proposals_that_may_be_on_a_nucleus_that_nobody_annotated_do_not_count() -> None:
+    on_the_right = np.array([[100, 180, 150, 220], [0, 0, 0, 0]], np.float32)
+    proposals = np.array([[0, 0, 30, 30], [40, 108, 60, 148], [40, 120, 60, 160], [98, 180, 150, 220]], np.float32)
+    empty = np.zeros_like(label_image())
+    targets = proposal_targets(proposals, on_the_right, empty, SEED, 12, left_half())
+    boxes = {tuple(box) for box in targets.boxes.numpy()[targets.counts.numpy()].tolist()}
+    assert boxes == {(100, 180, 150, 220), (98, 180, 150, 220), (40, 120, 60, 160)}
+    everywhere = proposal_targets(proposals, on_the_right, empty, SEED, 12)
+    assert everywhere.counts.numpy().sum() == 5
 
 
 def test_of_too_many_proposals_a_third_is_on_nuclei() -> None:

@@ -15,9 +15,10 @@ from numpy.testing import assert_array_equal
 
 from tasks.contract import BAD_INPUT, DONE
 from tasks.methods.mask_rcnn.network import Architecture, MaskRcnn, load_mask_rcnn
-from tasks.methods.mask_rcnn.train import MOST_NUCLEI, Params, numbered_with_boxes, stages
+from tasks.methods.mask_rcnn.train import MOST_NUCLEI, Params, boxed_batch, numbered_with_boxes, stages
 from tasks.methods.shared.training import Stage
 from tasks.methods.shared.weights_file import read_weights
+from tasks.nuclei.roi_file import RoiReader
 from tests.repository import REPOSITORY
 from tests.rois import make_roi_file
 
@@ -78,6 +79,21 @@ def test_of_too_many_nuclei_the_smallest_are_background() -> None:
 def test_an_image_without_nuclei_has_no_boxes() -> None:
     numbered, boxes = numbered_with_boxes(np.zeros((256, 256), np.uint16))
     assert numbered.max() == boxes.max() == 0
+
+
+def test_nuclei_that_are_cut_have_no_box_and_nothing_is_known_where_they_are(tmp_path: Path) -> None:
+    path = make_roi_file(tmp_path / "rois.h5", training=2, validation=1, roi_px=256, ignored_columns=14)
+    images, label_images, boxes, unknown = boxed_batch(RoiReader(path, leaves_out_ignored=True), [0, 1])
+    assert (label_images.max(axis=(1, 2)) == 1).all()
+    assert ((boxes[..., 2] > 0).sum(axis=1) == 1).all()
+    assert (boxes[:, 0, 1] >= 128).all()
+    assert unknown[:, :, :14].all()
+    assert (unknown[:, :, 14:128] == (images[:, :, 14:128] > 100)).all()
+    assert not unknown[:, :, 128:].any()
+
+
+def test_a_batch_of_whole_fields_is_as_it_always_was(store: Path) -> None:
+    assert len(boxed_batch(RoiReader(store / "rois.h5"), [0])) == 3
 
 
 def test_the_papers_rounds_are_scaled_to_any_number_of_cycles() -> None:

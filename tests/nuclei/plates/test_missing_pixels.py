@@ -223,6 +223,14 @@ def test_a_label_image_whose_nuclei_all_end_in_one_row_is_doubted(rows: int) -> 
     assert "of 256, and none follows; look whether its end is missing" in doubt
 
 
+def test_nuclei_that_all_end_where_a_patch_of_a_field_ends_are_not_doubted() -> None:
+    y, x = np.mgrid[:256, :320]
+    shifted = y + 3 * (x // 20)
+    labels = np.where((shifted % 20 < 16) & (y < 100), 1 + shifted // 20 * 16 + x // 20, 0)
+    assert label_doubts(labels, y >= 100) == []
+    assert label_doubts(labels, y < 20) == label_doubts(labels) != []
+
+
 def test_a_label_image_without_nuclei_is_not_doubted() -> None:
     assert label_doubts(np.zeros((20, 30), np.int32)) == []
 
