@@ -18,7 +18,7 @@ BASE_IMAGE = python:3.12-slim-bookworm
 IS_SUPPORTED = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
 
 .PHONY: help demo up down status backup restore clean-up check-store clean-store lineage manifest tool test test-long test-cluster lint bench \
-	bench-dsb2018 base-model images sbom install lock
+	bench-dsb2018 paper-plates paper-tables base-model images sbom install lock
 
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-14s %s\n", $$1, $$2 }'
@@ -86,6 +86,14 @@ bench: install ## benchmarks, some minutes
 base-model: install ## train the base model anew, for hours; resumes where it was; OUT=<folder> DATA=<folder of real images>
 	.venv/bin/python -m tasks.recipes.base_model '$(or $(OUT),.nucleus/base_model)' $(if $(DATA),--data '$(DATA)')
 	.venv/bin/python -m tasks.manifest
+
+paper-plates: install ## make plates of the paper's own images and labels: FROM=<folder of its authors>; they go into the inbox
+	@$(if $(FROM),,echo "Give the folder with the authors' images and labels: make paper-plates FROM=<folder>" >&2; exit 1)
+	@.venv/bin/python -m tasks.recipes.paper_plates '$(FROM)' "$${NUCLEUS_HOME:-.nucleus}/inbox"
+
+paper-tables: install ## run the paper's experiments and make its tables and figures; PLAN=yes SCALE=0.1 MATRIX=<name>
+	@$(RUN) nucleus_dags.local.paper_tables $(PORTS) --scale $(or $(SCALE),1) --matrix '$(or $(MATRIX),paper)' \
+	  $(if $(filter yes,$(PLAN)),--plan)
 
 bench-dsb2018: install ## train three times on real images and score, about three hours of CPU time; resumes
 	.venv/bin/python -m tests.benchmarks.train_on_dsb2018 $${NUCLEUS_HOME:-.nucleus}/bench-dsb2018

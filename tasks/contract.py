@@ -32,9 +32,9 @@ from typing import Any, Generic, Literal, TypeVar
 
 import pydantic
 
-from tasks import libraries, locks
+from tasks import libraries, locks, usage
 from tasks.file_hashes import lost_file, write_hashes
-from tasks.files import make_folder, move, seal, sha256_of_all, text_of_argument, written_whole
+from tasks.files import make_folder, move, seal, sha256_once, text_of_argument, written_whole
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
 
@@ -140,6 +140,8 @@ class Result(pydantic.BaseModel):
     machine: dict[str, str] = {}
     seconds: float
     """Time of the computation, also when the result is reused."""
+    usage: dict[str, float] = {}
+    """cpu_seconds and peak_memory_bytes, as `tasks.usage` has them; empty in results of before they were measured."""
     reused: bool = False
     mlflow_run_id: str | None = None
     values: dict[str, Any] = {}
@@ -178,7 +180,7 @@ class Task(Generic[P]):
             return self.key(params)
         known = [self.name, self.version, params.model_dump(mode="json")]
         if self.depends_on is not None:
-            known += [sha256_of_all(x) if isinstance(x, Path) else x for x in self.depends_on(params, store)]
+            known += [sha256_once(x) if isinstance(x, Path) else x for x in self.depends_on(params, store)]
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
 
     def main(self, argv: list[str] | None = None) -> int:
@@ -324,7 +326,7 @@ def _compute(task: Task[P], params: P, key: str, store: Path) -> Result:
     shutil.rmtree(workspace.output_dir, ignore_errors=True)
     make_folder(workspace.output_dir)
     make_folder(workspace.checkpoint_dir)
-    started = time.monotonic()
+    started, cpu_before = time.monotonic(), usage.cpu_seconds()
     try:
         outcome = task.run(params, workspace)
     except BaseException:
@@ -344,6 +346,7 @@ def _compute(task: Task[P], params: P, key: str, store: Path) -> Result:
         libraries=libraries.versions(),
         machine=outcome.machine,
         seconds=round(time.monotonic() - started, 3),
+        usage=usage.since(cpu_before),
         mlflow_run_id=outcome.mlflow_run_id,
         values=outcome.values,
     )

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,6 +50,17 @@ def sha256_of_all(path: Path) -> str:
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     lines = [f"{file.relative_to(path.parent).as_posix()} {sha256_of(file)}" for file in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def sha256_once(path: Path) -> str:
+    """Give `sha256_of_all`, of pretrained weights that many keys depend on only once while they stay as they are."""
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    return _sha256_in_state(path, tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+
+
+@lru_cache
+def _sha256_in_state(path: Path, state: tuple[tuple[Path, int, int], ...]) -> str:
+    return sha256_of_all(path)
 
 
 @contextmanager

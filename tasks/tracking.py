@@ -100,9 +100,15 @@ class SegmentedPlate(NamedTuple):
     """Version of the registered model."""
 
 
-def open_run(experiment: str, dag_run_id: str, run_name: str, parent_run_id: str | None = None) -> str:
+def open_run(
+    experiment: str,
+    dag_run_id: str,
+    run_name: str,
+    parent_run_id: str | None = None,
+    more_tags: Mapping[str, str] | None = None,
+) -> str:
     """Give the id of a run of a DAG run, made when it doesn't exist yet: its own, or a child of that, by name."""
-    tags = {DAG_RUN_TAG: dag_run_id} | ({PARENT_TAG: parent_run_id} if parent_run_id else {})
+    tags = {DAG_RUN_TAG: dag_run_id, **(more_tags or {})} | ({PARENT_TAG: parent_run_id} if parent_run_id else {})
     with _failures_named():
         client = MlflowClient()
         experiment_id = _experiment(client, experiment)
@@ -154,6 +160,16 @@ def _runs_of(
     if parent_run_id:
         runs = [run for run in runs if run.info.run_name == run_name]
     return sorted(runs, key=lambda run: (_is_empty(run), run.info.start_time, run.info.run_id))
+
+
+def finished_children(dag_run_id: str) -> set[str]:
+    """Give the names of the finished runs below that of a DAG run, without the parent's name behind them."""
+    with _failures_named():
+        client = MlflowClient()
+        experiments = [experiment.experiment_id for experiment in _all_pages(client.search_experiments)]
+        search = partial(client.search_runs, experiments, f"tags.{DAG_RUN_TAG} = '{dag_run_id}'")
+        runs = [run for run in _all_pages(search) if run.info.status == "FINISHED"]
+    return {(run.info.run_name or "").rpartition(", ")[0] for run in runs if PARENT_TAG in run.data.tags}
 
 
 def _is_empty(run: MlflowRun) -> bool:
@@ -269,6 +285,12 @@ def close_run(run_id: str, succeeded: bool) -> None:
             where = run.info.experiment_id, tags[DAG_RUN_TAG], run.info.run_name or "", tags.get(PARENT_TAG)
             alike = _runs_of(client, *where)
             _remove_empty(client, [other for other in alike if other.info.run_id != run_id])
+
+
+def downloaded(run_id: str, path: str, folder: Path) -> Path:
+    """Copy an artefact of a run, a file or a folder, into a folder; gives its path there."""
+    with _failures_named():
+        return Path(MlflowClient().download_artifacts(run_id, path, str(folder)))
 
 
 class Run:

@@ -70,6 +70,7 @@ def test_the_dags_package_imports_airflow_and_the_standard_library_only(path: st
         "launchers/pods.py": ("kubernetes",),
         "local/airflow_plugins/known_hosts.py": ("starlette",),
         "local/processes.py": ("psutil",),
+        "planning/experiments.py": ("yaml",),
         "planning/methods.py": ("jsonschema", "yaml"),
         "planning/retrain_champion.py": ("yaml",),
         "plates/inbox_trigger.py": ("watchfiles",),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks import files
 from tasks.files import held_together, link_or_copy, sha256_of_all, written_whole
 
 
@@ -84,3 +85,21 @@ def test_the_hash_of_a_folder_is_of_the_names_and_contents_of_its_files(tmp_path
     (tmp_path / "0" / "folder" / "empty").mkdir()
     assert sha256_of_all(tmp_path / "0" / "folder") in hashes
     assert sha256_of_all(tmp_path / "2" / "folder" / "b") not in hashes
+
+
+def test_a_large_file_is_hashed_once_and_again_when_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[Path] = []
+
+    def hash_of(path: Path) -> str:
+        hashed.append(path)
+        return ""
+
+    monkeypatch.setattr(files, "sha256_of_all", hash_of)
+    weights = tmp_path / "weights.h5"
+    weights.write_text("1")
+    for _ in range(2):
+        files.sha256_once(weights)
+    assert hashed == [weights]
+    weights.write_text("12")
+    files.sha256_once(weights)
+    assert hashed == [weights, weights]

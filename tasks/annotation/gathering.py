@@ -32,6 +32,8 @@ from tasks.nuclei.scoring import SPLIT_MERGE_IOU
 
 SAME_IOU = 0.5
 STRAY_SHARE = 0.05
+SEEN_AROUND_PX = 4
+"""Who draws an outline sees that much around it; without it, nuclei at the edge of a patch would count as cut."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Gathered:
     unsure: NDArray[np.bool_]
     """Pixels of nuclei of which nobody can say."""
     looked_at: NDArray[np.bool_]
-    """What came back: patches, and the whole of each nucleus that was to be corrected there."""
+    """What came back: patches, and each nucleus that was to be corrected there with what is around it."""
     authors: Mapping[int, str]
     """By label, where the tool says who drew or corrected it."""
     minutes: float | None
@@ -324,9 +326,9 @@ def _looked_at(
     for sheet in came:
         looked_at[sheet.patch.slices if sheet.patch is not None else ...] = True
     looked_at[is_kept] = False
-    for number, nucleus in there.items():
-        looked_at[nucleus.box] |= label_image[nucleus.box] == number
-    return looked_at
+    drawn = np.isin(label_image, list(there)).astype(np.uint8)
+    seen = cv2.dilate(drawn, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * SEEN_AROUND_PX + 1,) * 2)) > 0
+    return looked_at | (seen & ~is_kept)
 
 
 def _in_pieces(

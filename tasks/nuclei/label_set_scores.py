@@ -28,9 +28,9 @@ def label_set_scores(plate: Plate, predicted: Callable[[Fov], Path]) -> pd.DataF
     """Score what was predicted against every label set, and the sets against the one that counts.
 
     One row per comparison and IoU threshold: plate, kind, labels, label_set, fovs, nuclei (of `labels`), iou_threshold,
-    f1, f1_low, f1_high; of a model, `labels` is the set that it is scored against. Each set is compared on the fields
-    that it holds, and so is the set that counts beside it. Pixels that are ignored in that are ignored in all. Raises
-    InputError for a file that can't be read.
+    f1, f1_low, f1_high; of a model, `labels` is the set that it is scored against, and tp, fp and fn are its counts.
+    Each set is compared on the fields that it holds, and so is the set that counts beside it. Pixels that are ignored
+    in that are ignored in all. Raises InputError for a file that can't be read.
     """
     tables = [
         table
@@ -57,7 +57,8 @@ def _of_set(
     for labels_name, scores in ((counting, against_counting), (name, against_other)):
         counts = scoring.pool([scoring.count(of_field) for of_field in scores])
         f1 = scoring.f1_score(counts.tp, counts.fp, counts.fn)
-        yield _table(plate, "model", labels_name, name, len(scores), counts.true_nuclei, f1, interval_of_f1(scores))
+        table = _table(plate, "model", labels_name, name, len(scores), counts.true_nuclei, f1, interval_of_f1(scores))
+        yield table.assign(tp=counts.tp, fp=counts.fp, fn=counts.fn)
     both = agreement_of_scores(between)
     yield _table(plate, "agreement", counting, name, both.fields, both.nuclei[0], both.f1, both.interval)
 

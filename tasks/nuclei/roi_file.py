@@ -42,6 +42,8 @@ WHOLE_LEVELS, FINE_LEVELS = 1, 2
 STEPS_OF_A_LEVEL = 16
 """In layout 2."""
 
+ROI_FILE = "rois.h5"
+"""Its name in the output of `augment`."""
 ROI_TABLE = np.dtype(
     [
         ("source", "i4"),

@@ -40,7 +40,7 @@ from tasks.nuclei.intensity import GreyLevels, Scaling, grey_levels
 from tasks.nuclei.nuclear_size import LEAST_ZOOM, MOST_ZOOM, areas_in, given_size, nuclear_diameter_px
 from tasks.nuclei.plates.files import FROZEN_REPORT, Plate, open_plate
 from tasks.nuclei.plates.image_files import read_ignored, read_image, read_label_image
-from tasks.nuclei.roi_file import ROI_TABLE, RoiBlock, RoiReader, RoiSource, RoiWriter, as_stored
+from tasks.nuclei.roi_file import ROI_FILE, ROI_TABLE, RoiBlock, RoiReader, RoiSource, RoiWriter, as_stored
 from tasks.nuclei.targets import blurred_border, distance_map, not_known
 from tasks.nuclei.validation_split import ValidationSplit, lot_of, regions_by_share
 from tasks.nuclei.view import View
@@ -144,7 +144,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     augmentation = changes.PRESETS[params.augmentation]
     sources = split_sources(plates, params)
     blocks = list(plan_blocks(sources, augmentation.scales, params))
-    path = workspace.output_dir / "rois.h5"
+    path = workspace.output_dir / ROI_FILE
     has_ignored = any(source.ignored_path for source in sources)
     with RoiWriter(path, params.rois, params.roi_px, params.view, sources, has_ignored) as writer:
         _write_blocks(writer, blocks, augmentation, params)
@@ -154,7 +154,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     counts = {"training_rois": len(reader.training_rows), "validation_rois": len(reader.validation_rows)}
     if not all(counts.values()):
         raise InputError(f"{params.rois} ROIs leave none for training or validation; raise rois.")
-    return Outcome({"rois": "rois.h5", "contact_sheet": "contact_sheet.png"}, {}, counts)
+    return Outcome({"rois": ROI_FILE, "contact_sheet": "contact_sheet.png"}, {}, counts)
 
 
 def split_sources(plates: list[Plate], params: Params) -> list[Source]:

@@ -14,6 +14,8 @@ class Params(TaskParams):
     """Runs to end, as given by `open_run`."""
     succeeded: bool
     """Whether every task before this one did its work."""
+    failed: list[str] = pydantic.Field(default_factory=list)
+    """Those of the runs whose own part failed, or wasn't reached, while the others did their work."""
 
 
 def run(params: Params, workspace: Workspace) -> Outcome:
@@ -23,7 +25,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 def log_result(params: Params, result: Result, store: Path) -> None:
     """End them, also those that were ended before and went on since."""
     for run_id in params.mlflow_run_ids:
-        tracking.close_run(run_id, params.succeeded)
+        tracking.close_run(run_id, params.succeeded and run_id not in params.failed)
 
 
 TASK = Task(

@@ -1,4 +1,7 @@
-"""Open the MLflow run that the later tasks of a DAG run add to, and one below it for each part of the DAG run."""
+"""Open the MLflow run that the later tasks of a DAG run add to, and one below it for each part of the DAG run.
+
+DAG runs of one matrix of experiments share them: what one has done, the next doesn't do again.
+"""
 
 import sys
 
@@ -17,19 +20,34 @@ class Params(TaskParams):
     """Name in MLflow's list of runs."""
     children: list[str] = pydantic.Field(default_factory=list)
     """Names of runs below it, one for each part of the DAG run. Each is called by its name and that of the run."""
+    tags_of_children: list[dict[str, str]] = pydantic.Field(default_factory=list)
+    """Tags of these runs, if they have some."""
+    belongs_to: str | None = pydantic.Field(default=None, min_length=1)
+    """What the runs belong to in place of the DAG run, where several DAG runs add to them."""
+
+    @pydantic.model_validator(mode="after")
+    def _tag_each_child(self) -> "Params":
+        if self.tags_of_children and len(self.tags_of_children) != len(self.children):
+            raise ValueError(
+                f"tags_of_children has {len(self.tags_of_children)} entries for {len(self.children)} children; "
+                "give one for each"
+            )
+        return self
 
 
 def run(params: Params, workspace: Workspace) -> Outcome:
-    run_id = tracking.open_run(params.experiment, params.dag_run_id, params.run_name)
+    owner = params.belongs_to or params.dag_run_id
+    run_id = tracking.open_run(params.experiment, owner, params.run_name)
+    tags = params.tags_of_children or [{} for _ in params.children]
     # With the name of the run, because runs of several DAG runs are compared by their names.
     children = [
-        tracking.open_run(params.experiment, params.dag_run_id, f"{name}, {params.run_name}", run_id)
-        for name in params.children
+        tracking.open_run(params.experiment, owner, f"{name}, {params.run_name}", run_id, of_child)
+        for name, of_child in zip(params.children, tags, strict=True)
     ]
     return Outcome({}, {}, {}, mlflow_run_id=run_id, values={"children": children})
 
 
-TASK = Task(name="open_run", version=2, params_type=Params, run=run, resources=Resources(memory_gib=1))
+TASK = Task(name="open_run", version=3, params_type=Params, run=run, resources=Resources(memory_gib=1))
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

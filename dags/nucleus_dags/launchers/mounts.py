@@ -19,6 +19,9 @@ from nucleus_dags.launchers.kinds import resources_of
 if TYPE_CHECKING:
     from kubernetes.client import V1Container, V1VolumeMount
 
+READ_WEIGHTS = ("find_experiments",)
+"""Besides trainings: it says which experiments run without their pretrained weights."""
+
 
 def make_folders(task: str, store: Path, receipt: Path) -> None:
     """Make what a pod writes to. The kubelet would make what is missing for root alone."""
@@ -35,12 +38,16 @@ def narrow(container: V1Container, task: str, params: dict[str, Any], store: Pat
     )
     hidden = {
         None if reads_inbox else inbox,
-        None if resources_of(task)["kind"] == "training" else environment.get("NUCLEUS_WEIGHTS"),
+        None if _reads_weights(task) else environment.get("NUCLEUS_WEIGHTS"),
     }
     mounts = [mount for mount in container.volume_mounts if mount.mount_path not in hidden]
     whole = [mount for mount in mounts if mount.mount_path == str(store)]
     parts = [_part(mount, folder) for mount in whole for folder in _written_by(task, store, receipt)]
     container.volume_mounts = [_read_only(mount) if mount in whole else mount for mount in mounts] + parts
+
+
+def _reads_weights(task: str) -> bool:
+    return task in READ_WEIGHTS or resources_of(task)["kind"] == "training"
 
 
 def _written_by(task: str, store: Path, receipt: Path) -> list[Path]:

@@ -27,10 +27,11 @@ FAILURE_KEY = "failure"
 """XCom of a task that failed: why, in a sentence."""
 SMALL_RESULT = ("task", "key", "params", "outputs", "metrics", "counts", "values", "reused", "mlflow_run_id")
 
-Prepare = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
-"""From what is given, and what is known besides, to the params of a task and perhaps its `mlflow_run_id`."""
-HandOn = Callable[["Result", dict[str, Any]], Any]
-"""From the result, and what is known besides, to what the next tasks get."""
+Prepare = Callable[[dict[str, Any], dict[str, Any]], Any]
+"""From what is given, and what is known besides, to the params of a task and perhaps its `mlflow_run_id`; or to a list
+of these, for tasks that are run one after the other."""
+HandOn = Callable[[Any, dict[str, Any]], Any]
+"""From the result, or a list of results, and what is known besides, to what the next tasks get."""
 
 
 class Result(TypedDict):
@@ -120,9 +121,37 @@ class TaskOperator(BaseOperator):
         """
 
     def execute(self, context: Context) -> Any:
+        given = self._given()
+        try:
+            if isinstance(given, list):
+                results = [
+                    self._run(part.pop("task", self.task), part, number, context) for number, part in enumerate(given)
+                ]
+            else:
+                results = [self._run(self.task, given, 0, context)]
+        except BadInput as error:
+            if self.hand_on_refusals:
+                return {"refused": _reason(error)}
+            raise
+        if self.hand_on:
+            return self.hand_on(results if isinstance(given, list) else results[0], _plain(self.known))
+        small = [{name: value for name, value in result.items() if name in SMALL_RESULT} for result in results]
+        return small if isinstance(given, list) else small[0]
+
+    def _given(self) -> dict[str, Any] | list[dict[str, Any]]:
+        """Give the params, or those of several tasks, with their names, that are run one after the other."""
+        part = dict(self.each)
+        # Before `prepare`: a step may have a param of this name.
+        self.task = part.pop("task", self.task)
+        params: dict[str, Any] = _plain({**self.settings, **self.inputs, **part})
+        return self.prepare(params, _plain(self.known)) if self.prepare else params
+
+    def _run(self, task: str, params: dict[str, Any], number: int, context: Context) -> Result:
+        """Run a task to its end and give its result; of several, they are numbered from 0."""
         store = Path(os.environ["NUCLEUS_STORE"])
-        params = self._params()
-        receipt_path = _receipt_path(store, context)
+        # The operator is that of this task and MLflow run from now on.
+        self.task, self.mlflow_run_id = task, params.pop("mlflow_run_id", self.mlflow_run_id)
+        receipt_path = _receipt_path(store, context, number)
         receipt_path.unlink(missing_ok=True)
         if self.mlflow_run_id:
             self.log.info("MLflow run: %s", mlflow_run_url(self.mlflow_run_id))
@@ -131,29 +160,14 @@ class TaskOperator(BaseOperator):
         except AirflowSkipException:
             raise
         except AirflowException as error:
-            reason = TIME_AND_TASK.sub("", str(error))
-            if isinstance(error, BadInput) and self.hand_on_refusals:
-                return {"refused": reason}
-            # Whoever writes the note of the DAG run finds it there.
-            context["ti"].xcom_push(FAILURE_KEY, reason)
+            if not (isinstance(error, BadInput) and self.hand_on_refusals):
+                # Whoever writes the note of the DAG run finds it there.
+                context["ti"].xcom_push(FAILURE_KEY, _reason(error))
             raise
         result = self._result_of(receipt_path, params, store)
         params_file_of(receipt_path).unlink(missing_ok=True)
         self._push(result, context)
-        if self.hand_on:
-            return self.hand_on(result, _plain(self.known))
-        return {name: value for name, value in result.items() if name in SMALL_RESULT}
-
-    def _params(self) -> dict[str, Any]:
-        """Give the params of this part, and remember its task and MLflow run."""
-        part = dict(self.each)
-        # Before `prepare`: a step may have a param of this name.
-        self.task = part.pop("task", self.task)
-        params: dict[str, Any] = _plain({**self.settings, **self.inputs, **part})
-        if self.prepare:
-            params = self.prepare(params, _plain(self.known))
-        self.mlflow_run_id = params.pop("mlflow_run_id", self.mlflow_run_id)
-        return params
+        return result
 
     def _result_of(self, receipt_path: Path, params: dict[str, Any], store: Path) -> Result:
         """Read the result back, from the receipt; the store must hold it."""
@@ -217,6 +231,11 @@ def raise_unless_done(task: str, exit_status: int, last_line: str) -> None:
         raise AirflowException(f"{task} ended with status {exit_status}; its last line: {last_line}")
 
 
-def _receipt_path(store: Path, context: Context) -> Path:
+def _reason(error: BaseException) -> str:
+    return TIME_AND_TASK.sub("", str(error))
+
+
+def _receipt_path(store: Path, context: Context, number: int) -> Path:
     ti = context["ti"]
-    return store / "dag_runs" / ti.dag_id / ti.run_id / ti.task_id / f"{ti.map_index}.json"
+    name = f"{ti.map_index}_{number}" if number else str(ti.map_index)
+    return store / "dag_runs" / ti.dag_id / ti.run_id / ti.task_id / f"{name}.json"

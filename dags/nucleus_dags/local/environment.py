@@ -96,6 +96,7 @@ def _of_tasks(home: Home, servers: Servers) -> dict[str, str]:
         "NUCLEUS_AIRFLOW": servers.airflow_url,
         "NUCLEUS_AIRFLOW_LOGIN": str(home.login_file),
         "NUCLEUS_COMMIT": commit(),
+        "NUCLEUS_EXPERIMENTS": str(home.folder / "experiments"),
         "NUCLEUS_INBOX": str(home.inbox),
         "NUCLEUS_MANIFEST": str(home.manifest),
         "NUCLEUS_TOOLS": str(home.folder / "tools"),

@@ -59,6 +59,16 @@ def trainings_of(method: str, networks: str | None, preset: str, params: Params)
     return [{**params, **training} for training in chosen["trainings"]]
 
 
+def augmentation_of(preset: str, given: Params) -> Params:
+    """Give the params of `augment`: those of the preset, but for what is given. Raises FormError."""
+    if {"zoom", "nucleus_px"} <= given.keys():
+        raise FormError("Zoom and nuclear diameter seen are two ways to magnify plates; leave one of them empty.")
+    of_preset = dict(manifest()["presets_of_augment"][preset])
+    if "zoom" in given:
+        of_preset.pop("nucleus_px", None)
+    return of_preset | given
+
+
 def given_in(form: Mapping[str, Any], schema: Mapping[str, Any]) -> Params:
     """Give what a person filled in, of the fields of a schema; empty ones and defaults of switches aren't."""
     return {

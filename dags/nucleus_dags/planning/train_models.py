@@ -8,7 +8,7 @@ from typing import Any
 
 from nucleus_dags.errors import FormError
 from nucleus_dags.manifest import manifest
-from nucleus_dags.planning.methods import candidates_of, given_in, names_in, settings_of
+from nucleus_dags.planning.methods import augmentation_of, candidates_of, given_in, names_in, settings_of
 from nucleus_dags.planning.remarks import remarks_on
 from nucleus_dags.planning.runs import run_to_open
 from nucleus_dags.planning.types import Params, PlateToImport, TrainModelsPlan
@@ -42,12 +42,7 @@ def _augmentation(form: Mapping[str, Any]) -> Params:
     """Give the params of `augment`: those of the preset, but for what a person filled in. Raises FormError."""
     schema = manifest()["tasks"]["augment"]["params"]["properties"]
     given = given_in(form, schema)
-    if {"zoom", "nucleus_px"} <= given.keys():
-        raise FormError("Zoom and nuclear diameter seen are two ways to magnify plates; leave one of them empty.")
-    preset = dict(manifest()["presets_of_augment"][form["preset"]])
-    if "zoom" in given:
-        preset.pop("nucleus_px", None)
-    return preset | given
+    return augmentation_of(form["preset"], given)
 
 
 def remarks(store: Path, left_out: Iterable[str], train: Iterable[str], test: Iterable[str]) -> list[str]:

@@ -35,6 +35,7 @@ class RunsToClose(TypedDict):
 
     mlflow_run_ids: list[str]
     succeeded: bool
+    failed: NotRequired[list[str]]
 
 
 class Candidate(TypedDict):
@@ -158,3 +159,74 @@ class Decision(TypedDict):
     """A sentence."""
     lines: list[str]
     """Markdown."""
+
+
+class Variant(TypedDict):
+    """What an experiment runs, with the pretrained weights that it asks for or without them."""
+
+    words: dict[str, str]
+    augment: Params
+    """Params of `augment`, but for the plates."""
+    trainings: list[Params]
+    """One for each network: `task`, and its params but for the ROIs."""
+    model: Params
+    """Params of `calibrate`, but for the networks."""
+
+
+class Experiment(TypedDict):
+    """A row of a matrix of experiments."""
+
+    name: str
+    words: dict[str, str]
+    """Of every column."""
+    replicate: int
+    variants: list[Variant]
+    """The first, or where its weights aren't there the second."""
+    train_on: dict[str, list[str]]
+    """Names of plates, or cell lines; all training plates where it is empty."""
+
+
+class FoundExperiment(TypedDict):
+    """What `find_experiments` says of an experiment."""
+
+    name: str
+    variant: int
+    missing: str
+    """Why the first variant isn't run; empty if it is."""
+    rois: str
+    """Key of its ROI set."""
+    trainings: list[Params]
+    """Of each network: `task` and its params."""
+    training_keys: list[str]
+    cycles: list[int]
+    trained: list[bool]
+    model: Params
+    plates: dict[str, list[str]]
+    """To segment, by what they are for: test or training."""
+    is_calibrated: bool
+    segmented: int
+    scores: str | None
+    training_scores: str | None
+    is_logged: bool
+
+
+class OpenedExperiment(FoundExperiment):
+    """An experiment that is run, with its MLflow run."""
+
+    mlflow_run_id: str
+
+
+class ExperimentsPlan(TypedDict):
+    """What `run_experiments` does."""
+
+    find: Params
+    """Params of `find_experiments`."""
+    open_run: Params
+    """Params of `open_run`, but for the children."""
+    tabulate: Params
+    """Params of `tabulate`, but for the scores."""
+    tags: dict[str, dict[str, str]]
+    """Of the MLflow run of each experiment, by its name."""
+    prices: Params
+    stop_after_plan: bool
+    remarks: list[str]

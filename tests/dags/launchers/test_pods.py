@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
@@ -30,7 +30,7 @@ def pod_template(name: str) -> V1Pod:
 def requested_pod(task: str, part: dict[str, Any] | None = None) -> dict[str, Any]:
     """Give the pod that is asked for when a task runs, for one part of it if it is a mapped one."""
     operator = TaskPodOperator(task_id=task, task=task, each=part)
-    params = operator._params()
+    params = cast(dict[str, Any], operator._given())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(operator, "_template", lambda: pod_template(resources_of(operator.task)["container_image"]))
         patch.setattr(operator, "_execute_when_the_quota_has_room", lambda context: None)

@@ -114,7 +114,7 @@ def test_a_part_of_a_mapped_task_may_name_the_task_that_does_it() -> None:
 
 def test_a_step_may_have_a_param_that_is_called_task() -> None:
     operator = probe(each={"task": "probe"}, prepare=lambda given, known: {**given, "task": "segment"})
-    assert operator._params() == {"task": "segment"}
+    assert operator._given() == {"task": "segment"}
     assert operator.task == "probe"
 
 
@@ -314,3 +314,15 @@ for module in sys.argv[1:]:
     assert len(outputs) == len(modules) + 1
     for module, output in zip(modules, outputs, strict=False):
         assert f"python -m {module}" in output
+
+
+def test_tasks_of_one_part_are_run_one_after_the_other_and_their_results_handed_on_together(store: Path) -> None:
+    def one_for_each(given: dict[str, Any], known: dict[str, Any]) -> list[dict[str, Any]]:
+        return [{"plates": [plate], "mlflow_run_id": "a" * 32} for plate in given["plates"]]
+
+    def plates_of(results: list[Any], known: dict[str, Any]) -> list[str]:
+        return [result["params"]["plates"][0] for result in results]
+
+    operator = probe(settings={"plates": ["a", "b"]}, prepare=one_for_each, hand_on=plates_of)
+    assert execute(operator) == ["a", "b"]
+    assert len(list(store.glob("dag_runs/**/*.json"))) == 2

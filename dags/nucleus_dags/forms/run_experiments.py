@@ -1,0 +1,71 @@
+"""The form of `run_experiments`."""
+
+from airflow.sdk import Param
+
+from nucleus_dags.forms.fields import MAIN
+from nucleus_dags.planning.experiments import NAME, known_matrices
+
+
+def run_experiments_form() -> dict[str, Param]:
+    return {
+        "matrix": Param(
+            "paper",
+            type="string",
+            pattern=f"^{NAME}$",
+            examples=known_matrices(),
+            title="Matrix",
+            description="Name of a file of experiments: paper, or one of the laboratory's own in the folder "
+            "NUCLEUS_EXPERIMENTS, without .yaml.",
+            section=MAIN,
+        ),
+        "stop_after_plan": Param(
+            True,
+            type="boolean",
+            title="Stop after the plan",
+            description="Only say what there is to do, what is there already, and what it takes. Without this, the "
+            "experiments are run.",
+            section=MAIN,
+        ),
+        "scale": _scale(),
+        "tables": _lines(
+            "Tables", "Names of tables of the matrix, one per line, such as Table 2: only their experiments are run."
+        ),
+        "rows": _lines(
+            "Rows",
+            "Words, one row of them per line, such as: MRCNN, epochs=0.5X. Only experiments that have all words of a "
+            "line are run.",
+        ),
+        "experiment": Param(
+            "experiments",
+            type="string",
+            minLength=1,
+            maxLength=200,
+            title="Experiment",
+            description="Experiment in MLflow that the runs are listed under.",
+            section=MAIN,
+        ),
+    }
+
+
+def _scale() -> Param:
+    return Param(
+        1.0,
+        type="number",
+        allOf=[{"exclusiveMinimum": 0, "maximum": 1}],
+        title="Scale",
+        description="ROIs and epochs of all experiments are multiplied by this; 0.1 takes about a hundredth of the "
+        "time. Allowed: more than 0, at most 1.",
+        section=MAIN,
+    )
+
+
+def _lines(title: str, description: str) -> Param:
+    return Param(
+        [],
+        type=["array", "null"],
+        items={"type": "string"},
+        uniqueItems=True,
+        title=title,
+        description=f"{description} Empty: all.",
+        section=MAIN,
+    )

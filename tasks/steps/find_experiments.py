@@ -1,0 +1,288 @@
+"""Ask the store how far each experiment of a matrix is, and what the rest will cost.
+
+An experiment is a chain: ROIs, the training of each network, calibration, segmentations, scores. Its keys follow from
+the params, so that one task can say of all experiments what is there. Writes found.json: of every experiment which of
+its variants runs (the first whose pretrained weights are there), its steps and which of them are stored; the ROI sets;
+and the rates of stored results, from which the plan counts hours.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pydantic
+
+from tasks import tracking
+from tasks.contract import Outcome, Result, Task, TaskParams, Workspace, parse_params, read_result
+from tasks.file_hashes import lost_file
+from tasks.methods.registry import found_methods, method_named
+from tasks.methods.shared.initial_weights import file_of
+from tasks.nuclei.errors import InputError
+from tasks.nuclei.inside import inside
+from tasks.nuclei.roi_file import ROI_FILE
+
+MOST_MEASURED = 200
+"""Stored results of a task whose seconds are looked at: the newest ones."""
+
+log = logging.getLogger("nucleus")
+
+
+class Variant(TaskParams):
+    words: dict[str, str]
+    augment: dict[str, Any]
+    """Params of `augment`, but for the plates."""
+    trainings: list[dict[str, Any]] = pydantic.Field(min_length=1)
+    """Of each network: `task`, and its params but for the ROIs."""
+    model: dict[str, Any]
+    """Params of `calibrate`, but for the networks."""
+
+
+class Experiment(TaskParams):
+    name: str = pydantic.Field(min_length=1)
+    variants: list[Variant] = pydantic.Field(min_length=1)
+    """What is run, with the pretrained weights that are wanted, or else without them."""
+    plates: list[str] = pydantic.Field(min_length=1)
+    """Training plates."""
+    score_training: bool = False
+    """Whether the training plates are segmented and scored too."""
+
+
+class Params(TaskParams):
+    dag_run_id: str = pydantic.Field(min_length=1)
+    """DAG run that asks."""
+    experiments: list[Experiment] = pydantic.Field(min_length=1)
+    test_plates: list[str] = pydantic.Field(min_length=1)
+    matrix: str = pydantic.Field(min_length=1)
+    """What the MLflow runs of the matrix are tagged with."""
+
+
+class Stored:
+    """Answers of the store, each asked once."""
+
+    def __init__(self, store: Path) -> None:
+        self.store = store
+        self._answers: dict[str, Result | None] = {}
+
+    def key(self, task: Task[Any], params: Mapping[str, Any]) -> str:
+        """Give the key of a result; InputError where what it depends on isn't there, such as pretrained weights."""
+        return task.output_key(_filled_in(task, params), self.store)
+
+    def result(self, task: Task[Any], key: str) -> Result | None:
+        path = f"{task.name}/{key}"
+        if path not in self._answers:
+            folder = inside(self.store, path)
+            is_there = folder.exists() and lost_file(folder) is None
+            with suppress(OSError):  # A pod may not write to what other tasks made.
+                os.utime(folder)  # Tells a clean-up that looked before that it is in use again.
+            self._answers[path] = read_result(folder) if is_there else None
+        return self._answers[path]
+
+    def ask(self, task: Task[Any], params: Mapping[str, Any]) -> Result | None:
+        return self.result(task, self.key(task, params))
+
+
+def run(params: Params, workspace: Workspace) -> Outcome:
+    stored = Stored(workspace.store)
+    logged = tracking.finished_children(params.matrix)
+    found = [_found(experiment, params, stored) for experiment in params.experiments]
+    for one in found:
+        one["is_logged"] = one["name"] in logged
+    rois = {one["rois"]["key"]: one["rois"] for one in found}
+    content = {
+        "experiments": [{**one, "rois": one["rois"]["key"]} for one in found],
+        "rois": rois,
+        "rates": rates(workspace.store),
+        "free_bytes": shutil.disk_usage(workspace.store).free,
+    }
+    (workspace.output_dir / "found.json").write_text(json.dumps(content))
+    done = sum(one["scores"] is not None for one in found)
+    log.info("%d of %d experiments are in the store", done, len(found))
+    return Outcome({"found": "found.json"}, {}, {"stored": done, "to_do": len(found) - done})
+
+
+def _found(experiment: Experiment, params: Params, stored: Stored) -> dict[str, Any]:
+    """Give how far an experiment is: its steps that are stored, and its scores if all are."""
+    variant, missing = _runnable(experiment, stored)
+    augment = {**variant.augment, "plates": experiment.plates}
+    step = _step_named("augment")
+    key = stored.key(step, augment)
+    rois = f"augment/{key}/{ROI_FILE}"
+    trainings = [{**training, "rois": rois} for training in variant.trainings]
+    keys = [stored.key(_training(training["task"]), _without_task(training)) for training in trainings]
+    trained = [stored.result(_training(t["task"]), of_one) for t, of_one in zip(trainings, keys, strict=True)]
+    networks = [result.outputs["network"] for result in trained if result]
+    plates = {"test": params.test_plates, "training": experiment.plates if experiment.score_training else []}
+    found = {
+        "name": experiment.name,
+        "variant": experiment.variants.index(variant),
+        "missing": missing,
+        "rois": {
+            "key": key,
+            "params": augment,
+            "path": rois,
+            "amount": _filled_in(step, augment).rois,
+            "is_stored": stored.result(step, key) is not None,
+        },
+        "trainings": trainings,
+        "training_keys": [f"{training['task']}/{of_one}" for training, of_one in zip(trainings, keys, strict=True)],
+        "cycles": [getattr(_filled_in(_training(t["task"]), _without_task(t)), "cycles", 0) for t in trainings],
+        "trained": [result is not None for result in trained],
+        "model": variant.model,
+        "plates": plates,
+        "is_calibrated": False,
+        "segmented": 0,
+        "scores": None,
+        "training_scores": None,
+    }
+    return found if len(networks) < len(trainings) else {**found, **_from_networks(found, networks, stored)}
+
+
+def _from_networks(found: Mapping[str, Any], networks: list[str], stored: Stored) -> dict[str, Any]:
+    calibrated = stored.ask(_step_named("calibrate"), {**found["model"], "networks": networks})
+    if calibrated is None:
+        return {}
+    model = {"method": found["model"]["method"], "networks": networks, "settings": calibrated.values["settings"]}
+    answers = {
+        role: [stored.ask(_step_named("segment"), {**model, "plate": plate}) for plate in plates]
+        for role, plates in found["plates"].items()
+    }
+    scores = {role: _scores(segmented, stored) for role, segmented in answers.items()}
+    is_done = scores["test"] is not None and (scores["training"] is not None or not found["plates"]["training"])
+    return {
+        "is_calibrated": True,
+        "segmented": sum(result is not None for of_role in answers.values() for result in of_role),
+        "scores": scores["test"] if is_done else None,
+        "training_scores": scores["training"] if is_done else None,
+    }
+
+
+def _scores(segmented: Sequence[Result | None], stored: Stored) -> str | None:
+    there = [result.outputs["segmentation"] for result in segmented if result]
+    if not there or len(there) < len(segmented):
+        return None
+    result = stored.ask(_step_named("score"), {"segmentations": there})
+    return result.outputs["scores"] if result else None
+
+
+def _runnable(experiment: Experiment, stored: Stored) -> tuple[Variant, str]:
+    """Give the first variant whose pretrained weights are there, and why another one isn't run."""
+    reasons: list[str] = []
+    for variant in experiment.variants:
+        if (reason := _missing_weights(variant)) is None:
+            _refuse_wrong_params(experiment, variant, stored)
+            return variant, "; ".join(reasons)
+        reasons.append(reason)
+    raise InputError(f"{experiment.name}: {reasons[-1]}")
+
+
+def _missing_weights(variant: Variant) -> str | None:
+    """Say which file of pretrained weights isn't there; None if all are."""
+    for training in variant.trainings:
+        task = _training(training["task"])
+        method = next(method for method in found_methods().values() if method.task == task.name)
+        params = _filled_in(task, {**_without_task(training), "rois": f"augment/0/{ROI_FILE}"})
+        try:
+            file_of(method.weights_named(getattr(params, "initialisation", "")))
+        except InputError as error:
+            return str(error)
+    return None
+
+
+def _refuse_wrong_params(experiment: Experiment, variant: Variant, stored: Stored) -> None:
+    """Raise InputError for params that the tasks refuse, before anything is spent."""
+    try:
+        stored.key(_step_named("calibrate"), {**variant.model, "networks": ["none/yet"]})
+        stored.key(_step_named("augment"), {**variant.augment, "plates": experiment.plates})
+    except InputError as error:
+        raise InputError(f"{experiment.name}: {error}") from None
+
+
+def _filled_in(task: Task[Any], params: Mapping[str, Any]) -> Any:
+    return parse_params(task.params_type, json.dumps(params))
+
+
+def _without_task(training: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in training.items() if name != "task"}
+
+
+@cache
+def _step_named(name: str) -> Task[Any]:
+    # By its name: steps don't know one another.
+    step: Task[Any] = importlib.import_module(f"{__package__}.{name}").TASK
+    return step
+
+
+@cache
+def _training(name: str) -> Task[Any]:
+    methods = {method.task: method for method in found_methods().values()}
+    if name not in methods:
+        raise InputError(f"There is no training {name!r}; there are {', '.join(methods)}.")
+    task: Task[Any] = importlib.import_module(method_named(methods[name].name).training).TASK
+    return task
+
+
+def rates(store: Path) -> dict[str, Any]:
+    """Give the medians of what stored results took.
+
+    `augment`: seconds and bytes per ROI. Of every training: seconds per ROI and cycle, and whether on GPUs. Of
+    calibrate, segment and score: seconds of a result.
+    """
+    measured: dict[str, Any] = {}
+    rois = _results(store, "augment")
+    counts = {result.outputs["rois"]: sum(result.counts.values()) for result in rois if "rois" in result.outputs}
+    if counts:
+        seconds = median(result.seconds / max(1, sum(result.counts.values())) for result in rois)
+        size = median(
+            (store / path).stat().st_size / max(1, n) for path, n in counts.items() if (store / path).exists()
+        )
+        measured["augment"] = {"seconds_per_roi": seconds, "bytes_per_roi": size}
+    for task in (method.task for method in found_methods().values()):
+        if of_task := [rate for result in _results(store, task) if (rate := _rate(result, counts))]:
+            on_gpu = any(rate["on_gpu"] for rate in of_task)
+            of_kind = [rate["seconds"] for rate in of_task if rate["on_gpu"] == on_gpu]
+            measured[task] = {"seconds_per_roi_and_cycle": median(of_kind), "on_gpu": on_gpu}
+    for name in ("calibrate", "segment", "score"):
+        if results := _results(store, name):
+            measured[name] = {"seconds": median(result.seconds for result in results)}
+    return measured
+
+
+def _rate(result: Result, counts: Mapping[str, int]) -> dict[str, Any] | None:
+    rois, cycles = counts.get(str(result.params.get("rois"))), result.params.get("cycles")
+    seconds = result.metrics.get("training_seconds")
+    if not rois or not cycles or not seconds:
+        return None
+    return {"seconds": seconds / (rois * cycles), "on_gpu": result.machine.get("gpus", "none") != "none"}
+
+
+def _results(store: Path, task: str) -> list[Result]:
+    """Give the newest whole results of a task."""
+    files = sorted(_dated(store.glob(f"{task}/[!.]*/result.json")), reverse=True)[:MOST_MEASURED]
+    found = []
+    for _, path in files:
+        try:
+            found.append(read_result(path.parent))
+        except InputError:
+            log.warning("%s is damaged and isn't counted", path)
+    return found
+
+
+def _dated(paths: Iterable[Path]) -> list[tuple[float, Path]]:
+    return [(path.stat().st_mtime, path) for path in paths]
+
+
+TASK = Task(name="find_experiments", version=1, params_type=Params, run=run)
+
+if __name__ == "__main__":
+    sys.exit(TASK.main())

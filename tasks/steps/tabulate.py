@@ -1,0 +1,211 @@
+"""Make the tables and figures of a matrix of experiments in the paper's form, on one page.
+
+Writes tables/ (CSV), figures/ (SVG and PNG), experiments.html with all of them, and data/ with what they are made of,
+from which `tasks.recipes.draw_experiments` draws them again. The best of each column is bold; rows without the
+pretrained weights that they ask for are marked.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
+import pydantic
+
+from tasks import tracking
+from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
+from tasks.nuclei.scoring import OBJECT_LEVEL_IOU
+from tasks.nuclei.tables import write_csv
+from tasks.steps import pages
+from tasks.steps.experiments.data import Data, collect, refuse_nothing, write_data
+from tasks.steps.experiments.drawing import cost_of_all, figures_of, file_name
+from tasks.steps.experiments.tables import Table, errors_of, table_of
+
+DATA, TABLES, FIGURES, PAGE, SPEC = "data", "tables", "figures", "experiments.html", "spec.json"
+COSTS, COST_FIGURE = "Costs", "F1 and CPU hours"
+FORMATS = ("svg", "png")
+FigureForm = Literal["curves", "dots", "replicates", "errors", "agreement"]
+
+log = logging.getLogger("nucleus")
+
+
+class Experiment(TaskParams):
+    name: str = pydantic.Field(min_length=1)
+    words: dict[str, str]
+    """By the names of the matrix's columns."""
+    replicate: int = pydantic.Field(1, ge=1)
+    scores: str
+    """Output of `score` on the test plates."""
+    training_scores: str | None = None
+    """Output of `score` on the training plates."""
+    missing_weights: str = ""
+    """Why it ran without the pretrained weights that it asks for; empty if it ran with them."""
+
+
+class TableSpec(TaskParams):
+    name: str = pydantic.Field(min_length=1, max_length=100)
+    title: str = ""
+    kind: Literal["f1", "replicates", "annotations", "training", "plates"] = "f1"
+    rows: list[list[str]] = pydantic.Field(default_factory=list)
+    """The experiments that are shown: a word of every column, and the number of the replicate."""
+    by: list[str] = pydantic.Field(default_factory=list)
+    """Columns whose words tell the rows apart."""
+    at: list[float] = pydantic.Field(default_factory=lambda: [OBJECT_LEVEL_IOU])
+    """IoU thresholds."""
+    figures: dict[str, FigureForm] = pydantic.Field(default_factory=dict)
+    """Forms of the figures, by their names."""
+
+
+class Prices(TaskParams):
+    currency: str = ""
+    core_hour: float | None = pydantic.Field(None, ge=0)
+    gpu_hour: float | None = pydantic.Field(None, ge=0)
+
+
+class Spec(TaskParams):
+    """What is shown of the data, and how."""
+
+    title: str
+    columns: dict[str, str] = pydantic.Field(min_length=1)
+    """Titles of the matrix's columns."""
+    tables: list[TableSpec] = pydantic.Field(default_factory=list)
+    published: Literal["paper"] | None = None
+    """Whose published values stand beside."""
+    prices: Prices = Prices()
+
+
+class Params(Spec):
+    experiments: list[Experiment] = pydantic.Field(min_length=1)
+    plates: list[str] = pydantic.Field(min_length=1)
+    """Imported plates that were trained or scored on."""
+
+
+class Shown(NamedTuple):
+    """A part of the page."""
+
+    table: Table
+    figures: dict[str, str]
+    """Addresses of the images, by the names of the figures."""
+    errors: list[dict[str, Any]]
+    """One for each row and cell line, with percent by kind of error; none where the matrix asks for no such figure."""
+
+
+def run(params: Params, workspace: Workspace) -> Outcome:
+    experiments = [experiment.model_dump() for experiment in params.experiments]
+    data = collect(experiments, params.plates, params.prices.model_dump(), workspace.store)
+    refuse_nothing(data)
+    (workspace.output_dir / DATA).mkdir()
+    write_data(data, workspace.output_dir / DATA)
+    spec = Spec.model_validate({name: getattr(params, name) for name in Spec.model_fields})
+    (workspace.output_dir / DATA / SPEC).write_text(spec.model_dump_json(indent=1))
+    figures = draw(spec, data, workspace.output_dir)
+    outputs = {"data": DATA, "tables": TABLES, "figures": FIGURES, "page": PAGE}
+    counts = {"experiments": len(experiments), "tables": len(params.tables), "figures": figures}
+    best = data.costs.dropna(subset=["f1_at_0.7"])["f1_at_0.7"]
+    return Outcome(outputs, {"best_f1_at_0.7": float(best.max())} if len(best) else {}, counts)
+
+
+def draw(spec: Spec, data: Data, folder: Path) -> int:
+    """Write tables, figures and the page of all into a folder; gives how many figures there are."""
+    for name in (TABLES, FIGURES):
+        (folder / name).mkdir(exist_ok=True)
+    shown = [part for table in spec.tables if (part := _shown(table, spec, data, folder))]
+    write_csv(_of_plates(data.plates), folder / TABLES / "images.csv")
+    write_csv(data.costs, folder / TABLES / f"{COSTS}.csv")
+    colours = next((table.by[0] for table in spec.tables if table.by), next(iter(spec.columns)))
+    cost = _saved(COST_FIGURE, cost_of_all(data, colours, spec.columns[colours]), folder)
+    page = pages.render(
+        "experiments.html.jinja",
+        title=spec.title,
+        parts=shown,
+        plates=_of_plates(data.plates).to_dict("records"),
+        plates_table=next((table for table in spec.tables if table.kind == "plates"), None),
+        costs=data.costs.sort_values("cpu_hours").to_dict("records"),
+        currency=spec.prices.currency,
+        has_money=bool(data.costs["money"].notna().any()),
+        cost_figure=cost,
+        left_out=[table.name for table in spec.tables if table.kind != "plates" and table.name not in _names(shown)],
+    )
+    (folder / PAGE).write_text(page)
+    return len(list((folder / FIGURES).glob("*.svg")))
+
+
+def _names(shown: Sequence[Shown]) -> set[str]:
+    return {part.table.name for part in shown}
+
+
+def _shown(table: TableSpec, spec: Spec, data: Data, folder: Path) -> Shown | None:
+    """Write a table and its figures; None for one of which no experiment has scores."""
+    if table.kind == "plates":
+        write_csv(_of_plates(data.plates), folder / TABLES / f"{file_name(table.name)}.csv")
+        return None
+    given = table.model_dump()
+    made = table_of(given, data, spec.columns, spec.published)
+    if not made.rows:
+        log.info("%s: none of its experiments has scores yet", table.name)
+        return None
+    write_csv(made.frame(), folder / TABLES / f"{file_name(table.name)}.csv")
+    drawn = figures_of(given, made, data, spec.columns)
+    figures = {name: _saved(name, figure, folder) for name, figure in drawn}
+    wanted = next((name for name, form in table.figures.items() if form == "errors"), None)
+    if wanted is None:
+        return Shown(made, figures, [])
+    errors = errors_of(given, data, list(spec.columns), spec.published)
+    write_csv(errors, folder / TABLES / f"{file_name(wanted)}.csv")
+    return Shown(made, figures, list(_error_rows(errors)))
+
+
+def _error_rows(errors: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    for (row, cell_line), of_row in errors.groupby(["row", "cell_line"], sort=False):
+        of_kinds = of_row.set_index("error")[["percent", "published_percent"]].to_dict("index")
+        yield {"row": row, "cell_line": cell_line, "nuclei": of_row["true_nuclei"].iloc[0], "of_kinds": of_kinds}
+
+
+def _saved(name: str, figure: Any, folder: Path) -> str:
+    """Save a figure as SVG and PNG; gives its address for the page."""
+    path = folder / FIGURES / file_name(name)
+    for ending in FORMATS:
+        figure.savefig(f"{path}.{ending}", metadata={"Date": None} if ending == "svg" else None)
+    return pages.embedded(Path(f"{path}.png").read_bytes())
+
+
+def _of_plates(plates: pd.DataFrame) -> pd.DataFrame:
+    return plates.sort_values(["cell_line", "role", "annotation", "plate"], ignore_index=True)
+
+
+def log_result(params: Params, result: Result, store: Path) -> None:
+    """Copy all of it to the MLflow run of the matrix."""
+    run_of_matrix = tracking.Run()
+    for path, folder in _files(result.outputs, store):
+        run_of_matrix.log_artifact(path, folder)
+    run_of_matrix.log_points([tracking.Point(name, value) for name, value in result.metrics.items()])
+    run_of_matrix.set_tags({name: str(number) for name, number in result.counts.items()})
+
+
+def _files(outputs: Mapping[str, str], store: Path) -> Iterator[tuple[Path, str]]:
+    yield store / outputs["page"], "."
+    for name in (DATA, TABLES, FIGURES):
+        yield from ((path, name) for path in sorted((store / outputs[name]).iterdir()))
+
+
+def read_spec(folder: Path) -> Spec:
+    """Read what is shown, beside the data."""
+    return Spec.model_validate(json.loads((folder / SPEC).read_text()))
+
+
+TASK = Task(
+    name="tabulate",
+    version=1,
+    params_type=Params,
+    run=run,
+    log=log_result,
+    resources=Resources(PROCESSING, memory_gib=4),
+)
+
+if __name__ == "__main__":
+    sys.exit(TASK.main())

@@ -1,0 +1,166 @@
+"""A matrix of experiments as data: what is read, what is refused, and what its words stand for."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from nucleus_dags.errors import FormError
+from nucleus_dags.planning.experiment_params import LEAST_ROIS, experiments_of
+from nucleus_dags.planning.experiments import names_of, read_matrix
+from nucleus_dags.planning.types import Experiment
+
+OWN = """
+columns:
+  plates:
+    words:
+      ours: {plates: [ours]}
+  method:
+    words:
+      fast: {method: fpn2_ws, preset: laptop}
+      boxes: {method: mask_rcnn, preset: laptop, train: {cycles: 3}}
+  nuclei:
+    in_names: nuclei
+    words:
+      28 px: {augment: {nucleus_px: 28}}
+      40 px: {augment: {nucleus_px: 40}}
+experiments:
+  - {method: [fast, boxes], nuclei: [28 px, 40 px]}
+  - {method: fast, nuclei: 40 px, replicates: 2}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NUCLEUS_EXPERIMENTS", str(tmp_path))
+    return tmp_path
+
+
+def experiments(folder: Path, content: str = OWN, scale: float = 1) -> list[Experiment]:
+    (folder / "own.yaml").write_text(content)
+    return experiments_of(read_matrix("own"), scale)
+
+
+def refusal(folder: Path, content: str) -> str:
+    with pytest.raises(FormError) as refused:
+        experiments(folder, content)
+    return str(refused.value)
+
+
+def test_the_paper_s_matrix_is_its_table_s2_without_repetitions_and_unpublished_models() -> None:
+    rows = read_matrix("paper").rows()
+    models = Counter(row.words["model"] for row in rows)
+    # Of Mask R-CNN and FPN2-WS 76 trainings; Table S2 has three of them twice.
+    assert models == {"MRCNN": 44, "FPN2-WS": 32, "Jacobkie": 1}
+    all_random = {"train_set": "All", "initialization": "Random", "aug": "Full", "train_size": "1X", "epochs": "1X"}
+    repeated = [row for row in rows if all_random.items() <= row.words.items() and row.words["model"] == "MRCNN"]
+    assert [row.replicate for row in repeated] == list(range(1, 16))
+
+
+def test_every_experiment_of_the_paper_has_params_that_the_tasks_know_and_seeds_of_its_own() -> None:
+    by_name = {experiment["name"]: experiment for experiment in experiments_of(read_matrix("paper"), 1)}
+    assert len(by_name) == 77
+    second = by_name["All · MRCNN · Random · None · no. 2"]["variants"][0]
+    assert second["augment"] | {"augmentation": "None", "rois": 35_000} == second["augment"]
+    assert [training["random_seed"] for training in second["trainings"]] == [1]
+    fewer = by_name["All · FPN2-WS · Pre-initialized · Full · ROIs 0.5X"]["variants"][0]
+    assert [training["target"] for training in fewer["trainings"]] == ["distance_map", "blurred_border"]
+    assert (fewer["augment"]["rois"], fewer["trainings"][0]["initialisation"]) == (17_500, "imagenet")
+
+
+def test_an_experiment_may_run_without_its_pretrained_weights_with_random_ones_and_their_cycles() -> None:
+    (jacobkie,) = [e for e in experiments_of(read_matrix("paper"), 1) if e["words"]["model"] == "Jacobkie"]
+    beginnings = [(v["trainings"][0]["initialisation"], v["trainings"][0]["cycles"]) for v in jacobkie["variants"]]
+    assert beginnings == [("pretrained", 0), ("random", 25)]
+
+
+def test_experiments_are_named_by_what_differs_between_them(folder: Path) -> None:
+    assert [experiment["name"] for experiment in experiments(folder)] == [
+        "fast",
+        "fast · nuclei 40 px · no. 1",
+        "boxes",
+        "boxes · nuclei 40 px",
+        "fast · nuclei 40 px · no. 2",
+    ]
+
+
+def test_a_person_s_own_matrix_may_give_any_param_of_any_task(folder: Path) -> None:
+    boxes = experiments(folder)[3]
+    assert boxes["train_on"] == {"plates": ["ours"]}
+    assert boxes["variants"][0]["augment"]["nucleus_px"] == 40
+    assert boxes["variants"][0]["trainings"] == [
+        {"random_seed": 0, "preset": "laptop", "cycles": 3, "task": "train_mask_rcnn"}
+    ]
+
+
+def test_the_scale_shrinks_rois_and_cycles_of_all_alike_but_never_to_nothing(folder: Path) -> None:
+    variants = [experiment["variants"][0] for experiment in experiments(folder, scale=0.5)]
+    assert {variant["augment"]["rois"] for variant in variants} == {2500}
+    # The base model's 2 epochs, and 3 that the matrix gives.
+    assert [variant["trainings"][0]["cycles"] for variant in variants[:3]] == [1, 1, 2]
+    (least,) = {e["variants"][0]["augment"]["rois"] for e in experiments(folder, scale=0.0001)}
+    assert least == LEAST_ROIS
+
+
+def test_a_matrix_may_be_based_on_another_one(folder: Path) -> None:
+    (folder / "own.yaml").write_text(OWN)
+    (folder / "other.yaml").write_text(
+        "based_on: own\nall: {augment: {rois: 50}}\nexperiments: [{method: boxes}]\n"
+        "columns: {method: {words: {boxes: {train: {cycles: 1}}}}}"
+    )
+    (experiment,) = experiments_of(read_matrix("other"), 1)
+    assert experiment["variants"][0]["augment"]["rois"] == 50
+    assert experiment["variants"][0]["trainings"][0]["cycles"] == 1
+    (folder / "own.yaml").write_text("based_on: other")
+    with pytest.raises(FormError, match="other is based on own is based on other"):
+        read_matrix("other")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("{method: [fast, boxes]", "{method: [fst, boxes]", "method has no 'fst'; did you mean fast?"),
+        ("{method: fast, n", "{methd: fast, n", "there is no 'methd'; did you mean method?"),
+        ("mask_rcnn,", "mask_rcn,", "there is no method 'mask_rcn'; did you mean mask_rcnn?"),
+        ("train: {cycles: 3}", "train: {cycls: 3}", "train: there is no 'cycls'; did you mean cycles?"),
+        ("train: {cycles: 3}", "train: {cycles: -3}", "-3 is less than the minimum of 0"),
+        ("augment: {nucleus_px: 28}", "augmnt: {nucleus_px: 28}", "there is no 'augmnt'; did you mean augment?"),
+        ("{nucleus_px: 28}", "{nucleus_px: wide}", "'wide' is not valid"),
+        ("replicates: 2", "replicates: 0", "replicates is 0; allowed are 1 to 100"),
+        ("  method:\n    words:", "  method:\n    word:", "method needs words"),
+        ("preset: laptop,", "preset: lapto,", "there is no preset 'lapto'; did you mean laptop?"),
+        ("columns:", "colums: 1\ncolumns:", "there is no 'colums'; did you mean columns?"),
+        ("40 px]", "40 px: 1]", "nuclei has no {'40 px': 1}"),
+    ],
+)
+def test_a_word_that_nobody_knows_is_refused_with_the_nearest_known_one(
+    folder: Path, right: str, wrong: str, said: str
+) -> None:
+    assert right in OWN
+    assert said in refusal(folder, OWN.replace(right, wrong, 1))
+
+
+def test_all_wrong_words_are_named_at_once(folder: Path) -> None:
+    said = refusal(folder, OWN.replace("method: fast,", "method: fest,").replace("nuclei: [28", "nuclei: [29"))
+    assert "'fest'" in said
+    assert "'29 px'" in said
+
+
+def test_a_key_that_stands_twice_and_a_matrix_that_is_not_there_are_refused(folder: Path) -> None:
+    assert "columns stands there twice" in refusal(folder, OWN + "columns: {}\n")
+    with pytest.raises(FormError, match="no matrix 'papr'; did you mean paper"):
+        read_matrix("papr")
+    with pytest.raises(FormError, match="no matrix"):
+        read_matrix("../experiments/paper")
+
+
+def test_a_table_must_say_what_tells_its_columns_apart_and_at_which_thresholds(folder: Path) -> None:
+    table = "tables: {T: {kind: f2, rows: [{method: fast}], by: [metod], at: [0.72], figures: {F: dot}}}\n"
+    said = refusal(folder, OWN.partition("experiments:")[0] + table)
+    for part in ("kind 'f2' isn't known; did you mean f1?", "no column 'metod'", "at has 0.72", "no form 'dot'"):
+        assert part in said
+
+
+def test_names_stay_the_same_whichever_rows_are_chosen() -> None:
+    matrix = read_matrix("paper")
+    assert len(set(names_of(matrix.rows(), matrix.columns))) == len(matrix.rows())

@@ -1,0 +1,274 @@
+"""From the form, the matrix and the store to what `run_experiments` does."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nucleus_dags.errors import FormError
+from nucleus_dags.forms.run_experiments import run_experiments_form
+from nucleus_dags.planning import run_experiments
+from nucleus_dags.planning.experiments_plan import (
+    experiment_lines,
+    plan_lines,
+    refuse_what_does_not_fit,
+    work_of,
+)
+from nucleus_dags.planning.types import ExperimentsPlan
+from tasks.steps.close_run import Params as CloseRunParams
+from tasks.steps.find_experiments import Params as FindParams
+from tasks.steps.open_run import Params as OpenRunParams
+from tasks.steps.tabulate import Params as TabulateParams
+from tests.dags.forms.filled import filled
+from tests.dags.stored_plates import add_plate
+
+CELL_LINES = ("MCF10A", "HCT116", "U2OS", "Eosinophils")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    for cell_line in CELL_LINES:
+        for role in ("train", "test"):
+            add_plate(tmp_path, f"{cell_line}-{role}", role, cell_line=cell_line)
+    return tmp_path
+
+
+def plan(store: Path, dag_run_id: str = "manual__1", **form: Any) -> ExperimentsPlan:
+    return run_experiments.plan(filled(run_experiments_form(), **form), store, dag_run_id)
+
+
+def names(planned: ExperimentsPlan) -> list[str]:
+    return [experiment["name"] for experiment in planned["find"]["experiments"]]
+
+
+def test_every_experiment_is_asked_for_with_the_plates_of_its_train_set(store: Path) -> None:
+    asked = FindParams(**plan(store)["find"])
+    assert len(asked.experiments) == 77
+    by_name = {experiment.name: experiment for experiment in asked.experiments}
+    one_line = by_name["MCF10A · MRCNN · Random · Full"]
+    assert one_line.plates == ["ingest/MCF10A-train@000000000000"]
+    assert len(by_name["All · FPN2-WS · Pre-initialized · Full · no. 1"].plates) == 4
+    assert len(asked.test_plates) == 4
+    # Training plates are scored for Table S4 alone.
+    overfitting = [name for name, experiment in by_name.items() if experiment.score_training]
+    assert overfitting == [
+        "All · FPN2-WS · Pre-initialized · Full · no. 1",
+        "All · MRCNN · Pre-initialized · None · no. 1",
+    ]
+
+
+def test_the_form_chooses_tables_and_rows(store: Path) -> None:
+    assert names(plan(store, tables=["Table 2"])) == [
+        "MCF10A · MRCNN · Random · Full",
+        "MCF10A · FPN2-WS · Random · Full",
+        "MCF10A · MRCNN · Pre-initialized · Full",
+        "MCF10A · FPN2-WS · Pre-initialized · Full",
+    ]
+    chosen = names(plan(store, tables=["Table 4"], rows=["MRCNN, epochs=0.5X", "FPN2-WS, epochs=0.25X"]))
+    assert chosen == [
+        "All · MRCNN · Pre-initialized · Full · cycles 0.5X",
+        "All · FPN2-WS · Pre-initialized · Full · cycles 0.25X",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ({"tables": ["Table 22"]}, "There is no table 'Table 22'; did you mean Table 2"),
+        ({"rows": ["MRCN"]}, "no column has the word 'MRCN'; did you mean MRCNN?"),
+        ({"rows": ["0.5X"]}, "'0.5X' is a word of train_size and epochs"),
+        ({"rows": ["epoch=0.5X"]}, "did you mean epochs?"),
+        ({"tables": ["Table 2"], "rows": ["Jacobkie"]}, "No experiment is of these tables and has these words"),
+        ({"matrix": "papers"}, "There is no matrix 'papers'; did you mean paper?"),
+    ],
+)
+def test_what_the_form_names_and_the_matrix_lacks_is_refused(store: Path, form: dict[str, Any], said: str) -> None:
+    with pytest.raises(FormError, match=said.replace("?", r"\?")):
+        plan(store, **form)
+
+
+def test_plates_that_are_not_there_or_in_doubt_are_refused_before_anything_is_spent(tmp_path: Path) -> None:
+    add_plate(tmp_path, "a", "test")
+    add_plate(tmp_path, "b", "train", cell_line="MCF-10A")
+    with pytest.raises(FormError, match="There is no train plate of MCF10A in the store; did you mean MCF-10A"):
+        plan(tmp_path)
+    for cell_line in CELL_LINES:
+        add_plate(tmp_path, cell_line, "train", cell_line=cell_line, doubts=["f1: two nuclei have one label"])
+    with pytest.raises(FormError, match="are in doubt; correct them"):
+        plan(tmp_path)
+
+
+def test_dag_runs_of_one_matrix_share_their_mlflow_runs_but_with_another_scale_or_plate(store: Path) -> None:
+    def owner(**form: Any) -> str:
+        owner: str = plan(store, **form)["open_run"]["belongs_to"]
+        return owner
+
+    whole = owner()
+    assert owner(tables=["Table 2"], dag_run_id="manual__2") == whole
+    assert owner(scale=0.5) != whole
+    add_plate(store, "MCF10A-test", "test", "1" * 12, day=2, cell_line="MCF10A")
+    assert owner() != whole
+
+
+def found(planned: ExperimentsPlan, **rates: Any) -> dict[str, Any]:
+    """Give what `find_experiments` says of an empty store, with two cycles of each training."""
+    experiments = [
+        {
+            "name": experiment["name"],
+            "variant": 0,
+            "missing": "",
+            "rois": str(experiment["variants"][0]["augment"]),
+            "trainings": experiment["variants"][0]["trainings"],
+            "training_keys": [f"{t['task']}/{experiment['name']} {t}" for t in experiment["variants"][0]["trainings"]],
+            "cycles": [2 for _ in experiment["variants"][0]["trainings"]],
+            "trained": [False for _ in experiment["variants"][0]["trainings"]],
+            "model": experiment["variants"][0]["model"],
+            "plates": {"test": ["ingest/a@0", "ingest/b@0"], "training": []},
+            "is_calibrated": False,
+            "segmented": 0,
+            "scores": None,
+            "training_scores": None,
+            "is_logged": False,
+        }
+        for experiment in planned["find"]["experiments"]
+    ]
+    sets = {
+        str(e["variants"][0]["augment"]): {"params": e["variants"][0]["augment"], "amount": 1000, "is_stored": False}
+        for e in planned["find"]["experiments"]
+    }
+    return {"experiments": experiments, "rois": sets, "rates": rates, "free_bytes": 1e9}
+
+
+RATES = {
+    "augment": {"seconds_per_roi": 0.36, "bytes_per_roi": 200_000},
+    "train_fpn2_ws": {"seconds_per_roi_and_cycle": 1.8, "on_gpu": True},
+    "train_mask_rcnn": {"seconds_per_roi_and_cycle": 3.6, "on_gpu": False},
+    **{name: {"seconds": 36.0} for name in ("calibrate", "segment", "score")},
+}
+
+
+def test_hours_are_counted_from_what_stored_results_took_each_roi_set_and_training_once(store: Path) -> None:
+    content = found(plan(store, tables=["Table 2"]), **RATES)
+    work = work_of(content["experiments"], content)
+    # Two experiments of each: 1000 ROIs, 2 cycles; of FPN2-WS two networks. One ROI set; per experiment four steps.
+    assert work.gpu_hours == pytest.approx(4 * 1000 * 2 * 1.8 / 3600)
+    assert work.cpu_hours == pytest.approx((360 + 2 * 1000 * 2 * 3.6 + 4 * 4 * 36) / 3600)
+    assert not work.unknown
+
+
+def test_what_was_never_measured_is_said(store: Path) -> None:
+    content = found(plan(store, tables=["Table 2"]))
+    first = plan_lines(content, {})[0]
+    assert first.startswith("4 of 4 experiments to run, at least 0.0 h on CPUs; nothing is measured yet of augment")
+
+
+def test_the_plan_is_a_table_with_money_where_there_is_a_price(store: Path) -> None:
+    lines = plan_lines(found(plan(store, tables=["Table 2"]), **RATES), {"currency": "CHF", "core_hour": 0.5})
+    assert lines[0].endswith("one after the other, about 2.13 CHF")
+    assert "| ROI sets | 1 | 0 | 1 |" in lines
+    assert "| trainings | 6 | 0 | 6 |" in lines
+    assert "| disk for ROIs | | 1.0 GB free | 200.0 MB |" in lines
+
+
+def test_the_plan_has_a_line_for_each_experiment_in_the_log(store: Path) -> None:
+    lines = experiment_lines(found(plan(store, tables=["Table 2"]), **RATES))
+    assert lines[2].startswith("| MCF10A · MRCNN · Random · Full | 1,000 | 0 of 1 | 0 of 2 | no | ")
+
+
+def test_rois_that_do_not_fit_the_disk_are_refused(store: Path) -> None:
+    content = found(plan(store, tables=["Table 2"]), **RATES)
+    refuse_what_does_not_fit(content)
+    with pytest.raises(FormError, match=r"need 220.0 MB, and the store has 100.0 MB free"):
+        refuse_what_does_not_fit(content | {"free_bytes": 1e8})
+
+
+def done(content: dict[str, Any], number: int, **more: Any) -> None:
+    one = content["experiments"][number]
+    trained = [True for _ in one["trained"]]
+    one |= {"trained": trained, "is_calibrated": True, "segmented": 2, "scores": "score/1", "is_logged": True} | more
+
+
+def test_what_is_in_the_store_and_in_mlflow_is_not_run_again(store: Path) -> None:
+    content = found(plan(store, tables=["Table 2"]), **RATES)
+    for number in range(3):
+        done(content, number)
+    assert [one["name"] for one in run_experiments.to_do(content)] == ["MCF10A · FPN2-WS · Pre-initialized · Full"]
+    done(content, 3, is_logged=False)
+    assert len(run_experiments.to_do(content)) == 1
+    assert run_experiments.rois_to_make(content) == []
+    done(content, 3)
+    assert plan_lines(content, {})[0].startswith("0 of 4 experiments to run, about 0.0 h")
+
+
+def test_each_experiment_has_an_mlflow_run_with_a_tag_for_every_column(store: Path) -> None:
+    planned = plan(store, tables=["Table 2"], scale=0.5)
+    experiments = run_experiments.to_do(found(planned))
+    experiments[2] |= {"variant": 1, "missing": "no mask_rcnn_coco.h5"}
+    params = OpenRunParams(**run_experiments.runs_of_experiments(planned, experiments))
+    assert params.children == names(planned)
+    assert params.tags_of_children[0] == {
+        **{"train_set": "MCF10A", "model": "MRCNN", "initialization": "Random", "aug": "Full"},
+        **{"train_size": "1X", "epochs": "1X", "replicate": "1", "scale": "0.5", "weights": "random"},
+    }
+    assert params.tags_of_children[2]["weights"] == "random"
+    assert params.tags_of_children[2]["weights_missing"] == "no mask_rcnn_coco.h5"
+
+
+def opened(store: Path, **more: Any) -> dict[str, Any]:
+    (one, *_) = run_experiments.to_do(found(plan(store, tables=["Table 2"], rows=["FPN2-WS"])))
+    return {**one, "mlflow_run_id": "run", **more}
+
+
+def test_an_experiment_goes_from_its_networks_to_scores_of_test_and_training_plates(store: Path) -> None:
+    plates = {"test": ["ingest/a@0"], "training": ["ingest/t@0"]}
+    experiment = opened(store, plates=plates)
+    trainings = run_experiments.trainings_of_experiment(experiment, {})
+    assert [(t["target"], t["mlflow_run_id"]) for t in trainings] == [
+        ("distance_map", "run"),
+        ("blurred_border", "run"),
+    ]
+    calibration = run_experiments.calibration_of_experiment(experiment, {"networks": ["n/1", "n/2"]})
+    assert calibration == {
+        **{"method": "fpn2_ws", "settings": {}, "search": [], "networks": ["n/1", "n/2"], "mlflow_run_id": "run"}
+    }
+    segmentations = run_experiments.segmentations_of(experiment, {"model": {"method": "fpn2_ws"}})
+    assert [s["plate"] for s in segmentations] == ["ingest/a@0", "ingest/t@0"]
+    known = {"segmented": {"ingest/a@0": "segment/a", "ingest/t@0": "segment/t"}, "experiment": experiment}
+    scorings = run_experiments.scorings_of(experiment, known)
+    # F1 on training plates isn't the model's F1 in MLflow.
+    assert scorings == [
+        {"segmentations": ["segment/a"], "mlflow_run_id": "run"},
+        {"segmentations": ["segment/t"], "mlflow_run_id": None},
+    ]
+    results: list[Any] = [
+        {"outputs": {"scores": path}, "metrics": {"f1_at_0.7/all": 1.0}} for path in ("score/a", "score/t")
+    ]
+    scored = run_experiments.scored_experiment(results, known)
+    assert (scored["scores"], scored["training_scores"]) == ("score/a", "score/t")
+
+
+def test_tables_show_what_was_in_the_store_and_what_was_scored_now(store: Path) -> None:
+    planned = plan(store, tables=["Table 2"])
+    content = found(planned)
+    done(content, 0)
+    scored = [{"name": names(planned)[2], "scores": "score/2", "training_scores": None}]
+    content["experiments"][2]["missing"] = "no mask_rcnn_coco.h5"
+    params = TabulateParams(**run_experiments.tables_of(planned["tabulate"], content, scored))
+    assert [(e.name, e.scores) for e in params.experiments] == [
+        (names(planned)[0], "score/1"),
+        (names(planned)[2], "score/2"),
+    ]
+    assert params.experiments[1].missing_weights == "no mask_rcnn_coco.h5"
+    assert len(params.tables) == 11
+    assert params.tables[0].rows == [
+        ["MCF10A", "MRCNN", "Random", "Full", "1X", "1X", "1"],
+        ["MCF10A", "FPN2-WS", "Random", "Full", "1X", "1X", "1"],
+    ]
+
+
+def test_runs_of_experiments_without_scores_end_as_failed_and_so_does_that_of_the_matrix() -> None:
+    experiments = [{"name": name, "mlflow_run_id": f"run-{name}"} for name in "ab"]
+    ends = CloseRunParams(**run_experiments.runs_of_matrix("parent", experiments, [{"name": "a"}], True))
+    assert (ends.mlflow_run_ids, ends.failed) == (["parent", "run-a", "run-b"], ["run-b", "parent"])
+    ends = CloseRunParams(**run_experiments.runs_of_matrix("parent", experiments, [{"name": n} for n in "ab"], True))
+    assert ends.failed == []

@@ -1,0 +1,156 @@
+"""How far each experiment of a matrix is, by what the store holds."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks import tracking
+from tasks.contract import Task, execute
+from tasks.methods.fpn2_ws.train import TASK as TRAIN_FPN2_WS
+from tasks.nuclei.errors import InputError
+from tasks.steps import augment, calibrate, score, segment
+from tasks.steps.find_experiments import TASK, Params
+from tests.stored_results import add_plate, store_result
+from tests.tracked import track_in
+
+RANDOM: dict[str, Any] = {"task": "train_fpn2_ws", "target": "both", "initialisation": "random", "cycles": 3}
+MODEL = {"method": "fpn2_ws", "search": []}
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    track_in(tmp_path, monkeypatch)
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    monkeypatch.delenv("NUCLEUS_WEIGHTS", raising=False)
+    for name in ("train", "test"):
+        add_plate(tmp_path, name, "U2OS", {"f": [1]})
+    return tmp_path
+
+
+def variant(*trainings: dict[str, Any], **model: Any) -> dict[str, Any]:
+    return {"words": {}, "augment": {"rois": 100}, "trainings": list(trainings), "model": MODEL | model}
+
+
+def asked(name: str, *variants: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"name": name, "variants": list(variants), "plates": ["ingest/train@0123456789ab"], **more}
+
+
+def find(store: Path, *experiments: dict[str, Any], dag_run_id: str = "first") -> dict[str, Any]:
+    params = Params.model_validate(
+        {
+            **{"dag_run_id": dag_run_id, "matrix": "matrix small 1"},
+            **{"experiments": list(experiments), "test_plates": ["ingest/test@0123456789ab"]},
+        }
+    )
+    result = execute(TASK, params, store)
+    content: dict[str, Any] = json.loads((store / result.outputs["found"]).read_text())
+    return content
+
+
+def stored(store: Path, task: Task[Any], params: dict[str, Any], output: str, file: str = "") -> str:
+    """Put the result of a task into the store under its key; gives its output."""
+    parsed = task.params_type.model_validate(params)
+    path = f"{task.name}/{task.output_key(parsed, store)}"
+    store_result(store, path, parsed.model_dump(mode="json"), {output: f"{path}/{file}".rstrip("/")})
+    if file:
+        (store / path / file).write_bytes(b"0" * 1000)
+    return f"{path}/{file}".rstrip("/")
+
+
+def chain(store: Path) -> str:
+    """Put a whole experiment into the store; gives its scores."""
+    rois = stored(store, augment.TASK, {"plates": ["ingest/train@0123456789ab"], "rois": 100}, "rois", "rois.h5")
+    training = {name: value for name, value in RANDOM.items() if name != "task"}
+    network = stored(store, TRAIN_FPN2_WS, {**training, "rois": rois}, "network")
+    (store / network / "network.json").write_text('{"method": "fpn2_ws"}')
+    model = {"method": "fpn2_ws", "networks": [network]}
+    path = stored(store, calibrate.TASK, {**model, "search": []}, "calibration", "calibration.csv")
+    settings = {"marker_threshold": 0.3}
+    result = json.loads((store / Path(path).parent / "result.json").read_text())
+    result["values"] = {"settings": settings}
+    (store / Path(path).parent / "result.json").write_text(json.dumps(result))
+    plate = {"plate": "ingest/test@0123456789ab"}
+    segmentation = stored(store, segment.TASK, {**model, "settings": settings, **plate}, "segmentation")
+    return stored(store, score.TASK, {"segmentations": [segmentation]}, "scores")
+
+
+def test_of_an_empty_store_everything_is_to_do_and_the_roi_set_is_shared(store: Path) -> None:
+    content = find(store, asked("a", variant(RANDOM)), asked("b", variant({**RANDOM, "random_seed": 1})))
+    first, second = content["experiments"]
+    assert (first["trained"], first["cycles"], first["scores"]) == ([False], [3], None)
+    assert first["rois"] == second["rois"]
+    (rois,) = content["rois"].values()
+    assert (rois["amount"], rois["is_stored"]) == (100, False)
+    assert first["trainings"][0]["rois"] == rois["path"]
+
+
+def test_an_experiment_whose_steps_are_all_stored_is_done(store: Path) -> None:
+    scores = chain(store)
+    one, other = find(store, asked("a", variant(RANDOM)), asked("b", variant({**RANDOM, "cycles": 4})))["experiments"]
+    assert (one["trained"], one["is_calibrated"], one["segmented"], one["scores"]) == ([True], True, 1, scores)
+    assert (other["trained"], other["is_calibrated"], other["segmented"], other["scores"]) == ([False], False, 0, None)
+
+
+def test_an_experiment_whose_training_plates_are_to_be_scored_too_is_not_done_before(store: Path) -> None:
+    chain(store)
+    (one,) = find(store, asked("a", variant(RANDOM), score_training=True))["experiments"]
+    assert (one["is_calibrated"], one["segmented"], one["scores"]) == (True, 1, None)
+
+
+def test_a_training_whose_rois_were_cleaned_away_counts_all_the_same(store: Path) -> None:
+    chain(store)
+    for path in sorted((store / "augment").glob("*/*"), reverse=True):
+        path.unlink()
+    content = find(store, asked("a", variant(RANDOM)))
+    assert content["experiments"][0]["trained"] == [True]
+    assert [rois["is_stored"] for rois in content["rois"].values()] == [False]
+
+
+def test_without_its_pretrained_weights_an_experiment_runs_as_its_second_variant_says(store: Path) -> None:
+    coco = variant({"task": "train_mask_rcnn", "initialisation": "coco"}, method="mask_rcnn")
+    (one,) = find(store, asked("a", coco, variant(RANDOM)))["experiments"]
+    assert one["variant"] == 1
+    assert one["trainings"][0]["task"] == "train_fpn2_ws"
+    assert "mask_rcnn_coco.h5" in one["missing"]
+    with pytest.raises(InputError, match=r"^a: initialisation \"coco\" needs the file"):
+        find(store, asked("a", coco), dag_run_id="second")
+
+
+def test_params_that_a_task_refuses_are_refused_before_anything_is_spent(store: Path) -> None:
+    with pytest.raises(InputError, match="target"):
+        find(store, asked("a", variant({**RANDOM, "target": "colour"})))
+    with pytest.raises(InputError, match="a: params: search: colour can't be searched"):
+        find(store, asked("a", variant(RANDOM, search=["colour"])), dag_run_id="second")
+
+
+def test_an_experiment_is_logged_when_its_run_of_the_matrix_is_finished(store: Path) -> None:
+    parent = tracking.open_run("experiments", "matrix small 1", "small")
+    runs = {name: tracking.open_run("experiments", "matrix small 1", f"{name}, small", parent) for name in "ab"}
+    tracking.close_run(runs["a"], succeeded=True)
+    tracking.close_run(runs["b"], succeeded=False)
+    content = find(store, *(asked(name, variant(RANDOM)) for name in "abc"))
+    assert [one["is_logged"] for one in content["experiments"]] == [True, False, False]
+
+
+def test_rates_are_medians_of_what_stored_results_took(store: Path) -> None:
+    chain(store)
+    for path, seconds, counts in (("augment", 5.0, {"training_rois": 80, "validation_rois": 20}), ("segment", 7.0, {})):
+        (file,) = (store / path).glob("*/result.json")
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"seconds": seconds, "counts": counts}))
+    (file,) = (store / "train_fpn2_ws").glob("*/result.json")
+    metrics = {"training_seconds": 60.0}
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"metrics": metrics, "machine": {"gpus": "none"}}))
+    rates = find(store, asked("a", variant(RANDOM)))["rates"]
+    assert rates["augment"] == {"seconds_per_roi": 0.05, "bytes_per_roi": 10.0}
+    assert rates["train_fpn2_ws"] == {"seconds_per_roi_and_cycle": 60 / (100 * 3), "on_gpu": False}
+    assert rates["segment"] == {"seconds": 7.0}
+
+
+def test_what_is_found_is_in_use_for_a_clean_up(store: Path) -> None:
+    scores = store / chain(store)
+    os.utime(scores, (0, 0))
+    find(store, asked("a", variant(RANDOM)))
+    assert scores.stat().st_mtime > 0

@@ -1,0 +1,196 @@
+"""The tables and figures of a matrix of experiments, from scores in the store."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import tifffile
+
+from tasks.contract import Result, execute
+from tasks.nuclei.errors import InputError
+from tasks.steps import score
+from tasks.steps.experiments.data import read_data
+from tasks.steps.experiments.tables import Column, mean_of, table_of
+from tasks.steps.tabulate import TASK, Params, draw, read_spec
+from tests.stored_results import add_plate, add_segmentation, image
+
+# Three nuclei of 5 px, of which predictions find all, two, or one.
+TRUTH = [1] * 5 + [0] + [2] * 5 + [0] + [3] * 5
+FOUND = {3: TRUTH, 2: [1] * 5 + [0] + [2] * 5 + [0] * 6, 1: [1] * 5 + [0] * 12}
+F1 = {3: 1.0, 2: 0.8, 1: 0.5}
+COLUMNS = {"model": "Model", "aug": "Augmentation"}
+
+
+def plate(store: Path, name: str, cell_line: str) -> str:
+    path = add_plate(store, name, cell_line, {"f1": TRUTH})
+    info = json.loads((store / path / "plate.json").read_text())
+    (store / path / "plate.json").write_text(json.dumps(info | {"annotation": "semi-automatic"}))
+    return path
+
+
+def scored(store: Path, plates: list[str], found: int, name: str) -> str:
+    paths = [add_segmentation(store, path, {"f1": FOUND[found]}, f"{name}-{Path(path).name[:4]}") for path in plates]
+    return execute(score.TASK, score.Params(segmentations=paths), store).outputs["scores"]
+
+
+def experiment(scores: str, model: str, aug: str = "Full", replicate: int = 1, **more: Any) -> dict[str, Any]:
+    words = {"model": model, "aug": aug}
+    return {"name": f"{model} {aug} {replicate}", "words": words, "replicate": replicate, "scores": scores, **more}
+
+
+@pytest.fixture
+def plates(tmp_path: Path) -> list[str]:
+    return [plate(tmp_path, "mcf-a", "MCF10A"), plate(tmp_path, "u2os-a", "U2OS")]
+
+
+TABLE = {
+    "name": "Table 8",
+    "rows": [["FPN2-WS", "Full", "1"], ["MRCNN", "Full", "1"]],
+    "by": ["model"],
+    "at": [0.7, 0.9],
+}
+DRAWN = TABLE | {"figures": {"Fig. 5B": "curves", "Fig. S3": "errors", "Fig. 3A": "dots"}}
+
+
+def tabulated(store: Path, plates: list[str], experiments: list[Any], *tables: Any, **more: Any) -> Result:
+    content = {"title": "Ours", "columns": COLUMNS, "tables": tables, "experiments": experiments, "plates": plates}
+    return execute(TASK, Params.model_validate(content | more), store)
+
+
+def two_models(store: Path, plates: list[str]) -> list[dict[str, Any]]:
+    return [
+        experiment(scored(store, plates, 2, "mrcnn"), "MRCNN", missing_weights="no mask_rcnn_coco.h5"),
+        experiment(scored(store, plates, 3, "fpn"), "FPN2-WS"),
+    ]
+
+
+def test_a_table_has_a_row_for_each_model_in_the_matrix_s_order_with_the_best_of_each_column_marked(
+    tmp_path: Path, plates: list[str]
+) -> None:
+    result = tabulated(tmp_path, plates, two_models(tmp_path, plates), TABLE)
+    table = pd.read_csv(tmp_path / result.outputs["tables"] / "Table_8.csv")
+    at_07 = table[(table["iou_threshold"] == 0.7) & (table["cell_line"] == "MCF10A")]
+    assert at_07[["Model", "f1", "is_best"]].to_numpy().tolist() == [["FPN2-WS", 1.0, True], ["MRCNN", 0.8, False]]
+    assert at_07["without_weights"].fillna("").tolist() == ["", "no mask_rcnn_coco.h5"]
+
+
+def test_the_page_has_every_table_and_figure_and_marks_rows_without_their_pretrained_weights(
+    tmp_path: Path, plates: list[str]
+) -> None:
+    result = tabulated(tmp_path, plates, two_models(tmp_path, plates), DRAWN, {"name": "Table S1", "kind": "plates"})
+    page = (tmp_path / result.outputs["page"]).read_text()
+    assert "<b>1.000</b>" in page
+    assert '<span title="no mask_rcnn_coco.h5">†</span>' in page
+    assert page.count("data:image/png") == 7
+    names = {path.name for path in (tmp_path / result.outputs["figures"]).iterdir()}
+    drawn = ["Fig._5B", "Fig._3A", "F1_and_CPU_hours", *(f"Fig._S3{letter}" for letter in "ABCD")]
+    assert names == {f"{name}.{ending}" for name in drawn for ending in ("svg", "png")}
+    images = pd.read_csv(tmp_path / result.outputs["tables"] / "Table_S1.csv")
+    assert images[["cell_line", "nuclei", "area_mean_px"]].to_numpy().tolist() == [["MCF10A", 3, 5.0], ["U2OS", 3, 5.0]]
+
+
+def test_published_values_stand_beside_and_a_difference_only_where_the_plates_are_the_paper_s(
+    tmp_path: Path,
+) -> None:
+    plates = [plate(tmp_path, "MCF10A_Biological", "MCF10A"), plate(tmp_path, "u2os", "U2OS")]
+    result = tabulated(tmp_path, plates, two_models(tmp_path, plates), TABLE, published="paper")
+    table = pd.read_csv(tmp_path / result.outputs["tables"] / "Table_8.csv")
+    fpn = table[(table["Model"] == "FPN2-WS") & (table["iou_threshold"] == 0.7)].set_index("cell_line")
+    assert fpn["published"].to_dict() == {"MCF10A": 0.984141, "U2OS": 0.974722}
+    assert fpn["difference"].isna().to_dict() == {"MCF10A": False, "U2OS": True}
+    assert fpn.loc["MCF10A", "difference"] == pytest.approx(1 - 0.984141)
+
+
+def test_errors_are_given_in_percent_of_the_true_nuclei_beside_the_paper_s(tmp_path: Path) -> None:
+    plates = [plate(tmp_path, "u2os", "U2OS")]
+    table = TABLE | {"figures": {"Fig. S3": "errors"}}
+    result = tabulated(tmp_path, plates, two_models(tmp_path, plates), table, published="paper")
+    errors = pd.read_csv(tmp_path / result.outputs["tables"] / "Fig._S3.csv")
+    missed = errors[(errors["row"] == "MRCNN") & (errors["error"] == "false_negatives")].iloc[0]
+    assert missed["percent"] == pytest.approx(100 / 3)
+    assert missed["published_percent"] == pytest.approx(100 * 10 / 518)
+
+
+def test_replicates_are_shown_with_their_mean_and_its_interval(tmp_path: Path, plates: list[str]) -> None:
+    experiments = [
+        experiment(scored(tmp_path, plates, found, f"r{found}"), "MRCNN", replicate=number)
+        for number, found in enumerate(F1, start=1)
+    ]
+    rows = [["MRCNN", "Full", str(number)] for number in (1, 2, 3)]
+    table = {"name": "T", "kind": "replicates", "rows": rows, "by": ["model", "aug"], "figures": {"F": "replicates"}}
+    result = tabulated(tmp_path, plates, experiments, table)
+    row = pd.read_csv(tmp_path / result.outputs["tables"] / "T.csv").iloc[0]
+    # Student's t with two degrees of freedom is 4.303, the standard deviation of 1, 0.8 and 0.5 is 0.2517.
+    assert row["f1"] == pytest.approx(2.3 / 3)
+    assert row["high"] - row["f1"] == pytest.approx(4.303 * 0.2517 / 3**0.5, rel=1e-3)
+    assert row["replicates"] == 3
+
+
+def test_of_replicates_the_first_counts_elsewhere_and_one_alone_has_no_interval() -> None:
+    assert mean_of([0.5])[0] == 0.5
+    assert pd.isna(mean_of([0.5]).low)
+
+
+def test_label_sets_of_a_plate_are_compared_and_elsewhere_the_labels_that_count_are(tmp_path: Path) -> None:
+    path = plate(tmp_path, "semi", "U2OS")
+    (tmp_path / path / "label_sets/manual").mkdir(parents=True)
+    tifffile.imwrite(tmp_path / path / "label_sets/manual/f1.tif", image(FOUND[2]))
+    experiments = [experiment(scored(tmp_path, [path], 3, "fpn"), "FPN2-WS")]
+    compared = TABLE | {"kind": "annotations", "figures": {"Fig. S1B": "curves", "Fig. S2A": "agreement"}}
+    result = tabulated(tmp_path, [path], experiments, compared, TABLE | {"name": "T"})
+    tables = tmp_path / result.outputs["tables"]
+    both = pd.read_csv(tables / "Table_8.csv")
+    at_07 = both[both["iou_threshold"] == 0.7].set_index("variant")["f1"]
+    assert at_07.to_dict() == pytest.approx({"Manual": 0.8, "Semi-Automated": 1.0})
+    assert pd.read_csv(tables / "T.csv")["f1"].tolist() == [1.0, 1.0]
+    agreement = pd.read_csv(tmp_path / result.outputs["data"] / "agreement.csv").set_index("iou_threshold")
+    assert agreement["f1"].to_dict()[0.7] == pytest.approx(0.8)
+    assert (tmp_path / result.outputs["figures"] / "Fig._S2A.png").exists()
+
+
+def test_training_plates_are_compared_with_test_plates(tmp_path: Path, plates: list[str]) -> None:
+    train = plate(tmp_path, "train-plate", "MCF10A")
+    scores = scored(tmp_path, plates[:1], 2, "test"), scored(tmp_path, [train], 3, "train")
+    experiments = [experiment(scores[0], "FPN2-WS", training_scores=scores[1])]
+    result = tabulated(tmp_path, [*plates, train], experiments, TABLE | {"kind": "training"})
+    table = pd.read_csv(tmp_path / result.outputs["tables"] / "Table_8.csv")
+    at_07 = table[table["iou_threshold"] == 0.7].set_index("variant")["f1"]
+    assert at_07.to_dict() == pytest.approx({"Testing": 0.8, "Training": 1.0})
+
+
+def test_what_was_logged_is_drawn_again_with_the_same_tables(tmp_path: Path, plates: list[str]) -> None:
+    result = tabulated(tmp_path, plates, two_models(tmp_path, plates), TABLE, prices={"core_hour": 0.1})
+    logged, again = tmp_path / result.outputs["data"], tmp_path / "again"
+    again.mkdir()
+    assert draw(read_spec(logged), read_data(logged), again) == result.counts["figures"]
+    for name in ("Table_8.csv", "Costs.csv"):
+        assert (again / "tables" / name).read_text() == (tmp_path / result.outputs["tables"] / name).read_text()
+    assert (again / "experiments.html").exists()
+
+
+def test_a_cost_is_that_of_all_steps_with_money_where_a_price_is_given(tmp_path: Path, plates: list[str]) -> None:
+    result = tabulated(tmp_path, plates, two_models(tmp_path, plates), prices={"core_hour": 3600.0})
+    costs = pd.read_csv(tmp_path / result.outputs["tables"] / "Costs.csv")
+    assert costs["money"].tolist() == pytest.approx(costs["cpu_seconds"].tolist())
+    assert (costs["bytes"] > 0).all()
+    assert (costs["peak_memory_bytes"] > 1e6).all()
+
+
+def test_a_table_without_scores_is_named_and_left_out(tmp_path: Path, plates: list[str]) -> None:
+    other = TABLE | {"name": "Table 9", "rows": [["MRCNN", "None", "1"]]}
+    result = tabulated(tmp_path, plates, two_models(tmp_path, plates), TABLE, other)
+    assert "None of their experiments has scores yet: Table 9." in (tmp_path / result.outputs["page"]).read_text()
+
+
+def test_scores_that_are_not_there_are_refused(tmp_path: Path, plates: list[str]) -> None:
+    with pytest.raises(InputError, match="score/0000000000000000 is not in the store"):
+        tabulated(tmp_path, plates, [experiment("score/0000000000000000", "MRCNN")])
+
+
+def test_a_value_is_found_by_its_cell_line_and_threshold(tmp_path: Path, plates: list[str]) -> None:
+    result = tabulated(tmp_path, plates, two_models(tmp_path, plates), TABLE)
+    data = read_data(tmp_path / result.outputs["data"])
+    table = table_of(TABLE, data, COLUMNS, None)
+    assert table.rows[0].cells[Column("U2OS", 0.9)].value.f1 == 1.0
