@@ -327,7 +327,8 @@ def _looked_at(
         looked_at[sheet.patch.slices if sheet.patch is not None else ...] = True
     looked_at[is_kept] = False
     drawn = np.isin(label_image, list(there)).astype(np.uint8)
-    seen = cv2.dilate(drawn, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * SEEN_AROUND_PX + 1,) * 2)) > 0
+    around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * SEEN_AROUND_PX + 1,) * 2)
+    seen: NDArray[np.bool_] = cv2.dilate(drawn, around) > 0
     return looked_at | (seen & ~is_kept)
 
 

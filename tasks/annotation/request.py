@@ -12,7 +12,7 @@ from tasks.annotation.sheet import Sheet
 from tasks.nuclei.errors import InputError, first_of
 
 REQUEST_JSON = "request.json"
-MOST_LETTERS = 100
+MOST_BYTES = 100
 """Of a field's name within that of an image: a file name has 255."""
 
 
@@ -58,7 +58,8 @@ class Request(pydantic.BaseModel):
 
 def image_name(number: int, fov: str, key: str) -> str:
     """Give the name of a field in a tool; `key` is that of the request, by which an answer is known."""
-    return f"{number:03}_{fov[:MOST_LETTERS]}_annotation-{key}"
+    name = fov.encode()[:MOST_BYTES].decode(errors="ignore")
+    return f"{number:03}_{name}_annotation-{key}"
 
 
 def write_request(request: Request, folder: Path) -> None:

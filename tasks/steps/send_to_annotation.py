@@ -35,6 +35,7 @@ from tasks.nuclei.plates.origins import proposer
 from tasks.nuclei.tables import read_csv
 from tasks.store.provenance import plate_at, plate_of_segmentation, result_of
 
+MOST_IN_A_FIELD = 1_000_000
 IMAGES_KEPT = 2
 """Patches of a field follow one another."""
 
@@ -54,8 +55,9 @@ class Params(TaskParams):
     """Names of the fields to send; all for which there are proposals if not given."""
     patches: str | None = None
     """Output of `choose_patches`: the only patches to look at. If not given, all of a field are."""
-    nuclei_per_patch: int = pydantic.Field(NUCLEI_PER_PATCH, ge=1, le=10_000, title="Nuclei per patch")
-    """About how many nuclei a person looks at at a time."""
+    nuclei_per_patch: int | None = pydantic.Field(None, ge=1, le=10_000, title="Nuclei per patch")
+    """About how many nuclei a person looks at at a time. If not given, 50 as in the paper, and whole fields in tools
+    that don't show where a patch ends."""
     target: PlateName = pydantic.Field(title="Name of the annotated plate")
     """Name of the plate that what comes back becomes a part of. If there is one, it gets these fields besides its
     own."""
@@ -87,6 +89,7 @@ class Params(TaskParams):
 
 def run(params: Params, workspace: Workspace) -> Outcome:
     plate = plate_at(params.plate, workspace.store)
+    nuclei_per_patch = _nuclei_per_patch(params)
     proposed = _proposed(params, plate, workspace)
     fovs = _chosen(params, plate, proposed)
     wanted = _wanted_patches(params, fovs, workspace)
@@ -95,9 +98,10 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     for number, fov in enumerate(fovs, start=1):
         label_image = _label_image(fov, proposed)
         write_label_image(workspace.output_dir / "sent" / f"{fov.name}.tif", label_image)
-        all_sheets = divide(image_name(number, fov.name, workspace.key), label_image, (), params.nuclei_per_patch)
+        all_sheets = divide(image_name(number, fov.name, workspace.key), label_image, (), nuclei_per_patch)
         sheets[fov.name] = [sheet for sheet in all_sheets if wanted is None or _place_of(sheet) in wanted[fov.name]]
-    request = _request(params, workspace, {fov: [sheet.name for sheet in of_fov] for fov, of_fov in sheets.items()})
+    names = {fov: [sheet.name for sheet in of_fov] for fov, of_fov in sheets.items()}
+    request = _request(params, nuclei_per_patch, workspace, names)
     write_request(request, workspace.output_dir)
     archive = workspace.output_dir / f"{params.target}_{params.tool}_annotation-{workspace.key}.zip"
     _write_archive(sheets, {fov.name: fov for fov in fovs}, params.tool, archive, workspace.checkpoint_dir / "archive")
@@ -158,7 +162,13 @@ def _label_image(fov: Fov, proposed: Mapping[str, Path]) -> NDArray[Any]:
     return read_numbered(proposed[fov.name]).as_in_file
 
 
-def _request(params: Params, workspace: Workspace, sheets: dict[str, list[str]]) -> Request:
+def _nuclei_per_patch(params: Params) -> int:
+    if params.nuclei_per_patch is not None:
+        return params.nuclei_per_patch
+    return NUCLEI_PER_PATCH if params.patches or tool_named(params.tool).by_patches else MOST_IN_A_FIELD
+
+
+def _request(params: Params, nuclei_per_patch: int, workspace: Workspace, sheets: dict[str, list[str]]) -> Request:
     model, proposed_by = "", ""
     if params.segmentations:
         by = _segmenting_params(params.segmentations[0], workspace.store)
@@ -173,7 +183,7 @@ def _request(params: Params, workspace: Workspace, sheets: dict[str, list[str]])
         proposals=params.proposals,
         model=model,
         proposed_by=proposed_by,
-        nuclei_per_patch=params.nuclei_per_patch,
+        nuclei_per_patch=nuclei_per_patch,
         sheets=sheets,
     )
 
