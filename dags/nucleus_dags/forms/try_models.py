@@ -1,0 +1,36 @@
+"""The form of `try_models`."""
+
+from airflow.sdk import Param
+
+from nucleus_dags.forms.fields import MAIN, param_field
+from nucleus_dags.manifest import manifest
+
+
+def try_models_form() -> dict[str, Param]:
+    ready = manifest()["ready_models"]
+    in_words = " ".join(f"{name}: {title}." for name, title in ready.items())
+    return {
+        "plate": Param(
+            None,
+            type="string",
+            minLength=1,
+            title="Plate",
+            description="Name of a plate with labels in the inbox or in the store, or name@digest of one version in "
+            "the store. Best is one that no model was trained on, with five fields or more.",
+            section=MAIN,
+        ),
+        "models": Param(
+            [],
+            type=["array", "null"],
+            items={"type": "string"},
+            examples=["champion", *ready],
+            uniqueItems=True,
+            title="Models",
+            description="What is tried, one per line: champion, challenger, the number of a version of "
+            f"{manifest()['registered_model']}, or a model that needs no training. {in_words} Empty: all that need no "
+            "training, the champion, the challenger and the newest three versions.",
+            section=MAIN,
+        ),
+        "least_f1_of_objects": param_field("suffice", "least_f1_of_objects", MAIN, "Empty: 0.8."),
+        "least_f1_of_outlines": param_field("suffice", "least_f1_of_outlines", MAIN, "Empty: 0.6."),
+    }
