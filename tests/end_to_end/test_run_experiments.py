@@ -132,7 +132,14 @@ def test_mlflow_has_a_run_for_the_matrix_with_tables_and_figures_and_one_below_f
     tags = children["U2OS · trained"].data.tags
     assert (tags["train_set"], tags["model"], tags["replicate"], tags["weights"]) == ("U2OS", "trained", "1", "base")
     assert "mask_rcnn_coco.h5" in children["U2OS · coco"].data.tags["weights_missing"]
-    assert artifacts(lab, parent.info.run_id, "tables") == {"Table_3.csv", "Table_8.csv", "Costs.csv", "images.csv"}
+    assert artifacts(lab, parent.info.run_id, "report") == {"experiments.html"}
+    assert artifacts(lab, parent.info.run_id, "tables") == {
+        "Table_3.csv",
+        "Table_8.csv",
+        "Fig._S3.csv",
+        "Costs.csv",
+        "images.csv",
+    }
     assert {"Fig._3B.svg", "Fig._5B.png", "Fig._S3A.svg", "F1_and_CPU_hours.png"} <= artifacts(
         lab, parent.info.run_id, "figures"
     )

@@ -114,7 +114,7 @@ def test_a_part_of_a_mapped_task_may_name_the_task_that_does_it() -> None:
 
 def test_a_step_may_have_a_param_that_is_called_task() -> None:
     operator = probe(each={"task": "probe"}, prepare=lambda given, known: {**given, "task": "segment"})
-    assert operator._params() == {"task": "segment"}
+    assert operator._given() == {"task": "segment"}
     assert operator.task == "probe"
 
 
