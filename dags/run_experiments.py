@@ -55,6 +55,8 @@ def plan() -> None:
     except FormError as error:
         fail_with(str(error))
     context["ti"].xcom_push("plan", planned)
+    # As text: a template's own JSON sorts keys, and the order of the columns counts.
+    context["ti"].xcom_push("tables", json.dumps(planned["tabulate"]))
     for name, value in planned.items():
         context["ti"].xcom_push(name, value)
 
@@ -180,7 +182,7 @@ with DAG(
         "tabulate",
         known={
             # As templates they are empty where nothing was run; as XComs, their lack would be a failure.
-            "planned": "{{ ti.xcom_pull(task_ids='plan', key='tabulate') | tojson }}",
+            "planned": "{{ ti.xcom_pull(task_ids='plan', key='tables') or '' }}",
             "found": "{{ ti.xcom_pull(task_ids='find_experiments', key='found') or '' }}",
             "opened": "{{ ti.xcom_pull(task_ids='open_run', key='mlflow_run_id') or '' }}",
             "scored": scored,

@@ -188,7 +188,7 @@ def log_result(params: Params, result: Result, store: Path) -> None:
 
 
 def _files(outputs: Mapping[str, str], store: Path) -> Iterator[tuple[Path, str]]:
-    yield store / outputs["page"], "."
+    yield store / outputs["page"], "report"
     for name in (DATA, TABLES, FIGURES):
         yield from ((path, name) for path in sorted((store / outputs[name]).iterdir()))
 

@@ -122,13 +122,9 @@ class TaskOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         given = self._given()
+        parts = [self._named(params) for params in given] if isinstance(given, list) else [(self.task, given)]
         try:
-            if isinstance(given, list):
-                results = [
-                    self._run(part.pop("task", self.task), part, number, context) for number, part in enumerate(given)
-                ]
-            else:
-                results = [self._run(self.task, given, 0, context)]
+            results = [self._run(task, params, number, context) for number, (task, params) in enumerate(parts)]
         except BadInput as error:
             if self.hand_on_refusals:
                 return {"refused": _reason(error)}
@@ -139,18 +135,26 @@ class TaskOperator(BaseOperator):
         return small if isinstance(given, list) else small[0]
 
     def _given(self) -> dict[str, Any] | list[dict[str, Any]]:
-        """Give the params, or those of several tasks, with their names, that are run one after the other."""
+        """Give the params, or those of several tasks that are run one after the other."""
         part = dict(self.each)
         # Before `prepare`: a step may have a param of this name.
         self.task = part.pop("task", self.task)
         params: dict[str, Any] = _plain({**self.settings, **self.inputs, **part})
         return self.prepare(params, _plain(self.known)) if self.prepare else params
 
+    def _named(self, params: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Give the task of one of several, and its params."""
+        return params.get("task", self.task), {name: value for name, value in params.items() if name != "task"}
+
+    def _remembered(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Give params without their MLflow run, which is that of this operator from now on."""
+        self.mlflow_run_id = params.pop("mlflow_run_id", self.mlflow_run_id)
+        return params
+
     def _run(self, task: str, params: dict[str, Any], number: int, context: Context) -> Result:
         """Run a task to its end and give its result; of several, they are numbered from 0."""
         store = Path(os.environ["NUCLEUS_STORE"])
-        # The operator is that of this task and MLflow run from now on.
-        self.task, self.mlflow_run_id = task, params.pop("mlflow_run_id", self.mlflow_run_id)
+        self.task, params = task, self._remembered(params)
         receipt_path = _receipt_path(store, context, number)
         receipt_path.unlink(missing_ok=True)
         if self.mlflow_run_id:
