@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -85,6 +86,11 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
+_OTHER_STEPS = frozenset(
+    {"NEXT_BUFFER", "READONLY_BUFFER", "PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "INST", "OBJ"}
+)
+
+
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _KNOWN:
@@ -108,12 +114,26 @@ def load_npy_dict(content: bytes) -> dict[str, Any]:
     if shape != () or not dtype.hasobject:
         raise InputError(f"holds an array of {shape} {dtype}; allowed is what Cellpose saves as _seg.npy.")
     try:
+        _refuse_other_steps(content[file.tell() :])
         whole = _Unpickler(file).load()
     except (pickle.UnpicklingError, EOFError) as error:
         raise InputError(f"is damaged or cut short ({error}); save it again.") from None
     if not (isinstance(whole, Array) and isinstance(whole.content, list) and isinstance(whole.content[0], dict)):
         raise InputError("holds no dict; allowed is what Cellpose saves as _seg.npy.")
     return {str(key): _plain(value) for key, value in whole.content[0].items()}
+
+
+def _refuse_other_steps(pickled: bytes) -> None:
+    """Look at the steps of the program before it runs: a few bytes may ask for places in all of the memory."""
+    try:
+        for step, argument, _ in pickletools.genops(pickled):
+            takes_place = step.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > len(pickled)
+            if takes_place or step.name in _OTHER_STEPS:
+                raise InputError(f"has the step {step.name} {argument!r:.20}, which no array needs; save it again.")
+    except InputError:
+        raise
+    except ValueError as error:
+        raise pickle.UnpicklingError(str(error)) from None
 
 
 def _plain(value: Any) -> Any:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import struct
 import unicodedata
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,11 +70,11 @@ def faults_named(path: Path, title: str) -> Iterator[None]:
     except InputError as error:
         message = str(error)
         raise InputError(message if message.startswith(str(path)) else f"{path}: {message}") from None
-    # What files of somebody else hold where a number, a list or a name should be raises any of these.
-    except (
-        AttributeError, IndexError, KeyError, MemoryError, NotImplementedError, OverflowError, RuntimeError, TypeError,
-        ValueError, struct.error, zlib.error,
-    ) as error:  # fmt: skip
+    # The storage's, such as one that doesn't answer, are none of the file.
+    except OSError:
+        raise
+    # What files of somebody else hold where a number, a list or a name should be makes decoders raise a dozen types.
+    except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(
             f"{path}: isn't what {title} writes ({reason:.200}); export it again, and don't change it by hand."

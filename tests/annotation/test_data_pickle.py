@@ -87,6 +87,20 @@ def test_a_type_that_takes_numbers_for_addresses_changes_nothing() -> None:
     assert np.dtype("i8").flags == harmless
 
 
+@pytest.mark.parametrize(
+    "pickled",
+    [
+        b"\x80\x04]r\xff\xff\xff\x7f.",
+        b"p4000000000\n.",
+        b"\x80\x05\x96\xff\xff\xff\xff\x03\x00\x00\x00.",
+        b"\x80\x04\x82\x01.",
+    ],
+)
+def test_a_few_bytes_that_ask_for_all_of_the_memory_are_refused_before_they_get_it(pickled: bytes) -> None:
+    with pytest.raises(InputError, match=r"has the step|cut short"):
+        load_npy_dict(header_and(pickled))
+
+
 def test_other_arrays_and_damaged_files_are_refused() -> None:
     plain = io.BytesIO()
     np.save(plain, np.zeros((3, 4)))

@@ -201,7 +201,7 @@ def system(cluster: Cluster, one_gpu: None) -> Iterator[System]:
     for random_seed, role in enumerate(("train", "test")):
         make_synthetic_plate(cluster.inbox / f"tiny-{role}", role=role, random_seed=random_seed)
     apply(*manifests())
-    kubectl("rollout", "status", "deployment/mlflow", "--timeout=300s")
+    kubectl("rollout", "status", "deployment/mlflow", "--timeout=900s")
     kubectl("rollout", "status", "deployment/airflow", "--timeout=900s")
     kubectl("wait", "--for=condition=complete", "job/install-base-model", "--timeout=600s")
     with ExitStack() as stack:

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tasks.nuclei.drift import Drift, compare, field_table
+from tasks.nuclei.drift import Drift, compare, field_distances, field_table
 from tasks.nuclei.plates.info import PlateInfo
 from tests.plates import INFO
 
@@ -96,6 +96,13 @@ def test_fields_without_nuclei_count_for_the_density_only() -> None:
     assert drift("density", plate, fields({})).is_outlier
     assert drift("area", plate, fields({})).distance == 0
     assert len(drift("border_share", plate, fields({})).plate) == 1
+
+
+def test_a_field_by_itself_has_a_distance_in_each_measure_that_can_be_compared() -> None:
+    plate = pd.concat([intensities(200, 800), intensities(500, dtype="uint8")], ignore_index=True)
+    found = field_distances(plate, intensities(100, 200, 300))
+    assert found["intensity"].to_list() == pytest.approx([0, 600 / 148.26, float("nan")], nan_ok=True)
+    assert found["density"].to_list() == [0, 0, 0]
 
 
 def test_of_a_field_in_part_the_density_is_that_of_the_part_and_nothing_is_said_of_the_border() -> None:

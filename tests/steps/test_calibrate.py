@@ -9,8 +9,9 @@ import pytest
 from tasks.contract import Result, execute
 from tasks.methods.fpn2_ws.method import METHOD, Settings
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.plates.files import open_plate
 from tasks.nuclei.plates.image_files import read_image
-from tasks.nuclei.roi_file import RoiReader
+from tasks.nuclei.roi_file import RoiReader, RoiSource
 from tasks.steps import augment, calibrate
 from tests.bright_disks import BrightDisks
 from tests.networks import make_network
@@ -65,6 +66,20 @@ def trained_on(store, network, rois):
         seconds=0,
     )
     (store / network / "result.json").write_text(result.model_dump_json())
+
+
+def test_what_is_ignored_of_a_field_is_known_in_the_region_that_was_kept(tmp_path):
+    images, labels = (
+        {"f": np.arange(96 * 128, dtype=np.uint16).reshape(96, 128)},
+        {"f": np.eye(96, 128, dtype=np.uint8)},
+    )
+    ignored = np.tile(np.arange(128) % 3, (96, 1)).astype(np.uint8)
+    (fov,) = open_plate(make_plate(tmp_path / "p", images, labels, {"f": ignored})).fovs
+    source = RoiSource("p", "U2OS", "f", (0, 40, 96, 128), 1.0)
+    trained_on = calibrate.TrainedOn([source], {("p", "f"): fov})
+    ((known,),) = calibrate._known_fields(iter([source]), trained_on, BrightDisks(Settings())).values()
+    np.testing.assert_array_equal(known.ignored, ignored[:, 40:] > 0)
+    np.testing.assert_array_equal(known.true_labels > 0, np.eye(96, 128)[:, 40:] > 0)
 
 
 def test_only_what_was_kept_for_validation_is_looked_at(store):

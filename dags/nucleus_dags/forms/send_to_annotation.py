@@ -51,7 +51,7 @@ def send_to_annotation_form() -> dict[str, Param]:
             "the plate, and one in five at random. Empty: all patches, so that whole fields are annotated.",
             section=MAIN,
         ),
-        "nuclei_per_patch": param_field("send_to_annotation", "nuclei_per_patch", MAIN, ""),
+        "nuclei_per_patch": param_field("send_to_annotation", "nuclei_per_patch", MAIN, "Empty: 50, as in the paper."),
         "target": Param(
             None,
             type=["null", "string"],

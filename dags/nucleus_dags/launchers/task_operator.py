@@ -146,10 +146,12 @@ class TaskOperator(BaseOperator):
 
     def _params(self) -> dict[str, Any]:
         """Give the params of this part, and remember its task and MLflow run."""
-        params: dict[str, Any] = _plain({**self.settings, **self.inputs, **self.each})
+        part = dict(self.each)
+        # Before `prepare`: a step may have a param of this name.
+        self.task = part.pop("task", self.task)
+        params: dict[str, Any] = _plain({**self.settings, **self.inputs, **part})
         if self.prepare:
             params = self.prepare(params, _plain(self.known))
-        self.task = params.pop("task", self.task)
         self.mlflow_run_id = params.pop("mlflow_run_id", self.mlflow_run_id)
         return params
 

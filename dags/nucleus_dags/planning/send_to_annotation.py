@@ -11,7 +11,6 @@ from nucleus_dags.errors import FormError
 from nucleus_dags.files import move
 from nucleus_dags.forms.send_to_annotation import LABELS, NONE
 from nucleus_dags.launchers.task_operator import Result
-from nucleus_dags.manifest import settings_params
 from nucleus_dags.planning.segment_plate import fovs_in_order, parts_of
 from nucleus_dags.planning.types import FoundModel, Params, ReadyModel
 from nucleus_dags.plates.inbox import TO_ANNOTATE
@@ -59,12 +58,12 @@ def segmentations_to_make(
     diameter_px = form["nuclear_diameter_px"]
     if not form["patches"]:
         return parts_of(plate, model, fovs, FOVS_PER_PART, diameter_px)
-    if SECOND_OPINION not in settings_params(model["method"]):
+    if SECOND_OPINION not in model["settings"]:
         raise FormError(
             f"Patches: {form['patches']}: {model['method']} looks at a field in one way only, so that it isn't known "
             "what it is unsure of. Leave Patches empty, or propose what another model finds."
         )
-    other = {**model["settings"], SECOND_OPINION: not model["settings"].get(SECOND_OPINION, False)}
+    other = {**model["settings"], SECOND_OPINION: not model["settings"][SECOND_OPINION]}
     first, *_ = parts_of(plate, model, fovs, len(fovs), diameter_px)
     return [first, first | {"settings": other}]
 
@@ -79,12 +78,10 @@ def request_of(
         "target": target_of(Path(plate).name.partition("@")[0], form),
         "role": form["role"],
         "replicate": form["replicate"],
-        "nuclei_per_patch": form["nuclei_per_patch"],
         "proposals": "segmentations" if proposes_a_model(form) else form["proposals"],
         "patches": patches,
     }
-    if form["label_set"]:
-        params["label_set"] = form["label_set"]
+    params |= {name: form[name] for name in ("label_set", "nuclei_per_patch") if form[name]}
     if not proposes_a_model(form):
         return params | {"fovs": list(fovs)}
     proposed = segmented[:1] if patches else segmented
@@ -109,8 +106,8 @@ def choices(
             "segmentations": [result["outputs"]["segmentation"] for result in segmented],
             "references": list(references),
             "amount": form["patches"],
-            "nuclei_per_patch": form["nuclei_per_patch"],
         }
+        | ({"nuclei_per_patch": form["nuclei_per_patch"]} if form["nuclei_per_patch"] else {})
     ]
 
 

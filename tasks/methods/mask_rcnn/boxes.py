@@ -56,8 +56,11 @@ def sums_of(mask: Any) -> Any:
 
 
 def share_in(boxes: Any, sums: Any) -> Any:
-    """Share (n,) of each of the boxes (n, 4), to whole pixels, that lies in the image (y, x) of which the sums are."""
-    corners = tf.cast(tf.round(boxes), tf.int32)
+    """Share (n,) of each of the boxes (n, 4) that lies in the mask (y, x) of which the sums are.
+
+    Pixels that a box covers in part count whole, so that it may exceed 1.
+    """
+    corners = tf.cast(tf.concat([tf.floor(boxes[:, :2]), tf.math.ceil(boxes[:, 2:])], axis=1), tf.int32)
     most = tf.shape(sums) - 1
     start_y, start_x, end_y, end_x = tf.unstack(tf.clip_by_value(corners, 0, tf.concat([most, most], axis=0)), axis=-1)
 

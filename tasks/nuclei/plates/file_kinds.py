@@ -14,6 +14,8 @@ from tasks.nuclei.inside import inside
 from tasks.nuclei.plates.image_files import EXTENSIONS, NO_FILE
 from tasks.nuclei.plates.raster import MAX_FIELD_PIXELS
 
+Part = Literal["images", "labels", "ignored"]
+
 LONGEST_NAME_BYTES = 200
 """Most file systems allow 255 for a file; the pipeline writes files that have more in their names than a field's."""
 
@@ -143,7 +145,7 @@ def without_image(name: str, images: Iterable[str]) -> str:
     return "has no image; add its image to images/ or remove it"
 
 
-def refuse_other_folder(folder: Path, part: Literal["images", "labels", "ignored"]) -> None:
+def refuse_other_folder(folder: Path, part: Part) -> None:
     """Raise InputError for a plate without images/, and where a folder for one of the parts has another name."""
     if (folder / part).is_dir():
         return

@@ -14,6 +14,7 @@ from tasks.nuclei.errors import InputError, raise_if_any
 from tasks.nuclei.inside import inside
 from tasks.nuclei.plates.choosing import choose_images, odd_names
 from tasks.nuclei.plates.file_kinds import (
+    Part,
     is_left_by_a_system,
     known_kind,
     printable,
@@ -28,6 +29,9 @@ from tasks.nuclei.plates.label_sets import LabelSets, find_label_sets
 from tasks.nuclei.plates.name_parts import may_give_well, read_places
 from tasks.nuclei.plates.pixel_size import PixelSize, pixel_size_of_image
 from tasks.nuclei.plates.place import Place
+
+PARTS: tuple[Part, ...] = ("images", "labels", "ignored")
+"""Folders of a plate with a file for each field, or for some of them."""
 
 FROZEN_REPORT = "report.json"
 """`ingest` writes it into its copy of a plate: what it found, and the files of every field."""
@@ -127,11 +131,9 @@ def pair_files(folder: Path) -> Plate:
     Of a screening plate, single files that are wrong are left out.
     """
     info = read_plate_info(folder, _stated_pixel_sizes(folder))
-    refuse_other_folder(folder, "images")
-    if info.role != "screen":
-        refuse_other_folder(folder, "labels")
-        refuse_other_folder(folder, "ignored")
-    images, labels, ignored = (_listing(inside(folder, part)) for part in ("images", "labels", "ignored"))
+    for part in PARTS if info.role != "screen" else PARTS[:1]:
+        refuse_other_folder(folder, part)
+    images, labels, ignored = (_listing(inside(folder, part)) for part in PARTS)
     faults = [*images.faults, *labels.faults, *ignored.faults, *_without_images(labels.files, images.files)]
     faults += _without_labels(ignored.files, images.files, labels.files)
     if info.role == "screen":
@@ -157,11 +159,7 @@ def pair_files(folder: Path) -> Plate:
     not_used = images.not_used + labels.not_used + ignored.not_used + choice.not_used + without_field
     remarks = _remark_on_wells(fovs) if info.role == "screen" else {}
     return Plate(
-        *(info, folder, tuple(fovs)),
-        not_used=not_used,
-        faults=tuple(faults),
-        label_sets=sets.files,
-        remarks=remarks,
+        info, folder, tuple(fovs), not_used=not_used, faults=tuple(faults), label_sets=sets.files, remarks=remarks
     )
 
 

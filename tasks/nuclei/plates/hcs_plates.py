@@ -57,9 +57,7 @@ def pair_fields(folder: Path) -> Plate:
     faulty = {fault.name for fault in faults}
     fields = [field for field in every if field.folder.relative_to(folder).as_posix() not in faulty]
     refuse_fields_twice(fields)
-    problems = [f"{name}/: lies beside {HCS_FOLDER}; keep one of them" for name in PARTS if (folder / name).exists()]
-    if (folder / "ignored").exists():
-        problems.append(f"ignored/: is for plates of files, not beside {HCS_FOLDER}; export the plate as TIFF files")
+    problems = list(_lying_beside(folder))
     if info.role != "screen" or not fields:
         problems += [fault.problem for fault in faults]
     raise_if_any(problems, folder)
@@ -83,6 +81,14 @@ def pair_fields(folder: Path) -> Plate:
         faults=tuple(faults),
         remarks={unlisted.relative_to(folder).as_posix(): UNLISTED for unlisted in listing.unlisted},
     )
+
+
+def _lying_beside(folder: Path) -> Iterator[str]:
+    for name in PARTS:
+        if (folder / name).exists():
+            yield f"{name}/: lies beside {HCS_FOLDER}; keep one of them"
+    if (folder / "ignored").exists():
+        yield f"ignored/: is for plates of files, not beside {HCS_FOLDER}; export the plate as TIFF files"
 
 
 def _faulty_wells(listing: HcsListing, folder: Path) -> Iterator[Fault]:

@@ -112,6 +112,12 @@ def test_a_part_of_a_mapped_task_may_name_the_task_that_does_it() -> None:
     assert execute(probe(task="train", each={"task": "probe"}))["task"] == "probe"
 
 
+def test_a_step_may_have_a_param_that_is_called_task() -> None:
+    operator = probe(each={"task": "probe"}, prepare=lambda given, known: {**given, "task": "segment"})
+    assert operator._params() == {"task": "segment"}
+    assert operator.task == "probe"
+
+
 def test_params_may_be_made_of_what_is_given_and_what_is_known(store: Path) -> None:
     def prepare(given: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
         return {"plates": [given["name"], *known["others"]], "mlflow_run_id": "a" * 32}

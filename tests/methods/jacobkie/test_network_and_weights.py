@@ -105,7 +105,7 @@ def test_an_image_without_nuclei_is_learnt_from(network: Jacobkie) -> None:
 def test_pixels_that_do_not_count_change_nothing_in_the_loss(network: Jacobkie) -> None:
     images, positions = batch(two_nuclei())
     annotated = np.zeros((1, 64, 64), bool)
-    annotated[:, :, :30] = True
+    annotated[:, :, :27] = True
     without_second = positions.copy()
     without_second[:, :, 30:] = np.nan
     losses = [float(network.loss((images, truth, annotated), training=False)) for truth in (positions, without_second)]

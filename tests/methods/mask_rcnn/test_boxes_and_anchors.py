@@ -77,5 +77,6 @@ def test_all_anchors_of_a_level_have_its_area() -> None:
 def test_the_share_of_a_box_in_a_mask_is_of_its_whole_area_also_beyond_the_image() -> None:
     mask = np.zeros((20, 30), bool)
     mask[:10] = True
-    boxes = np.array([[0, 0, 10, 10], [5, 5, 15, 15], [10, 0, 20, 30], [-10, 0, 10, 10], [3, 3, 3, 3]], np.float32)
-    assert_allclose(box_geometry.share_in(boxes, box_geometry.sums_of(mask)), [1, 0.5, 0, 0.5, 0])
+    boxes = [[0, 0, 10, 10], [5, 5, 15, 15], [10, 0, 20, 30], [-10, 0, 10, 10], [3, 3, 3, 3], [9.5, 0, 10.5, 4]]
+    shares = box_geometry.share_in(np.array(boxes, np.float32), box_geometry.sums_of(mask))
+    assert_allclose(shares, [1, 0.5, 0, 0.5, 0, 1])

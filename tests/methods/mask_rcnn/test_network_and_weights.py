@@ -83,6 +83,17 @@ def test_an_image_without_nuclei_is_learnt_from(network: MaskRcnn) -> None:
     assert losses["box"] == losses["mask"] == 0
 
 
+def test_of_an_image_of_which_nothing_is_annotated_nothing_is_learnt(network: MaskRcnn) -> None:
+    batch = (images(1), np.zeros((1, 256, 256), np.uint16), np.zeros((1, 5, 4), np.float32))
+    losses = network.losses((*batch, np.ones((1, 256, 256), bool)), training=False, proposals=12)
+    # Boxes that reach far beyond the image are background whatever is in it.
+    of_anchors_beyond, of_proposals = float(losses["rpn_class"]), float(losses["class"])
+    assert np.isfinite(of_anchors_beyond)
+    assert of_proposals == losses["box"] == losses["mask"] == 0
+    everything = network.losses((*batch, np.zeros((1, 256, 256), bool)), training=False, proposals=12)
+    assert everything == network.losses(batch, training=False, proposals=12)
+
+
 def test_detections_are_the_best_first_in_the_image_and_not_more_than_asked_for(network: MaskRcnn) -> None:
     for found in network.detect(images(2), min_score=0.0, most=7):
         assert found.boxes.shape[1:] == (4,)

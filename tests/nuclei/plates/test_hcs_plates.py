@@ -273,3 +273,9 @@ def test_tiff_files_beside_an_ome_zarr_plate_are_refused(plate: Path) -> None:
     (plate / "labels").mkdir()
     with pytest.raises(InputError, match=r"labels/: lies beside images\.ome\.zarr; keep one of them"):
         pair_fields(plate)
+
+
+def test_what_is_ignored_is_not_passed_over_beside_an_ome_zarr_plate(plate: Path) -> None:
+    (plate / "ignored").mkdir()
+    with pytest.raises(InputError, match=r"ignored/: is for plates of files, not beside images\.ome\.zarr; export"):
+        pair_fields(plate)

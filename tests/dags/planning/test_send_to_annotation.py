@@ -1,0 +1,132 @@
+"""Which fields are sent to annotation, by which proposals, and what is asked of the tasks."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import ParamValidationError
+
+from nucleus_dags.errors import FormError
+from nucleus_dags.forms.send_to_annotation import send_to_annotation_form
+from nucleus_dags.manifest import manifest
+from nucleus_dags.planning import send_to_annotation
+from nucleus_dags.planning.types import FoundModel
+from nucleus_dags.plates.stored import read_plate
+from tasks.annotation.tools import TOOLS
+from tasks.steps.choose_patches import Params as ChooseParams
+from tasks.steps.segment import Params as SegmentParams
+from tasks.steps.send_to_annotation import Params as SendParams
+from tests.dags.forms.filled import filled
+from tests.dags.stored_plates import add_plate
+
+CHAMPION: FoundModel = {
+    "version": 4,
+    "key": "1111111111111111",
+    "method": "fpn2_ws",
+    "networks": ["train_fpn2_ws/2"],
+    "settings": {"marker_threshold": 0.4, "test_time_augmentation": False},
+    "trainings": [],
+    "augmentation": {},
+}
+PLATE = "ingest/screened@000000000000"
+
+
+def form(**changes: Any) -> dict[str, Any]:
+    return filled(send_to_annotation_form(), plate="screened", **changes)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A plate of ten fields in ten wells, of which the first has labels."""
+    add_plate(tmp_path, "screened", "screen")
+    report = tmp_path / PLATE / "report.json"
+    rows = [
+        {"fov": f"f{number}", "well": f"A{number:02}", "site": 1, "labels": None if number else "labels/f0.tif"}
+        for number in reversed(range(10))
+    ]
+    report.write_text(json.dumps(json.loads(report.read_text()) | {"fovs": rows}))
+    return tmp_path
+
+
+def result(segmentation: str) -> Any:
+    return {"outputs": {"segmentation": segmentation}}
+
+
+@pytest.mark.parametrize(
+    ("amount", "names"),
+    [(1, ["f5"]), (2, ["f2", "f7"]), (5, ["f1", "f3", "f5", "f7", "f9"]), (None, [f"f{n}" for n in range(10)])],
+)
+def test_fields_are_spread_evenly_over_the_plate(amount: int | None, names: list[str], store: Path) -> None:
+    assert send_to_annotation.chosen_fovs(read_plate(store, PLATE), store, amount, needs_labels=False) == names
+
+
+def test_own_labels_are_proposed_for_the_fields_that_have_them(store: Path) -> None:
+    assert send_to_annotation.chosen_fovs(read_plate(store, PLATE), store, None, needs_labels=True) == ["f0"]
+
+
+def test_whole_fields_are_segmented_once_in_parts() -> None:
+    fovs = [f"f{number}" for number in range(150)]
+    parts = send_to_annotation.segmentations_to_make(PLATE, CHAMPION, fovs, form())
+    assert [len(part["fovs"]) for part in parts] == [100, 50]
+    assert SegmentParams(**parts[0]).plate == PLATE
+
+
+def test_where_patches_are_chosen_the_model_looks_at_the_same_fields_in_a_second_way() -> None:
+    fovs = [f"f{number}" for number in range(150)]
+    first, second = send_to_annotation.segmentations_to_make(PLATE, CHAMPION, fovs, form(patches=6))
+    assert first["fovs"] == second["fovs"] == fovs
+    assert (first["settings"], second["settings"]) == (
+        {"marker_threshold": 0.4, "test_time_augmentation": False},
+        {"marker_threshold": 0.4, "test_time_augmentation": True},
+    )
+    (asked,) = send_to_annotation.choices(PLATE, [result("segment/1"), result("segment/2")], [], form(patches=6))
+    assert ChooseParams(**asked).segmentations == ["segment/1", "segment/2"]
+    sent = send_to_annotation.request_of(
+        PLATE, fovs, [result("segment/1"), result("segment/2")], "choose_patches/3/p", form(patches=6)
+    )
+    assert SendParams(**sent).segmentations == ["segment/1"]
+    assert send_to_annotation.choices(PLATE, [], [], form()) == []
+
+
+def test_a_model_that_looks_at_a_field_in_one_way_only_can_not_choose_patches() -> None:
+    classical: FoundModel = {**CHAMPION, **manifest()["baseline"]["model"]}  # type: ignore[typeddict-item]
+    with pytest.raises(FormError, match="looks at a field in one way only"):
+        send_to_annotation.segmentations_to_make(PLATE, classical, ["f0"], form(patches=6))
+
+
+@pytest.mark.parametrize("proposals", ["labels", "none"])
+def test_patches_need_a_model(proposals: str) -> None:
+    with pytest.raises(FormError, match=f"Patches: 6, and Proposals: {proposals}"):
+        send_to_annotation.refuse_impossible(form(proposals=proposals, patches=6))
+    send_to_annotation.refuse_impossible(form(proposals=proposals))
+
+
+@pytest.mark.parametrize(
+    ("changes", "target"),
+    [({}, "screened-annotated"), ({"proposals": "labels"}, "screened"), ({"target": " mine "}, "mine")],
+)
+def test_the_annotated_plate_has_a_name_of_its_own_unless_its_labels_are_corrected(
+    changes: dict[str, Any], target: str
+) -> None:
+    params = send_to_annotation.request_of(PLATE, ["f0"], [result("segment/1")], None, form(**changes))
+    assert SendParams(**params).target == target
+
+
+def test_the_form_offers_every_tool_and_every_model_and_refuses_others() -> None:
+    assert manifest()["annotation_tools"] == {name: tool.title for name, tool in TOOLS.items()}
+    field = send_to_annotation_form()["proposals"]
+    for proposals in ("champion", "7", "labels", "none", *manifest()["ready_models"]):
+        assert field.resolve(proposals) == proposals
+    with pytest.raises(ParamValidationError):
+        field.resolve("unheard-of")
+
+
+def test_the_archive_is_laid_out_whole_where_people_fetch_it(tmp_path: Path) -> None:
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(b"content")
+    (tmp_path / "inbox").mkdir()
+    laid_out = send_to_annotation.lay_out(archive, tmp_path / "inbox")
+    assert laid_out == tmp_path / "inbox/to_annotate/a.zip"
+    assert laid_out.read_bytes() == b"content"
+    assert [path.name for path in laid_out.parent.iterdir()] == ["a.zip"]
