@@ -91,7 +91,7 @@ def test_every_field_gets_a_label_image_of_its_name_and_size_and_all_nuclei_stan
         assert label_image.max() == len(rows)
         assert (rows["well"] == "B07").all()
         assert (rows["site"] == site).all()
-    assert result.counts == {"fovs": 3, "nuclei": len(table), "doubtful_fovs": 0}
+    assert result.counts == {"fovs": 3, "nuclei": len(table), "doubtful_fovs": 0, "own_proposals": 0}
     assert result.counts["nuclei"] > 0
 
 
@@ -134,7 +134,7 @@ def test_an_image_is_read_once_and_measured_as_it_is_in_its_file_even_if_a_metho
 
 def test_a_plate_in_which_nothing_is_found_gives_empty_label_images_and_a_result_that_reads_back(store):
     result = execute(segment.TASK, params({"marker_threshold": 0.9999}), store)
-    assert result.counts == {"fovs": 3, "nuclei": 0, "doubtful_fovs": 0}
+    assert result.counts == {"fovs": 3, "nuclei": 0, "doubtful_fovs": 0, "own_proposals": 0}
     assert read_result(store / result.outputs["segmentation"]) == result
     assert not tifffile.imread(store / result.outputs["segmentation"] / "labels" / f"{NAMES[0]}.tif").any()
 

@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> Path:
 def test_a_plate_is_segmented_by_the_size_of_its_nuclei_and_says_by_what(store: Path) -> None:
     made_by = ReadyModelName(name=METHOD.name, key="0123456789abcdef")
     result = execute(segment.TASK, segment.Params(**MODEL, plate="plate", made_by=made_by), store)
-    assert result.counts == {"fovs": 4, "nuclei": 48, "doubtful_fovs": 0}
+    assert result.counts == {"fovs": 4, "nuclei": 48, "doubtful_fovs": 0, "own_proposals": 0}
     assert result.metrics["nuclear_diameter_px"] == pytest.approx(20, abs=2)
     assert json.dumps(result.params["made_by"]) == '{"name": "classical", "key": "0123456789abcdef"}'
 

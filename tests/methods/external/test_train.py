@@ -74,7 +74,7 @@ def test_a_tool_is_trained_on_the_fields_that_are_not_kept_back_and_segments_a_p
     assert (calibrated.metrics, calibrated.counts) == ({}, {"fovs": 0})
     assert calibrated.values == {"settings": {"min_area_px": 20, "max_area_px": None, "for_cell_lines": {}}}
     segmented = execute(segment.TASK, segmentation(network), store)
-    assert segmented.counts == {"fovs": 4, "nuclei": 48, "doubtful_fovs": 0}
+    assert segmented.counts == {"fovs": 4, "nuclei": 48, "doubtful_fovs": 0, "own_proposals": 0}
     label_image = tifffile.imread(store / segmented.outputs["segmentation"] / "labels" / "f2.tif")
     assert len(np.unique(label_image[4:24, 4:24])) == 1
     assert label_image.max() == 12
