@@ -139,13 +139,17 @@ def four_patches() -> tuple[NDArray[np.int32], list[Sheet]]:
     return label_image, sheets
 
 
-def test_only_patches_that_came_back_are_looked_at_with_the_whole_of_their_nuclei() -> None:
+def test_only_patches_that_came_back_are_looked_at_with_the_whole_of_their_nuclei_and_what_is_around_them() -> None:
     label_image, sheets = four_patches()
     gathered = gather(label_image, sheets, sheets[:1])
     expected = np.zeros((60, 80), np.bool_)
     expected[:30, :40] = True
-    expected[5:15, 35:45] = True
-    assert np.array_equal(gathered.looked_at, expected)
+    assert gathered.looked_at[expected].all()
+    beyond = gathered.looked_at & ~expected
+    rows, columns = np.nonzero(beyond)
+    # The nucleus reaches to column 45 and from row 5 to 15.
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (1, 18, 40, 48)
+    assert beyond[5:15, 40:49].all()
     assert np.array_equal(gathered.label_image, label_image)
     assert gathered.missing == tuple(sheet.name for sheet in sheets[1:])
 

@@ -30,7 +30,7 @@ def pod_template(name: str) -> V1Pod:
 def requested_pod(task: str, part: dict[str, Any] | None = None) -> dict[str, Any]:
     """Give the pod that is asked for when a task runs, for one part of it if it is a mapped one."""
     operator = TaskPodOperator(task_id=task, task=task, each=part)
-    params = cast(dict[str, Any], operator._given())
+    params = operator._remembered(cast(dict[str, Any], operator._given()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(operator, "_template", lambda: pod_template(resources_of(operator.task)["container_image"]))
         patch.setattr(operator, "_execute_when_the_quota_has_room", lambda context: None)
@@ -151,7 +151,8 @@ def test_only_what_reads_the_inbox_or_pretrained_weights_has_them(monkeypatch: p
     found = {task: mounts_of(task) for task in manifest()["tasks"]}
     assert [task for task in found if "/nucleus/inbox" in found[task]] == []
     trainings = {method["task"] for method in manifest()["methods"].values()}
-    assert {task for task in found if "/nucleus/weights" in found[task]} == trainings
+    # A matrix of experiments is planned by the pretrained weights that there are.
+    assert {task for task in found if "/nucleus/weights" in found[task]} == trainings | {"find_experiments"}
     of_arrival = mounts_of("ingest", {"folder": "/nucleus/inbox/plate"})
     assert of_arrival["/nucleus/inbox"] == {"name": "nucleus", "subPath": "inbox", "readOnly": True}
     assert "/nucleus/inbox" not in mounts_of("ingest", {"folder": "/nucleus/store/receive_annotation/1/plate"})
