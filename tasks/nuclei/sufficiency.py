@@ -28,6 +28,7 @@ class Score(NamedTuple):
     def nuclei_lacking(self, least_f1: float, nuclei: int) -> int:
         """Give about how many more nuclei than those scored, in further fields, would let `answer` tell.
 
-        That is where an interval of the same middle would just end at `least_f1`.
+        That is where an interval with the same middle, whose sides shrink alike, would just end at `least_f1`.
         """
-        return more_nuclei(nuclei, (self.high - self.low) / 2, abs(self.f1 - least_f1))
+        towards = self.f1 - self.low if self.f1 >= least_f1 else self.high - self.f1
+        return more_nuclei(nuclei, towards, abs(self.f1 - least_f1))

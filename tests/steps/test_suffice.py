@@ -60,6 +60,11 @@ def test_four_times_the_nuclei_halve_an_interval_that_reaches_twice_too_far() ->
     assert Score(0.875, 0.75, 1.0).nuclei_lacking(0.8125, nuclei=100) == 300
 
 
+def test_only_the_side_of_an_interval_that_reaches_too_far_counts() -> None:
+    assert Score(0.875, 0.75, 0.9).nuclei_lacking(0.8125, nuclei=100) == 300
+    assert Score(0.75, 0.5, 0.875).nuclei_lacking(0.8125, nuclei=100) == 300
+
+
 def test_the_answers_are_by_the_levels_that_a_person_gives(store: Path) -> None:
     scores = {"all": scored(store, "all", TRUTH), "half": scored(store, "half", HALF)}
     result, answers = ask(store, scores)
