@@ -71,7 +71,7 @@ def plan() -> list[PlateToImport]:
     dag_run = context["dag_run"]
     try:
         train_models.refuse_unknown_fields(dag_run.conf or {}, train_models_form())
-        planned = train_models.plan(context["params"], Path(os.environ["NUCLEUS_INBOX"]), dag_run.run_id)
+        planned = train_models.plan(context["params"], Path(os.environ["NUCLEUS_INBOX"]), _store(), dag_run.run_id)
     except FormError as error:
         fail_with(str(error))
     for name, value in planned.items():

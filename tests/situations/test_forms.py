@@ -27,7 +27,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def planned(inbox: Path, form: dict[str, Any]) -> Any:
-    return train_models.plan(filled(train_models_form(), **form), inbox, "manual__1")
+    return train_models.plan(filled(train_models_form(), **form), inbox, inbox.parent / "store", "manual__1")
 
 
 @pytest.fixture

@@ -102,6 +102,7 @@ def _plates(title: str, role: str) -> Param:
         items={"type": "string"},
         uniqueItems=True,
         title=title,
-        description=f"Names of plates in the inbox, one per line. Empty: every plate whose role is {role}.",
+        description="Names of plates in the inbox, or that were imported before, as those that came from annotation; one "
+        f"per line. Empty: every plate of the inbox whose role is {role}.",
         section=MAIN,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,18 @@ from nucleus_dags.planning.runs import run_to_open
 from nucleus_dags.planning.types import Params, PlateToImport, TrainModelsPlan
 from nucleus_dags.plates.inbox import no_plates_in
 from nucleus_dags.plates.plate_json import PlateFolder, PlatesOfFolder, plates_in
-from nucleus_dags.plates.stored import read_plate
+from nucleus_dags.plates.stored import newest_plates, read_plate
 
 
-def plan(form: Mapping[str, Any], inbox: Path, dag_run_id: str) -> TrainModelsPlan:
+def plan(form: Mapping[str, Any], inbox: Path, store: Path, dag_run_id: str) -> TrainModelsPlan:
     """Give the params of every task. Raises FormError, before anything runs."""
     plates = plates_in(inbox)
     left_out = [*plates.unreadable.values(), *no_plates_in(inbox, plates.folder_names)]
     names = {role: names_in(form[f"{role}_plates"]) for role in ("train", "test")}
-    train, test = (choose_plates(plates, names[role], role, left_out) for role in ("train", "test"))
+    train, test = (
+        choose_plates(plates, names[role], role, left_out, _in_store(names[role], role, store))
+        for role in ("train", "test")
+    )
     candidates = candidates_of(form)
     runs = [candidate["name"] for candidate in candidates]
     seed = {"random_seed": form["random_seed"]}
@@ -61,10 +64,21 @@ def refuse_unknown_fields(given: Iterable[str], known: Iterable[str]) -> None:
         raise FormError(f"The form has no field {', '.join(unknown)}; it has {', '.join(known)}.")
 
 
-def choose_plates(found: PlatesOfFolder, names: list[str], role: str, left_out: Iterable[str]) -> list[PlateFolder]:
-    """Give the plates of these names, or without names all of this role; at least one.
+def _in_store(names: list[str], role: str, store: Path) -> list[PlateFolder]:
+    """Give the imported plates of these names, each in its newest version, such as those that came from annotation."""
+    newest = newest_plates(store, role) if names else []
+    return [
+        PlateFolder(plate.name, role, plate.cell_line, store / plate.path) for plate in newest if plate.name in names
+    ]
 
-    `left_out` says what else is in the inbox; where a plate is missed, it may be among that.
+
+def choose_plates(
+    found: PlatesOfFolder, names: list[str], role: str, left_out: Iterable[str], stored: Sequence[PlateFolder] = ()
+) -> list[PlateFolder]:
+    """Give the plates of these names, or without names all of this role in the inbox; at least one.
+
+    `left_out` says what else is in the inbox; where a plate is missed, it may be among that. A plate that isn't in the
+    inbox, whatever its role there, is taken of those that are `stored`.
     """
     of_role = [plate for plate in found.plates if plate.role == role]
     known = ", ".join(f"{plate.name} ({plate.role})" for plate in found.plates) or "no plate"
@@ -74,11 +88,13 @@ def choose_plates(found: PlatesOfFolder, names: list[str], role: str, left_out: 
         raise FormError(
             f"No {role} plate: {found.folder} has {known}. Put a plate there whose plate.json has role {role}.{beside}"
         )
-    by_name = {plate.name: plate for plate in of_role}
+    in_inbox = {plate.name for plate in found.plates}
+    by_name = {plate.name: plate for plate in (*(one for one in stored if one.name not in in_inbox), *of_role)}
     wrong = [name for name in names if name not in by_name]
     if wrong:
         named = f"No {role} plate named {', '.join(wrong)}"
-        raise FormError(f"{named}: {found.folder} has {known}. Choose of these.{beside}")
+        where = f"{found.folder} has {known}, and the store no other {role} plate of this name"
+        raise FormError(f"{named}: {where}. Choose of these.{beside}")
     chosen = [by_name[name] for name in names] if names else of_role
     found.refuse_twins(chosen)
     return chosen

@@ -51,11 +51,16 @@ def newest_plates(store: Path, role: str) -> list[StoredPlate]:
     return [newest[name] for name in sorted(newest) if newest[name].role == role]
 
 
+def newest_version(store: Path, name: str) -> StoredPlate | None:
+    """Give the version of a plate that counts; None if it was never imported."""
+    return max(_all_plates(store, f"{glob.escape(name)}@*"), key=lambda plate: plate.frozen_at, default=None)
+
+
 def superseding_plate(store: Path, path: str) -> str | None:
     """Say which newer version of a stored plate counts; None for the newest one."""
     plate = read_plate(store, path)
-    newest = max(_all_plates(store, f"{glob.escape(plate.name)}@*"), key=lambda p: p.frozen_at)
-    if newest.path == path:
+    newest = newest_version(store, plate.name)
+    if newest is None or newest.path == path:
         return None
     return (
         f"This is the version {path}, imported at {plate.frozen_at[:19]}; {newest.path}, imported at "

@@ -30,7 +30,7 @@ def add_plate(inbox: Path, name: str, role: str, folder: str | None = None) -> N
 
 
 def plan(inbox: Path, dag_run_id: str = "manual__1", **form: Any) -> TrainModelsPlan:
-    return train_models.plan(filled(train_models_form(), **form), inbox, dag_run_id)
+    return train_models.plan(filled(train_models_form(), **form), inbox, inbox.parent / "store", dag_run_id)
 
 
 def test_without_names_every_plate_is_taken_for_its_role(inbox: Path) -> None:
@@ -51,6 +51,21 @@ def test_a_plate_is_known_by_the_name_in_plate_json(inbox: Path) -> None:
     add_plate(inbox, "c-train", "train", folder="copied yesterday")
     planned = plan(inbox, train_plates=["c-train"])
     assert planned["train_plates"] == [{"folder": str(inbox / "copied yesterday"), "role": "train"}]
+
+
+def test_a_named_plate_that_is_not_in_the_inbox_is_taken_from_the_store_in_its_newest_version(
+    inbox: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "results"
+    add_stored_plate(store, "annotated", "train")
+    newest = add_stored_plate(store, "annotated", "train", "1" * 12, day=2)
+    add_stored_plate(store, "a-train", "train")
+    form = filled(train_models_form(), train_plates=["annotated", "a-train"])
+    planned = train_models.plan(form, inbox, store, "manual__1")
+    folders = [plate["folder"] for plate in planned["train_plates"]]
+    assert folders == [str(store / newest), str(inbox / "a-train")]
+    with pytest.raises(FormError, match="No test plate named annotated"):
+        train_models.plan(filled(train_models_form(), test_plates=["annotated"]), inbox, store, "manual__1")
 
 
 def test_empty_lines_and_blanks_of_the_form_do_not_count(inbox: Path) -> None:
