@@ -14,7 +14,7 @@ from nucleus_dags.planning.runs import run_to_open
 from nucleus_dags.planning.types import Params, PlateToImport, TrainModelsPlan
 from nucleus_dags.plates.inbox import no_plates_in
 from nucleus_dags.plates.plate_json import PlateFolder, PlatesOfFolder, plates_in
-from nucleus_dags.plates.stored import newest_plates, read_plate
+from nucleus_dags.plates.stored import newest_version, read_plate
 
 
 def plan(form: Mapping[str, Any], inbox: Path, store: Path, dag_run_id: str) -> TrainModelsPlan:
@@ -66,10 +66,8 @@ def refuse_unknown_fields(given: Iterable[str], known: Iterable[str]) -> None:
 
 def _in_store(names: list[str], role: str, store: Path) -> list[PlateFolder]:
     """Give the imported plates of these names, each in its newest version, such as those that came from annotation."""
-    newest = newest_plates(store, role) if names else []
-    return [
-        PlateFolder(plate.name, role, plate.cell_line, store / plate.path) for plate in newest if plate.name in names
-    ]
+    newest = [plate for name in names if (plate := newest_version(store, name)) and plate.role == role]
+    return [PlateFolder(plate.name, role, plate.cell_line, store / plate.path) for plate in newest]
 
 
 def choose_plates(
