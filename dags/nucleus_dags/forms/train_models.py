@@ -102,7 +102,7 @@ def _plates(title: str, role: str) -> Param:
         items={"type": "string"},
         uniqueItems=True,
         title=title,
-        description="Names of plates in the inbox, or of imported ones such as those that came from annotation, one per "
-        f"line. Empty: every plate of the inbox whose role is {role}.",
+        description="Names of plates in the inbox, or of imported ones such as those that came from annotation, one "
+        f"per line. Empty: every plate of the inbox whose role is {role}.",
         section=MAIN,
     )
