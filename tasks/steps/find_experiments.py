@@ -244,7 +244,7 @@ def rates(store: Path) -> dict[str, Any]:
     if counts:
         seconds = median(result.seconds / max(1, sum(result.counts.values())) for result in rois)
         size = median(
-            (store / path).stat().st_size / max(1, n) for path, n in counts.items() if (store / path).exists()
+            inside(store, path).stat().st_size / max(1, n) for path, n in counts.items() if inside(store, path).exists()
         )
         measured["augment"] = {"seconds_per_roi": seconds, "bytes_per_roi": size}
     for task in (method.task for method in found_methods().values()):

@@ -88,8 +88,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 
 def log_result(params: Params, result: Result, store: Path) -> None:
     run = tracking.Run()
-    for path in result.outputs.values():
-        run.log_artifact(store / path, "suffice")
+    for name in result.outputs:
+        run.log_artifact(store / result.outputs[name], "suffice")
     run.log_params({"least_f1": params.levels}, "suffice")
 
 

@@ -19,6 +19,7 @@ import pydantic
 
 from tasks import tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
+from tasks.nuclei.inside import inside
 from tasks.nuclei.scoring import OBJECT_LEVEL_IOU
 from tasks.nuclei.tables import write_csv
 from tasks.steps import pages
@@ -188,9 +189,9 @@ def log_result(params: Params, result: Result, store: Path) -> None:
 
 
 def _files(outputs: Mapping[str, str], store: Path) -> Iterator[tuple[Path, str]]:
-    yield store / outputs["page"], "report"
+    yield inside(store, outputs["page"]), "report"
     for name in (DATA, TABLES, FIGURES):
-        yield from ((path, name) for path in sorted((store / outputs[name]).iterdir()))
+        yield from ((path, name) for path in sorted(inside(store, outputs[name]).iterdir()))
 
 
 def read_spec(folder: Path) -> Spec:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from tasks.contract import read_result
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.inside import inside
 
 
 class TrainingCost(NamedTuple):
@@ -41,7 +42,7 @@ def _cost_of(folder: Path, store: Path) -> TrainingCost | None:
         seconds, epochs = training.metrics.get("training_seconds", 0), training.params.get("cycles", 0)
         if not seconds or not epochs:
             return None
-        augmented = read_result(store / Path(training.params["rois"]).parent)
+        augmented = read_result(inside(store, str(Path(training.params["rois"]).parent)))
     except (InputError, OSError):
         return None
     return TrainingCost(training.task, seconds, augmented.params["rois"], epochs, training.machine.get("gpus", ""))

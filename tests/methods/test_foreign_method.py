@@ -144,7 +144,7 @@ def keys_of_methods_here(store: Path) -> dict[str, str]:
     """Give the keys of training, calibration, segmentation and model of every method of the repository."""
     keys = {}
     for name, method in found_methods().items():
-        if not place_of(method).startswith("tasks."):
+        if not place_of(method).startswith("tasks.") or not method.has_networks:
             continue
         tool = {method.candidates.param: method.candidates.known[0]} if method.candidates else {}
         network = f"{method.task}/0123456789abcdef"

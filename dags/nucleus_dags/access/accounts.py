@@ -26,6 +26,8 @@ NEEDED = {
     "ingest_plates": "annotate",
     "train_models": "train",
     "compare_models": "train",
+    "try_models": "train",
+    "run_experiments": "train",
     # Both decide what is champion.
     "retrain_champion": "approve",
     "promote_model": "approve",

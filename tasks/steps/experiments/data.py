@@ -12,6 +12,7 @@ import pandas as pd
 
 from tasks.contract import Result
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.inside import inside
 from tasks.nuclei.plates.files import Plate
 from tasks.nuclei.plates.image_files import read_image, read_numbered
 from tasks.nuclei.plates.info import PlateInfo, read_plate_info
@@ -61,7 +62,7 @@ def read_data(folder: Path) -> Data:
     """Read what `write_data` wrote; words are texts, also where they look like numbers or like nothing."""
     tables = {}
     for field in fields(Data):
-        header = pd.read_csv(folder / f"{field.name}.csv", nrows=0).columns
+        header = read_csv(folder / f"{field.name}.csv", dtype=str).columns
         texts = [name for name in header if name not in NUMBERS]
         tables[field.name] = read_csv(folder / f"{field.name}.csv", dtype=dict.fromkeys(texts, str))
     return Data(**tables)
@@ -104,7 +105,7 @@ def _scored_parts(experiment: Mapping[str, Any], store: Path) -> Iterator[tuple[
 def _pooled(scores: str, store: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Pool the counts of all plates of a cell line against the labels that count, and against each other label set."""
     infos = {info.name: info for info in _plate_infos(scores, store)}
-    folder = store / scores
+    folder = inside(store, scores)
     f1, errors = (_of_plates(folder / f"{name}.csv") for name in ("f1", "errors"))
     counting = f1.assign(labels=f1["name"].map(lambda name: _shown_set(infos[name].name_of_labels)), is_counting=True)
     sets = _label_sets(folder, "model")
@@ -146,7 +147,7 @@ def _shown_set(name: str) -> str:
 def _plate_infos(scores: str, store: Path) -> list[PlateInfo]:
     result_of(scores, store, "score")
     paths = [plate_of_segmentation(path, store) for path in segmentations_of_scores(scores, store)]
-    return [read_plate_info(store / path) for path in paths]
+    return [read_plate_info(inside(store, path)) for path in paths]
 
 
 def _plate_row(plate: Plate) -> dict[str, Any]:
@@ -178,7 +179,7 @@ def _agreement(experiments: Sequence[Mapping[str, Any]], store: Path) -> pd.Data
     """
     scores = experiments[0]["scores"]
     lines = {info.name: info.cell_line for info in _plate_infos(scores, store)}
-    sets = _label_sets(store / scores, "agreement")
+    sets = _label_sets(inside(store, scores), "agreement")
     weighted = sets.assign(cell_line=sets["plate"].map(lines), weighted=sets["f1"] * sets["nuclei"])
     keys = ["cell_line", "label_set", "iou_threshold"]
     summed = weighted.groupby(keys, sort=False)[["weighted", "nuclei"]].sum().reset_index()
@@ -200,7 +201,7 @@ def _cost(experiment: Mapping[str, Any], prices: Mapping[str, Any], store: Path)
         "cpu_seconds": cpu_seconds,
         "gpu_seconds": gpu_seconds,
         "peak_memory_bytes": max(peaks, default=None),
-        "bytes": sum(_bytes(store / step.task / step.key) for step in steps),
+        "bytes": sum(_bytes(inside(store, f"{step.task}/{step.key}")) for step in steps),
         "money": sum(hours[name] * price for name, price in priced.items()) if priced else None,
         "cpu_hours": hours["core_hour"],
         "f1_at_0.7": result_of(experiment["scores"], store).metrics.get("f1_at_0.7/all"),

@@ -63,7 +63,7 @@ def test_every_dag_says_from_which_role_on_it_may_be_started() -> None:
     [
         ("look", set()),
         ("annotate", BY_ANNOTATORS),
-        ("train", {*BY_ANNOTATORS, "train_models", "compare_models"}),
+        ("train", {*BY_ANNOTATORS, "train_models", "compare_models", "try_models", "run_experiments"}),
         ("approve", set(NEEDED)),
         ("administrate", set(NEEDED)),
         (NOTES, set()),
