@@ -185,7 +185,7 @@ def test_the_package_changes_nothing_else_in_the_manifest(laboratory):
 
 def test_no_key_of_another_method_changes_with_the_package(laboratory, tmp_path):
     without = keys_of_methods_here(tmp_path)
-    assert len(without) == 4 * len(list(REPOSITORY.glob("tasks/methods/*/method.py")))
+    assert len(without) == 4 * len(list(REPOSITORY.glob("tasks/methods/*/train.py")))
     assert json.loads(start(tmp_path, "-c", PRINT_KEYS, str(tmp_path))) == without
 
 
