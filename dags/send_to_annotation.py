@@ -114,10 +114,13 @@ def request(plate: str, fovs: list[str], segmented: Any, chosen: Any) -> Params:
     """Give the params of `send_to_annotation`."""
     form = get_current_context()["params"]
     patches = next((result["outputs"]["patches"] for result in chosen or []), None)
+    if form["patches"] and patches is None:
+        fail_with("There are no patches to choose: all of these fields are annotated, or none has a nucleus.")
     return send_to_annotation.request_of(plate, fovs, list(segmented or []), patches, form)
 
 
-@task
+# Where no patches are chosen, choose_patches is skipped.
+@task(trigger_rule="none_failed_min_one_success")
 def tell(segmented: Any, chosen: Any, sent: Result) -> None:
     """Lay the archive out where people fetch it, with the queue of patches beside it, and say where."""
     archive = send_to_annotation.lay_out(_store() / sent["outputs"]["archive"], _inbox())
