@@ -95,6 +95,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("NUCLEUS_INBOX_QUIET_S", "1")
         with laboratory(folder) as started:
+            started.unpause("ingest_plates")
             yield started
 
 
@@ -122,7 +123,6 @@ def send_and_return(lab: Laboratory, **form: Any) -> str:
 
 
 def test_a_plate_without_labels_becomes_truth_that_trains_a_better_model(lab: Laboratory) -> None:
-    lab.unpause("ingest_plates")
     note = send_and_return(lab, proposals="champion", patches=3, nuclei_per_patch=12, fields=None, target="in-part")
     assert "images of" in note.splitlines()[0]
     assert "nucleus-segmenter" not in note
