@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -68,10 +68,3 @@ def write_request(request: Request, folder: Path) -> None:
 
 def read_request(folder: Path) -> Request:
     return Request.model_validate_json((folder / REQUEST_JSON).read_text())
-
-
-def title_of(made_by: Mapping[str, object] | None, method: str) -> str:
-    """Name what proposed labels, for people: a registered version, what a person chose it by, or the method."""
-    if not made_by:
-        return method
-    return f"nucleus-segmenter version {made_by['version']}" if made_by.get("version") else str(made_by["name"])

@@ -69,7 +69,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     request = read_request(folder)
     source = plate_at(request.plate, workspace.store)
     opened = open_package(Path(params.folder), workspace.output_dir / ANSWER)
-    returned = _with_earlier(tool_named(request.tool).read(opened), params, request, workspace)
+    earlier = _earlier_answers(params, workspace.store)
+    returned = _with_earlier(tool_named(request.tool).read(opened), earlier, request, workspace)
     by_field = request.by_field(returned)
     if not by_field:
         raise InputError(f"{params.folder}: no image of it was looked at; tag those that were, or return them alone.")
@@ -84,8 +85,11 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     for remark in remarks:
         log.info("%s", remark)
     counts = {"fovs": len(answered)} | {name: int(table[name].sum()) for name in table.columns.drop(["fov", "minutes"])}
-    earlier = [result.key for result in _earlier_answers(params, workspace.store)]
-    values = {"remarks": remarks, "earlier": earlier, "sha256": sha256_of_all(Path(params.folder))}
+    values = {
+        "remarks": remarks,
+        "earlier": [result.key for result in earlier],
+        "sha256": sha256_of_all(Path(params.folder)),
+    }
     outputs = {"plate": "plate", "comparison": "comparison.csv", "page": "corrections.html", ANSWER: ANSWER}
     return Outcome(outputs, {}, counts, values=values)
 
@@ -116,10 +120,12 @@ def _earlier_answers(params: Params, store: Path) -> list[Result]:
     return sorted(others, key=lambda result: len(result.values["earlier"]))
 
 
-def _with_earlier(sheets: list[Sheet], params: Params, request: Request, workspace: Workspace) -> list[Sheet]:
+def _with_earlier(
+    sheets: list[Sheet], earlier: Sequence[Result], request: Request, workspace: Workspace
+) -> list[Sheet]:
     """Add the images that came back earlier and don't now."""
     by_name: dict[str, Sheet] = {}
-    for result in _earlier_answers(params, workspace.store):
+    for result in earlier:
         opened = where_files_begin(workspace.input(result.outputs[ANSWER]))
         by_name |= {sheet.name: sheet for sheet in tool_named(request.tool).read(opened)}
     return list((by_name | {sheet.name: sheet for sheet in sheets}).values())
@@ -167,7 +173,8 @@ def _write_plate(
     for part in ("images", "labels"):
         (folder / part).mkdir(parents=True)
     names = {field.fov for field in answered}
-    table = pd.concat([origins_of(field, request, read_origins(source.folder)) for field in answered])
+    of_source = read_origins(source.folder)
+    table = pd.concat([origins_of(field, request, of_source) for field in answered])
     if known is None:
         info = _info_of_new(source.info, request)
     else:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from tasks.annotation.package import pack
 from tasks.annotation.patches import divide
-from tasks.annotation.request import Request, image_name, title_of, write_request
+from tasks.annotation.request import Request, image_name, write_request
 from tasks.annotation.sheet import Sheet
 from tasks.annotation.tools import TOOLS, tool_named
 from tasks.contract import PROCESSING, Outcome, Resources, Task, TaskParams, Workspace
@@ -33,7 +33,8 @@ from tasks.nuclei.plates.info import PlateName
 from tasks.nuclei.plates.label_sets import SET_NAME
 from tasks.nuclei.plates.origins import proposer
 from tasks.nuclei.tables import read_csv
-from tasks.store.provenance import plate_at, plate_of_segmentation, result_of
+from tasks.store.provenance import params_of_segmentation, plate_at, plate_of_segmentation
+from tasks.store.registered_model import REGISTERED_MODEL
 
 MOST_IN_A_FIELD = 1_000_000
 IMAGES_KEPT = 2
@@ -171,8 +172,8 @@ def _nuclei_per_patch(params: Params) -> int:
 def _request(params: Params, nuclei_per_patch: int, workspace: Workspace, sheets: dict[str, list[str]]) -> Request:
     model, proposed_by = "", ""
     if params.segmentations:
-        by = _segmenting_params(params.segmentations[0], workspace.store)
-        model, proposed_by = title_of(by.get("made_by"), by["method"]), proposer(by["method"], by["networks"])
+        by = params_of_segmentation(params.segmentations[0], workspace.store)
+        model, proposed_by = _title_of(by.get("made_by"), by["method"]), proposer(by["method"], by["networks"])
     return Request(
         plate=params.plate,
         tool=params.tool,
@@ -188,12 +189,11 @@ def _request(params: Params, nuclei_per_patch: int, workspace: Workspace, sheets
     )
 
 
-def _segmenting_params(segmentation: str, store: Path) -> dict[str, Any]:
-    """Give the params of `segment`, also for parts that were put together."""
-    result = result_of(segmentation, store)
-    if result.task == "assemble_plate":
-        return _segmenting_params(result.params["segmentations"][0], store)
-    return result.params
+def _title_of(made_by: Mapping[str, Any] | None, method: str) -> str:
+    """Name what proposed labels, for people: a registered version, what a person chose it by, or the method."""
+    if not made_by:
+        return method
+    return f"{REGISTERED_MODEL} version {made_by['version']}" if made_by.get("version") else str(made_by["name"])
 
 
 class _Images(Mapping[str, NDArray[Any]]):

@@ -203,10 +203,17 @@ def segmentations_of_scores(scores: str, store: Path) -> list[str]:
 
 def plate_of_segmentation(segmentation: str, store: Path, *made_by: Literal["segment", "assemble_plate"]) -> str:
     """Give the plate that was segmented."""
+    return str(params_of_segmentation(segmentation, store, *made_by)["plate"])
+
+
+def params_of_segmentation(
+    segmentation: str, store: Path, *made_by: Literal["segment", "assemble_plate"]
+) -> dict[str, Any]:
+    """Give the params of `segment`, of the first of parts that were put together."""
     result = result_of(segmentation, store, *(made_by or ("segment", "assemble_plate")))
     if result.task == "assemble_plate":
-        return plate_of_segmentation(result.params["segmentations"][0], store)
-    return str(result.params["plate"])
+        return params_of_segmentation(result.params["segmentations"][0], store)
+    return result.params
 
 
 def plate_at(path: str, store: Path) -> Plate:
