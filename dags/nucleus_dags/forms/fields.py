@@ -49,6 +49,19 @@ def field_of(schema: Mapping[str, Any], section: str, prefix: str = "", if_empty
     return Param(None, type=["null", content["type"]], **bounds_of(content), **texts)
 
 
+def plate_field(needs: str) -> Param:
+    """Give the choice of one plate; `needs` is a sentence on which plates may be chosen."""
+    return Param(
+        None,
+        type="string",
+        minLength=1,
+        title="Plate",
+        description="Name of a plate in the inbox or in the store, or name@digest of one version in the store. "
+        f"{needs}",
+        section=MAIN,
+    )
+
+
 def between(least: float, most: float) -> dict[str, Any]:
     """Bounds that refuse a number outside. With plain ones, the page moves it to the nearest without a word."""
     return {"allOf": [{"minimum": least, "maximum": most}]}

@@ -5,21 +5,13 @@ from collections.abc import Mapping
 
 from airflow.sdk import Param
 
-from nucleus_dags.forms.fields import MAIN, SEGMENTATION, between, param_field
+from nucleus_dags.forms.fields import MAIN, SEGMENTATION, between, param_field, plate_field
 from nucleus_dags.manifest import manifest
 
 
 def segment_plate_form() -> dict[str, Param]:
     return {
-        "plate": Param(
-            None,
-            type="string",
-            minLength=1,
-            title="Plate",
-            description="Name of a plate in the inbox or in the store, or name@digest of one version in the store. It "
-            "needs no labels; its role may be screen.",
-            section=MAIN,
-        ),
+        "plate": plate_field("It needs no labels; its role may be screen."),
         "model": model_field(),
         "nuclear_diameter_px": param_field(
             "segment", "nuclear_diameter_px", MAIN, "Only for models that see nuclei in one size."

@@ -2,7 +2,7 @@
 
 from airflow.sdk import Param
 
-from nucleus_dags.forms.fields import MAIN, SEGMENTATION, between, param_field
+from nucleus_dags.forms.fields import MAIN, SEGMENTATION, between, param_field, plate_field
 from nucleus_dags.forms.segment_plate import model_field
 from nucleus_dags.manifest import manifest
 
@@ -13,15 +13,7 @@ LABELS, NONE = "labels", "none"
 
 def send_to_annotation_form() -> dict[str, Param]:
     return {
-        "plate": Param(
-            None,
-            type="string",
-            minLength=1,
-            title="Plate",
-            description="Name of a plate in the inbox or in the store, or name@digest of one version in the store. It "
-            "needs no labels; its role may be screen.",
-            section=MAIN,
-        ),
+        "plate": plate_field("It needs no labels; its role may be screen."),
         "tool": Param(
             "label_tiff",
             type="string",

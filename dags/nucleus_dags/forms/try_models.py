@@ -2,7 +2,7 @@
 
 from airflow.sdk import Param
 
-from nucleus_dags.forms.fields import MAIN, param_field
+from nucleus_dags.forms.fields import MAIN, param_field, plate_field
 from nucleus_dags.manifest import manifest
 
 
@@ -10,15 +10,7 @@ def try_models_form() -> dict[str, Param]:
     ready = manifest()["ready_models"]
     in_words = " ".join(f"{name}: {title}." for name, title in ready.items())
     return {
-        "plate": Param(
-            None,
-            type="string",
-            minLength=1,
-            title="Plate",
-            description="Name of a plate with labels in the inbox or in the store, or name@digest of one version in "
-            "the store. Best is one that no model was trained on, with five fields or more.",
-            section=MAIN,
-        ),
+        "plate": plate_field("It has labels. Best is one that no model was trained on, with five fields or more."),
         "models": Param(
             [],
             type=["array", "null"],
