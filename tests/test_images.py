@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,37 @@ def test_the_code_is_the_last_that_an_image_takes() -> None:
     }
     assert copied == {"cpu": "COPY tasks /app/tasks", "airflow": "COPY dags /app/dags"}
     assert sum(bool(re.match("COPY (tasks|dags) ", line)) for _, lines in stages() for line in lines) == len(copied)
+
+
+def kept_out(path: Path) -> bool:
+    """Whether .dockerignore keeps a path out of the context: the last line that fits it or one of its folders says."""
+    parents = [str(parent) for parent in (path, *path.parents)]
+    lines = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    fitting = [
+        line
+        for line in lines
+        if line and not line.startswith("#") and any(fnmatch(parent, line.removeprefix("!")) for parent in parents)
+    ]
+    return bool(fitting) and not fitting[-1].startswith("!")
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_the_context_holds_each_file_that_an_image_copies(image: str) -> None:
+    lines = (line for _, lines in stages() for line in lines)
+    sources = [line.split()[1].replace("${IMAGE}", image) for line in lines if re.match("COPY (?!--from)", line)]
+    copied = [
+        [path for path in (REPOSITORY / source, *(REPOSITORY / source).rglob("*")) if path.is_file()]
+        for source in sources
+    ]
+    assert all(copied)
+    files = [path.relative_to(REPOSITORY) for paths in copied for path in paths if "__pycache__" not in path.parts]
+    assert [path for path in files if kept_out(path)] == []
+
+
+def test_the_context_holds_nothing_that_no_image_copies() -> None:
+    assert all(
+        kept_out(Path(path)) for path in (".git/config", "tests/conftest.py", ".nucleus/store/plates/1", "k8s/x")
+    )
 
 
 def test_make_and_the_checks_of_a_change_build_the_images_that_there_are() -> None:
