@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, TaskGroup, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
 from nucleus_dags.access.approval import ANSWERED_BY, NamedApprovalOperator
 from nucleus_dags.assets import ANNOTATED_PLATES, REGISTERED_MODELS
@@ -33,6 +33,7 @@ from nucleus_dags.planning.retrainings import record
 from nucleus_dags.planning.runs import runs_to_close
 from nucleus_dags.planning.train_models import refuse_unknown_fields
 from nucleus_dags.planning.types import Decision, FoundModel, OpenedCandidate, Params, RunsToClose, StoredPlatePath
+from nucleus_dags.run_note import NotedFailure
 from nucleus_dags.segmenting import FOUND, all_segmentations, scoring_of, segment_what_is_left
 
 APPROVAL_TIME = timedelta(days=3)
@@ -147,7 +148,7 @@ def summary(
     for_close_run = runs_to_close(mlflow_run_id, candidates, outcome is not None)
     if outcome is None:
         ti.xcom_push("return_value", for_close_run)
-        raise AirflowFailException(FAILURE)
+        raise NotedFailure(FAILURE)
     tested = [plate["plate"] for plate in test_plates]
     record(_store(), digest, context["dag_run"].run_id, outcome, tested, len(candidates or []))
     return for_close_run

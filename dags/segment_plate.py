@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
 
 from nucleus_dags.errors import FormError
 from nucleus_dags.forms.segment_plate import segment_plate_form
@@ -22,6 +21,7 @@ from nucleus_dags.planning.runs import run_to_open, runs_to_close
 from nucleus_dags.planning.train_models import refuse_unknown_fields
 from nucleus_dags.planning.types import FoundModel, Params, PlateToImport, ReadyModel, RunsToClose
 from nucleus_dags.plates.stored import StoredPlate, read_plate
+from nucleus_dags.run_note import NotedFailure
 
 DOC = """
 Finds the nuclei of a plate. It needs no labels; the fields of its `plate.json` are as always, with role `screen`.
@@ -96,7 +96,7 @@ def summary(
     show_lines(_lines(mlflow_run_id, plate, assembled, compared, not_compared, remarks))
     if not succeeded:
         get_current_context()["ti"].xcom_push("return_value", for_close_run)
-        raise AirflowFailException(FAILURE)
+        raise NotedFailure(FAILURE)
     return for_close_run
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, TaskGroup, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
 
 from nucleus_dags.assets import REGISTERED_MODELS
 from nucleus_dags.baseline import baseline
@@ -30,6 +29,7 @@ from nucleus_dags.planning.candidates import (
 from nucleus_dags.planning.remarks import remarks_on_segmentations
 from nucleus_dags.planning.runs import runs_to_close
 from nucleus_dags.planning.types import OpenedCandidate, Params, PlateToImport, RunsToClose
+from nucleus_dags.run_note import NotedFailure
 from nucleus_dags.segmenting import FOUND, all_segmentations, scoring_of, segment_what_is_left
 
 DOC = """
@@ -110,7 +110,7 @@ def summary(
     for_close_run = runs_to_close(mlflow_run_id, candidates, succeeded)
     if not succeeded:
         get_current_context()["ti"].xcom_push("return_value", for_close_run)
-        raise AirflowFailException(FAILURE)
+        raise NotedFailure(FAILURE)
     return for_close_run
 
 

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import NoReturn
 
 from airflow.sdk import get_current_context
-from airflow.sdk.exceptions import AirflowFailException
 
-from nucleus_dags.airflow_api import AirflowApi, AirflowApiError
-from nucleus_dags.launchers.task_operator import FAILURE_KEY, mlflow_run_url
+from nucleus_dags.launchers.task_operator import mlflow_run_url
 from nucleus_dags.manifest import manifest
-
-NOTE_CHARACTERS = 1000
-"""Airflow refuses a longer note."""
+from nucleus_dags.run_note import FAILURE_KEY, WITHOUT_A_WORD, NotedFailure, failed_tasks, fitting_note, set_note
 
 FAILURE = "A task failed or was stopped; its log says why. Clear it to resume: what is done isn't done again."
 
@@ -42,7 +35,7 @@ def show_summary(
 def fail_with(reason: str) -> NoReturn:
     """Let the task fail for a reason that a person can remove, and show it in the note of the run."""
     show_lines([reason])
-    raise AirflowFailException(reason) from None
+    raise NotedFailure(reason) from None
 
 
 def failure_lines() -> list[str]:
@@ -51,13 +44,17 @@ def failure_lines() -> list[str]:
     A part of a mapped task that failed for the reason of another one isn't told of again.
     """
     context = get_current_context()
-    reasons = {
-        f"{task_id} failed: {reason}": None
+    ti = context["ti"]
+    reasons = [
+        (task_id, reason)
         for task_id in context["dag"].task_ids
-        for reason in context["ti"].xcom_pull(task_ids=[task_id], key=FAILURE_KEY)
+        for reason in ti.xcom_pull(task_ids=[task_id], key=FAILURE_KEY)
         if reason
-    }
-    lines = list(reasons)[:MOST_FAILURES]
+    ]
+    # A process that was killed leaves no reason behind.
+    told = {task_id for task_id, _ in reasons}
+    reasons += [(name, WITHOUT_A_WORD) for name in failed_tasks(ti.dag_id, ti.run_id) if name not in told]
+    lines = list(dict.fromkeys(f"{task_id} failed: {reason}" for task_id, reason in reasons))[:MOST_FAILURES]
     return [*lines, "", FAILURE] if lines else [FAILURE]
 
 
@@ -72,25 +69,13 @@ def show_lines(lines: Sequence[str]) -> None:
     shown = without_gaps(lines)
     for line in shown:
         log.info("%s", line)
-    _set_note(fitting_note(shown))
+    dag_run = get_current_context()["dag_run"]
+    set_note(dag_run.dag_id, dag_run.run_id, fitting_note(shown))
 
 
 def without_gaps(lines: Sequence[str]) -> list[str]:
     """Leave out empty lines at the end and behind one another: a part between two may have had nothing to say."""
     return [line for line, following in pairwise([*lines, ""]) if line or following]
-
-
-def fitting_note(lines: Sequence[str]) -> str:
-    """Give as many lines as a note may hold, or the beginning of a first line that is longer than that.
-
-    If that isn't all, the last one says where the others are.
-    """
-    note = "\n".join(lines)
-    if len(note) <= NOTE_CHARACTERS:
-        return note
-    rest = "\n\nMore is in the log of this task."
-    kept = note[: NOTE_CHARACTERS - len(rest)]
-    return (kept.rpartition("\n")[0].rstrip() or kept) + rest
 
 
 def in_short(scores: Mapping[str, Mapping[str, float]]) -> str:
@@ -120,21 +105,3 @@ def f1_table(scores: Mapping[str, Mapping[str, float]]) -> list[str]:
 
 def _shown_thresholds() -> list[float]:
     return manifest()["shown_iou_thresholds"]
-
-
-def _set_note(note: str) -> None:
-    """Set the note of this DAG run; where Airflow's page can't be called, only the log has it."""
-    address, path = os.environ.get("NUCLEUS_AIRFLOW"), os.environ.get("NUCLEUS_AIRFLOW_LOGIN")
-    if not address or not path:
-        return
-    dag_run = get_current_context()["dag_run"]
-    try:
-        AirflowApi(address, _login(Path(path))).set_note(dag_run.dag_id, dag_run.run_id, note)
-    except AirflowApiError as error:
-        log.info("The note of the DAG run stays empty: %s", error)
-
-
-def _login(path: Path) -> tuple[str, str]:
-    """Give name and password, the first of a file that holds passwords by name."""
-    name, password = next(iter(json.loads(path.read_text()).items()))
-    return name, password

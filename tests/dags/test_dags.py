@@ -14,6 +14,7 @@ from airflow.sdk import XComArg
 from nucleus_dags.launchers.kinds import TRAIN
 from nucleus_dags.manifest import HERE, manifest
 from nucleus_dags.planning.types import RetrainingPlan, TrainModelsPlan
+from nucleus_dags.run_note import note_failure
 from tests.repository import REPOSITORY
 
 DAGS = REPOSITORY / "dags"
@@ -87,6 +88,12 @@ def test_a_dag_says_what_it_does_and_explains_every_field_of_its_form(dags: dict
     assert dag.doc_md
     for name, param in dag.params.items():
         assert dag.params.get_param(name).description, param
+
+
+def test_no_task_of_any_dag_fails_without_a_word_in_the_note(dags: dict[str, Any]) -> None:
+    for task in (task for dag in dags.values() for task in dag.tasks):
+        callback = task.partial_kwargs["on_failure_callback"] if task.is_mapped else task.on_failure_callback
+        assert callback in (note_failure, [note_failure]), task.task_id
 
 
 def test_dags_that_start_by_themselves_are_unpaused_by_a_person_and_run_one_at_a_time(dags: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from nucleus_dags.launchers.kinds import KINDS, gpus_of_a_pod, pool_of, resources_of
+from nucleus_dags.run_note import note_failure
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.xcom_arg import XComArg
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from nucleus_dags.launchers.task_operator import HandOn, Prepare, TaskOperator
 
 
-DEFAULT_ARGS = {"retries": 2, "retry_delay": timedelta(seconds=10)}
-"""For the tasks of Airflow itself: a server that is killed may take one with it."""
+DEFAULT_ARGS = {"retries": 2, "retry_delay": timedelta(seconds=10), "on_failure_callback": note_failure}
+"""For all tasks: a server that is killed may take one of Airflow itself with it, and none fails without a word."""
 
 
 def launch(

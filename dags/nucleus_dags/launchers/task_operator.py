@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -16,15 +15,12 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from nucleus_dags.launchers.command_line import arguments_of, params_file_of
 from nucleus_dags.manifest import manifest
+from nucleus_dags.run_note import reason_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import TaskInstanceKey
 
-TIME_AND_TASK = re.compile(r"^(\d\d:\d\d:\d\d )?\w+: ")
-"""What a task's line begins with; a message that it leaves for the kubelet has no time."""
-FAILURE_KEY = "failure"
-"""XCom of a task that failed: why, in a sentence."""
 SMALL_RESULT = ("task", "key", "params", "outputs", "metrics", "counts", "values", "reused", "mlflow_run_id")
 
 Prepare = Callable[[dict[str, Any], dict[str, Any]], Any]
@@ -127,7 +123,7 @@ class TaskOperator(BaseOperator):
             results = [self._run(task, params, number, context) for number, (task, params) in enumerate(parts)]
         except BadInput as error:
             if self.hand_on_refusals:
-                return {"refused": _reason(error)}
+                return {"refused": reason_of(error)}
             raise
         if self.hand_on:
             return self.hand_on(results if isinstance(given, list) else results[0], _plain(self.known))
@@ -159,15 +155,7 @@ class TaskOperator(BaseOperator):
         receipt_path.unlink(missing_ok=True)
         if self.mlflow_run_id:
             self.log.info("MLflow run: %s", mlflow_run_url(self.mlflow_run_id))
-        try:
-            self.run_command(params, arguments_of(self.task, params, store, receipt_path), context)
-        except AirflowSkipException:
-            raise
-        except AirflowException as error:
-            if not (isinstance(error, BadInput) and self.hand_on_refusals):
-                # Whoever writes the note of the DAG run finds it there.
-                context["ti"].xcom_push(FAILURE_KEY, _reason(error))
-            raise
+        self.run_command(params, arguments_of(self.task, params, store, receipt_path), context)
         result = self._result_of(receipt_path, params, store)
         params_file_of(receipt_path).unlink(missing_ok=True)
         self._push(result, context)
@@ -233,10 +221,6 @@ def raise_unless_done(task: str, exit_status: int, last_line: str) -> None:
         raise AirflowSkipException(last_line)
     if exit_status != known["done"]:
         raise AirflowException(f"{task} ended with status {exit_status}; its last line: {last_line}")
-
-
-def _reason(error: BaseException) -> str:
-    return TIME_AND_TASK.sub("", str(error))
 
 
 def _receipt_path(store: Path, context: Context, number: int) -> Path:
