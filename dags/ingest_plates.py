@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from nucleus_dags.assets import ANNOTATED_PLATES, PLATE_ARRIVALS
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
-from nucleus_dags.notes import show_lines
+from nucleus_dags.notes import failures, show_lines
 from nucleus_dags.planning import drift, ingest_plates
 from nucleus_dags.planning.ingest_plates import FoundAnswer, FoundArrival, FoundPlate, NewPlate, NewPlates
 from nucleus_dags.planning.types import Params, RunsToClose, RunToOpen
@@ -98,6 +98,8 @@ def sort_out(to_import: list[FoundPlate] | None, without_plate: list[FoundAnswer
     # Of a part that failed there is None.
     results = ti.xcom_pull(task_ids="ingest", map_indexes=list(range(len(to_import)))) if to_import else []
     new = ingest_plates.sort_out(_store(), to_import, results, no_plates, without_plate)
+    if new["unchecked"]:
+        new["shown"] = [*failures(), "", *new["shown"]]
     show_lines(new["shown"])
     ingest_plates.record_told(_store(), no_plates, new["doubtful"])
     return new

@@ -39,7 +39,13 @@ def fail_with(reason: str) -> NoReturn:
 
 
 def failure_lines() -> list[str]:
-    """Say which tasks of this DAG run failed, and why as far as they said it themselves; the first line is the first.
+    """Say which tasks of this DAG run failed and why, and what to do; the first line is the first failure."""
+    lines = failures()
+    return [*lines, "", FAILURE] if lines else [FAILURE]
+
+
+def failures() -> list[str]:
+    """Say which tasks of this DAG run failed, and why as far as they said it themselves.
 
     A part of a mapped task that failed for the reason of another one isn't told of again.
     """
@@ -54,8 +60,7 @@ def failure_lines() -> list[str]:
     # A process that was killed leaves no reason behind.
     told = {task_id for task_id, _ in reasons}
     reasons += [(name, WITHOUT_A_WORD) for name in failed_tasks(ti.dag_id, ti.run_id) if name not in told]
-    lines = list(dict.fromkeys(f"{task_id} failed: {reason}" for task_id, reason in reasons))[:MOST_FAILURES]
-    return [*lines, "", FAILURE] if lines else [FAILURE]
+    return list(dict.fromkeys(f"{task_id} failed: {reason}" for task_id, reason in reasons))[:MOST_FAILURES]
 
 
 def show_remarks(remarks: Sequence[str]) -> None:
