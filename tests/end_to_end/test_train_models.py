@@ -102,7 +102,7 @@ def test_every_task_is_done_and_the_note_has_the_scores_and_the_way_to_mlflow(sy
     note = system.note(DAG_ID, first_run)
     assert note.startswith("F1 at 0.7: ")
     assert "| MCF10A " in note
-    assert f"{system.servers.mlflow_url}/#/runs/{system.mlflow_run(first_run).info.run_id}" in note
+    assert f"{system.servers.mlflow_url}/runs/{system.mlflow_run(first_run).info.run_id}" in note
 
 
 def test_a_new_installation_has_the_base_model_as_champion(system: System) -> None:

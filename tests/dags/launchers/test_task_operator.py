@@ -156,9 +156,9 @@ def test_the_task_gets_the_mlflow_run_and_hands_it_on(store: Path) -> None:
 def test_the_button_leads_to_the_page_of_the_mlflow_run() -> None:
     [link] = probe().operator_extra_links
     url = link.get_link(probe(mlflow_run_id="0123abcd"), ti_key=None)  # type: ignore[arg-type]
-    assert url == "http://127.0.0.1:5000/#/runs/0123abcd"
+    assert url == "http://127.0.0.1:5000/runs/0123abcd"
     of_a_part = probe(mlflow_run_id="0123abcd", each={"mlflow_run_id": "4567cdef"})
-    assert link.get_link(of_a_part, ti_key=None).endswith("/#/runs/4567cdef")  # type: ignore[arg-type]
+    assert link.get_link(of_a_part, ti_key=None).endswith("/runs/4567cdef")  # type: ignore[arg-type]
 
 
 def test_bad_input_fails_without_a_retry_and_with_the_tasks_own_line() -> None:
