@@ -394,6 +394,17 @@ class Run:
                         shown = value[:_MAX_VERSION_TAG_LENGTH]
                         self._client.set_model_version_tag(REGISTERED_MODEL, found.version, name, shown)
 
+    def mark_model_versions(self, mark: str) -> None:
+        """Let the description of the versions that were registered from this run begin with this sentence."""
+        if self._client and self.id:
+            with _failures_named():
+                for found in self._client.search_model_versions(
+                    f"name = '{REGISTERED_MODEL}' and run_id = '{self.id}'"
+                ):
+                    if not (found.description or "").startswith(mark):
+                        text = f"{mark}\n\n{found.description or ''}".strip()
+                        self._client.update_model_version(REGISTERED_MODEL, found.version, text)
+
     @contextmanager
     def system_metrics(self, node: str) -> Iterator[None]:
         """Sample CPU, memory and GPU use of this machine as `system/<node>/…` while the block runs."""

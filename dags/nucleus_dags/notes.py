@@ -11,6 +11,7 @@ from airflow.sdk import get_current_context
 
 from nucleus_dags.launchers.task_operator import mlflow_run_url
 from nucleus_dags.manifest import manifest
+from nucleus_dags.planning.usability import shortcoming
 from nucleus_dags.run_note import FAILURE_KEY, WITHOUT_A_WORD, NotedFailure, failed_tasks, fitting_note, set_note
 
 FAILURE = "A task failed or was stopped; its log says why. Clear it to resume: what is done isn't done again."
@@ -84,11 +85,13 @@ def without_gaps(lines: Sequence[str]) -> list[str]:
 
 
 def in_short(scores: Mapping[str, Mapping[str, float]]) -> str:
-    """Give F1 of all cell lines in one line, by method if there are several; the baseline is left out."""
+    """Give F1 of all cell lines in one line, by method if there are several; the baseline is left out.
+
+    What finds no nucleus, or misses too many, says so before its F1.
+    """
     scores = {name: of_one for name, of_one in scores.items() if name != manifest()["baseline"]["name"]} or scores
     shown = {
-        name: ", ".join(f"F1 at {t}: {metrics[f'f1_at_{t}/all']:.3f}" for t in _shown_thresholds())
-        for name, metrics in scores.items()
+        name: ": ".join(filter(None, [shortcoming(metrics), _f1_in_short(metrics)])) for name, metrics in scores.items()
     }
     return "; ".join(shown.values() if len(shown) == 1 else (f"{name}: {text}" for name, text in shown.items()))
 
@@ -96,16 +99,22 @@ def in_short(scores: Mapping[str, Mapping[str, float]]) -> str:
 def f1_table(scores: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Give the lines of a Markdown table of F1 per method and cell line from metrics such as `f1_at_0.7/MCF10A`."""
     first = f"f1_at_{_shown_thresholds()[0]}/"
-    rows = [["method", "cell line", *(f"F1 at {t}" for t in _shown_thresholds())]]
+    rows = [["method", "cell line", *(f"F1 at {t}" for t in _shown_thresholds()), ""]]
     for method, metrics in scores.items():
         for cell_line in (name.removeprefix(first) for name in metrics if name.startswith(first)):
             values = [f"{metrics[f'f1_at_{t}/{cell_line}']:.3f}" for t in _shown_thresholds()]
-            rows.append([method, cell_line, *values])
+            rows.append([method, cell_line, *values, shortcoming(metrics, cell_line)])
+    # A column in which nothing is said is none.
+    rows = rows if any(row[-1] for row in rows) else [row[:-1] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     header, *lines = (
         f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |" for row in rows
     )
     return [header, f"|{'|'.join('-' * (width + 2) for width in widths)}|", *lines]
+
+
+def _f1_in_short(metrics: Mapping[str, float]) -> str:
+    return ", ".join(f"F1 at {t}: {metrics[f'f1_at_{t}/all']:.3f}" for t in _shown_thresholds())
 
 
 def _shown_thresholds() -> list[float]:

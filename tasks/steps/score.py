@@ -28,6 +28,7 @@ from tasks.nuclei.plates.files import Fov, Plate
 from tasks.nuclei.plates.image_files import read_ignored, read_numbered
 from tasks.nuclei.plates.info import ALL_CELL_LINES
 from tasks.nuclei.tables import read_csv, write_csv
+from tasks.nuclei.usability import MARK, shortcoming_of
 from tasks.store.provenance import plate_at, plate_of_segmentation, result_of
 
 log = logging.getLogger("nucleus")
@@ -126,12 +127,14 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 def log_result(params: Params, result: Result, store: Path) -> None:
     """Log the F1 curves with the step 100 x IoU, so that MLflow draws F1 against IoU, and the single metrics.
 
+    What MLflow shows of a curve in its list of runs is its last point, at 0.95: hence a name that says what it is.
+
     The metrics also stand on the version of the model that was registered from the run.
     """
     curves = read_csv(store / result.outputs["scores"] / "f1.csv", dtype={"name": str})
     shown = curves[curves["group"] != "plate"]
     points = [
-        tracking.Point(f"f1/{name}", f1, round(100 * iou_threshold))
+        tracking.Point(f"f1_curve/{name}", f1, round(100 * iou_threshold))
         for name, f1, iou_threshold in zip(shown["name"], shown["f1"], shown["iou_threshold"], strict=True)
     ]
     points += [tracking.Point(name, value) for name, value in result.metrics.items()]
@@ -139,6 +142,8 @@ def log_result(params: Params, result: Result, store: Path) -> None:
     run.log_points(points)
     marks = {"own_proposals": str(result.counts["own_proposals"])} if result.counts.get("own_proposals") else {}
     run.tag_model_versions({name: f"{value:.4f}" for name, value in result.metrics.items()} | marks)
+    if wrong := shortcoming_of(result.metrics):
+        run.mark_model_versions(f"{MARK} This model can't be used: it {wrong} of the test plates.")
 
 
 def _open_segmentation(path: str, workspace: Workspace) -> Segmentation:

@@ -103,6 +103,19 @@ def test_the_table_has_a_row_for_each_cell_line() -> None:
     ]
 
 
+def test_a_model_that_misses_too_many_nuclei_says_so_where_its_f1_stands() -> None:
+    metrics = {"f1_at_0.7/all": 0.4, "f1_at_0.9/all": 0.2, "fn_rate/all": 0.62}
+    blind = {"f1_at_0.7/all": 0.0, "f1_at_0.9/all": 0.0, "fn_rate/all": 1.0}
+    good = {"f1_at_0.7/all": 0.9, "f1_at_0.9/all": 0.5, "fn_rate/all": 1 / 3}
+    assert in_short({"a": metrics}) == "🔴 misses 62 % of the nuclei: F1 at 0.7: 0.400, F1 at 0.9: 0.200"
+    assert in_short({"a": blind, "b": good}) == (
+        "a: 🔴 finds no nucleus: F1 at 0.7: 0.000, F1 at 0.9: 0.000; b: F1 at 0.7: 0.900, F1 at 0.9: 0.500"
+    )
+    *_, first, second = f1_table({"a": blind, "b": good})
+    assert first.endswith("| 0.000     | 🔴 finds no nucleus |")
+    assert second.split("|")[-2].strip() == ""
+
+
 def test_the_first_line_names_the_methods_if_there_are_several() -> None:
     one, other = ({"f1_at_0.7/all": f1, "f1_at_0.9/all": f1 / 2} for f1 in (0.9, 0.8))
     assert in_short({"fpn2_ws": one}) == "F1 at 0.7: 0.900, F1 at 0.9: 0.450"

@@ -47,7 +47,7 @@ def test_all_methods_are_trained_scored_and_compared_in_one_report(lab: Laborato
     (of_dag_run,) = (run for run in runs.values() if "mlflow.parentRunId" not in run.data.tags)
     for candidate in CANDIDATES:
         assert runs[candidate].data.tags["mlflow.parentRunId"] == of_dag_run.info.run_id
-        assert len(lab.mlflow.get_metric_history(runs[candidate].info.run_id, "f1/MCF10A")) == 19
+        assert len(lab.mlflow.get_metric_history(runs[candidate].info.run_id, "f1_curve/MCF10A")) == 19
         (version,) = lab.mlflow.search_model_versions(f"run_id = '{runs[candidate].info.run_id}'")
         assert "f1_at_0.7/all" in version.tags
 

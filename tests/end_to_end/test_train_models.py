@@ -135,7 +135,7 @@ def test_mlflow_has_params_the_loss_by_cycle_and_the_f1_curve_by_iou(system: Sys
     assert run.data.tags["dag_run_id"] == first_run
     assert run.data.params["augment.rois"] == "100"
     assert run.data.params["train_fpn2_ws.all.encoder"] == "mobilenetv2"
-    curve = system.mlflow.get_metric_history(run.info.run_id, "f1/MCF10A")
+    curve = system.mlflow.get_metric_history(run.info.run_id, "f1_curve/MCF10A")
     assert [point.step for point in curve] == list(range(5, 100, 5))
     losses = system.mlflow.get_metric_history(run.info.run_id, "all/validation_loss")
     assert [point.step for point in losses] == [1]
