@@ -268,10 +268,21 @@ def _all_pages(search: Callable[..., PagedList[Any]]) -> Iterator[Any]:
 def set_alias(alias: str, version: int, tags: Mapping[str, str]) -> None:
     """Let an alias mean this version from now on, and write on the version why."""
     with _failures_named():
-        client = MlflowClient()
-        for name, value in tags.items():
-            client.set_model_version_tag(REGISTERED_MODEL, str(version), name, value[:_MAX_VERSION_TAG_LENGTH])
-        client.set_registered_model_alias(REGISTERED_MODEL, alias, str(version))
+        _tag_version(version, tags)
+        MlflowClient().set_registered_model_alias(REGISTERED_MODEL, alias, str(version))
+
+
+def drop_alias(alias: str, version: int, tags: Mapping[str, str]) -> None:
+    """Let an alias mean no version any more if it means this one, and write on the version why."""
+    with _failures_named():
+        _tag_version(version, tags)
+        if aliases().get(alias) == version:
+            MlflowClient().delete_registered_model_alias(REGISTERED_MODEL, alias)
+
+
+def _tag_version(version: int, tags: Mapping[str, str]) -> None:
+    for name, value in tags.items():
+        MlflowClient().set_model_version_tag(REGISTERED_MODEL, str(version), name, value[:_MAX_VERSION_TAG_LENGTH])
 
 
 def close_run(run_id: str, succeeded: bool) -> None:

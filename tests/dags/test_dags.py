@@ -11,10 +11,10 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import XComArg
 
+from nucleus_dags.launchers import note_failure
 from nucleus_dags.launchers.kinds import TRAIN
 from nucleus_dags.manifest import HERE, manifest
 from nucleus_dags.planning.types import RetrainingPlan, TrainModelsPlan
-from nucleus_dags.run_note import note_failure
 from tests.repository import REPOSITORY
 
 DAGS = REPOSITORY / "dags"
@@ -42,7 +42,7 @@ def test_a_dag_file_holds_the_dag_of_its_name(dags: dict[str, Any]) -> None:
 
 def test_a_dag_and_its_modules_of_planning_and_of_the_form_have_one_name(dags: dict[str, Any]) -> None:
     shared = {"baseline", "candidates", "drift", "fields", "initial_weights", "methods", "remarks", "retrainings"}
-    shared |= {"runs", "segmentations", "types", "usability"}
+    shared |= {"runs", "segmentations", "types", "usability", "retraining_decision"}
     shared |= {"experiments", "experiment_params", "experiments_plan"}
     for folder in ("planning", "forms"):
         modules = {path.stem for path in (DAGS / "nucleus_dags" / folder).glob("*.py")} - {"__init__"}

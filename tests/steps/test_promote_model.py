@@ -13,7 +13,7 @@ from tasks.contract import Result, execute
 from tasks.methods.external import train as train_external
 from tasks.methods.fpn2_ws.method import Settings
 from tasks.nuclei.errors import InputError
-from tasks.steps import find_model, promote_model
+from tasks.steps import find_model, promote_model, reject_model
 from tasks.store.registered_model import REGISTERED_MODEL
 from tests.stored_results import add_model, register, store_result
 from tests.tracked import track_in
@@ -166,3 +166,25 @@ def test_an_unknown_version_and_a_missing_reason_are_refused(store: Path) -> Non
         promote(store, 9, "first")
     text = json.dumps({"version": 1, "reason": "", "dag_run_id": "x"})
     assert promote_model.TASK.main(["--params", text, "--store", str(store)]) == 2
+
+
+def reject(store: Path, version: int) -> Result:
+    params = {"version": version, "reason": "eva rejected it: it splits mitoses", "dag_run_id": "retraining"}
+    return execute(reject_model.TASK, reject_model.Params.model_validate(params), store)
+
+
+def test_a_rejected_version_keeps_the_reason_and_is_the_challenger_no_longer(store: Path) -> None:
+    promote(store, 2, "retraining", alias="challenger")
+    assert reject(store, 2).counts == {"version": 2}
+    tags = MlflowClient().get_model_version(REGISTERED_MODEL, "2").tags
+    (why,) = (value for name, value in tags.items() if name.startswith("rejection/"))
+    assert why == "eva rejected it: it splits mitoses (DAG run retraining)"
+    assert tracking.find_model("challenger") is None
+
+
+def test_a_rejection_leaves_another_challenger_where_it_is(store: Path) -> None:
+    promote(store, 3, "the next one", alias="challenger")
+    reject(store, 2)
+    assert tracking.aliases() == {"challenger": 3}
+    with pytest.raises(InputError, match="has no version 9"):
+        reject(store, 9)

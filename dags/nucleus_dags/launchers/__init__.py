@@ -13,12 +13,20 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from nucleus_dags.launchers.kinds import KINDS, gpus_of_a_pod, pool_of, resources_of
-from nucleus_dags.run_note import note_failure
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
 
     from nucleus_dags.launchers.task_operator import HandOn, Prepare, TaskOperator
+
+
+def note_failure(context: Context) -> None:
+    """Put a task that failed on top of the note of its DAG run."""
+    # Not at import: programs that a person starts take from this package what doesn't need Airflow.
+    from nucleus_dags import run_note
+
+    run_note.note_failure(context)
 
 
 DEFAULT_ARGS = {"retries": 2, "retry_delay": timedelta(seconds=10), "on_failure_callback": note_failure}

@@ -159,6 +159,8 @@ class Decision(TypedDict):
     """A sentence."""
     lines: list[str]
     """Markdown."""
+    table: list[str]
+    """Markdown: every rule of the gate, for each candidate."""
 
 
 class Variant(TypedDict):
