@@ -22,12 +22,19 @@ log = logging.getLogger(__name__)
 
 
 def show_summary(
-    mlflow_run_id: str, scores: Mapping[str, Mapping[str, float]], succeeded: bool, remarks: Sequence[str] = ()
+    mlflow_run_id: str,
+    scores: Mapping[str, Mapping[str, float]],
+    succeeded: bool,
+    remarks: Sequence[str] = (),
+    champion: str = "",
 ) -> None:
-    """Show the metrics of `score`, by the names of the methods, and remarks on plates, in the log and in the note."""
+    """Show the metrics of `score`, by the names of the methods, and remarks on plates, in the log and in the note.
+
+    `champion` is a sentence, where one of the models has become it.
+    """
     # The page of a run shows the first line of its note alone.
     pointer = "; look at the remarks below" if remarks else ""
-    lines = [f"{in_short(scores)}{pointer}", "", *f1_table(scores)] if scores else ["No scores."]
+    lines = [f"{in_short(scores)}{pointer}", "", champion, "", *f1_table(scores)] if scores else ["No scores."]
     if not succeeded:
         lines = [*failure_lines(), "", *lines]
     show_lines([*lines, "", f"[MLflow run]({mlflow_run_url(mlflow_run_id)})", "", *remarks])
@@ -82,6 +89,11 @@ def show_lines(lines: Sequence[str]) -> None:
 def without_gaps(lines: Sequence[str]) -> list[str]:
     """Leave out empty lines at the end and behind one another: a part between two may have had nothing to say."""
     return [line for line, following in pairwise([*lines, ""]) if line or following]
+
+
+def champion_in_words(version: int) -> str:
+    """Say that the first model of an installation has become champion."""
+    return f"Version {version} is the first model, so it is the champion now: `segment_plate` segments with it."
 
 
 def in_short(scores: Mapping[str, Mapping[str, float]]) -> str:

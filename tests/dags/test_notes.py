@@ -73,6 +73,12 @@ def test_the_first_line_of_scores_points_to_remarks_on_the_plates(shown: list[st
     assert doubtful[-1] == "- **t**: 1 doubt about its labels"
 
 
+def test_the_note_says_which_model_has_become_the_first_champion(shown: list[str]) -> None:
+    scores = {"fpn2_ws": {"f1_at_0.7/all": 0.9, "f1_at_0.9/all": 0.5}}
+    notes.show_summary("run", scores, succeeded=True, champion=notes.champion_in_words(1))
+    assert shown[0].splitlines()[2].startswith("Version 1 is the first model, so it is the champion now: ")
+
+
 @pytest.mark.parametrize(
     ("lines", "note"),
     [
