@@ -41,7 +41,7 @@ def summary(settings: Params, promoted: Result) -> None:
     before = promoted["counts"]["version_before"]
     text = f"in place of version {before}" if before else "the first one"
     said = f"Version {promoted['counts']['version']} is champion, {text}: {settings['reason']}"
-    show_lines([" ".join(filter(None, [promoted["values"]["warning"], said]))])
+    show_lines([" ".join(filter(None, [promoted["values"].get("warning"), said]))])
 
 
 with DAG(

@@ -41,7 +41,18 @@ def test_a_dag_file_holds_the_dag_of_its_name(dags: dict[str, Any]) -> None:
 
 
 def test_a_dag_and_its_modules_of_planning_and_of_the_form_have_one_name(dags: dict[str, Any]) -> None:
-    shared = {"baseline", "candidates", "drift", "fields", "initial_weights", "methods", "remarks", "retrainings"}
+    shared = {
+        "typed",
+        "errors_plugin",
+        "baseline",
+        "candidates",
+        "drift",
+        "fields",
+        "initial_weights",
+        "methods",
+        "remarks",
+        "retrainings",
+    }
     shared |= {"runs", "segmentations", "types", "usability", "retraining_decision"}
     shared |= {"experiments", "experiment_params", "experiments_plan"}
     for folder in ("planning", "forms"):
