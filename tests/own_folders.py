@@ -25,11 +25,11 @@ _watched: list[tuple[Path, list[Path], list[str]]] = []
 @contextmanager
 def changes_of_others(task: str, params: dict[str, Any], store: Path) -> Iterator[list[str]]:
     """Give what a task, in this process, changes of the store that isn't its own."""
-    store = store.absolute()
-    entry = (store, written_by(task, params, store), [])
+    store, others = store.absolute(), list[str]()
+    entry = (store, written_by(task, params, store), others)
     _watched.append(entry)
     try:
-        yield entry[2]
+        yield others
     finally:
         _watched.remove(entry)
 
