@@ -19,6 +19,7 @@ from tasks.nuclei.patch_grid import Patch
 from tasks.nuclei.plates import chosen_patches
 from tasks.nuclei.plates.image_files import ANNOTATED, NOT_LOOKED_AT, UNSURE
 from tasks.nuclei.plates.origins import COLUMNS, Origin
+from tasks.nuclei.random_patches import estimate_of, scores_in
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def table_of(fields: Sequence[AnsweredField]) -> pd.DataFrame:
 
 def remarks_on(fields: Sequence[AnsweredField], request: Request) -> list[str]:
     """Say what was corrected and what it saved, then what a person should know."""
-    return [*_in_short(fields, request), *_to_look_at(fields)]
+    return [*_in_short(fields, request), *_at_random(fields, request), *_to_look_at(fields)]
 
 
 def _in_short(fields: Sequence[AnsweredField], request: Request) -> Iterator[str]:
@@ -148,6 +149,24 @@ def _in_short(fields: Sequence[AnsweredField], request: Request) -> Iterator[str
         f"the corrections took {_duration(spent.hours)}{how}; by the paper's pace, drawing all by hand takes "
         f"{_duration(spent.hours_by_hand)}: {100 * spent.saved_share:.0f} % saved"
     )
+
+
+def _at_random(fields: Sequence[AnsweredField], request: Request) -> Iterator[str]:
+    """Say how good the proposals are where patches were drawn at random; of which model isn't said to an annotator."""
+    scored = []
+    for field in fields:
+        patches = [patch for name, patch in field.patches.items() if request.choices.get(name) == "random"]
+        if patches:
+            labels = field.labels
+            scores = scores_in(patches, labels.label_image, field.sent, labels.kinds != ANNOTATED)
+            scored.append((len(patches), scores))
+    if scored:
+        yield (
+            f"of what was proposed, {estimate_of('', scored)}, unbiased by the choice of patches; better than against "
+            "labels that are no corrections of it"
+        )
+    elif request.choices:
+        yield "no patch that was drawn at random has come back, so how good the proposals are on the whole isn't known"
 
 
 def _to_look_at(fields: Sequence[AnsweredField]) -> Iterator[str]:

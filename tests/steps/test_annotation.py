@@ -220,7 +220,8 @@ def test_another_patch_of_a_field_is_added_to_those_that_the_plate_has(store: Pa
     first = the_patches(store, plate, proposals, [(FIELDS[0], *LEFT, False)])
     before = imported(store, receive(store, first, corrected(store, first, {FIELDS[0]: fix_everything})))
     second = the_patches(store, plate, proposals, [(FIELDS[0], *RIGHT, True)])
-    both = imported(store, receive(store, second, corrected(store, second, {})))
+    of_right = receive(store, second, corrected(store, second, {}))
+    both = imported(store, of_right)
     of_first, of_both = labels_of(before.fovs[0]), labels_of(both.fovs[0])
     np.testing.assert_array_equal(of_both[:, :60] > 0, of_first[:, :60] > 0)
     assert both.fovs[0].ignored_path is None
@@ -230,6 +231,7 @@ def test_another_patch_of_a_field_is_added_to_those_that_the_plate_has(store: Pa
     chosen = read_chosen_patches(both.folder)
     assert chosen["choice"].to_list() == ["ranked", "random"]
     assert chosen["request"].to_list() == [first.key, second.key]
+    assert any("on 1 patch drawn at random (12 nuclei): 1.00 (95 % CI" in text for text in of_right.values["remarks"])
 
 
 def test_patches_that_are_none_of_these_proposals_are_refused(store: Path, plate: str, proposals: str) -> None:
