@@ -25,12 +25,13 @@ from tasks.nuclei.tables import write_csv
 from tasks.steps import pages
 from tasks.steps.experiments.data import Data, collect, refuse_nothing, write_data
 from tasks.steps.experiments.drawing import cost_of_all, figures_of, file_name
+from tasks.steps.experiments.panels import PanelField, collect_panels, write_panels
 from tasks.steps.experiments.tables import Table, errors_of, table_of
 
 DATA, TABLES, FIGURES, PAGE, SPEC = "data", "tables", "figures", "experiments.html", "spec.json"
 COSTS, COST_FIGURE = "Costs", "F1 and CPU hours"
 FORMATS = ("svg", "png")
-FigureForm = Literal["curves", "dots", "replicates", "errors", "agreement"]
+FigureForm = Literal["curves", "dots", "replicates", "errors", "agreement", "panels"]
 
 log = logging.getLogger("nucleus")
 
@@ -104,18 +105,29 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     write_data(data, workspace.output_dir / DATA)
     spec = Spec.model_validate({name: getattr(params, name) for name in Spec.model_fields})
     (workspace.output_dir / DATA / SPEC).write_text(spec.model_dump_json(indent=1))
-    figures = draw(spec, data, workspace.output_dir)
+    panels = collect_panels(_in_panels(experiments, spec), workspace.store)
+    if panels:
+        write_panels(panels, workspace.output_dir / DATA)
+    figures = draw(spec, data, panels, workspace.output_dir)
     outputs = {"data": DATA, "tables": TABLES, "figures": FIGURES, "page": PAGE}
     counts = {"experiments": len(experiments), "tables": len(params.tables), "figures": figures}
     best = data.costs.dropna(subset=["f1_at_0.7"])["f1_at_0.7"]
     return Outcome(outputs, {"best_f1_at_0.7": float(best.max())} if len(best) else {}, counts)
 
 
-def draw(spec: Spec, data: Data, folder: Path) -> int:
+def _in_panels(experiments: Sequence[Mapping[str, Any]], spec: Spec) -> list[Mapping[str, Any]]:
+    """Give the experiments of tables that have panels."""
+    rows = {tuple(row) for table in spec.tables if "panels" in table.figures.values() for row in table.rows}
+    return [
+        one for one in experiments if (*(one["words"][name] for name in spec.columns), str(one["replicate"])) in rows
+    ]
+
+
+def draw(spec: Spec, data: Data, panels: Sequence[PanelField], folder: Path) -> int:
     """Write tables, figures and the page of all into a folder; gives how many figures there are."""
     for name in (TABLES, FIGURES):
         (folder / name).mkdir(exist_ok=True)
-    shown = [part for table in spec.tables if (part := _shown(table, spec, data, folder))]
+    shown = [part for table in spec.tables if (part := _shown(table, spec, data, panels, folder))]
     write_csv(_of_plates(data.plates), folder / TABLES / "images.csv")
     write_csv(data.costs, folder / TABLES / f"{COSTS}.csv")
     colours = next((table.by[0] for table in spec.tables if table.by), next(iter(spec.columns)))
@@ -130,6 +142,7 @@ def draw(spec: Spec, data: Data, folder: Path) -> int:
         currency=spec.prices.currency,
         has_money=bool(data.costs["money"].notna().any()),
         cost_figure=cost,
+        has_panels=bool(panels),
         left_out=[table.name for table in spec.tables if table.kind != "plates" and table.name not in _names(shown)],
     )
     (folder / PAGE).write_text(page)
@@ -140,7 +153,7 @@ def _names(shown: Sequence[Shown]) -> set[str]:
     return {part.table.name for part in shown}
 
 
-def _shown(table: TableSpec, spec: Spec, data: Data, folder: Path) -> Shown | None:
+def _shown(table: TableSpec, spec: Spec, data: Data, panels: Sequence[PanelField], folder: Path) -> Shown | None:
     """Write a table and its figures; None for one of which no experiment has scores."""
     if table.kind == "plates":
         write_csv(_of_plates(data.plates), folder / TABLES / f"{file_name(table.name)}.csv")
@@ -151,7 +164,7 @@ def _shown(table: TableSpec, spec: Spec, data: Data, folder: Path) -> Shown | No
         log.info("%s: none of its experiments has scores yet", table.name)
         return None
     write_csv(made.frame(), folder / TABLES / f"{file_name(table.name)}.csv")
-    drawn = figures_of(given, made, data, spec.columns)
+    drawn = figures_of(given, made, data, panels, spec.columns)
     figures = {name: _saved(name, figure, folder) for name, figure in drawn}
     wanted = next((name for name, form in table.figures.items() if form == "errors"), None)
     if wanted is None:

@@ -33,7 +33,7 @@ OF_TABLE = ("title", "kind", "rows", "by", "at", "figures")
 KINDS = ("f1", "replicates", "annotations", "training", "plates")
 """Of tables: F1 by experiment; mean and interval of replicates; scores against each kind of labels, or on training
 plates too; the images."""
-FORMS = ("curves", "dots", "replicates", "errors", "agreement")
+FORMS = ("curves", "dots", "replicates", "errors", "agreement", "panels")
 """Of figures."""
 OF_PRICES = ("currency", "core_hour", "gpu_hour")
 IOU_THRESHOLDS = [hundredths / 100 for hundredths in range(5, 100, 5)]
