@@ -25,11 +25,12 @@ from tasks.nuclei.tables import write_csv
 from tasks.steps import pages
 from tasks.steps.experiments.data import Data, collect, refuse_nothing, write_data
 from tasks.steps.experiments.drawing import cost_of_all, figures_of, file_name
+from tasks.steps.experiments.findings import Expected, findings_of
 from tasks.steps.experiments.panels import PanelField, collect_panels, write_panels
 from tasks.steps.experiments.tables import Table, errors_of, table_of
 
 DATA, TABLES, FIGURES, PAGE, SPEC = "data", "tables", "figures", "experiments.html", "spec.json"
-COSTS, COST_FIGURE = "Costs", "F1 and CPU hours"
+COSTS, COST_FIGURE, FINDINGS = "Costs", "F1 and CPU hours", "Findings"
 FORMATS = ("svg", "png")
 FigureForm = Literal["curves", "dots", "replicates", "errors", "agreement", "panels"]
 
@@ -63,6 +64,23 @@ class TableSpec(TaskParams):
     """Forms of the figures, by their names."""
 
 
+class Finding(TaskParams):
+    """A statement of the paper, as a difference of F1 at 0.7 between two experiments."""
+
+    paper: str = pydantic.Field(min_length=1)
+    """What the paper says."""
+    table: str
+    """Its table that shows it, whose published values stand beside."""
+    of: list[str]
+    """A word of every column; all replicates count."""
+    against: list[str]
+    """The experiment that it is compared with."""
+    expected: Expected
+    """Whether F1 of the first is more than, less than, the same as, or not less than that of the second."""
+    cell_lines: list[str] = pydantic.Field(default_factory=list)
+    """Those that the statement is about; all without any."""
+
+
 class Prices(TaskParams):
     currency: str = ""
     core_hour: float | None = pydantic.Field(None, ge=0)
@@ -76,6 +94,7 @@ class Spec(TaskParams):
     columns: dict[str, str] = pydantic.Field(min_length=1)
     """Titles of the matrix's columns."""
     tables: list[TableSpec] = pydantic.Field(default_factory=list)
+    findings: list[Finding] = pydantic.Field(default_factory=list)
     published: Literal["paper"] | None = None
     """Whose published values stand beside."""
     prices: Prices = Prices()
@@ -130,6 +149,9 @@ def draw(spec: Spec, data: Data, panels: Sequence[PanelField], folder: Path) -> 
     shown = [part for table in spec.tables if (part := _shown(table, spec, data, panels, folder))]
     write_csv(_of_plates(data.plates), folder / TABLES / "images.csv")
     write_csv(data.costs, folder / TABLES / f"{COSTS}.csv")
+    findings = _findings(spec, data)
+    if len(findings):
+        write_csv(findings, folder / TABLES / f"{FINDINGS}.csv")
     colours = next((table.by[0] for table in spec.tables if table.by), next(iter(spec.columns)))
     cost = _saved(COST_FIGURE, cost_of_all(data, colours, spec.columns[colours]), folder)
     page = pages.render(
@@ -143,10 +165,16 @@ def draw(spec: Spec, data: Data, panels: Sequence[PanelField], folder: Path) -> 
         has_money=bool(data.costs["money"].notna().any()),
         cost_figure=cost,
         has_panels=bool(panels),
+        findings=findings.to_dict("records"),
         left_out=[table.name for table in spec.tables if table.kind != "plates" and table.name not in _names(shown)],
     )
     (folder / PAGE).write_text(page)
     return len(list((folder / FIGURES).glob("*.svg")))
+
+
+def _findings(spec: Spec, data: Data) -> pd.DataFrame:
+    given = spec.model_dump()
+    return findings_of(given["findings"], given["tables"], data, list(spec.columns), spec.published)
 
 
 def _names(shown: Sequence[Shown]) -> set[str]:

@@ -187,6 +187,7 @@ def _tables(matrix: Matrix, experiments: Sequence[Experiment], plates: Sequence[
             | {"rows": [list(row.key) for row in matrix.rows_of(name)]}
             for name, table in matrix.tables.items()
         ],
+        "findings": matrix.findings(),
         "experiments": [{"name": e["name"], "words": e["words"], "replicate": e["replicate"]} for e in experiments],
         "plates": list(plates),
         "published": matrix.content.get("published"),
