@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pydantic
 
-from tasks import locks, tracking
+from tasks import tracking
 from tasks.contract import Outcome, Resources, Task, TaskParams, Workspace
 from tasks.nuclei.errors import InputError
 from tasks.store.registered_model import REGISTERED_MODEL
@@ -32,9 +32,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
             f"version: {REGISTERED_MODEL} has no version {params.version}; take one that MLflow's page lists."
         )
     text = f"{params.reason} (DAG run {params.dag_run_id})"
-    # The same lock as of a promotion, which may make another version the challenger.
-    with locks.held(workspace.store / "promote_model" / ".alias.lock"):
-        tracking.drop_alias("challenger", params.version, {f"rejection/{datetime.now(UTC):%Y-%m-%d %H:%M:%S}": text})
+    # No other retraining makes another version the challenger meanwhile: they run one at a time.
+    tracking.drop_alias("challenger", params.version, {f"rejection/{datetime.now(UTC):%Y-%m-%d %H:%M:%S}": text})
     log.info("version %d: %s", params.version, text)
     return Outcome({}, {}, {"version": params.version})
 
