@@ -52,7 +52,9 @@ def plan(listed: dict[str, list[ListedVersion]]) -> list[StoredPlatePath]:
     except compare_models.NothingToCompare as reason:
         show_lines([str(reason)])
         raise AirflowSkipException(str(reason)) from None
-    context["ti"].xcom_push("open_run", run_to_open("experiments", context["dag_run"].run_id))
+    context["ti"].xcom_push(
+        "open_run", run_to_open("comparisons", context["dag_run"].run_id, "all versions on all test plates, ")
+    )
     context["ti"].xcom_push("curves", {"annotated": compare_models.annotated_patches(_store())})
     return plates
 

@@ -22,7 +22,7 @@ from nucleus_dags.planning.initial_weights import CYCLES, INITIALISATION, refuse
 from nucleus_dags.planning.methods import FOR_CELL_LINES, checked, takes_weights, trainings_of
 from nucleus_dags.planning.remarks import remarks_on
 from nucleus_dags.planning.retrainings import recorded
-from nucleus_dags.planning.runs import run_to_open
+from nucleus_dags.planning.runs import training_to_open
 from nucleus_dags.planning.types import (
     Candidate,
     FoundModel,
@@ -87,11 +87,12 @@ def plan(
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
     _refuse_old_work(store, digest, new, form["also_without_news"], remarks)
     names = [candidate["name"] for candidate in candidates]
+    trained_on = [plate for plate in plates["train"] if plate.path in train]
     return {
         **decisive,  # type: ignore[typeddict-item]
         "digest": digest,
         "approval": gate["approval"] if form["approval"] == "as in gate.yaml" else form["approval"],
-        "open_run": run_to_open("retraining", dag_run_id, children=names),
+        "open_run": training_to_open("retraining", dag_run_id, ["challenger"], trained_on, children=names),
         "remarks": remarks,
     }
 

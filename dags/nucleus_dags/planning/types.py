@@ -28,6 +28,7 @@ class RunToOpen(TypedDict):
     dag_run_id: str
     run_name: str
     children: list[str]
+    name_of_children: NotRequired[str]
 
 
 class RunsToClose(TypedDict):
