@@ -203,11 +203,12 @@ def _example(
     assert fov.labels_path is not None
     mask = read_numbered(fov.labels_path).mask_of(label)
     part = figures.window_around(mask)
-    predicted = [
+    of_champion, of_challenger = (
         read_label_image(model.labels[plate.info.name] / f"{fov.name}.tif")[part] for model in (champion, challenger)
-    ]
+    )
     grey = figures.display_grey(read_image(fov.image_path))[part]
-    return figures.NucleusExample(f"{plate.info.name}, {fov.name}", grey, mask[part], *predicted)
+    title, pixel_size_um = f"{plate.info.name}, {fov.name}", plate.info.pixel_size_um
+    return figures.NucleusExample(title, grey, mask[part], of_champion, of_challenger, pixel_size_um)
 
 
 def _fov_named(plate: Plate, name: str) -> Fov:
