@@ -92,8 +92,8 @@ def log_result(params: Params, result: Result, store: Path) -> None:
         run.log_artifact(store / result.outputs[name], "judge")
     judged = json.loads((store / result.outputs["judgement"]).read_text())
     run.set_tags({"gate": judged["outcome"]})
-    reasons = "; ".join([*judged["failures"], *judged["undecided"]])
-    run.tag_model_versions({"gate": judged["outcome"], "gate_failures": reasons})
+    # Why is in judgement.json, among the artifacts of the run.
+    run.tag_model_versions({"gate": judged["outcome"]})
 
 
 def _open_model(path: str, workspace: Workspace) -> ScoredModel:

@@ -65,6 +65,23 @@ class Run:
                 for start in range(0, len(new), _POINTS_PER_CALL):
                     self._client.log_batch(self.id, metrics=new[start : start + _POINTS_PER_CALL])
 
+    def log_scores_of_plate(self, plate: str, digest: str, scores: Mapping[str, float]) -> None:
+        """Log scores on a test plate for the models that this run made, by which MLflow sorts models of all runs."""
+        if self._client and self.id:
+            with failures_named():
+                for model in models.logged_models(self._client, self._client.get_run(self.id)):
+                    known = {metric.key for metric in model.metrics or () if metric.dataset_name == plate}
+                    for name, value in scores.items():
+                        if name not in known:
+                            self._client.log_metric(
+                                self.id,
+                                name,
+                                value,
+                                dataset_name=plate,
+                                dataset_digest=digest[:36],
+                                model_id=model.model_id,
+                            )
+
     def log_artifact(self, path: Path, folder: str) -> None:
         """Copy a file into the artefacts of the run, under `folder`."""
         if self._client and self.id:

@@ -275,3 +275,26 @@ def test_a_registered_model_that_finds_no_nucleus_says_so_first(
     score(tmp_path, segmentation)
     score(tmp_path, segmentation)
     assert MlflowClient().get_model_version(REGISTERED_MODEL, "1").description == f"{mark}A model."
+
+
+def test_mlflow_sorts_models_by_their_f1_on_a_test_plate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    track_in(tmp_path, monkeypatch)
+    for number, (on_one, on_two) in enumerate([(PERFECT, ONE_MISSED), (ONE_MISSED, PERFECT)]):
+        store = tmp_path / str(number)
+        segmentations = [
+            add_scored_plate(store, "p1", "HCT 116", {"a": (TRUTH, on_one)}),
+            add_scored_plate(store, "p2", "U2OS", {"a": (TRUTH, on_two)}),
+        ]
+        monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("scores", f"dag run {number}", f"model {number}"))
+        register(store, f"register_model/{str(number) * 16}")
+        for _ in range(2):
+            score(store, *segmentations)
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name("scores")
+    assert experiment
+    for plate, names in (("p1", ["model 0", "model 1"]), ("p2", ["model 1", "model 0"])):
+        by_plate = {"field_name": "metrics.plate_f1_at_0.7", "dataset_name": plate, "ascending": False}
+        found = client.search_logged_models([experiment.experiment_id], order_by=[by_plate])
+        assert [model.name for model in found] == names
+        assert len(found[0].metrics or []) == 4
