@@ -102,7 +102,8 @@ def test_every_task_is_done_and_the_note_has_the_scores_and_the_way_to_mlflow(sy
     assert states.pop("first_champion") == "skipped"
     assert set(states.values()) == {"success"}
     note = system.note(DAG_ID, first_run)
-    assert note.startswith("F1 at 0.7: ")
+    # So short a training may find no nucleus, which stands before its F1.
+    assert "F1 at 0.7: " in note.splitlines()[0]
     assert "| MCF10A " in note
     assert f"{system.servers.mlflow_url}/runs/{system.mlflow_run(first_run).info.run_id}" in note
 
