@@ -1,6 +1,6 @@
 """Does it pay to choose what is annotated? How many nuclei an F1 of 0.8 at 0.7 takes, ranked against at random.
 
-    python -m tests.benchmarks.active_learning OUT_FOLDER [--group all] [--seeds 0 1 2]
+    python -m tests.benchmarks.active_learning OUT_FOLDER [--group every] [--seeds 0 1 2]
 
 Takes the training images of the Data Science Bowl, or of one group of them, in patches of about 25 nuclei, as if nobody
 had annotated them: a plate with nuclei of many kinds. A network begins from an encoder that was trained on ImageNet,
@@ -48,7 +48,7 @@ ENCODER = "weights/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_160_no_to
 """Beside the folder of the data. Of a MobileNetV2 from ImageNet whose last three blocks were tuned on photographs of
 dogs."""
 AS_KERAS_CALLS_IT = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
-ALL = "all"
+EVERY_GROUP = "every"
 RANKED, AT_RANDOM = ARMS = ("ranked", "at random")
 F1_WANTED = 0.8
 # Those that `calibrate` chose for most groups of the base model; to choose them anew in every round costs as much as
@@ -62,7 +62,7 @@ log = logging.getLogger("nucleus")
 class Setting:
     """What is tried. All but the group and seeds decide what it costs."""
 
-    group: str = ALL
+    group: str = EVERY_GROUP
     seeds: tuple[int, ...] = (0, 1, 2)
     rounds: int = 5
     nuclei_per_patch: int = 25
@@ -230,7 +230,7 @@ def _imported(folder: Path, info: dict[str, Any], bench: Bench) -> str:
 def prepared(bench: Bench, data: Path) -> Images:
     """Cut the training images of the group into patches, and import these without labels, and the test images."""
     group, inbox = bench.setting.group, bench.out_folder / "inbox"
-    found = [plate for plate in real_plates.plates_of(DSB2018, data) if group in (plate.cell_line, ALL)]
+    found = [plate for plate in real_plates.plates_of(DSB2018, data) if group in (plate.cell_line, EVERY_GROUP)]
     train, test = (
         real_plates.RealPlate(
             role, group, role, tuple(path for plate in found if plate.role == role for path in plate.folders)
