@@ -42,7 +42,7 @@ def _keep_to(folders: list[str]) -> None:
         version = landlock_abi_version()
         changes = functools.reduce(operator.or_, (*CHANGES, *(one for since, one in SINCE.items() if since <= version)))
         rules = landlock.Ruleset(changes)
-        for folder in (*folders, tempfile.gettempdir(), cache, "/dev"):
+        for folder in [*folders, tempfile.gettempdir(), str(cache), "/dev"]:
             if Path(folder).is_dir():
                 rules.allow(folder)
         rules.apply()
