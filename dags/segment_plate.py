@@ -92,10 +92,13 @@ def summary(
     succeeded = None not in (assembled, planned) and not not_compared
     for_close_run = runs_to_close(mlflow_run_id, None, succeeded)
     plate = read_plate(_store(), all_parts[0]["plate"]) if all_parts else None
+    ti = get_current_context()["ti"]
+    # Of a model that isn't registered there is none.
+    warning = (ti.xcom_pull(task_ids="find_model", key="values") or {}).get("warning", "")
     remarks = remarks_on_segmentations(segmented or [])
-    show_lines(_lines(mlflow_run_id, plate, assembled, compared, not_compared, remarks))
+    show_lines(_lines(mlflow_run_id, plate, assembled, compared, not_compared, remarks, warning))
     if not succeeded:
-        get_current_context()["ti"].xcom_push("return_value", for_close_run)
+        ti.xcom_push("return_value", for_close_run)
         raise NotedFailure(FAILURE)
     return for_close_run
 
@@ -107,12 +110,13 @@ def _lines(
     compared: list[Result],
     not_compared: int,
     remarks: Sequence[str] = (),
+    warning: str = "",
 ) -> list[str]:
     page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
     if plate is None or assembled is None:
         return [*failure_lines(), "", page]
     counts, where = assembled["counts"], _store() / "assemble_plate" / assembled["key"]
-    found = f"{counts['nuclei']} nuclei in {counts['fovs']} fields"
+    found = f"{warning} {counts['nuclei']} nuclei in {counts['fovs']} fields".strip()
     found += f"; {left_out_in_short(plate)}" if plate.left_out else ""
     found += "; look at the remarks below" if remarks else ""
     lines = [found, "", f"Label images and tables: {where}", "", page, "", *remarks, *remarks_on([plate])]

@@ -22,3 +22,13 @@ def shortcoming(missed_share: float) -> str:
 def shortcoming_of(metrics: Mapping[str, float]) -> str:
     """Say the same of the metrics of a score, for all cell lines together."""
     return shortcoming(metrics[f"fn_rate/{ALL_CELL_LINES}"])
+
+
+def warning_in(tags: Mapping[str, str]) -> str:
+    """Give a sentence on a registered version that can't be used, from its tags; empty if it can or wasn't scored."""
+    try:
+        wrong = shortcoming(float(tags.get(f"fn_rate/{ALL_CELL_LINES}", 0)))
+    except ValueError:
+        # Others may change tags in MLflow.
+        return ""
+    return f"{MARK} The model {wrong} of its test plates." if wrong else ""

@@ -14,8 +14,7 @@ import pydantic
 from tasks import locks, tracking
 from tasks.contract import NothingToDo, Outcome, Resources, Task, TaskParams, Workspace
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates.info import ALL_CELL_LINES
-from tasks.nuclei.usability import MARK, shortcoming
+from tasks.nuclei.usability import warning_in
 from tasks.store.provenance import holds_model
 from tasks.store.registered_model import REGISTERED_MODEL
 
@@ -74,10 +73,8 @@ def _promote(params: Params, store: Path) -> Outcome:
     text = f"{params.alias} in place of {_named(number_before)}: {params.reason} (DAG run {params.dag_run_id})"
     tracking.set_alias(params.alias, found.version, {f"promotion/{now}": text})
     log.info("version %d is %s", found.version, text)
-    # Versions that weren't scored say nothing of it.
-    wrong = shortcoming(float(found.tags.get(f"fn_rate/{ALL_CELL_LINES}", 0)))
     numbers = {"version": found.version, "version_before": number_before}
-    return Outcome({}, {}, numbers, values={"warning": f"{MARK} It {wrong} of the test plates." if wrong else ""})
+    return Outcome({}, {}, numbers, values={"warning": warning_in(found.tags)})
 
 
 def _named(version: int) -> str:

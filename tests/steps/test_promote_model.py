@@ -216,5 +216,9 @@ def test_a_version_that_misses_too_many_nuclei_is_promoted_with_a_warning(store:
     client = MlflowClient()
     client.set_model_version_tag(REGISTERED_MODEL, "2", "fn_rate/all", "0.6200")
     client.set_model_version_tag(REGISTERED_MODEL, "3", "fn_rate/all", "0.0500")
-    assert promote(store, 2, "first").values == {"warning": "🔴 It misses 62 % of the nuclei of the test plates."}
+    client.set_model_version_tag(REGISTERED_MODEL, "1", "fn_rate/all", "changed by hand")
+    said = "🔴 The model misses 62 % of the nuclei of its test plates."
+    assert promote(store, 2, "first").values == {"warning": said}
+    assert find(store, "2").values["warning"] == said
     assert promote(store, 3, "second").values == {"warning": ""}
+    assert find(store, "1").values["warning"] == ""
