@@ -39,8 +39,10 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
         return
     for path in arguments[: 2 if event in ("os.rename", "os.link") else 1]:
         if isinstance(path, (str, Path)):
+            changed = Path(path).absolute()
+            if event == "os.mkdir" and changed.is_dir():
+                continue  # It only finds that it is there.
             for store, own, others in _watched:
-                changed = Path(path).absolute()
                 if changed.is_relative_to(store) and not any(changed.is_relative_to(folder) for folder in own):
                     others.append(f"{event} {changed}")
 
