@@ -67,6 +67,17 @@ def test_every_version_has_a_row_on_every_plate_by_cell_line(store: Path) -> Non
     assert (store / result.outputs["figure"]).read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_baseline_is_beside_the_versions_and_nothing_is_held_against_it(store: Path) -> None:
+    classical = scored(store, 9, {"first": TRUTH, "007": TWO_MISSED}).scores
+    assert classical is not None
+    versions = [scored(store, 1, {"first": ONE_MISSED, "007": TRUTH})]
+    result = execute(TASK, Params(versions=versions, baseline={"classical": classical}), store)
+    baseline = pd.read_csv(store / result.outputs["baseline"], dtype={"plate": str})
+    assert list(zip(baseline["name"], baseline["plate"], strict=True)) == [("classical", "007"), ("classical", "first")]
+    assert column(baseline, "f1_at_0.7") == [round(F1_TWO_MISSED, 6), 1]
+    assert result.counts == {"versions": 1, "plates": 2, "missing": 0, "forgotten": 0}
+
+
 def test_what_is_forgotten_is_the_drop_against_the_best_earlier_version(store: Path) -> None:
     versions = [
         scored(store, 1, {"first": ONE_MISSED}),
@@ -134,7 +145,7 @@ def test_mlflow_shows_table_and_figure_and_a_curve_over_the_versions(
     compare(store, *versions)
     client, run_id = MlflowClient(), tracking.Run().id or ""
     artifacts = {item.path for item in client.list_artifacts(run_id, "forgetting")}
-    assert artifacts == {"forgetting/matrix.csv", "forgetting/matrix.png"}
+    assert artifacts == {"forgetting/matrix.csv", "forgetting/baseline.csv", "forgetting/matrix.png"}
     curve = [(metric.step, metric.value) for metric in client.get_metric_history(run_id, "f1_at_0.7/first")]
     assert curve == [(3, 1), (7, pytest.approx(F1_ONE_MISSED))]
     metrics = client.get_run(run_id).data.metrics

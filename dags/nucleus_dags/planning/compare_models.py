@@ -40,10 +40,12 @@ def usable_models(listed: Result, known: Mapping[str, Any]) -> list[Model]:
 
 
 def matrix_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
-    """Give the params of `forgetting`: every version, with scores where it could be used."""
+    """Give the params of `forgetting`: every version, with scores where it could be used, and the baseline."""
     versions: Sequence[ListedVersion] = known["versions"]["versions"]
-    scores = iter(result["outputs"]["scores"] for result in known["scored"])
+    of_versions, of_baseline = _scores(known)
+    scores = iter(of_versions)
     return {
+        "baseline": {manifest()["baseline"]["name"]: of_baseline},
         "versions": [
             {
                 "version": version["version"],
@@ -51,13 +53,20 @@ def matrix_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
                 "scores": next(scores) if version["model"] else None,
             }
             for version in versions
-        ]
+        ],
     }
 
 
 def rounds_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
     """Give the params of `learning_curves`: every version that was scored is a round."""
-    return {**given, "scores": list(dict.fromkeys(result["outputs"]["scores"] for result in known["scored"]))}
+    of_versions, _ = _scores(known)
+    return {**given, "scores": list(dict.fromkeys(of_versions))}
+
+
+def _scores(known: Mapping[str, Any]) -> tuple[list[str], str]:
+    """Give the scores of the versions that could be used, and those of the baseline, which was scored after them."""
+    *of_versions, of_baseline = (result["outputs"]["scores"] for result in known["scored"])
+    return of_versions, of_baseline
 
 
 def annotated_patches(store: Path) -> list[str]:
@@ -75,8 +84,8 @@ def advice_lines(curves: Result) -> list[str]:
     ]
 
 
-def read_matrix(path: Path) -> list[dict[str, str]]:
-    """Read the matrix.csv of `forgetting`; a field is empty where nothing is known."""
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Read a table of `forgetting`; a field is empty where nothing is known."""
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -93,8 +102,12 @@ def forgotten_lines(matrix: Sequence[Mapping[str, str]]) -> list[str]:
     ]
 
 
-def matrix_table(matrix: Sequence[Mapping[str, str]], versions: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Give the lines of a Markdown table of F1 of every version on every plate, the newest version first.
+def matrix_table(
+    matrix: Sequence[Mapping[str, str]],
+    baseline: Sequence[Mapping[str, str]],
+    versions: Sequence[Mapping[str, Any]],
+) -> list[str]:
+    """Give the lines of a Markdown table of F1 on every plate: of the baseline, then of the versions, the newest first.
 
     A note has little room, and its end is cut off.
     """
@@ -102,6 +115,9 @@ def matrix_table(matrix: Sequence[Mapping[str, str]], versions: Sequence[Mapping
     cells = {(row["version"], row["plate"]): _cell(row) for row in matrix}
     columns = [f"{plate}, {cell_line}" for plate, cell_line in plates]
     lines = [f"| version | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    names = dict.fromkeys(row["name"] for row in baseline)
+    of_baseline = {(row["name"], row["plate"]): _cell(row) for row in baseline}
+    lines += [f"| {name} | {' | '.join(of_baseline[name, plate] for plate, _ in plates)} |" for name in names]
     for version in reversed(versions):
         values = [cells[str(version["version"]), plate] for plate, _ in plates]
         lines.append(f"| {_title(version)} | {' | '.join(values)} |")
