@@ -84,9 +84,11 @@ def test_tasks_wait_for_an_api_server_that_starts_again_until_the_scheduler_woul
     assert expected > 1.5 * float(found["AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT"])
 
 
-def test_airflow_knows_the_settings_of_how_long_tasks_wait() -> None:
+def test_airflow_knows_the_settings_of_how_long_tasks_wait(tmp_path: Path) -> None:
     program = "from airflow.sdk.api import client; print(client.API_RETRIES, client.API_RETRY_WAIT_MAX)"
-    env = {**os.environ, **environment("base")}
+    # As it starts, Airflow makes its folders, which are to be none of this machine's.
+    folders = {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(tmp_path / "logs")}
+    env = {**os.environ, **environment("base"), **folders}
     asked = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
     assert asked.stdout.split()[-2:] == ["30", "10.0"]
 

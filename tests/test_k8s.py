@@ -263,6 +263,20 @@ def test_a_small_machine_needs_no_gpu_and_a_cluster_pulls_its_images() -> None:
     assert (settings["local"]["NUCLEUS_GPUS"], settings["gpu-cluster"]["NUCLEUS_GPUS"]) == ("0", "4")
 
 
+def test_airflow_sees_each_folder_that_its_settings_name_and_may_write_where_it_must() -> None:
+    settings = of_kind("base", "ConfigMap")[0]["data"]
+    values = yaml.safe_load((K8S / "airflow/values.yaml").read_text())
+    mounts = {mount["mountPath"]: mount for mount in values["volumeMounts"] if mount["name"] == "nucleus"}
+    folders = {path: name for name, path in settings.items() if path.startswith("/nucleus/")}
+    read_only = {name for path, name in folders.items() if mounts[path].get("readOnly")}
+    assert set(folders.values()) == {"NUCLEUS_STORE", "NUCLEUS_INBOX", "NUCLEUS_EXPERIMENTS"}
+    assert read_only == {"NUCLEUS_EXPERIMENTS"}
+    # Where the kubelet makes one itself, it belongs to root.
+    made = re.search(r"/srv/nucleus/data/\{(.*?)\}", (K8S / "README.md").read_text())
+    assert made is not None
+    assert {mount["subPath"] for mount in mounts.values()} <= set(made[1].split(","))
+
+
 def test_airflows_values_name_what_is_there() -> None:
     values = yaml.safe_load((K8S / "airflow/values.yaml").read_text())
     [claim] = of_kind("base", "PersistentVolumeClaim")

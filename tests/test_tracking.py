@@ -80,7 +80,7 @@ def test_a_training_is_not_stopped_by_a_server_that_is_away_at_its_start():
 
 def test_system_metrics_are_logged_once_a_minute(run, monkeypatch):
     monitor = MagicMock()
-    monkeypatch.setattr("tasks.tracking.SystemMetricsMonitor", monitor)
+    monkeypatch.setattr("tasks.tracking.current_run.SystemMetricsMonitor", monitor)
     with run.system_metrics("node"):
         pass
     _, sampled_every_s, samples = monitor.call_args.args

@@ -16,6 +16,7 @@ from pathlib import Path
 from tasks import tracking
 from tasks.contract import BAD_INPUT, DONE, ServiceError
 from tasks.steps.experiments.data import read_data
+from tasks.steps.experiments.panels import read_panels
 from tasks.steps.tabulate import DATA, PAGE, draw, read_spec
 
 
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory() as copied:
             data = tracking.downloaded(args.run_id, DATA, Path(copied))
-            draw(read_spec(data), read_data(data), args.folder)
+            draw(read_spec(data), read_data(data), read_panels(data), args.folder)
     except ServiceError as error:
         print(error, file=sys.stderr)
         return BAD_INPUT

@@ -25,12 +25,14 @@ from tasks.nuclei.tables import write_csv
 from tasks.steps import pages
 from tasks.steps.experiments.data import Data, collect, refuse_nothing, write_data
 from tasks.steps.experiments.drawing import cost_of_all, figures_of, file_name
+from tasks.steps.experiments.findings import Expected, findings_of
+from tasks.steps.experiments.panels import PanelField, collect_panels, write_panels
 from tasks.steps.experiments.tables import Table, errors_of, table_of
 
 DATA, TABLES, FIGURES, PAGE, SPEC = "data", "tables", "figures", "experiments.html", "spec.json"
-COSTS, COST_FIGURE = "Costs", "F1 and CPU hours"
+COSTS, COST_FIGURE, FINDINGS = "Costs", "F1 and CPU hours", "Findings"
 FORMATS = ("svg", "png")
-FigureForm = Literal["curves", "dots", "replicates", "errors", "agreement"]
+FigureForm = Literal["curves", "dots", "replicates", "errors", "agreement", "panels"]
 
 log = logging.getLogger("nucleus")
 
@@ -62,6 +64,23 @@ class TableSpec(TaskParams):
     """Forms of the figures, by their names."""
 
 
+class Finding(TaskParams):
+    """A statement of the paper, as a difference of F1 at 0.7 between two experiments."""
+
+    paper: str = pydantic.Field(min_length=1)
+    """What the paper says."""
+    table: str
+    """Its table that shows it, whose published values stand beside."""
+    of: list[str]
+    """A word of every column; all replicates count."""
+    against: list[str]
+    """The experiment that it is compared with."""
+    expected: Expected
+    """Whether F1 of the first is more than, less than, the same as, or not less than that of the second."""
+    cell_lines: list[str] = pydantic.Field(default_factory=list)
+    """Those that the statement is about; all without any."""
+
+
 class Prices(TaskParams):
     currency: str = ""
     core_hour: float | None = pydantic.Field(None, ge=0)
@@ -75,6 +94,7 @@ class Spec(TaskParams):
     columns: dict[str, str] = pydantic.Field(min_length=1)
     """Titles of the matrix's columns."""
     tables: list[TableSpec] = pydantic.Field(default_factory=list)
+    findings: list[Finding] = pydantic.Field(default_factory=list)
     published: Literal["paper"] | None = None
     """Whose published values stand beside."""
     prices: Prices = Prices()
@@ -104,20 +124,34 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     write_data(data, workspace.output_dir / DATA)
     spec = Spec.model_validate({name: getattr(params, name) for name in Spec.model_fields})
     (workspace.output_dir / DATA / SPEC).write_text(spec.model_dump_json(indent=1))
-    figures = draw(spec, data, workspace.output_dir)
+    panels = collect_panels(_in_panels(experiments, spec), workspace.store)
+    if panels:
+        write_panels(panels, workspace.output_dir / DATA)
+    figures = draw(spec, data, panels, workspace.output_dir)
     outputs = {"data": DATA, "tables": TABLES, "figures": FIGURES, "page": PAGE}
     counts = {"experiments": len(experiments), "tables": len(params.tables), "figures": figures}
     best = data.costs.dropna(subset=["f1_at_0.7"])["f1_at_0.7"]
     return Outcome(outputs, {"best_f1_at_0.7": float(best.max())} if len(best) else {}, counts)
 
 
-def draw(spec: Spec, data: Data, folder: Path) -> int:
+def _in_panels(experiments: Sequence[Mapping[str, Any]], spec: Spec) -> list[Mapping[str, Any]]:
+    """Give the experiments of tables that have panels."""
+    rows = {tuple(row) for table in spec.tables if "panels" in table.figures.values() for row in table.rows}
+    return [
+        one for one in experiments if (*(one["words"][name] for name in spec.columns), str(one["replicate"])) in rows
+    ]
+
+
+def draw(spec: Spec, data: Data, panels: Sequence[PanelField], folder: Path) -> int:
     """Write tables, figures and the page of all into a folder; gives how many figures there are."""
     for name in (TABLES, FIGURES):
         (folder / name).mkdir(exist_ok=True)
-    shown = [part for table in spec.tables if (part := _shown(table, spec, data, folder))]
+    shown = [part for table in spec.tables if (part := _shown(table, spec, data, panels, folder))]
     write_csv(_of_plates(data.plates), folder / TABLES / "images.csv")
     write_csv(data.costs, folder / TABLES / f"{COSTS}.csv")
+    findings = _findings(spec, data)
+    if len(findings):
+        write_csv(findings, folder / TABLES / f"{FINDINGS}.csv")
     colours = next((table.by[0] for table in spec.tables if table.by), next(iter(spec.columns)))
     cost = _saved(COST_FIGURE, cost_of_all(data, colours, spec.columns[colours]), folder)
     page = pages.render(
@@ -130,17 +164,24 @@ def draw(spec: Spec, data: Data, folder: Path) -> int:
         currency=spec.prices.currency,
         has_money=bool(data.costs["money"].notna().any()),
         cost_figure=cost,
+        has_panels=bool(panels),
+        findings=findings.to_dict("records"),
         left_out=[table.name for table in spec.tables if table.kind != "plates" and table.name not in _names(shown)],
     )
     (folder / PAGE).write_text(page)
     return len(list((folder / FIGURES).glob("*.svg")))
 
 
+def _findings(spec: Spec, data: Data) -> pd.DataFrame:
+    given = spec.model_dump()
+    return findings_of(given["findings"], given["tables"], data, list(spec.columns), spec.published)
+
+
 def _names(shown: Sequence[Shown]) -> set[str]:
     return {part.table.name for part in shown}
 
 
-def _shown(table: TableSpec, spec: Spec, data: Data, folder: Path) -> Shown | None:
+def _shown(table: TableSpec, spec: Spec, data: Data, panels: Sequence[PanelField], folder: Path) -> Shown | None:
     """Write a table and its figures; None for one of which no experiment has scores."""
     if table.kind == "plates":
         write_csv(_of_plates(data.plates), folder / TABLES / f"{file_name(table.name)}.csv")
@@ -151,7 +192,7 @@ def _shown(table: TableSpec, spec: Spec, data: Data, folder: Path) -> Shown | No
         log.info("%s: none of its experiments has scores yet", table.name)
         return None
     write_csv(made.frame(), folder / TABLES / f"{file_name(table.name)}.csv")
-    drawn = figures_of(given, made, data, spec.columns)
+    drawn = figures_of(given, made, data, panels, spec.columns)
     figures = {name: _saved(name, figure, folder) for name, figure in drawn}
     wanted = next((name for name, form in table.figures.items() if form == "errors"), None)
     if wanted is None:

@@ -12,6 +12,7 @@ from tasks.contract import Result, execute
 from tasks.nuclei.errors import InputError
 from tasks.steps import score
 from tasks.steps.experiments.data import read_data
+from tasks.steps.experiments.panels import read_panels
 from tasks.steps.experiments.tables import Column, mean_of, table_of
 from tasks.steps.tabulate import TASK, Params, draw, read_spec
 from tests.stored_results import add_plate, add_segmentation, image
@@ -51,7 +52,7 @@ TABLE = {
     "by": ["model"],
     "at": [0.7, 0.9],
 }
-DRAWN = TABLE | {"figures": {"Fig. 5B": "curves", "Fig. S3": "errors", "Fig. 3A": "dots"}}
+DRAWN = TABLE | {"figures": {"Fig. 5A": "panels", "Fig. 5B": "curves", "Fig. S3": "errors", "Fig. 3A": "dots"}}
 
 
 def tabulated(store: Path, plates: list[str], experiments: list[Any], *tables: Any, **more: Any) -> Result:
@@ -83,9 +84,9 @@ def test_the_page_has_every_table_and_figure_and_marks_rows_without_their_pretra
     page = (tmp_path / result.outputs["page"]).read_text()
     assert "<b>1.000</b>" in page
     assert '<span title="no mask_rcnn_coco.h5">†</span>' in page
-    assert page.count("data:image/png") == 7
+    assert page.count("data:image/png") == 8
     names = {path.name for path in (tmp_path / result.outputs["figures"]).iterdir()}
-    drawn = ["Fig._5B", "Fig._3A", "F1_and_CPU_hours", *(f"Fig._S3{letter}" for letter in "ABCD")]
+    drawn = ["Fig._5A", "Fig._5B", "Fig._3A", "F1_and_CPU_hours", *(f"Fig._S3{letter}" for letter in "ABCD")]
     assert names == {f"{name}.{ending}" for name in drawn for ending in ("svg", "png")}
     images = pd.read_csv(tmp_path / result.outputs["tables"] / "Table_S1.csv")
     assert images[["cell_line", "nuclei", "area_mean_px"]].to_numpy().tolist() == [["MCF10A", 3, 5.0], ["U2OS", 3, 5.0]]
@@ -136,9 +137,10 @@ def test_of_replicates_the_first_counts_elsewhere_and_one_alone_has_no_interval(
 def test_label_sets_of_a_plate_are_compared_and_elsewhere_the_labels_that_count_are(tmp_path: Path) -> None:
     path = plate(tmp_path, "semi", "U2OS")
     (tmp_path / path / "label_sets/manual").mkdir(parents=True)
-    tifffile.imwrite(tmp_path / path / "label_sets/manual/f1.tif", image(FOUND[2]))
+    tifffile.imwrite(tmp_path / path / "label_sets/manual/f1.tif", image([0] * 6 + TRUTH[6:]))
     experiments = [experiment(scored(tmp_path, [path], 3, "fpn"), "FPN2-WS")]
-    compared = TABLE | {"kind": "annotations", "figures": {"Fig. S1B": "curves", "Fig. S2A": "agreement"}}
+    drawn = {"Fig. S1A": "panels", "Fig. S1B": "curves", "Fig. S2A": "agreement"}
+    compared = TABLE | {"kind": "annotations", "figures": drawn}
     result = tabulated(tmp_path, [path], experiments, compared, TABLE | {"name": "T"})
     tables = tmp_path / result.outputs["tables"]
     both = pd.read_csv(tables / "Table_8.csv")
@@ -148,6 +150,23 @@ def test_label_sets_of_a_plate_are_compared_and_elsewhere_the_labels_that_count_
     agreement = pd.read_csv(tmp_path / result.outputs["data"] / "agreement.csv").set_index("iou_threshold")
     assert agreement["f1"].to_dict()[0.7] == pytest.approx(0.8)
     assert (tmp_path / result.outputs["figures"] / "Fig._S2A.png").exists()
+    counting, manual = read_panels(tmp_path / result.outputs["data"])
+    assert (counting.labels, manual.labels, manual.is_counting) == ("Semi-Automated", "Manual", False)
+    # The first nucleus, which nobody drew by hand, differs from the manual labels alone.
+    (of_counting,), (of_manual,) = (field.predicted.values() for field in (counting, manual))
+    assert not of_counting.errors.differing.any()
+    assert of_manual.errors.differing.any()
+    assert (tmp_path / result.outputs["figures"] / "Fig._S1A.svg").exists()
+
+
+def test_panels_mark_models_without_their_pretrained_weights(tmp_path: Path, plates: list[str]) -> None:
+    table = TABLE | {"figures": {"Fig. 5A": "panels"}}
+    result = tabulated(tmp_path, plates, two_models(tmp_path, plates), table)
+    assert "MRCNN †" in (tmp_path / result.outputs["figures"] / "Fig._5A.svg").read_text()
+    panels = read_panels(tmp_path / result.outputs["data"])
+    assert [(field.cell_line, set(field.predicted)) for field in panels] == [
+        (line, {"MRCNN Full 1", "FPN2-WS Full 1"}) for line in ("MCF10A", "U2OS")
+    ]
 
 
 def test_training_plates_are_compared_with_test_plates(tmp_path: Path, plates: list[str]) -> None:
@@ -161,10 +180,10 @@ def test_training_plates_are_compared_with_test_plates(tmp_path: Path, plates: l
 
 
 def test_what_was_logged_is_drawn_again_with_the_same_tables(tmp_path: Path, plates: list[str]) -> None:
-    result = tabulated(tmp_path, plates, two_models(tmp_path, plates), TABLE, prices={"core_hour": 0.1})
+    result = tabulated(tmp_path, plates, two_models(tmp_path, plates), DRAWN, prices={"core_hour": 0.1})
     logged, again = tmp_path / result.outputs["data"], tmp_path / "again"
     again.mkdir()
-    assert draw(read_spec(logged), read_data(logged), again) == result.counts["figures"]
+    assert draw(read_spec(logged), read_data(logged), read_panels(logged), again) == result.counts["figures"]
     for name in ("Table_8.csv", "Costs.csv"):
         assert (again / "tables" / name).read_text() == (tmp_path / result.outputs["tables"] / name).read_text()
     assert (again / "experiments.html").exists()

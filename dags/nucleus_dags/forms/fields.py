@@ -62,6 +62,33 @@ def plate_field(needs: str) -> Param:
     )
 
 
+def experiment_field() -> Param:
+    """Give the field for the experiment that runs are listed under."""
+    return Param(
+        "experiments",
+        type="string",
+        minLength=1,
+        maxLength=200,
+        title="Experiment",
+        description="Experiment in MLflow that the runs are listed under.",
+        section=MAIN,
+    )
+
+
+def lines_field(title: str, description: str, examples: Sequence[str] = ()) -> Param:
+    """Give the field for several words, one per line, which may stay empty; `names_in` reads it."""
+    return Param(
+        [],
+        type=["array", "null"],
+        items={"type": "string"},
+        uniqueItems=True,
+        **({"examples": list(examples)} if examples else {}),
+        title=title,
+        description=description,
+        section=MAIN,
+    )
+
+
 def between(least: float, most: float) -> dict[str, Any]:
     """Bounds that refuse a number outside. With plain ones, the page moves it to the nearest without a word."""
     return {"allOf": [{"minimum": least, "maximum": most}]}
@@ -192,16 +219,11 @@ def _candidates_field(name: str, methods: Sequence[str]) -> Param | None:
     if choice is None or choice["param"] != name:
         return None
     shown = titled(schema)
-    return Param(
-        [],
-        type=["array", "null"],
-        items={"type": "string"},
-        examples=choice["known"],
-        uniqueItems=True,
-        title=shown["title"],
-        description=f"{_only(methods)} Names, one per line, such as {' or '.join(choice['known'])}; each is compared "
-        f"like a method. {shown.get('description', schema.get('description', ''))}",
-        section=MAIN,
+    return lines_field(
+        shown["title"],
+        f"{_only(methods)} Names, one per line, such as {' or '.join(choice['known'])}; each is compared like a "
+        f"method. {shown.get('description', schema.get('description', ''))}",
+        choice["known"],
     )
 
 

@@ -2,7 +2,7 @@
 
 from airflow.sdk import Param
 
-from nucleus_dags.forms.fields import MAIN
+from nucleus_dags.forms.fields import MAIN, experiment_field, lines_field
 from nucleus_dags.planning.experiments import NAME, known_matrices
 
 
@@ -27,23 +27,16 @@ def run_experiments_form() -> dict[str, Param]:
             section=MAIN,
         ),
         "scale": _scale(),
-        "tables": _lines(
-            "Tables", "Names of tables of the matrix, one per line, such as Table 2: only their experiments are run."
+        "tables": lines_field(
+            "Tables",
+            "Names of tables of the matrix, one per line, such as Table 2: only their experiments are run. Empty: all.",
         ),
-        "rows": _lines(
+        "rows": lines_field(
             "Rows",
             "Words, one row of them per line, such as: MRCNN, epochs=0.5X. Only experiments that have all words of a "
-            "line are run.",
+            "line are run. Empty: all.",
         ),
-        "experiment": Param(
-            "experiments",
-            type="string",
-            minLength=1,
-            maxLength=200,
-            title="Experiment",
-            description="Experiment in MLflow that the runs are listed under.",
-            section=MAIN,
-        ),
+        "experiment": experiment_field(),
     }
 
 
@@ -55,17 +48,5 @@ def _scale() -> Param:
         title="Scale",
         description="ROIs and epochs of all experiments are multiplied by this; 0.1 takes about a hundredth of the "
         "time. Allowed: more than 0, at most 1.",
-        section=MAIN,
-    )
-
-
-def _lines(title: str, description: str) -> Param:
-    return Param(
-        [],
-        type=["array", "null"],
-        items={"type": "string"},
-        uniqueItems=True,
-        title=title,
-        description=f"{description} Empty: all.",
         section=MAIN,
     )

@@ -7,8 +7,10 @@ from nucleus_dags.forms.fields import (
     MAIN,
     TRAINING,
     between,
+    experiment_field,
     initial_weights_in_words,
     initialisation_field,
+    lines_field,
     param_field,
     preset_field,
     presets_in_words,
@@ -24,15 +26,7 @@ def train_models_form() -> dict[str, Param]:
         "test_plates": _plates("Test plates", "test"),
         "methods": _methods(),
         "preset": preset_field("Preset", f"Sets what is left empty under Training. {presets_in_words()}"),
-        "experiment": Param(
-            "experiments",
-            type="string",
-            minLength=1,
-            maxLength=200,
-            title="Experiment",
-            description="Experiment in MLflow that the run is listed under.",
-            section=MAIN,
-        ),
+        "experiment": experiment_field(),
         "rois": param_field("augment", "rois", TRAINING, AS_PRESET),
         "augmentation": param_field("augment", "augmentation", TRAINING, AS_PRESET),
         "nucleus_px": param_field("augment", "nucleus_px", TRAINING, AS_PRESET),
@@ -96,13 +90,8 @@ def _methods() -> Param:
 
 
 def _plates(title: str, role: str) -> Param:
-    return Param(
-        [],
-        type=["array", "null"],
-        items={"type": "string"},
-        uniqueItems=True,
-        title=title,
-        description="Names of plates in the inbox, or of imported ones such as those that came from annotation, one "
-        f"per line. Empty: every plate of the inbox whose role is {role}.",
-        section=MAIN,
+    return lines_field(
+        title,
+        "Names of plates in the inbox, or of imported ones such as those that came from annotation, one per line. "
+        f"Empty: every plate of the inbox whose role is {role}.",
     )

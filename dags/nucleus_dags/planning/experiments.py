@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parents[2] / "experiments"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 KEYS = (
     *("title", "based_on", "all", "columns", "without_weights", "test", "prices", "published"),
-    *("tables", "experiments", "random_seed"),
+    *("tables", "experiments", "findings", "random_seed"),
 )
 OF_PLATES = ("plates", "cell_lines")
 OF_TASKS = ("augment", "train", "settings", "calibrate")
@@ -33,8 +33,11 @@ OF_TABLE = ("title", "kind", "rows", "by", "at", "figures")
 KINDS = ("f1", "replicates", "annotations", "training", "plates")
 """Of tables: F1 by experiment; mean and interval of replicates; scores against each kind of labels, or on training
 plates too; the images."""
-FORMS = ("curves", "dots", "replicates", "errors", "agreement")
+FORMS = ("curves", "dots", "replicates", "errors", "agreement", "panels")
 """Of figures."""
+OF_FINDING = ("paper", "table", "of", "against", "expected", "cell_lines")
+EXPECTED = ("more", "less", "same", "not less")
+"""What a statement says of F1 of one experiment, measured against another."""
 OF_PRICES = ("currency", "core_hour", "gpu_hour")
 IOU_THRESHOLDS = [hundredths / 100 for hundredths in range(5, 100, 5)]
 """Those that `score` counts at."""
@@ -77,6 +80,14 @@ class Matrix:
         """Give the experiments that a table shows."""
         return list(expanded(self.tables[table].get("rows", ()), self.columns))
 
+    def findings(self) -> list[dict[str, Any]]:
+        """Give the statements of the paper, each of two experiments: all their words, of every column."""
+        return [
+            {**_told(finding), "of": [*row.words.values()], "against": [*(row.words | finding["against"]).values()]}
+            for finding in self.content.get("findings") or ()
+            for row in expanded([finding["of"]], self.columns)
+        ]
+
     def rows(self) -> list[Row]:
         """Give all experiments, each once, in the order of the tables."""
         of_tables = [row for table in self.tables for row in self.rows_of(table)]
@@ -91,7 +102,11 @@ def read_matrix(name: str) -> Matrix:
     if problems:
         raise _refusal(name, problems)
     columns = {title: _column(title, spec) for title, spec in content["columns"].items()}
-    problems = [*_problems_of_words(content, columns), *_problems_of_tables(content, columns)]
+    problems = [
+        *_problems_of_words(content, columns),
+        *_problems_of_tables(content, columns),
+        *_problems_of_findings(content, columns),
+    ]
     if problems:
         raise _refusal(name, problems)
     return Matrix(name, content, columns, content.get("tables") or {})
@@ -128,6 +143,11 @@ def names_of(rows: Sequence[Row], columns: Mapping[str, Column]) -> list[str]:
         parts += [f"no. {row.replicate}"] if row.key[:-1] in repeated else []
         names.append(" · ".join(filter(None, parts)) or "the experiment")
     return names
+
+
+def _told(finding: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what stands in a finding as it is."""
+    return {key: finding[key] for key in ("paper", "table", "expected", "cell_lines") if key in finding}
 
 
 def _in_name(column: Column, word: str) -> str:
@@ -230,9 +250,7 @@ def _problems_of_words(content: Mapping[str, Any], columns: Mapping[str, Column]
             continue
         yield from _unknown(row, (*columns, REPLICATES), where)
         for name in columns.keys() & row.keys():
-            given = _words_in(row, name, columns[name])
-            known = columns[name].words
-            yield from (f"{where}: {name} has no {w!r}; {nearest(str(w), known)}" for w in given if w not in [*known])
+            yield from _problems_of_choice(where, name, _words_in(row, name, columns[name]), columns)
         count = row.get(REPLICATES, 1)
         if not isinstance(count, int) or not 1 <= count <= MOST_REPLICATES:
             yield f"{where}: replicates is {count!r}; allowed are 1 to {MOST_REPLICATES}"
@@ -259,6 +277,38 @@ def _problems_of_tables(content: Mapping[str, Any], columns: Mapping[str, Column
             for figure, f in figures.items()
             if f not in FORMS
         )
+
+
+def _problems_of_findings(content: Mapping[str, Any], columns: Mapping[str, Column]) -> Iterator[str]:
+    for number, finding in enumerate(content.get("findings") or (), start=1):
+        where = f"findings: no. {number}"
+        yield from _unknown(finding, OF_FINDING, where)
+        if lacking := [key for key in OF_FINDING[:-1] if not isinstance(finding, dict) or key not in finding]:
+            yield f"{where}: needs {', '.join(lacking)}"
+            continue
+        expected = finding["expected"]
+        if expected not in EXPECTED:
+            yield f"{where}: expected {expected!r} isn't known; {nearest(str(expected), EXPECTED)}"
+        for side in ("of", "against"):
+            row = finding[side]
+            yield from _unknown(row, list(columns), f"{where}: {side}")
+            for name in columns.keys() & (row.keys() if isinstance(row, dict) else set()):
+                yield from _problems_of_choice(f"{where}: {side}", name, _words_in(row, name, columns[name]), columns)
+        yield from _problems_of_difference(where, finding["of"], finding["against"])
+
+
+def _problems_of_difference(where: str, of: Any, against: Any) -> Iterator[str]:
+    if not isinstance(of, dict) or not isinstance(against, dict):
+        return
+    if any(isinstance(word, list) for word in against.values()):
+        yield f"{where}: against: give one word for each column; only of may have several"
+    elif all(of.get(name) == word for name, word in against.items()):
+        yield f"{where}: of and against are the same experiment"
+
+
+def _problems_of_choice(where: str, name: str, given: Sequence[Any], columns: Mapping[str, Column]) -> Iterator[str]:
+    known = columns[name].words
+    yield from (f"{where}: {name} has no {w!r}; {nearest(str(w), known)}" for w in given if w not in [*known])
 
 
 def _unknown(content: Any, known: Sequence[str], where: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ from nucleus_dags.planning.types import (
 )
 from nucleus_dags.plates.stored import StoredPlate, newest_plates
 
+Wanted = Mapping[str, Sequence[str]]
+"""Plates of a matrix: `plates`, their names, and `cell_lines`; all without any."""
+
 TRAINING_TABLE = "training"
 """The kind of a table for which training plates are scored too."""
 
@@ -40,8 +43,11 @@ def plan(form: Mapping[str, Any], store: Path, dag_run_id: str) -> ExperimentsPl
     every = experiments_of(matrix, scale)
     chosen = chosen_rows(matrix, every, names_in(form["tables"]), names_in(form["rows"]))
     train, test = (newest_plates(store, role) for role in ("train", "test"))
-    test = _plates_of(matrix.content.get("test") or {}, test, "test")
-    plates = {e["name"]: _plates_of(e["train_on"], train, "train") for e in every}
+    test_on = matrix.content.get("test") or {}
+    _refuse_missing_plates(matrix, [(one["train_on"], train, "train") for one in chosen] + [(test_on, test, "test")])
+    test = _plates_of(test_on, test)
+    plates = {e["name"]: _plates_of(e["train_on"], train) for e in every}
+    _refuse_doubtful_labels(plate for one in chosen for plate in plates[one["name"]])
     overfitting = _names_in_tables(matrix, every, TRAINING_TABLE)
     asked = [_asked(experiment, plates, overfitting) for experiment in every]
     matrix_id = f"matrix {matrix.name} {_digest([asked, [plate.path for plate in test]])}"
@@ -123,31 +129,45 @@ def _names_in_tables(matrix: Matrix, experiments: Sequence[Experiment], kind: st
     return {experiment["name"] for experiment in experiments if _key(experiment) in keys}
 
 
-def _plates_of(wanted: Mapping[str, Sequence[str]], plates: Sequence[StoredPlate], role: str) -> list[StoredPlate]:
-    """Give the plates of these names and cell lines, or all. Raises FormError for those that can't be used."""
-    lines = sorted({plate.cell_line for plate in plates})
-    how = "Put it into the inbox and let ingest_plates import it, or change the matrix."
+def _refuse_missing_plates(matrix: Matrix, needed: Iterable[tuple[Wanted, Sequence[StoredPlate], str]]) -> None:
+    """Raise FormError that names all plates that the store lacks, and says how they come into it."""
+    missing = dict.fromkeys(text for one in needed for text in _missing_plates(*one))
+    if missing:
+        raise FormError(
+            f"The matrix {matrix.name} needs plates that aren't in the store: {'; '.join(missing)}. Put them into the "
+            "inbox and unpause ingest_plates, which imports them; `make paper-plates` makes the paper's. Then trigger "
+            "run_experiments again. Or change the matrix, or choose tables or rows that don't need them."
+        )
+
+
+def _missing_plates(wanted: Wanted, plates: Sequence[StoredPlate], role: str) -> Iterator[str]:
+    lines, names = sorted({plate.cell_line for plate in plates}), [plate.name for plate in plates]
+    if not plates and not wanted:
+        yield f"any {role} plate"
     for line in wanted.get("cell_lines", ()):
         if line not in lines:
-            raise FormError(f"There is no {role} plate of {line} in the store; {nearest(line, lines)}. {how}")
-    names = [plate.name for plate in plates]
+            yield f"a {role} plate of {line} ({nearest(line, lines)})"
     for name in wanted.get("plates", ()):
         if name not in names:
-            raise FormError(f"There is no {role} plate {name} in the store; {nearest(name, names)}. {how}")
-    if not plates:
-        raise FormError(f"There is no {role} plate in the store. {how}")
-    chosen = [
+            yield f"the {role} plate {name} ({nearest(name, names)})"
+
+
+def _plates_of(wanted: Wanted, plates: Sequence[StoredPlate]) -> list[StoredPlate]:
+    """Give the plates of these names and cell lines, or all."""
+    return [
         plate
         for plate in plates
         if not wanted or plate.cell_line in wanted.get("cell_lines", ()) or plate.name in wanted.get("plates", ())
     ]
-    doubtful = [plate.name for plate in chosen if role == "train" and not plate.trains]
+
+
+def _refuse_doubtful_labels(plates: Iterable[StoredPlate]) -> None:
+    doubtful = sorted({plate.name for plate in plates if not plate.trains})
     if doubtful:
         raise FormError(
             f"The labels of the training plates {', '.join(doubtful)} are in doubt; correct them, or confirm them by "
             '"labels_confirmed": true in plate.json.'
         )
-    return chosen
 
 
 def _asked(experiment: Experiment, plates: Mapping[str, Sequence[StoredPlate]], overfitting: Iterable[str]) -> Params:
@@ -167,6 +187,7 @@ def _tables(matrix: Matrix, experiments: Sequence[Experiment], plates: Sequence[
             | {"rows": [list(row.key) for row in matrix.rows_of(name)]}
             for name, table in matrix.tables.items()
         ],
+        "findings": matrix.findings(),
         "experiments": [{"name": e["name"], "words": e["words"], "replicate": e["replicate"]} for e in experiments],
         "plates": list(plates),
         "published": matrix.content.get("published"),

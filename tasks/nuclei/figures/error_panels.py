@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from tasks.nuclei.figures.pictures import Window, display_grey, draw_picture, draw_scale_bar, label_overlay, tinted
+from tasks.nuclei.figures.pictures import (
+    Window,
+    display_grey,
+    draw_picture,
+    draw_scale_bar,
+    label_overlay,
+    side_in_diameters,
+    tinted,
+    window_with_most,
+)
 from tasks.nuclei.figures.style import DPI
 from tasks.nuclei.scoring import OBJECT_LEVEL_IOU, iou_pairs
 
@@ -58,7 +65,7 @@ def error_panel(
         "Prediction": label_overlay(grey, predicted_labels),
         "Errors": shaded(error_overlay(grey, true_labels, errors), ignored),
     }
-    window = telling_window(errors, _crop_side_px(true_labels))
+    window = telling_window(errors, side_in_diameters(true_labels, _CROP_IN_DIAMETERS))
     rows = 1 if window is None else 2
     heights = [_PANEL_WIDTH_INCH * image.shape[0] / image.shape[1], _PANEL_WIDTH_INCH][:rows]
     size = (len(pictures) * _PANEL_WIDTH_INCH, sum(heights) + _TITLE_AND_LEGEND_INCH + rows * _GAP_INCH)
@@ -127,21 +134,8 @@ def shaded(picture: NDArray[np.uint8], ignored: NDArray[np.bool_] | None) -> NDA
 
 def telling_window(errors: ErrorMasks, side_px: int) -> Window | None:
     """Find the square with the most wrong pixels; None if it would show over half of the fov's width or height."""
-    wrong = (errors.missed | errors.differing).astype(np.float32)
-    if 2 * side_px > min(wrong.shape):
-        return None
-    share = ndimage.uniform_filter(wrong, side_px, mode="constant")
-    half = side_px // 2
-    inside = share[half : wrong.shape[0] - side_px + half + 1, half : wrong.shape[1] - side_px + half + 1]
-    y, x = np.unravel_index(np.argmax(inside), inside.shape)
-    return Window(int(y), int(x), side_px)
-
-
-def _crop_side_px(true_labels: NDArray[np.integer]) -> int:
-    """Give seven diameters of a typical nucleus."""
-    areas = np.unique(true_labels[true_labels > 0], return_counts=True)[1]
-    typical_area = float(np.median(areas)) if len(areas) else 400.0
-    return max(64, round(_CROP_IN_DIAMETERS * 2 * math.sqrt(typical_area / math.pi)))
+    wrong = errors.missed | errors.differing
+    return None if 2 * side_px > min(wrong.shape) else window_with_most(wrong, side_px)
 
 
 def _legend(with_ignored: bool) -> list[Artist]:

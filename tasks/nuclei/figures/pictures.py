@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
+from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
 from tasks.nuclei.intensity import grey_levels
@@ -16,6 +18,9 @@ from tasks.nuclei.intensity import grey_levels
 Pixel = TypeVar("Pixel", bound=np.generic)
 
 SCALE_BAR_UM = 20
+LEAST_SIDE_PX = 64
+TYPICAL_AREA_PX = 400.0
+"""Of a nucleus, in a field without any."""
 
 INSTANCE_COLOURS = np.array(
     [[86, 180, 233], [230, 159, 0], [0, 190, 130], [240, 228, 66], [225, 140, 190], [235, 110, 30]], np.uint8
@@ -31,6 +36,22 @@ class Window(NamedTuple):
 
     def of(self, image: NDArray[Pixel]) -> NDArray[Pixel]:
         return image[self.y : self.y + self.side, self.x : self.x + self.side]
+
+
+def window_with_most(mask: NDArray[np.bool_], side_px: int) -> Window:
+    """Find the square with the most true pixels, the uppermost of several; `side_px` is at most that of the mask."""
+    share = ndimage.uniform_filter(mask.astype(np.float32), side_px, mode="constant")
+    half = side_px // 2
+    inside = share[half : mask.shape[0] - side_px + half + 1, half : mask.shape[1] - side_px + half + 1]
+    y, x = np.unravel_index(np.argmax(inside), inside.shape)
+    return Window(int(y), int(x), side_px)
+
+
+def side_in_diameters(label_image: NDArray[np.integer], diameters: float) -> int:
+    """Give the side in px of a square as wide as so many nuclei of the median area; at least 64."""
+    areas = np.unique(label_image[label_image > 0], return_counts=True)[1]
+    typical_area = float(np.median(areas)) if len(areas) else TYPICAL_AREA_PX
+    return max(LEAST_SIDE_PX, round(diameters * 2 * math.sqrt(typical_area / math.pi)))
 
 
 def display_grey(image: NDArray[np.number]) -> NDArray[np.uint8]:

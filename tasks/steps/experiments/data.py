@@ -107,11 +107,11 @@ def _pooled(scores: str, store: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     infos = {info.name: info for info in _plate_infos(scores, store)}
     folder = inside(store, scores)
     f1, errors = (_of_plates(folder / f"{name}.csv") for name in ("f1", "errors"))
-    counting = f1.assign(labels=f1["name"].map(lambda name: _shown_set(infos[name].name_of_labels)), is_counting=True)
+    counting = f1.assign(labels=f1["name"].map(lambda name: shown_set(infos[name].name_of_labels)), is_counting=True)
     sets = _label_sets(folder, "model")
-    others = sets.assign(name=sets["plate"], labels=sets["labels"].map(_shown_set), is_counting=False)
+    others = sets.assign(name=sets["plate"], labels=sets["labels"].map(shown_set), is_counting=False)
     # Beside each other set, the one that counts is scored again on the fields of that set.
-    others = others[others["labels"] == others["label_set"].map(_shown_set)]
+    others = others[others["labels"] == others["label_set"].map(shown_set)]
     lines = {name: info.cell_line for name, info in infos.items()}
     both = pd.concat([counting, others[list(counting.columns)]], ignore_index=True)
     grouped = both.assign(cell_line=both["name"].map(lines)).groupby(
@@ -139,7 +139,7 @@ def _label_sets(scores: Path, kind: str) -> pd.DataFrame:
     return table[table["kind"] == kind]
 
 
-def _shown_set(name: str) -> str:
+def shown_set(name: str) -> str:
     """Give the name of a label set as the paper has it, or as the plate has it."""
     return LABELS.get(name, name)
 
@@ -168,7 +168,7 @@ def _plate_row(plate: Plate) -> dict[str, Any]:
         "area_mean_px": float(areas.mean()) if len(areas) else None,
         "area_sd_px": float(areas.std(ddof=1)) if len(areas) > 1 else None,
         "role": plate.info.role,
-        "annotation": ", ".join(map(_shown_set, (plate.info.name_of_labels, *plate.label_sets))),
+        "annotation": ", ".join(map(shown_set, (plate.info.name_of_labels, *plate.label_sets))),
     }
 
 

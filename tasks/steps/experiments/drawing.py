@@ -18,7 +18,9 @@ from tasks.nuclei.figures.facets import (
     dot_facets,
     replicate_facets,
 )
+from tasks.nuclei.figures.model_panels import ShownField, model_panels
 from tasks.steps.experiments.data import WORD, Data
+from tasks.steps.experiments.panels import PanelField
 from tasks.steps.experiments.tables import Row, Table, cell_lines_in_order, errors_of, rows_of
 
 ERROR_PANELS = {
@@ -32,9 +34,9 @@ LEGEND_OF_VARIANT = {"annotations": "Annotation", "training": "Dataset"}
 
 
 def figures_of(
-    spec: Mapping[str, Any], table: Table, data: Data, axes: Mapping[str, str]
+    spec: Mapping[str, Any], table: Table, data: Data, fields: Sequence[PanelField], axes: Mapping[str, str]
 ) -> Iterator[tuple[str, Figure]]:
-    """Give the figures of a table with their names; none of what there are no numbers for."""
+    """Give the figures of a table with their names; none of what there are no numbers or no labels for."""
     scores = rows_of(spec, data, list(axes))
     for name, form in (spec.get("figures") or {}).items():
         if form == "curves":
@@ -50,6 +52,8 @@ def figures_of(
             )
         elif form == "errors":
             yield from _errors(name, spec, errors_of(spec, data, list(axes), None))
+        elif form == "panels":
+            yield from ((name, model_panels(shown)) for shown in [_shown_fields(spec, scores, fields)] if shown)
         elif len(data.agreement):
             yield name, _agreement(data.agreement)
 
@@ -81,6 +85,29 @@ def _curves(spec: Mapping[str, Any], scores: pd.DataFrame) -> Figure:
                 curve = dict(zip(of_line["iou_threshold"], of_line["f1"], strict=True))
                 panels.setdefault(panel, {})[line] = curve
     return curve_facets(panels, LEGEND_OF_VARIANT.get(spec.get("kind", ""), "Cell Line"))
+
+
+def _shown_fields(spec: Mapping[str, Any], scores: pd.DataFrame, fields: Sequence[PanelField]) -> list[ShownField]:
+    """Give a row for each cell line with the labels that count, or with the others where labels are compared."""
+    models = {one["experiment"]: _marked_name(spec, one) for one in scores.to_dict("records")}
+    wanted = [field for field in fields if field.is_counting != (spec.get("kind") == "annotations")]
+    several = len({field.labels for field in wanted}) > 1
+    order = cell_lines_in_order([field.cell_line for field in wanted])
+    return [
+        ShownField(
+            f"{field.cell_line}, {field.labels}" if several and not field.is_counting else field.cell_line,
+            field.grey,
+            field.true_labels,
+            {models[name]: field.predicted[name] for name in models if name in field.predicted},
+            field.pixel_size_um,
+        )
+        for field in sorted(wanted, key=lambda field: order.index(field.cell_line))
+    ]
+
+
+def _marked_name(spec: Mapping[str, Any], row: Mapping[Any, Any]) -> str:
+    words = " / ".join(str(row[f"{WORD}{name}"]) for name in spec["by"])
+    return f"{words} †" if row["weights"] else words
 
 
 def _x_title(table: Table) -> str:

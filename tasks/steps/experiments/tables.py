@@ -159,7 +159,7 @@ def table_of(spec: Mapping[str, Any], data: Data, axes: Mapping[str, str], publi
         Column(line, at) for line in cell_lines_in_order(list(scores["cell_line"])) for at in spec.get("at", [0.7])
     )
     by = [f"{WORD}{name}" for name in spec["by"]]
-    known = _published(published, spec["name"])
+    known = published_f1(published, spec["name"])
     rows = [
         _row(tuple(str(word) for word in key[:-1]), str(key[-1]), of_row, columns, known)
         for key, of_row in scores.groupby([*by, "variant"], sort=False)
@@ -235,7 +235,7 @@ def _published_errors(source: str | None) -> dict[tuple[str, str, str], float]:
     }
 
 
-def _published(source: str | None, table: str) -> dict[tuple[str, str, Column], float]:
+def published_f1(source: str | None, table: str) -> dict[tuple[str, str, Column], float]:
     """Give published F1 by row, variant and column."""
     if source is None:
         return {}

@@ -164,3 +164,43 @@ def test_a_table_must_say_what_tells_its_columns_apart_and_at_which_thresholds(f
 def test_names_stay_the_same_whichever_rows_are_chosen() -> None:
     matrix = read_matrix("paper")
     assert len(set(names_of(matrix.rows(), matrix.columns))) == len(matrix.rows())
+
+
+FINDING = """
+findings:
+  - paper: Larger nuclei in the ROIs change nothing.
+    table: Sizes
+    of: {method: [fast, boxes], nuclei: 40 px}
+    against: {nuclei: 28 px}
+    expected: same
+"""
+
+
+def test_a_statement_is_a_difference_between_two_experiments_for_each_word_of_the_first(folder: Path) -> None:
+    (folder / "own.yaml").write_text(OWN + FINDING)
+    first, second = read_matrix("own").findings()
+    assert (first["of"], first["against"]) == (["ours", "fast", "40 px"], ["ours", "fast", "28 px"])
+    assert (second["of"], second["against"]) == (["ours", "boxes", "40 px"], ["ours", "boxes", "28 px"])
+    assert first["expected"] == "same"
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("expected: same", "expected: sam", "findings: no. 1: expected 'sam' isn't known; did you mean same?"),
+        ("expected: same", "", "findings: no. 1: needs expected"),
+        ("against: {nuclei: 28 px}", "against: {nuclei: 29 px}", "against: nuclei has no '29 px'"),
+        ("against: {nuclei: 28 px}", "against: {nucli: 28 px}", "against: there is no 'nucli'; did you mean nuclei?"),
+        ("against: {nuclei: 28 px}", "against: {nuclei: 40 px}", "of and against are the same experiment"),
+        ("against: {nuclei: 28 px}", "against: {method: [fast, boxes]}", "against: give one word for each column"),
+    ],
+)
+def test_a_statement_that_compares_nothing_is_refused(folder: Path, right: str, wrong: str, said: str) -> None:
+    assert said in refusal(folder, OWN + FINDING.replace(right, wrong))
+
+
+def test_every_statement_of_the_paper_compares_experiments_that_its_matrix_runs() -> None:
+    matrix = read_matrix("paper")
+    run = {row.key[:-1] for row in matrix.rows()}
+    assert {tuple(finding[side]) for finding in matrix.findings() for side in ("of", "against")} <= run
+    assert {finding["table"] for finding in matrix.findings()} == {f"Table {number}" for number in range(1, 9)}

@@ -87,11 +87,27 @@ def test_what_the_form_names_and_the_matrix_lacks_is_refused(store: Path, form: 
         plan(store, **form)
 
 
-def test_plates_that_are_not_there_or_in_doubt_are_refused_before_anything_is_spent(tmp_path: Path) -> None:
-    add_plate(tmp_path, "a", "test")
+def test_all_plates_that_are_not_there_are_named_with_what_to_do_before_anything_is_spent(tmp_path: Path) -> None:
     add_plate(tmp_path, "b", "train", cell_line="MCF-10A")
-    with pytest.raises(FormError, match="There is no train plate of MCF10A in the store; did you mean MCF-10A"):
-        plan(tmp_path)
+    with pytest.raises(FormError) as refused:
+        plan(tmp_path, tables=["Table 3"])
+    said = str(refused.value)
+    assert "a train plate of MCF10A (did you mean MCF-10A?); a train plate of HCT116 (there are MCF-10A)" in said
+    assert said.count("a train plate of MCF10A ") == 1
+    assert "any test plate" in said
+    assert "Put them into the inbox and unpause ingest_plates" in said
+
+
+def test_rows_that_are_not_chosen_need_no_plates(tmp_path: Path) -> None:
+    add_plate(tmp_path, "mcf", "train", cell_line="MCF10A")
+    add_plate(tmp_path, "mcf-test", "test", cell_line="MCF10A")
+    assert len(names(plan(tmp_path, tables=["Table 1"]))) == 2
+    with pytest.raises(FormError, match="a train plate of U2OS"):
+        plan(tmp_path, tables=["Table 3"])
+
+
+def test_training_plates_whose_labels_are_in_doubt_are_refused(tmp_path: Path) -> None:
+    add_plate(tmp_path, "a", "test")
     for cell_line in CELL_LINES:
         add_plate(tmp_path, cell_line, "train", cell_line=cell_line, doubts=["f1: two nuclei have one label"])
     with pytest.raises(FormError, match="are in doubt; correct them"):

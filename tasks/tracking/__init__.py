@@ -1,0 +1,52 @@
+"""What the tasks show in MLflow. The only package that imports mlflow.
+
+One MLflow run holds one trained model, from the plates it saw to its F1 curve. The task `open_run`
+makes the run; every later task finds its id in `MLFLOW_RUN_ID` and adds its part. Without that
+variable a task works just the same and logs nothing.
+
+Everything here can be repeated: a retried or reused task adds only what the run lacks.
+"""
+
+from tasks.tracking.client import DAG_RUN_TAG, TrackingError
+from tasks.tracking.current_run import Point, Run
+from tasks.tracking.models import (
+    ModelVersion,
+    aliases,
+    all_models,
+    find_model,
+    is_registered,
+    save_model,
+    set_alias,
+)
+from tasks.tracking.runs import (
+    PARENT_TAG,
+    PLATES_EXPERIMENT,
+    SegmentedPlate,
+    close_run,
+    downloaded,
+    finished_children,
+    open_run,
+    segmented_plates,
+)
+
+__all__ = [
+    "DAG_RUN_TAG",
+    "PARENT_TAG",
+    "PLATES_EXPERIMENT",
+    "ModelVersion",
+    "Point",
+    "Run",
+    "SegmentedPlate",
+    "TrackingError",
+    "aliases",
+    "all_models",
+    "close_run",
+    "downloaded",
+    "find_model",
+    "finished_children",
+    "is_registered",
+    "open_run",
+    "save_model",
+    "segmented_plates",
+    "set_alias",
+]

@@ -1,0 +1,159 @@
+"""Versions of the registered model: found, made known, given aliases; and the folder that MLflow keeps of one."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
+
+from tasks.nuclei.errors import InputError
+from tasks.store.registered_model import KEY, REGISTERED_MODEL
+from tasks.tracking.client import DAG_RUN_TAG, all_pages, failures_named, made_once
+
+_MAX_VERSION_TAG_LENGTH = 5000
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A registered version of the model."""
+
+    version: int
+    mlflow_run_id: str
+    tags: dict[str, str]
+
+    @property
+    def path(self) -> str:
+        """Output of `register_model` in the store. InputError for a tag that names none: others may set it."""
+        # A version that a person registered by hand has no key.
+        key = self.tags.get("key", "none")
+        if key != "none" and re.fullmatch(KEY, key) is None:
+            raise InputError(
+                f"version {self.version} of {REGISTERED_MODEL} has the tag key {key!r:.100} in MLflow; allowed are the "
+                "16 hex digits that `register_model` wrote there. Find out who changed it, or delete the version."
+            )
+        return f"register_model/{key}"
+
+
+def find_model(name: str) -> ModelVersion | None:
+    """Give the version that is meant; None without such a one.
+
+    `name` is an alias ("champion", "challenger"), a number, or "run/" and the id of the run that made the model.
+    """
+    with failures_named():
+        try:
+            found = _find_version(MlflowClient(), name)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+    assert found.run_id is not None
+    return ModelVersion(int(found.version), found.run_id, dict(found.tags))
+
+
+def _find_version(client: MlflowClient, name: str) -> Any:
+    if name.startswith("run/"):
+        run_id = name.removeprefix("run/")
+        found = client.search_model_versions(f"name = '{REGISTERED_MODEL}' and run_id = '{run_id}'")
+        if not found:
+            raise MlflowException(f"no version of run {run_id}", RESOURCE_DOES_NOT_EXIST)
+        return max(found, key=lambda version: int(version.version))
+    if name.isdecimal():
+        return client.get_model_version(REGISTERED_MODEL, name)
+    return client.get_model_version_by_alias(REGISTERED_MODEL, name)
+
+
+def all_models() -> list[ModelVersion]:
+    """Give all registered versions, the oldest first."""
+    with failures_named():
+        search = partial(MlflowClient().search_model_versions, f"name = '{REGISTERED_MODEL}'")
+        versions = [ModelVersion(int(v.version), v.run_id or "", dict(v.tags)) for v in all_pages(search)]
+    return sorted(versions, key=lambda version: version.version)
+
+
+def is_registered(key: str) -> bool:
+    """Whether some version is of this output of `register_model`; without an MLflow run nobody asks, and it is none."""
+    if "MLFLOW_RUN_ID" not in os.environ:
+        return False
+    return any(version.tags.get("key") == key for version in all_models())
+
+
+def aliases() -> dict[str, int]:
+    """Give the version that each alias means."""
+    with failures_named():
+        found = MlflowClient().search_registered_models(f"name = '{REGISTERED_MODEL}'")
+    return {alias: int(version) for model in found for alias, version in model.aliases.items()}
+
+
+def set_alias(alias: str, version: int, tags: Mapping[str, str]) -> None:
+    """Let an alias mean this version from now on, and write on the version why."""
+    with failures_named():
+        client = MlflowClient()
+        for name, value in tags.items():
+            client.set_model_version_tag(REGISTERED_MODEL, str(version), name, value[:_MAX_VERSION_TAG_LENGTH])
+        client.set_registered_model_alias(REGISTERED_MODEL, alias, str(version))
+
+
+def register(run_id: str, folder: Path, key: str, tags: Mapping[str, str], description: str) -> None:
+    """Register a folder that `save_model` wrote as a version of a run's model, once per run and key."""
+    with failures_named():
+        client = MlflowClient()
+        if not _versions(client, run_id, key):
+            _register(client, run_id, folder, {"key": key, **tags}, description)
+        for twin in _versions(client, run_id, key)[1:]:
+            if int(twin.version) not in aliases().values():
+                client.delete_model_version(REGISTERED_MODEL, twin.version)
+
+
+def _versions(client: MlflowClient, run_id: str, key: str) -> list[Any]:
+    """Give the versions of a run and key: the one in use first, then those that were made by mistake."""
+    versions = [version for version in _versions_of_run(client, run_id) if version.tags.get("key") == key]
+    in_force = aliases().values() if len(versions) > 1 else ()
+    return sorted(versions, key=lambda version: (int(version.version) not in in_force, int(version.version)))
+
+
+def _versions_of_run(client: MlflowClient, run_id: str) -> list[Any]:
+    return list(client.search_model_versions(f"name = '{REGISTERED_MODEL}' and run_id = '{run_id}'"))
+
+
+def _register(client: MlflowClient, run_id: str, folder: Path, tags: Mapping[str, str], description: str) -> None:
+    made_once(
+        lambda: list(client.search_registered_models(f"name = '{REGISTERED_MODEL}'")),
+        lambda: client.create_registered_model(REGISTERED_MODEL),
+    )
+    client.log_artifacts(run_id, str(folder), "model")
+    all_tags = {DAG_RUN_TAG: client.get_run(run_id).data.tags.get(DAG_RUN_TAG, ""), **tags}
+    source = f"runs:/{run_id}/model"
+    made_once(
+        lambda: _versions(client, run_id, tags["key"]),
+        lambda: client.create_model_version(REGISTERED_MODEL, source, run_id, all_tags, description=description),
+    )
+
+
+def tag_versions_of_run(run_id: str, tags: Mapping[str, str]) -> None:
+    """Write tags on the versions that were registered from a run."""
+    with failures_named():
+        client = MlflowClient()
+        for version in _versions_of_run(client, run_id):
+            for name, value in tags.items():
+                client.set_model_version_tag(REGISTERED_MODEL, version.version, name, value[:_MAX_VERSION_TAG_LENGTH])
+
+
+def save_model(folder: Path, data: Path, code: Sequence[Path], loader_module: str, libraries: Iterable[str]) -> None:
+    """Write a pyfunc model: data, the code that loads it, and the libraries' installed versions."""
+    requirements = [f"{name}=={importlib.metadata.version(name)}" for name in libraries]
+    with redirect_stderr(StringIO()):  # MLflow warns that the signature is missing: fields are of any size.
+        mlflow.pyfunc.save_model(
+            folder, loader_module=loader_module, data_path=data, code_paths=list(code), pip_requirements=requirements
+        )

@@ -1,0 +1,88 @@
+"""What a matrix says on the paper's statements."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tasks.steps.experiments.data import Data
+from tasks.steps.experiments.findings import difference_of, findings_of, verdict_on
+
+FINDING = {
+    **{"paper": "FPN2-WS is better on round nuclei.", "table": "Table 1", "expected": "more"},
+    **{"of": ["FPN2-WS", "Full"], "against": ["MRCNN", "Full"], "cell_lines": ["MCF10A", "U2OS"]},
+}
+TABLES = [{"name": "Table 1", "by": ["model"]}]
+
+
+def data_of(f1: dict[tuple[str, str, int], float], weights: Mapping[str, str] = {}) -> Data:
+    """Scores of experiments by model, cell line and replicate; of 100 true and 100 predicted nuclei each."""
+    scores = [
+        {
+            **{"experiment": f"{model} {replicate}", "role": "Testing", "cell_line": line, "labels": "Manual"},
+            **{"iou_threshold": 0.7, "tp": round(100 * value), "fp": 100 - round(100 * value)},
+            **{"fn": 100 - round(100 * value), "word/model": model, "word/aug": "Full", "replicate": replicate},
+            **{"plates": line, "is_counting": True, "weights": weights.get(model, "")},
+        }
+        for (model, line, replicate), value in f1.items()
+    ]
+    costs = [{"experiment": name, "cpu_hours": 0.5} for name in dict.fromkeys(str(row["experiment"]) for row in scores)]
+    empty = pd.DataFrame()
+    return Data(pd.DataFrame(scores), empty, empty, empty, pd.DataFrame(costs))
+
+
+def found(f1: dict[tuple[str, str, int], float], **more: Any) -> list[dict[Any, Any]]:
+    return findings_of([FINDING], TABLES, data_of(f1, **more), ["model", "aug"], "paper").to_dict("records")
+
+
+def test_a_statement_agrees_when_the_whole_interval_of_the_difference_does() -> None:
+    replicates = {("FPN2-WS", 1): 0.90, ("FPN2-WS", 2): 0.92, ("MRCNN", 1): 0.70, ("MRCNN", 2): 0.72}
+    row = found({(model, "MCF10A", number): value for (model, number), value in replicates.items()})[0]
+    assert row["difference"] == pytest.approx(0.2)
+    # Both have a standard error of 0.01; of two degrees of freedom, t is 4.303.
+    assert (row["low"], row["high"]) == pytest.approx(
+        (0.2 - 4.303 * 0.01 * 2**0.5, 0.2 + 4.303 * 0.01 * 2**0.5), rel=1e-3
+    )
+    assert (row["verdict"], row["runs_of"], row["cpu_hours"]) == ("agrees", 2, 2.0)
+    assert (row["of"], row["against"]) == ("FPN2-WS", "MRCNN")
+    assert row["published"] == pytest.approx(0.973310 - 0.818383)
+
+
+def test_single_runs_leave_a_statement_undecided() -> None:
+    row = found({("FPN2-WS", "MCF10A", 1): 0.9, ("MRCNN", "MCF10A", 1): 0.1})[0]
+    assert np.isnan(row["low"])
+    assert row["verdict"] == "undecided"
+
+
+def test_a_cell_line_or_an_experiment_without_scores_is_said_to_be_not_run() -> None:
+    rows = found({("FPN2-WS", "MCF10A", 1): 0.9, ("MRCNN", "MCF10A", 1): 0.1})
+    assert [(row["cell_line"], row["verdict"]) for row in rows] == [("MCF10A", "undecided"), ("U2OS", "not run")]
+    assert found({("MRCNN", "MCF10A", 1): 0.1})[0]["verdict"] == "not run"
+
+
+def test_an_experiment_without_its_pretrained_weights_says_nothing_on_them() -> None:
+    both = {(model, "MCF10A", number): 0.5 for model in ("FPN2-WS", "MRCNN") for number in (1, 2)}
+    assert found(both, weights={"MRCNN": "no mask_rcnn_coco.h5"})[0]["verdict"] == "not run"
+
+
+@pytest.mark.parametrize(
+    ("expected", "first", "second", "verdict"),
+    [
+        ("more", [0.5, 0.52], [0.8, 0.82], "differs"),
+        ("less", [0.5, 0.52], [0.8, 0.82], "agrees"),
+        ("more", [0.5, 0.8], [0.5, 0.6], "undecided"),
+        ("same", [0.90, 0.901], [0.91, 0.911], "agrees"),
+        ("same", [0.90, 0.901], [0.95, 0.951], "differs"),
+        ("same", [0.90, 0.99], [0.95, 0.951], "undecided"),
+        ("not less", [0.90, 0.901], [0.5, 0.501], "agrees"),
+        ("not less", [0.90, 0.901], [0.95, 0.951], "differs"),
+        # Equal runs have no spread.
+        ("same", [0.9, 0.9], [0.9, 0.9], "agrees"),
+    ],
+)
+def test_a_verdict_is_what_the_interval_allows(
+    expected: Any, first: list[float], second: list[float], verdict: str
+) -> None:
+    assert verdict_on(expected, difference_of(first, second)) == verdict
