@@ -50,6 +50,8 @@ class Round(NamedTuple):
     f1: float
     low: float
     high: float
+    own_proposals: int = 0
+    """True labels that the model itself proposed: its F1 is too good then."""
 
 
 @dataclass(frozen=True)

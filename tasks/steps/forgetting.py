@@ -1,7 +1,8 @@
 """Put the scores of all versions on all test plates side by side, and say what a version forgot.
 
 Writes matrix.csv, one row per version and plate: F1 at 0.7 and 0.9, and how far each is below the best of the
-earlier versions (`forgotten_at_0.7`; 0 where it isn't, empty where nothing is known); and matrix.png, its heat maps.
+earlier versions (`forgotten_at_0.7`; 0 where it isn't, empty where nothing is known), and how many of the true labels
+it proposed itself, which makes its F1 too good (`own_proposals`); and matrix.png, its heat maps.
 What needs no training is shown beside the versions, as a baseline: baseline.csv has F1 of it on each plate.
 """
 
@@ -21,7 +22,7 @@ from tasks.nuclei.figures import ScoreMatrix
 from tasks.nuclei.plates.info import read_plate_info
 from tasks.nuclei.scoring import SHOWN_IOU_THRESHOLDS
 from tasks.nuclei.tables import read_csv, write_csv
-from tasks.store.provenance import plate_of_segmentation, segmentations_of_scores
+from tasks.store.provenance import plate_of_segmentation, result_of, segmentations_of_scores
 
 CHAMPION = "champion"
 NOTICEABLE_DROP = 0.01
@@ -118,32 +119,38 @@ def _plates_of(scores: str, workspace: Workspace) -> list[str]:
 
 
 def _matrix(versions: Sequence[ScoredVersion], plates: pd.DataFrame, workspace: Workspace) -> pd.DataFrame:
-    """One row per version and plate: version, plate, cell_line, f1_at_0.7, f1_at_0.9."""
+    """One row per version and plate: version, plate, cell_line, f1_at_0.7, f1_at_0.9, own_proposals."""
     known = pd.concat(
-        _f1_of_plates(workspace.input(scored.scores)).assign(version=scored.version)
-        for scored in versions
-        if scored.scores
+        _f1_of_plates(scored.scores, workspace).assign(version=scored.version) for scored in versions if scored.scores
     )
     every = pd.DataFrame({"version": [scored.version for scored in versions]}).merge(plates, how="cross")
     return every.merge(known, how="left", on=["version", "plate"])
 
 
 def _of_baseline(params: Params, plates: pd.DataFrame, workspace: Workspace) -> pd.DataFrame:
-    """One row per name and plate: name, plate, cell_line, f1_at_0.7, f1_at_0.9."""
+    """One row per name and plate: name, plate, cell_line, f1_at_0.7, f1_at_0.9, own_proposals."""
     tables = [
-        plates.merge(_f1_of_plates(workspace.input(scores)), how="left", on="plate").assign(name=name)
+        plates.merge(_f1_of_plates(scores, workspace), how="left", on="plate").assign(name=name)
         for name, scores in params.baseline.items()
     ]
-    columns = ["name", *plates.columns, *(f"f1_at_{iou_threshold}" for iou_threshold in SHOWN_IOU_THRESHOLDS)]
+    f1 = [f"f1_at_{iou_threshold}" for iou_threshold in SHOWN_IOU_THRESHOLDS]
+    columns = ["name", *plates.columns, *f1, "own_proposals"]
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
 
 
-def _f1_of_plates(scores: Path) -> pd.DataFrame:
-    """One row per plate: plate, f1_at_0.7, f1_at_0.9."""
-    curves = read_csv(scores / "f1.csv", dtype={"name": str})
+def _f1_of_plates(scores: str, workspace: Workspace) -> pd.DataFrame:
+    """One row per plate: plate, f1_at_0.7, f1_at_0.9, own_proposals."""
+    curves = read_csv(workspace.input(scores) / "f1.csv", dtype={"name": str})
     of_plates = curves[curves["group"] == "plate"]
     points = of_plates.pivot(index="name", columns="iou_threshold", values="f1")[list(SHOWN_IOU_THRESHOLDS)]
-    return points.add_prefix("f1_at_").rename_axis(index="plate", columns=None).reset_index()
+    own = {
+        Path(plate_of_segmentation(path, workspace.store)).name.rpartition("@")[0]: result_of(
+            path, workspace.store
+        ).counts.get("own_proposals", 0)
+        for path in segmentations_of_scores(scores, workspace.store)
+    }
+    table = points.add_prefix("f1_at_").rename_axis(index="plate", columns=None).reset_index()
+    return table.assign(own_proposals=table["plate"].map(own))
 
 
 def _with_forgotten(matrix: pd.DataFrame) -> pd.DataFrame:
@@ -160,7 +167,8 @@ def _score_matrix(rows: pd.DataFrame, iou_threshold: float, plates: int) -> Scor
     f1, forgotten = (
         rows[f"{name}_at_{iou_threshold}"].to_numpy(float).reshape(-1, plates) for name in ("f1", "forgotten")
     )
-    return ScoreMatrix(f"F1 at IoU {iou_threshold}", f1, forgotten)
+    own = rows["own_proposals"].fillna(0).to_numpy(float).reshape(-1, plates)
+    return ScoreMatrix(f"F1 at IoU {iou_threshold}", f1, forgotten, own > 0)
 
 
 def _metrics(versions: Sequence[ScoredVersion], matrix: pd.DataFrame) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Versions side by side on test plates whose fields are one line of pixels."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -26,6 +27,12 @@ def store(tmp_path: Path) -> Path:
     for name, cell_line in (("first", "U2OS"), ("007", "HCT116")):
         add_plate(tmp_path, name, cell_line, {"a": TRUTH})
     return tmp_path
+
+
+def count_own(store: Path, segmentation: str, number: int) -> None:
+    """Write what `segment` counts of labels that the model proposed itself."""
+    path = store / segmentation / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"counts": {"own_proposals": number}}))
 
 
 def scored(store: Path, version: int, predictions: dict[str, list[int]], *aliases: str) -> ScoredVersion:
@@ -75,7 +82,15 @@ def test_the_baseline_is_beside_the_versions_and_nothing_is_held_against_it(stor
     baseline = pd.read_csv(store / result.outputs["baseline"], dtype={"plate": str})
     assert list(zip(baseline["name"], baseline["plate"], strict=True)) == [("classical", "007"), ("classical", "first")]
     assert column(baseline, "f1_at_0.7") == [round(F1_TWO_MISSED, 6), 1]
+    assert column(baseline, "own_proposals") == [0, 0]
     assert result.counts == {"versions": 1, "plates": 2, "missing": 0, "forgotten": 0}
+
+
+def test_f1_against_labels_that_a_version_proposed_itself_is_marked(store: Path) -> None:
+    flattered = scored(store, 1, {"first": TRUTH, "007": TRUTH})
+    count_own(store, "segment/1-007", 3)
+    _, matrix = compare(store, flattered, scored(store, 2, {"first": TRUTH, "007": TRUTH}))
+    assert column(matrix, "own_proposals") == [3, 0, 0, 0]
 
 
 def test_what_is_forgotten_is_the_drop_against_the_best_earlier_version(store: Path) -> None:

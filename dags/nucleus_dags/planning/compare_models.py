@@ -14,6 +14,8 @@ from nucleus_dags.plates.stored import newest_plates
 
 NOTICEABLE_DROP = 0.01
 MOST_DROPS_SHOWN = 5
+FLATTERED = "†"
+"""Marks F1 against labels that the model itself proposed, or one that it began from. A star is Markdown's own."""
 
 
 class NothingToCompare(Exception):
@@ -121,12 +123,21 @@ def matrix_table(
     for version in reversed(versions):
         values = [cells[str(version["version"]), plate] for plate, _ in plates]
         lines.append(f"| {_title(version)} | {' | '.join(values)} |")
-    return lines
+    is_flattered = any(_is_flattered(row) for row in (*matrix, *baseline))
+    return [
+        *lines,
+        *(["", f"{FLATTERED} against labels that the model proposed itself: too good"] if is_flattered else []),
+    ]
 
 
 def _cell(row: Mapping[str, str]) -> str:
     columns = [f"f1_at_{at}" for at in manifest()["shown_iou_thresholds"]]
-    return " / ".join(f"{float(row[name]):.3f}" if row[name] else "?" for name in columns)
+    f1 = " / ".join(f"{float(row[name]):.3f}" if row[name] else "?" for name in columns)
+    return f1 + (f" {FLATTERED}" if _is_flattered(row) else "")
+
+
+def _is_flattered(row: Mapping[str, str]) -> bool:
+    return float(row["own_proposals"] or 0) > 0
 
 
 def _title(version: Mapping[str, Any]) -> str:
