@@ -1,7 +1,7 @@
 """Say which models are good enough on a plate, with intervals, and what a training would cost.
 
-Writes answers.csv: one row per model and IoU threshold, with F1, its 95 % CI and the answer. A model that was trained
-on the plate is marked, since its scores say nothing about other plates.
+Writes answers.csv: one row per model and IoU threshold, with F1, its 95 % CI and the answer; and answers.html, a page
+that stands alone. A model that was trained on the plate is marked, since its scores say nothing about other plates.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tasks.nuclei.intervals import FEW_FIELDS
 from tasks.nuclei.scoring import OBJECT_LEVEL_IOU, PIXEL_LEVEL_IOU
 from tasks.nuclei.sufficiency import Score
 from tasks.nuclei.tables import read_csv, write_csv
+from tasks.steps import pages
 from tasks.store.provenance import (
     generations,
     plate_at,
@@ -72,18 +73,17 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     nuclei, fovs = int(errors["true_nuclei"].iloc[0]), int(errors["fovs"].iloc[0])
     write_csv(_table(tried, params.levels), workspace.output_dir / "answers.csv")
     in_short = _in_short(tried, params.levels)
-    lines = [
-        *_lines(tried, params.levels),
-        "",
+    remarks = [
         *_lacking(tried, params.levels, nuclei),
         *_cautions(tried, fovs),
-        f"- A training: {_cost(workspace.store)}",
+        f"A training: {_cost(workspace.store)}",
     ]
-    (workspace.output_dir / "answers.md").write_text("\n".join([in_short, "", *lines, ""]))
+    lines = [*_lines(tried, params.levels), "", *(f"- {remark}" for remark in remarks)]
+    (workspace.output_dir / "answers.html").write_text(_page(tried, in_short, remarks, params, workspace.store))
     log.info("%s", in_short)
     counts = {"models": len(tried), "true_nuclei": nuclei, "fovs": fovs}
     values = {"in_short": in_short, "lines": lines}
-    return Outcome({"answers": "answers.csv", "page": "answers.md"}, {}, counts, values=values)
+    return Outcome({"answers": "answers.csv", "page": "answers.html"}, {}, counts, values=values)
 
 
 def log_result(params: Params, result: Result, store: Path) -> None:
@@ -91,6 +91,22 @@ def log_result(params: Params, result: Result, store: Path) -> None:
     for name in result.outputs:
         run.log_artifact(store / result.outputs[name], "suffice")
     run.log_params({"least_f1": params.levels}, "suffice")
+
+
+def _page(tried: Sequence[Tried], in_short: str, remarks: Sequence[str], params: Params, store: Path) -> str:
+    segmentations = segmentations_of_scores(next(iter(params.scores.values())), store)
+    return pages.render(
+        "answers.html.jinja",
+        plates=[plate_at(plate_of_segmentation(path, store), store).info.name for path in segmentations],
+        in_short=in_short,
+        levels=params.levels,
+        tried=_best_first(tried),
+        remarks=remarks,
+    )
+
+
+def _best_first(tried: Sequence[Tried]) -> list[Tried]:
+    return sorted(tried, key=lambda model: -model.scores[OBJECT_LEVEL_IOU].f1)
 
 
 def _tried(name: str, path: str, params: Params, workspace: Workspace) -> Tried:
@@ -144,7 +160,7 @@ def _lines(tried: Sequence[Tried], levels: dict[float, float]) -> list[str]:
     """Give a table in Markdown, the best first."""
     columns = ["model", *(text for at in levels for text in (f"F1 at {at} (95 % CI)", ""))]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for model in sorted(tried, key=lambda model: -model.scores[OBJECT_LEVEL_IOU].f1):
+    for model in _best_first(tried):
         cells = [text for at, least in levels.items() for text in (str(model.scores[at]), model.answer(at, least))]
         lines.append(f"| {' | '.join([model.name, *cells])} |")
     return lines
@@ -160,18 +176,16 @@ def _lacking(tried: Sequence[Tried], levels: dict[float, float], nuclei: int) ->
         }
         if open_ones:
             few = ", ".join(f"{name} about {number}" for name, number in open_ones.items())
-            lines.append(
-                f"- At {at} it can't be told on {nuclei} nuclei; more in further fields that would tell: {few}."
-            )
+            lines.append(f"At {at} it can't be told on {nuclei} nuclei; more in further fields that would tell: {few}.")
     return lines
 
 
 def _cautions(tried: Sequence[Tried], fovs: int) -> list[str]:
-    lines = ["- The 95 % CI is of F1 on all fields that could have been imaged of this plate, not on other plates."]
+    lines = ["The 95 % CI is of F1 on all fields that could have been imaged of this plate, not on other plates."]
     if fovs < FEW_FIELDS:
-        lines.append(f"- {fovs} fields are few for a CI; give {FEW_FIELDS} or more.")
+        lines.append(f"{fovs} fields are few for a CI; give {FEW_FIELDS} or more.")
     if len(tried) > 1:
-        lines.append(f"- The best of {len(tried)} on one plate is so partly by luck: expect less on others.")
+        lines.append(f"The best of {len(tried)} on one plate is so partly by luck: expect less on others.")
     return lines
 
 
@@ -184,7 +198,7 @@ def _cost(store: Path) -> str:
 
 TASK = Task(
     name="suffice",
-    version=1,
+    version=2,
     params_type=Params,
     run=run,
     log=log_result,

@@ -1,5 +1,6 @@
 """Which models are good enough on a plate of one line of pixels."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,11 @@ def test_the_answers_are_by_the_levels_that_a_person_gives(store: Path) -> None:
     assert result.values["in_short"] == (
         "Good enough at IoU 0.7 (F1 0.8 or more): all; at IoU 0.9 (F1 0.6 or more): all, half"
     )
+    page = (store / result.outputs["page"]).read_text()
+    assert "<h1>Which models are good enough for plate?</h1>" in page
+    assert "not good enough" in page
+    assert "A training: " in page
+    assert not re.search(r'(src|href)="(?!data:)', page)
     _, lower = ask(store, scores, least_f1_of_objects=0.5, least_f1_of_outlines=0.5)
     assert lower["half"] == ["good enough", "good enough"]
 
@@ -116,5 +122,5 @@ def test_the_answers_are_in_mlflow(store: Path, monkeypatch: pytest.MonkeyPatch)
     ask(store, {"all": scores})
     assert {file.path for file in MlflowClient().list_artifacts(run_id, "suffice")} == {
         "suffice/answers.csv",
-        "suffice/answers.md",
+        "suffice/answers.html",
     }
