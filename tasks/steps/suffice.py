@@ -175,7 +175,7 @@ def _lacking(tried: Sequence[Tried], levels: dict[float, float], nuclei: int) ->
             if model.answer(at, least_f1) == "can't be told"
         }
         if open_ones:
-            few = ", ".join(f"{name} about {number}" for name, number in open_ones.items())
+            few = ", ".join(f"{name} about {number:,}" for name, number in open_ones.items())
             lines.append(f"At {at} it can't be told on {nuclei} nuclei; more in further fields that would tell: {few}.")
     return lines
 
