@@ -2,6 +2,7 @@
 
 Writes answers.csv: one row per model and IoU threshold, with F1, its 95 % CI and the answer; and answers.html, a page
 that stands alone. A model that was trained on the plate is marked, since its scores say nothing about other plates.
+Where patches of the plate were chosen to be annotated, F1 is that on those alone that were drawn at random.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pydantic
@@ -31,6 +33,14 @@ from tasks.store.provenance import (
     segmentations_of_scores,
 )
 from tasks.store.training_costs import last_training
+
+AtRandom = Literal["whole", "random", "difficult"]
+"""What F1 is of: a plate of which no patches were chosen, random patches, or only such as a model was unsure of."""
+CHOSEN_PATCHES: dict[AtRandom, str] = {
+    "random": "Patches of this plate were chosen to be annotated: F1 is of those alone that were drawn at random.",
+    "difficult": "F1 is of difficult patches: this plate's were chosen because a model was unsure there, and none was "
+    "drawn at random. On all of the plate it is probably higher.",
+}
 
 log = logging.getLogger("nucleus")
 
@@ -69,13 +79,14 @@ class Tried:
 
 def run(params: Params, workspace: Workspace) -> Outcome:
     tried = [_tried(name, path, params, workspace) for name, path in params.scores.items()]
-    errors = _all_row(workspace.input(next(iter(params.scores.values()))) / "errors.csv")
-    nuclei, fovs = int(errors["true_nuclei"].iloc[0]), int(errors["fovs"].iloc[0])
+    first = workspace.input(next(iter(params.scores.values())))
+    f1, at_random = _f1_of_all(first)
+    nuclei, fovs = int(f1[["tp", "fn"]].iloc[0].sum()), int(_all_row(first / "errors.csv")["fovs"].iloc[0])
     write_csv(_table(tried, params.levels), workspace.output_dir / "answers.csv")
     in_short = _in_short(tried, params.levels)
     remarks = [
         *_lacking(tried, params.levels, nuclei),
-        *_cautions(tried, fovs),
+        *_cautions(tried, fovs, at_random),
         f"A training: {_cost(workspace.store)}",
     ]
     lines = [*_lines(tried, params.levels), "", *(f"- {remark}" for remark in remarks)]
@@ -110,10 +121,20 @@ def _best_first(tried: Sequence[Tried]) -> list[Tried]:
 
 
 def _tried(name: str, path: str, params: Params, workspace: Workspace) -> Tried:
-    rows = _all_row(workspace.input(path) / "f1.csv").to_dict("records")
+    table, _ = _f1_of_all(workspace.input(path))
+    rows = table.to_dict("records")
     of_all = {row["iou_threshold"]: Score(row["f1"], row["f1_low"], row["f1_high"]) for row in rows}
     scores = {at: of_all[at] for at in params.levels}
     return Tried(name, scores, _reservation(path, workspace.store))
+
+
+def _f1_of_all(scores: Path) -> tuple[pd.DataFrame, AtRandom]:
+    """Give F1 on all of the plate: where patches were chosen, on the random ones alone, if there are any."""
+    path = scores / "f1_at_random.csv"
+    if not path.exists():
+        return _all_row(scores / "f1.csv"), "whole"
+    at_random = _all_row(path)
+    return (_all_row(scores / "f1.csv"), "difficult") if at_random.empty else (at_random, "random")
 
 
 def _all_row(path: Path) -> pd.DataFrame:
@@ -180,8 +201,9 @@ def _lacking(tried: Sequence[Tried], levels: dict[float, float], nuclei: int) ->
     return lines
 
 
-def _cautions(tried: Sequence[Tried], fovs: int) -> list[str]:
-    lines = ["The 95 % CI is of F1 on all fields that could have been imaged of this plate, not on other plates."]
+def _cautions(tried: Sequence[Tried], fovs: int, at_random: AtRandom) -> list[str]:
+    lines = [CHOSEN_PATCHES[at_random]] if at_random in CHOSEN_PATCHES else []
+    lines += ["The 95 % CI is of F1 on all fields that could have been imaged of this plate, not on other plates."]
     if fovs < FEW_FIELDS:
         lines.append(f"{fovs} fields are few for a CI; give {FEW_FIELDS} or more.")
     if len(tried) > 1:

@@ -89,6 +89,19 @@ def test_where_it_cannot_be_told_it_is_said_how_many_more_nuclei_would_tell(stor
     assert any(line.startswith("- At 0.7 it can't be told on 480 nuclei; more in") for line in result.values["lines"])
 
 
+def test_where_patches_were_chosen_f1_is_that_of_random_ones(store: Path) -> None:
+    scores = scored(store, "half", HALF)
+    table = pd.read_csv(store / scores / "f1.csv")
+    table.assign(f1=0.9, f1_low=0.85, f1_high=0.95, tp=9, fn=1).to_csv(store / scores / "f1_at_random.csv", index=False)
+    result, answers = ask(store, {"half": scores})
+    assert answers["half"] == ["good enough", "good enough"]
+    assert result.counts["true_nuclei"] == 10
+    assert any("F1 is of those alone that were drawn at random" in line for line in result.values["lines"])
+    table.iloc[:0].to_csv(store / scores / "f1_at_random.csv", index=False)
+    difficult = execute(TASK, Params(scores={"half": scores}, dag_run_id="asks later"), store)
+    assert any("F1 is of difficult patches" in line for line in difficult.values["lines"])
+
+
 def test_a_model_is_not_judged_on_a_plate_that_it_was_trained_on(store: Path) -> None:
     add_model(store, "1" * 16, ["ingest/plate@ffffffffffff"])
     scores = scored(store, "own", TRUTH, networks=[f"train_fpn2_ws/{'1' * 16}"])

@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
 from nucleus_dags.errors import FormError
 from nucleus_dags.files import move
 from nucleus_dags.forms.send_to_annotation import LABELS, NONE
 from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.manifest import manifest
-from nucleus_dags.planning.methods import names_in
+from nucleus_dags.planning.methods import is_allowed, names_in
 from nucleus_dags.planning.segment_plate import fovs_in_order, parts_of
 from nucleus_dags.planning.types import FoundModel, Params, ReadyModel
 from nucleus_dags.plates.inbox import TO_ANNOTATE
@@ -102,8 +100,7 @@ def _other_settings(model: FoundModel | ReadyModel) -> list[Params]:
     name, schema = next(iter(thresholds.items()))
     value = model["settings"].get(name, schema["default"])
     moved = [round(value - MOVED_BY, 6), round(value + MOVED_BY, 6)]
-    allowed = jsonschema.Draft202012Validator(schema)
-    return [{name: other} for other in moved if allowed.is_valid(other)]
+    return [{name: other} for other in moved if is_allowed(other, schema)]
 
 
 def request_of(
