@@ -3,7 +3,7 @@
 A PodTemplate mounts store, inbox and weights. A task reads all of the store, since its inputs are results of others,
 and writes its own results, `<store>/<task>/`, and its receipt; `find_stored` writes to those of the task too that it
 asks for. A pod sees the inbox if its params name something there, and the weights if it is a training. A third-party
-tool runs in the pod of its task, and so can write there too, but neither to plates nor to what other tasks made.
+tool in the pod of its task is kept to less: see tasks/methods/external/bounds.py.
 """
 
 from __future__ import annotations
