@@ -142,8 +142,9 @@ def summary(
         ti.xcom_push("return_value", for_close_run)
         raise NotedFailure(FAILURE)
     segmentations = [result for result in all_segmentations(found, segmented) if "refused" not in result]
-    left_out = [*try_models.broken_lines(names, list(scored)), *left_out]
-    show_lines(try_models.lines_of(answered, page, left_out, [*remarks_on_segmentations(segmentations), *remarks]))
+    broken = try_models.broken_lines(names, list(scored))
+    remarks = [*remarks_on_segmentations(segmentations), *remarks]
+    show_lines(try_models.lines_of(answered, page, broken, left_out, remarks))
     return for_close_run
 
 

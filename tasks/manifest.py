@@ -52,6 +52,7 @@ def manifest(methods: Mapping[str, Method]) -> dict[str, Any]:
         "annotation_tools": {name: tool.title for name, tool in TOOLS.items()},
         "tasks": {task.name: _described_task(task) for task in tasks},
         "methods": {name: _described_method(method) for name, method in trained.items()},
+        "thresholds": {name: _thresholds(method) for name, method in methods.items()},
         "ready_models": {model.name: model.title for model in ready_models() if model.method.name in methods},
         "baseline": _described_baseline(baseline_method()),
     }
@@ -102,6 +103,12 @@ def _described_method(method: Method) -> dict[str, Any]:
         "presets": {name: asdict(preset) for name, preset in method.presets.items()},
         "candidates": asdict(method.candidates) if method.candidates else None,
     }
+
+
+def _thresholds(method: Method) -> dict[str, Any]:
+    """Give the schemas of the settings that can be moved a little, in the order of the search."""
+    properties = _schema(method.settings)["properties"]
+    return {name: properties[name] for name in method.search if properties[name]["type"] == "number"}
 
 
 def _described_baseline(method: Method) -> dict[str, Any]:

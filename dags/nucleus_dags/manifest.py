@@ -118,6 +118,8 @@ class Manifest(TypedDict):
     tasks: dict[str, TaskEntry]
     methods: dict[str, MethodEntry]
     """Those that are trained."""
+    thresholds: dict[str, dict[str, dict[str, Any]]]
+    """By method, also of one that isn't trained, the schemas of the settings that can be moved a little."""
     ready_models: dict[str, str]
     """Models that need no training here, by the names that people choose them by, with what each is."""
     baseline: Baseline

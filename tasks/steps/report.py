@@ -43,6 +43,7 @@ RANDOM_ALONE = (
     "patches of these plates were annotated because they are difficult; on those alone that were drawn at random, "
     "which stand for the whole plates"
 )
+NONE_AT_RANDOM = "not known, since none of them was"
 
 
 class Params(TaskParams):
@@ -108,11 +109,12 @@ class Scores:
         return f1_curve(self.f1[(self.f1["group"] == group) & (self.f1["name"] == name)], name)
 
     def f1_at_random(self) -> str:
-        """Give F1 at 0.7 of cell lines in words; empty where patches weren't chosen, or none at random."""
-        table = self.at_random if self.at_random is not None else self.f1.iloc[:0]
-        names = table.loc[table["group"] == "cell_line", "name"].unique()
-        curves = [f1_curve(table[(table["group"] == "cell_line") & (table["name"] == name)], name) for name in names]
-        return ", ".join(f"{curve.name} {f1_of(curve, OBJECT_LEVEL_IOU)}" for curve in curves)
+        """Give F1 at 0.7 of cell lines in words; empty where no patches were chosen."""
+        if self.at_random is None:
+            return ""
+        table = self.at_random[self.at_random["group"] == "cell_line"]
+        curves = [f1_curve(table[table["name"] == name], name) for name in table["name"].unique()]
+        return ", ".join(f"{curve.name} {f1_of(curve, OBJECT_LEVEL_IOU)}" for curve in curves) or NONE_AT_RANDOM
 
     def f1_at(self, group: str, name: str, iou_threshold: float) -> F1:
         return f1_of(self.curve(group, name), iou_threshold)
@@ -147,7 +149,7 @@ class Method:
     own_proposals: int
     """True labels that the model itself proposed."""
     f1_at_random: str
-    """In words; empty where patches of no plate were chosen, or none at random."""
+    """In words; empty where patches of no plate were chosen."""
     f1_figure: str
     error_rate_figure: str
     panels: list[Panel]

@@ -239,7 +239,7 @@ def test_the_overview_outlines_doubtful_nuclei_in_a_colour_of_their_own_and_says
 
 
 def score_matrix(f1: list[list[float]], forgotten: list[list[float]]) -> ScoreMatrix:
-    return ScoreMatrix("F1 at IoU 0.7", np.array(f1), np.array(forgotten))
+    return ScoreMatrix("F1 at IoU 0.7", np.array(f1), np.array(forgotten), np.zeros(np.shape(f1), np.bool_))
 
 
 def test_a_matrix_shows_every_number_the_drop_below_it_and_crosses_what_is_unknown() -> None:
