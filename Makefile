@@ -13,6 +13,7 @@ LOCK = --quiet --generate-hashes --override requirements.overrides --custom-comp
 IMAGES = cpu gpu airflow mlflow
 TOOLS = stardist cellpose
 TAG = dev
+SBOM = $(or $(OUT),.nucleus/sbom)
 # What the images begin from.
 BASE_IMAGE = python:3.12-slim-bookworm
 IS_SUPPORTED = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
@@ -112,8 +113,11 @@ images: ## build the container images with docker, podman or buildah; TAG=dev, I
 	    || exit 1; \
 	done
 
-sbom: install ## write a list of what is in each image, in CycloneDX's format; OUT=.nucleus/sbom, BASE_IMAGE as for images
-	.venv/bin/python images/sbom.py '$(or $(OUT),.nucleus/sbom)' --base-image '$(BASE_IMAGE)' --commit "$$(git rev-parse HEAD)" $(IMAGES)
+sbom: install ## write a list of what is in each image, in CycloneDX's format; OUT=.nucleus/sbom, TAG and BASE_IMAGE as for images
+	@mkdir -p '$(SBOM)'; for image in $(IMAGES); do \
+	  images/debian-packages.sh nucleus-$$image:$(TAG) >'$(SBOM)'/$$image.debian 2>/dev/null || rm '$(SBOM)'/$$image.debian; \
+	done
+	.venv/bin/python images/sbom.py '$(SBOM)' --base-image '$(BASE_IMAGE)' --commit "$$(git rev-parse HEAD)" $(IMAGES)
 
 install: .venv/installed ## make the environment .venv; PYTHON=<a Python 3.11 to 3.13>
 

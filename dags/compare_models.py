@@ -33,7 +33,8 @@ it. What was segmented before isn't again, so a run costs only what has come sin
 **Result:** F1 of every version on every plate, and how far it is below the best earlier version: as table and heat map
 in MLflow, under Artifacts; the newest versions in the note of the run. A version whose model the store lacks is there,
 without numbers. Besides, F1 of each cell line against the nuclei that were annotated for each version, what the next
-hundred are expected to bring, and whether to go on annotating.
+hundred are expected to bring, and whether to go on annotating; and of what was annotated, F1 on the patches alone that
+were drawn at random.
 """
 
 
@@ -51,6 +52,7 @@ def plan(listed: dict[str, list[ListedVersion]]) -> list[StoredPlatePath]:
         show_lines([str(reason)])
         raise AirflowSkipException(str(reason)) from None
     context["ti"].xcom_push("open_run", run_to_open("experiments", context["dag_run"].run_id))
+    context["ti"].xcom_push("curves", {"annotated": compare_models.annotated_patches(_store())})
     return plates
 
 
@@ -128,6 +130,7 @@ with DAG(
 
     learning_curves = launch(
         "learning_curves",
+        settings=test_plates["curves"],
         known={"scored": score.output},
         prepare=compare_models.rounds_of,
         mlflow_run_id=mlflow_run_id,

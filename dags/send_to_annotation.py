@@ -28,7 +28,9 @@ took the paper's authors 2 hours where drawing took 12.
 **Start:** the button *Trigger*, with the plate's name and the tool that you correct with. The plate needs no labels.
 
 **What happens:** a model segments some fields. Where *Patches* is given, those patches of about 50 nuclei are chosen in
-which it is least sure, and one in five at random. Images and proposals are packed as the tool reads them.
+which it is least sure, and one in five at random. A page, the *queue*, shows each with the reason. What isn't worth
+annotating is named in *Skip* of the next run, and isn't offered again. Images and proposals are packed as the tool
+reads them.
 
 **Result:** an archive, in the folder `to_annotate` of the inbox; the note of the run says its name. It doesn't say
 which model made the proposals, so that nobody is led by it. `tasks/annotation/README.md` says how to open it in each
@@ -84,10 +86,11 @@ def proposals(found: dict[str, str], ingested: Any, models: Any) -> list[Params]
     context = get_current_context()
     form, ti = context["params"], context["ti"]
     plate = found.get("plate") or next(iter(ingested))["outputs"]["plate"]
+    stored, needs_labels = read_plate(_store(), plate), form["proposals"] == "labels"
     try:
-        fovs = send_to_annotation.chosen_fovs(
-            read_plate(_store(), plate), _store(), form["fields"], needs_labels=form["proposals"] == "labels"
-        )
+        skipped = send_to_annotation.skipped_of(stored, _store(), form)
+        fovs = send_to_annotation.chosen_fovs(stored, _store(), form["fields"], needs_labels, skipped.fields)
+        ti.xcom_push("skipped", skipped._asdict())
         ti.xcom_push("plate", plate)
         ti.xcom_push("fovs", fovs)
         return [
@@ -100,13 +103,13 @@ def proposals(found: dict[str, str], ingested: Any, models: Any) -> list[Params]
 
 
 @task(trigger_rule="none_failed")
-def choice(plate: str, segmented: Any) -> list[Params]:
+def choice(plate: str, segmented: Any, skipped: dict[str, Any]) -> list[Params]:
     """Give the params of `choose_patches`, if patches are to be chosen."""
     form = get_current_context()["params"]
     references = [known.path for known in newest_plates(_store(), "train")]
     cell_line = read_plate(_store(), plate).cell_line
     references = [path for path in references if read_plate(_store(), path).cell_line == cell_line]
-    return send_to_annotation.choices(plate, list(segmented or []), references, form)
+    return send_to_annotation.choices(plate, list(segmented or []), references, skipped["patches"], form)
 
 
 @task(trigger_rule="none_failed")
@@ -121,7 +124,7 @@ def request(plate: str, fovs: list[str], segmented: Any, chosen: Any) -> Params:
 
 # Where no patches are chosen, choose_patches is skipped.
 @task(trigger_rule="none_failed_min_one_success")
-def tell(segmented: Any, chosen: Any, sent: Result) -> None:
+def tell(segmented: Any, chosen: Any, sent: Result, skipped: dict[str, Any]) -> None:
     """Lay the archive out where people fetch it, with the queue of patches beside it, and say where."""
     archive = send_to_annotation.lay_out(_store() / sent["outputs"]["archive"], _inbox())
     pages = [_store() / result["outputs"]["page"] for result in chosen or []]
@@ -133,6 +136,7 @@ def tell(segmented: Any, chosen: Any, sent: Result) -> None:
         "",
         f"Fetch {archive}, correct the labels with {tool}, and put what it exports into {archive.parent.parent}.",
         *(f"Which patches were chosen and why: {page}" for page in queue),
+        *send_to_annotation.skipped_lines(skipped["fields"], skipped["patches"], len(pages)),
         "",
         *remarks_on_segmentations(segmented or []),
     ]
@@ -161,9 +165,9 @@ with DAG(
         each=to_segment,
         map_index_template="{{ task.each['fovs'][0] }} and {{ task.each['fovs'] | length - 1 }} more",
     )
-    choose = launch("choose_patches", each=choice(to_segment["plate"], segment.output))
+    choose = launch("choose_patches", each=choice(to_segment["plate"], segment.output, to_segment["skipped"]))
     send = launch(
         "send_to_annotation",
         settings=request(to_segment["plate"], to_segment["fovs"], segment.output, choose.output),
     )
-    tell(segment.output, choose.output, send.output)
+    tell(segment.output, choose.output, send.output, to_segment["skipped"])

@@ -13,7 +13,7 @@ from nucleus_dags.errors import FormError
 from nucleus_dags.forms.try_models import try_models_form
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.launchers.kinds import TRAIN
-from nucleus_dags.launchers.task_operator import FAILURE_KEY, Result, mlflow_run_url
+from nucleus_dags.launchers.task_operator import FAILURE_KEY, BadInput, Result, mlflow_run_url
 from nucleus_dags.notes import FAILURE, fail_with, failure_lines, show_lines
 from nucleus_dags.planning import try_models
 from nucleus_dags.planning.remarks import remarks_on, remarks_on_segmentations
@@ -36,7 +36,8 @@ NUCLEUS_WEIGHTS, and the newest registered versions segment the plate and are sc
 **Result:** the note of the run says which are *good enough* at finding nuclei (IoU 0.7) and at their outlines (IoU
 0.9): F1 is what the form asks for, or more, by the lower end of its 95 % CI. Where the CI has both sides of it, it
 can't be told, and the note says how many more nuclei would tell. It says what a training would cost, too. Report,
-curves and pictures of the errors are in MLflow. A model that was trained on the plate isn't judged on it.
+curves and pictures of the errors are in MLflow. A model that was trained on the plate isn't judged on it. One that
+breaks is named with its error, and the others are judged without it.
 
 **Then:** `segment_plate` segments plates with any of them; where none is good enough, `train_models` trains one.
 """
@@ -77,11 +78,11 @@ def networks_to_store(found: Any) -> list[Params]:
 
 # Networks may all lie in the store.
 @task(trigger_rule="none_failed")
-def models(found: Any, listed: dict[str, list[ListedVersion]]) -> list[Model]:
+def models(found: Any, stored: Any, listed: dict[str, list[ListedVersion]]) -> list[Model]:
     """Choose the models; give them, and their names under this word."""
     context = get_current_context()
     try:
-        tried = try_models.tried_models(context["params"], list(found), listed["versions"])
+        tried = try_models.tried_models(context["params"], list(found), list(stored or []), listed["versions"])
     except FormError as error:
         # Whoever writes the note of the DAG run finds it there.
         context["ti"].xcom_push(FAILURE_KEY, str(error))
@@ -97,18 +98,43 @@ def plates(plate: dict[str, str], ingested: Any) -> list[StoredPlatePath]:
     return [{"plate": plate.get("plate") or next(iter(ingested))["outputs"]["plate"]}]
 
 
+def scoring_or_reason(model: Params, known: Params) -> Params:
+    """Give the params of `score` for a model; refuses one that couldn't segment, with the reason."""
+    segmented = list(known["segmented"] or [])
+    if (reason := try_models.reason_without_segmentation(model, segmented)) is not None:
+        raise BadInput(reason)
+    done: Params = scoring_of(model, known | {"segmented": [result for result in segmented if "refused" not in result]})
+    return done
+
+
+def report_or_reasons(given: Params, known: Params) -> Params:
+    """Give the params of `report`; fails if no model has scores."""
+    try:
+        return try_models.report_of(given, known)
+    except FormError as error:
+        get_current_context()["ti"].xcom_push(FAILURE_KEY, str(error))
+        raise AirflowFailException(str(error)) from None
+
+
+def sufficiency_or_reasons(given: Params, known: Params) -> Params:
+    """Give the params of `suffice`; fails in the same case."""
+    return {**given, **report_or_reasons({}, known)}
+
+
 @task
 def summary(
     mlflow_run_id: str,
     tested: list[StoredPlatePath] | None,
     segmented: Any,
     found: str,
+    scored: Any,
     answered: Result | None,
     reported: Result | None,
 ) -> RunsToClose:
     """Show which models are good enough; fails when a task before it did. Gives the params of `close_run`."""
     ti = get_current_context()["ti"]
     left_out = ti.xcom_pull(task_ids="models", key="left_out") or []
+    names = ti.xcom_pull(task_ids="models", key="names") or []
     succeeded = answered is not None and reported is not None
     for_close_run = runs_to_close(mlflow_run_id, None, succeeded)
     page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)}), with the report under Artifacts"
@@ -117,8 +143,9 @@ def summary(
         show_lines([*failure_lines(), "", page, "", *left_out, *remarks])
         ti.xcom_push("return_value", for_close_run)
         raise AirflowFailException(FAILURE)
-    remarks = [*remarks_on_segmentations(all_segmentations(found, segmented)), *remarks]
-    show_lines(try_models.lines_of(answered, page, left_out, remarks))
+    segmentations = [result for result in all_segmentations(found, segmented) if "refused" not in result]
+    left_out = [*try_models.broken_lines(names, list(scored)), *left_out]
+    show_lines(try_models.lines_of(answered, page, left_out, [*remarks_on_segmentations(segmentations), *remarks]))
     return for_close_run
 
 
@@ -140,34 +167,42 @@ with DAG(
     find_model = launch(
         "find_model",
         each=models_to_find(to_import["models"]),
-        hand_on_refusals=True,
+        # One tool or model that breaks must not keep the others from being tried: so with all tasks on single ones.
+        hand_on_failures=True,
         map_index_template="{{ task.each['model'] }}",
     )
-    store_networks = launch(TRAIN, task_id="store_networks", each=networks_to_store(find_model.output))
-    tried: Any = models(find_model.output, listed.output["values"])
-    store_networks >> tried
+    store_networks = launch(
+        TRAIN,
+        task_id="store_networks",
+        each=networks_to_store(find_model.output),
+        hand_on_failures=True,
+        # Nothing is learnt that a further try would resume.
+        retries=2,
+    )
+    tried: Any = models(find_model.output, store_networks.output, listed.output["values"])
     # Many models are tried: in one MLflow run their params and curves would hide one another.
-    segment = segment_what_is_left(tried, tested)
+    segment = segment_what_is_left(tried, tested, hand_on_failures=True)
     score = launch(
         "score",
         each=tried,
         known={"segmented": segment.output, "found": FOUND, "plates": tested, "mlflow_run_id": None},
-        prepare=scoring_of,
+        prepare=scoring_or_reason,
+        hand_on_failures=True,
         # Without anything left to segment, that is skipped.
         trigger_rule="none_failed",
     )
     scored: dict[str, Any] = {"names": tried["names"], "scored": score.output}
-    report = launch("report", known=scored, prepare=try_models.report_of, mlflow_run_id=mlflow_run_id)
+    report = launch("report", known=scored, prepare=report_or_reasons, mlflow_run_id=mlflow_run_id)
     suffice = launch(
         "suffice",
         settings=to_import["levels"],
         known=scored,
-        prepare=try_models.sufficiency_of,
+        prepare=sufficiency_or_reasons,
         mlflow_run_id=mlflow_run_id,
     )
 
     # Teardowns run after a failure too; the summary counts for the state of the DAG run.
-    ended: Any = summary(mlflow_run_id, tested, segment.output, FOUND, suffice.output, report.output)
+    ended: Any = summary(mlflow_run_id, tested, segment.output, FOUND, score.output, suffice.output, report.output)
     close_run = launch("close_run", settings=ended, mlflow_run_id=mlflow_run_id)
     ended.as_teardown(setups=open_run, on_failure_fail_dagrun=True)
     close_run.as_teardown(setups=open_run)

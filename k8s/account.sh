@@ -10,8 +10,8 @@ ROLES = ("look", "annotate", "train", "approve", "administrate")
 name, role = sys.argv[1:]
 secret = json.load(sys.stdin)
 accounts = json.loads(base64.b64decode(secret["data"]["accounts.json"]))
-if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}", name):
-    sys.exit(f"{name!r} is no name; it may have up to 50 letters, digits, dots, underscores and hyphens.")
+if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}", name):
+    sys.exit(f"{name!r} is no name; it may have up to 100 letters, digits and . _ @ + -")
 known = ", ".join(ROLES)
 if role not in (*ROLES, "none"):
     sys.exit(f"{role!r} is no role; there are {known}, and none to take the account away.")

@@ -220,11 +220,12 @@ def _remedy(error: OSError, store: Path) -> str | None:
     """What to do about a disk or a mount that doesn't let a task work; None of other errors."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"no space left in the store {store}; free some and run the task again."
+    where = error.filename or f"something in {store}"  # Not every error names its file.
     if error.errno in (errno.EROFS, errno.EACCES):
         who = f"user {os.getuid()} may not use it ({error.strerror})"
-        return f"{error.filename}: {who}; correct its rights or its mount and run the task again."
+        return f"{where}: {who}; correct its rights or its mount and run the task again."
     if error.errno in STORAGE_IS_AWAY:
-        return f"{error.filename}: its storage doesn't answer ({error.strerror}); run the task again when it does."
+        return f"{where}: its storage doesn't answer ({error.strerror}); run the task again when it does."
     return None
 
 

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,23 @@ def power_may_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     yield
     disk.close()
     assert disk.lost == []
+
+
+@pytest.fixture
+def others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a task changes of the store is what its pod may change."""
+    from tasks import contract
+    from tests.own_folders import changes_of_others
+
+    compute = contract._compute
+
+    def watched(task: Any, params: Any, key: str, store: Path) -> Any:
+        with changes_of_others(task.name, params.model_dump(), store) as changed:
+            result = compute(task, params, key, store)
+        assert changed == []
+        return result
+
+    monkeypatch.setattr(contract, "_compute", watched)
 
 
 @pytest.fixture

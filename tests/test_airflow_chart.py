@@ -68,7 +68,7 @@ def test_only_the_server_that_people_log_in_to_has_the_accounts_and_only_the_sch
         for name, part in values.items()
         if isinstance(part, dict) and "extraVolumes" in part
     }
-    assert secrets == {"scheduler": ["airflow-login"], "apiServer": ["accounts"]}
+    assert secrets == {"scheduler": ["airflow-login"], "apiServer": ["accounts", "oidc"]}
     environment = {variable["name"]: variable["value"] for variable in values["env"]}
     module, _, manager = environment["AIRFLOW__CORE__AUTH_MANAGER"].rpartition(".")
     assert issubclass(getattr(import_module(module), manager), SimpleAuthManager)

@@ -127,6 +127,7 @@ BASE = f"python:3.12-slim-bookworm@sha256:{'0' * 64}"
 def lists(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What `make sbom` writes, by image."""
     folder = tmp_path_factory.mktemp("sbom")
+    (folder / "mlflow.debian").write_text("libc6 2.36-9+deb12u13 amd64\ngcc-12-base 1:12.2.0-14 amd64\n")
     options = ["--base-image", BASE, "--commit", "c0ffee"]
     subprocess.run([sys.executable, REPOSITORY / "images/sbom.py", folder, *options, *IMAGES], check=True)
     return {image: json.loads((folder / f"nucleus-{image}.cdx.json").read_text()) for image in IMAGES}
@@ -141,12 +142,21 @@ def test_the_list_of_what_is_in_an_image_has_every_package_of_its_lock_with_its_
     lists: dict[str, Any], image: str
 ) -> None:
     lock = REPOSITORY / "images" / image / "requirements.lock"
-    found = {library["name"]: library["version"] for library in libraries_in(lists[image])}
-    assert found == versions(lock)
-    hashes = [sha["content"] for of in libraries_in(lists[image]) for sha in of["externalReferences"][0]["hashes"]]
+    of_python = [library for library in libraries_in(lists[image]) if library["purl"].startswith("pkg:pypi/")]
+    assert {library["name"]: library["version"] for library in of_python} == versions(lock)
+    hashes = [sha["content"] for library in of_python for sha in library["externalReferences"][0]["hashes"]]
     assert hashes == re.findall(r"--hash=sha256:([0-9a-f]{64})", lock.read_text())
     references = [component["bom-ref"] for component in lists[image]["components"]]
     assert len(set(references)) == len(references)
+
+
+def test_the_list_of_what_is_in_an_image_has_the_debian_packages_that_the_image_names(lists: dict[str, Any]) -> None:
+    found = [library["purl"] for library in libraries_in(lists["mlflow"]) if "pkg:deb/" in library["purl"]]
+    assert found == [
+        "pkg:deb/debian/libc6@2.36-9%2Bdeb12u13?arch=amd64",
+        "pkg:deb/debian/gcc-12-base@1%3A12.2.0-14?arch=amd64",
+    ]
+    assert not any("pkg:deb/" in library["purl"] for library in libraries_in(lists["cpu"]))
 
 
 def test_the_list_of_what_is_in_an_image_names_image_commit_base_and_each_package_as_others_do(

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 FOUND = "{{ ti.xcom_pull(task_ids='find_stored', key='found') or '' }}"
 
 
-def segment_what_is_left(models: Any, plates: Any, mlflow_run_id: Any = None) -> Any:
-    """Give the mapped operator of `segment`, for models and plates that are XComs; see `planning/segmentations.py`."""
+def segment_what_is_left(models: Any, plates: Any, mlflow_run_id: Any = None, **arguments: Any) -> Any:
+    """Give the mapped operator of `segment`, for models and plates that are XComs; see `planning/segmentations.py`.
+
+    `arguments` are further ones of `launch`.
+    """
     known = {"models": models, "plates": plates, "mlflow_run_id": mlflow_run_id}
     find_stored = launch(
         "find_stored",
@@ -36,6 +39,7 @@ def segment_what_is_left(models: Any, plates: Any, mlflow_run_id: Any = None) ->
         prepare=segmentations.segmentation_of,
         mlflow_run_id=mlflow_run_id,
         map_index_template="{{ task.known['plates'][task.each['across']]['plate'].rsplit('/', 1)[-1] }}",
+        **arguments,
     )
 
 

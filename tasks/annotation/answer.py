@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from tasks.annotation.comparison import Comparison, effort
 from tasks.annotation.gathering import Gathered
+from tasks.annotation.joining import FieldLabels, joined
 from tasks.annotation.request import Request
 from tasks.annotation.sheet import Sheet
 from tasks.nuclei.errors import first_of
+from tasks.nuclei.patch_grid import Patch
+from tasks.nuclei.plates import chosen_patches
+from tasks.nuclei.plates.image_files import ANNOTATED, NOT_LOOKED_AT, UNSURE
 from tasks.nuclei.plates.origins import COLUMNS, Origin
-
-NOT_LOOKED_AT, UNSURE = 1, 2
-"""In the images of ignored/."""
+from tasks.nuclei.random_patches import estimate_of, scores_in
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,24 @@ class AnsweredField:
     comparison: Comparison
     unchanged: int
     """How many of its images came back exactly as they were sent."""
-    sheets: int
+    patches: Mapping[str, Patch]
+    """What is to be looked at in the images that came back, by their names."""
 
     @property
-    def ignored(self) -> NDArray[np.uint8] | None:
-        """Which pixels (y, x) aren't annotated, as in ignored/; None if all are."""
-        ignored = np.where(self.gathered.looked_at, 0, NOT_LOOKED_AT).astype(np.uint8)
-        ignored[self.gathered.unsure] = UNSURE
-        return ignored if ignored.any() else None
+    def labels(self) -> FieldLabels:
+        kinds = np.where(self.gathered.looked_at, ANNOTATED, NOT_LOOKED_AT).astype(np.uint8)
+        kinds[self.gathered.unsure] = UNSURE
+        return FieldLabels(self.gathered.label_image, kinds)
+
+
+@dataclass(frozen=True)
+class PlateField:
+    """A field as it becomes part of a plate."""
+
+    fov: str
+    labels: FieldLabels
+    origins: pd.DataFrame
+    """Its rows of origins.csv."""
 
 
 def is_unchanged(sent: Sheet, returned: Sheet) -> bool:
@@ -74,9 +86,27 @@ def origins_of(answered: AnsweredField, request: Request, known: pd.DataFrame) -
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
+def with_what_was_annotated(now: PlateField, before: FieldLabels, origins: pd.DataFrame) -> PlateField:
+    """Add what the plate has of a field already; `origins` are its rows of origins.csv."""
+    result = joined(before, now.labels)
+    rows = now.origins[now.origins["label"].isin(result.numbers)]
+    rows = rows.assign(label=rows["label"].map(result.numbers))
+    return PlateField(now.fov, result.labels, pd.concat([origins[origins["label"].isin(result.kept)], rows]))
+
+
+def choices_of(answered: AnsweredField, request: Request, key: str) -> pd.DataFrame:
+    """Give the rows of chosen_patches.csv for what came back of a field; `key` is that of the request."""
+    rows = [
+        (answered.fov, *patch, request.choices[name], key)
+        for name, patch in answered.patches.items()
+        if name in request.choices
+    ]
+    return pd.DataFrame(rows, columns=list(chosen_patches.COLUMNS))
+
+
 def _settled(comparison: Comparison) -> Iterator[tuple[int, int | None, Origin]]:
     """Give each label that came back with the one that it was made of, if any, and how."""
-    for sent in comparison.kept:
+    for sent in (*comparison.kept, *comparison.reclassified):
         yield comparison.partner[sent], sent, "accepted"
     for sent in comparison.changed:
         yield comparison.partner[sent], sent, "corrected"
@@ -94,7 +124,7 @@ def most_edited(fields: Sequence[AnsweredField], number: int) -> list[AnsweredFi
 
 
 def table_of(fields: Sequence[AnsweredField]) -> pd.DataFrame:
-    """Give one row per field: what was kept, changed, split, merged, deleted and added, and the minutes."""
+    """Give one row per field: how many nuclei of each kind there are, and the minutes."""
     return pd.DataFrame(
         {"fov": field.fov, **field.comparison.counts(), "minutes": field.gathered.minutes} for field in fields
     )
@@ -102,7 +132,7 @@ def table_of(fields: Sequence[AnsweredField]) -> pd.DataFrame:
 
 def remarks_on(fields: Sequence[AnsweredField], request: Request) -> list[str]:
     """Say what was corrected and what it saved, then what a person should know."""
-    return [*_in_short(fields, request), *_to_look_at(fields)]
+    return [*_in_short(fields, request), *_at_random(fields, request), *_to_look_at(fields)]
 
 
 def _in_short(fields: Sequence[AnsweredField], request: Request) -> Iterator[str]:
@@ -121,9 +151,27 @@ def _in_short(fields: Sequence[AnsweredField], request: Request) -> Iterator[str
     )
 
 
+def _at_random(fields: Sequence[AnsweredField], request: Request) -> Iterator[str]:
+    """Say how good the proposals are where patches were drawn at random; of which model isn't said to an annotator."""
+    scored = []
+    for field in fields:
+        patches = [patch for name, patch in field.patches.items() if request.choices.get(name) == "random"]
+        if patches:
+            labels = field.labels
+            scores = scores_in(patches, labels.label_image, field.sent, labels.kinds != ANNOTATED)
+            scored.append((len(patches), scores))
+    if scored:
+        yield (
+            f"of what was proposed, {estimate_of('', scored)}, unbiased by the choice of patches; better than against "
+            "labels that are no corrections of it"
+        )
+    elif request.choices:
+        yield "no patch that was drawn at random has come back, so how good the proposals are on the whole isn't known"
+
+
 def _to_look_at(fields: Sequence[AnsweredField]) -> Iterator[str]:
     """Say by which rules the answer was understood, where it could be understood otherwise."""
-    unchanged, sheets = (sum(getattr(field, name) for field in fields) for name in ("unchanged", "sheets"))
+    unchanged, sheets = sum(field.unchanged for field in fields), sum(len(field.patches) for field in fields)
     if unchanged:
         yield (
             f"{unchanged} of {_number(sheets, 'image')} came back exactly as they were sent, and count as accepted; if "

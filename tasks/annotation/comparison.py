@@ -1,4 +1,7 @@
-"""What an annotator changed: each nucleus that was sent or came back is kept, changed, split, merged, deleted or added.
+"""What an annotator changed: each nucleus that was sent or came back is of one of seven kinds.
+
+It was kept, changed, split, merged, deleted or added, or it has its outline and only its class is another one: nobody
+could say any more what it is, or somebody could now.
 
 A nucleus was split if two or more that came back lie mostly (at least half of their area) in it, merged if two or more
 that were sent lie mostly in the same one. Of the rest, pairs with the highest IoU belong together down to 0.1; what is
@@ -7,7 +10,7 @@ left over was deleted or added.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,6 +30,8 @@ class Comparison:
     """What became of the nuclei of a field; numbers are labels, of the label image that was sent unless said."""
 
     kept: tuple[int, ...] = ()
+    reclassified: tuple[int, ...] = ()
+    """As they were sent to the pixel, but from sure to unsure or back."""
     changed: Mapping[int, float] = field(default_factory=dict)
     """IoU with what came back, by label."""
     split: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
@@ -37,22 +42,23 @@ class Comparison:
     added: tuple[int, ...] = ()
     """Labels that came back."""
     partner: Mapping[int, int] = field(default_factory=dict)
-    """Label that came back, by the one that was sent, for those that were kept or changed."""
+    """Label that came back, by the one that was sent, for those that were kept, reclassified or changed."""
 
     @property
     def nuclei(self) -> int:
         """How many came back."""
         parts = sum(map(len, self.split.values()))
-        return len(self.kept) + len(self.changed) + parts + len(self.merged) + len(self.added)
+        outlines = len(self.kept) + len(self.reclassified) + len(self.changed)
+        return outlines + parts + len(self.merged) + len(self.added)
 
     @property
     def edits(self) -> int:
         """How many nuclei an annotator had to work on."""
-        return len(self.changed) + len(self.split) + len(self.merged) + len(self.deleted) + len(self.added)
+        return sum(self.counts().values()) - len(self.kept)
 
     def counts(self) -> dict[str, int]:
         """How many of each kind; `merged` counts those that came back."""
-        kinds = ("kept", "changed", "split", "merged", "deleted", "added")
+        kinds = ("kept", "changed", "split", "merged", "deleted", "added", "reclassified")
         return {kind: len(getattr(self, kind)) for kind in kinds}
 
 
@@ -80,11 +86,16 @@ def effort(comparisons: Sequence[Comparison], minutes: float | None) -> Effort:
 
 
 def compare(
-    sent: NDArray[np.integer], returned: NDArray[np.integer], looked_at: NDArray[np.bool_] | None = None
+    sent: NDArray[np.integer],
+    returned: NDArray[np.integer],
+    looked_at: NDArray[np.bool_] | None = None,
+    sent_unsure: Collection[int] = (),
+    returned_unsure: Collection[int] = (),
 ) -> Comparison:
     """Compare two label images (y, x) of one size, as far as they were looked at, a (y, x) mask; None for all.
 
-    Raises InputError as `iou_pairs` does.
+    `sent_unsure` and `returned_unsure` are labels of nuclei of which nobody could say what they are. Raises InputError
+    as `iou_pairs` does.
     """
     if looked_at is not None:
         sent, returned = (_seen(labels, looked_at) for labels in (sent, returned))
@@ -97,8 +108,11 @@ def compare(
     matched = _matched(pairs, used_sent, used_returned)
     partners = {sent_place: returned_place for sent_place, returned_place, _ in matched}
     sent_ids, returned_ids = pairs.true_ids.tolist(), pairs.predicted_ids.tolist()
+    same = [(sent_ids[one], returned_ids[other]) for one, other, iou in sorted(matched) if iou == 1]
+    of_other_class = {one for one, other in same if (one in sent_unsure) != (other in returned_unsure)}
     return Comparison(
-        kept=tuple(sent_ids[one] for one, _, iou in sorted(matched) if iou == 1),
+        kept=tuple(one for one, _ in same if one not in of_other_class),
+        reclassified=tuple(sorted(of_other_class)),
         changed={sent_ids[one]: iou for one, _, iou in sorted(matched) if iou < 1},
         split={sent_ids[one]: tuple(returned_ids[part] for part in parts) for one, parts in split.items()},
         merged={returned_ids[one]: tuple(sent_ids[part] for part in parts) for one, parts in merged.items()},

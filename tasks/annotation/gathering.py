@@ -44,6 +44,7 @@ class Gathered:
     """Labels that were sent keep their numbers, new ones have those after the highest."""
     unsure: NDArray[np.bool_]
     """Pixels of nuclei of which nobody can say."""
+    unsure_labels: frozenset[int]
     looked_at: NDArray[np.bool_]
     """What came back: patches, and each nucleus that was to be corrected there with what is around it."""
     authors: Mapping[int, str]
@@ -93,10 +94,12 @@ def gather(sent_labels: NDArray[np.integer], sent: Sequence[Sheet], returned: Se
     names = {sheet.name for sheet in came}
     by_number = {each.nucleus.sent_id: each.nucleus for each in drawn if each.nucleus.sent_id is not None}
     there = {number: nucleus for number, nucleus in by_number.items() if _is_there(number, nucleus, label_image)}
+    unsure = frozenset(number for number, nucleus in there.items() if nucleus.kind == "unsure")
     minutes = [each.nucleus.minutes for each in drawn if each.nucleus.minutes is not None]
     return Gathered(
         label_image=label_image,
-        unsure=np.isin(label_image, [number for number, nucleus in there.items() if nucleus.kind == "unsure"]),
+        unsure=np.isin(label_image, list(unsure)),
+        unsure_labels=unsure,
         looked_at=_looked_at(came, label_image, is_kept, there),
         authors={number: nucleus.author for number, nucleus in there.items() if nucleus.author},
         minutes=sum(minutes) if minutes else None,

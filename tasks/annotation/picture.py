@@ -24,6 +24,7 @@ COLOURS = {
     "merged": (204, 121, 167),
     "deleted": (213, 94, 0),
     "added": (0, 190, 130),
+    "reclassified": (240, 228, 66),
 }
 _PANEL_WIDTH_INCH = 3.2
 _TITLE_AND_LEGEND_INCH = 0.62
@@ -67,11 +68,14 @@ def changes_overlay(
     """Give a (y, x, 3) picture: nuclei that came back in the colour of what became of them, with dark outlines."""
     picture = np.repeat(grey[..., np.newaxis], 3, axis=2) // 2
     kept = [comparison.partner[number] for number in comparison.kept]
-    changed = [comparison.partner[number] for number in comparison.changed]
+    changed, reclassified = (
+        [comparison.partner[number] for number in numbers] for numbers in (comparison.changed, comparison.reclassified)
+    )
     parts = [part for parts in comparison.split.values() for part in parts]
     for labels, kind, numbers in (
         (sent, "deleted", comparison.deleted),
         (returned, "kept", kept),
+        (returned, "reclassified", reclassified),
         (returned, "changed", changed),
         (returned, "split", parts),
         (returned, "merged", comparison.merged),

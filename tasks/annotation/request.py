@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +10,7 @@ import pydantic
 
 from tasks.annotation.sheet import Sheet
 from tasks.nuclei.errors import InputError, first_of
+from tasks.nuclei.plates.chosen_patches import Choice
 
 REQUEST_JSON = "request.json"
 MOST_BYTES = 100
@@ -37,6 +38,10 @@ class Request(pydantic.BaseModel):
     nuclei_per_patch: int
     sheets: dict[str, list[str]]
     """Names of the images in the tool, by the name of the field."""
+    choices: Mapping[str, Choice] = {}
+    """How each of these images was chosen; empty where none was, and in requests that were sent long ago."""
+    unsure: Mapping[str, list[int]] = {}
+    """Labels of nuclei that were sent as ones that nobody could tell, by the name of the field."""
 
     def by_field(self, sheets: Iterable[Sheet]) -> dict[str, list[Sheet]]:
         """Sort sheets by the field that they are of; InputError for one that wasn't sent."""

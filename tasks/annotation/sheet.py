@@ -69,6 +69,11 @@ class Sheet:
         return self.height, self.width
 
 
+def place_of(sheet: Sheet) -> Patch:
+    """Give the part of the field that is to be looked at, all of it if there is no patch."""
+    return sheet.patch or Patch(0, 0, *sheet.size)
+
+
 def sheet_name(field: str, patch: Patch | None) -> str:
     """Give the name of the image in a tool. It holds the patch, because a name is what every tool keeps."""
     return field if patch is None else f"{field}_y{patch.y0}-{patch.y1}_x{patch.x0}-{patch.x1}"

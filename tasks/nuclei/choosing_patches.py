@@ -74,6 +74,16 @@ def without_annotated(scored: pd.DataFrame, ignored: NDArray[np.bool_]) -> pd.Da
     return scored[[patch.of(ignored).mean() >= LEAST_IGNORED for patch in map(Patch._make, sides)]]
 
 
+def without_skipped(scored: pd.DataFrame, skipped: Sequence[Patch]) -> pd.DataFrame:
+    """Leave out the patches of a field of which more than half of the pixels lie in skipped ones."""
+    if scored.empty or not skipped:
+        return scored
+    is_open = np.ones((int(scored["y1"].max()), int(scored["x1"].max())), np.bool_)
+    for patch in skipped:
+        is_open[patch.slices] = False
+    return without_annotated(scored, is_open)
+
+
 def strata(distances: pd.DataFrame) -> pd.Series:
     """Divide fields into thirds by their largest distance from the training plates, in any measure.
 

@@ -25,7 +25,7 @@ from tasks import tracking
 from tasks.contract import PROCESSING, NothingToDo, Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.cores import cores
 from tasks.nuclei import figures
-from tasks.nuclei.choosing_patches import choose, patch_scores, strata, why, without_annotated
+from tasks.nuclei.choosing_patches import choose, patch_scores, strata, why, without_annotated, without_skipped
 from tasks.nuclei.copies import Fingerprint
 from tasks.nuclei.drift import MEASURES, field_distances, field_table, with_nuclei_found
 from tasks.nuclei.errors import InputError, first_of
@@ -45,6 +45,22 @@ SHOWN_COLUMNS = ["rank", "fov", "well", *Patch._fields, "nuclei", "score", "is_r
 log = logging.getLogger("nucleus")
 
 
+class Skipped(pydantic.BaseModel):
+    """A part of a field that a person doesn't want to be offered, in px; `y1` and `x1` are the first ones after it."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    fov: str
+    y0: int = pydantic.Field(ge=0)
+    x0: int = pydantic.Field(ge=0)
+    y1: int
+    x1: int
+
+    @property
+    def patch(self) -> Patch:
+        return Patch(self.y0, self.x0, self.y1, self.x1)
+
+
 class Params(TaskParams):
     plate: str
     """Imported plate that has fields without labels: output of `ingest`."""
@@ -60,6 +76,8 @@ class Params(TaskParams):
     """How many nuclei a patch has on average; the paper's are 50."""
     random_share: float = pydantic.Field(0.2, ge=0, le=1, title="Share at random")
     """Share of the patches that are drawn at random. Only these tell how good a model is on the whole plate."""
+    skipped: list[Skipped] = pydantic.Field(default_factory=list)
+    """Patches that aren't offered; they may have had other edges when they were."""
     random_seed: int = pydantic.Field(0, ge=0, lt=2**31)
 
 
@@ -82,9 +100,9 @@ class Segmented:
 def run(params: Params, workspace: Workspace) -> Outcome:
     segmented = _opened(params, workspace)
     distances = _distances(params, segmented, workspace)
-    candidates = _scored(segmented, params.nuclei_per_patch)
+    candidates = _scored(segmented, params)
     if candidates.empty:
-        raise NothingToDo(f"All patches of {segmented.plate.info.name} are annotated.")
+        raise NothingToDo(f"All patches of {segmented.plate.info.name} are annotated or skipped.")
     candidates = candidates.assign(stratum=candidates["fov"].map(strata(distances)))
     chosen = choose(candidates, params.amount, params.random_share, params.random_seed)
     usual_score = float(candidates.loc[candidates["nuclei_seen"] > 0, "score"].median())
@@ -174,17 +192,17 @@ def _distances(params: Params, segmented: Segmented, workspace: Workspace) -> pd
     return field_distances(fields, pd.concat(tables, ignore_index=True)).loc[names]
 
 
-def _scored(segmented: Segmented, nuclei_per_patch: int) -> pd.DataFrame:
-    """Give all patches of the fields with their scores."""
+def _scored(segmented: Segmented, params: Params) -> pd.DataFrame:
+    """Give all patches of the fields with their scores, but for what is annotated or skipped."""
 
     def of_field(fov: Fov) -> pd.DataFrame:
         label_images = segmented.label_images(fov)
         height, width = label_images[0].shape
-        patches = patch_grid(label_images[0], height, width, nuclei_per_patch)
+        patches = patch_grid(label_images[0], height, width, params.nuclei_per_patch)
         scored = patch_scores(label_images, patches).assign(fov=fov.name, well=fov.well)
         for path in segmented.ignored[fov.name]:
             scored = without_annotated(scored, read_ignored(path))
-        return scored
+        return without_skipped(scored, [one.patch for one in params.skipped if one.fov == fov.name])
 
     with ThreadPoolExecutor(cores()) as threads:
         return pd.concat(threads.map(of_field, segmented.fovs), ignore_index=True)
@@ -214,7 +232,10 @@ def _page(
     params: Params, segmented: Segmented, candidates: pd.DataFrame, chosen: pd.DataFrame, pictures: Iterable[Path]
 ) -> str:
     sources = [pages.embedded(path.read_bytes(), pages.MIME_JPEG) for path in pictures]
-    patches = [{**row, "picture": source} for row, source in zip(chosen.to_dict("records"), sources, strict=True)]
+    patches = [
+        {**row, "picture": source, "name": f"{row['fov']}_y{row['y0']}-{row['y1']}_x{row['x0']}-{row['x1']}"}
+        for row, source in zip(chosen.to_dict("records"), sources, strict=True)
+    ]
     return pages.render(
         "queue.html.jinja",
         plate=segmented.plate.info,
@@ -225,6 +246,7 @@ def _page(
         candidates=len(candidates),
         segmentations=len(params.segmentations),
         random_patches=int(chosen["is_random"].sum()),
+        skipped=len(params.skipped),
         seconds=int(chosen["nuclei"].sum()) * SECONDS_PER_NUCLEUS,
     )
 

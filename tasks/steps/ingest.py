@@ -69,8 +69,9 @@ R = TypeVar("R")
 class Params(TaskParams):
     folder: Annotated[str, pydantic.Field(pattern=r"^/")]
     """Absolute path of the plate's folder, with plate.json, images/ and labels/, or images.ome.zarr for both.
-    Labels may lack for role screen. label_sets/ may hold further label images, and origins.csv say how each nucleus
-    got its label. An image in ignored/ says which pixels of a field aren't annotated."""
+    Labels may lack for role screen. label_sets/ may hold further label images, origins.csv say how each nucleus got its
+    label, and chosen_patches.csv how patches were chosen to be annotated. An image in ignored/ says which pixels of a
+    field aren't annotated."""
     role: Role | None = None
     """The role that plate.json must state; any if not given."""
 

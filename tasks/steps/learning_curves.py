@@ -1,25 +1,34 @@
 """Say of each cell line what the next hundred annotated nuclei are expected to bring, and whether to go on annotating.
 
 Every output of `score` is a round: F1 at IoU 0.7 against the nuclei that people had annotated of the plates that its
-model, and those before it, were trained on. Writes rounds.csv, learning_curves.png and learning_curves.html, a page
-that stands alone. `tasks.nuclei.learning_curve` says what is assumed.
+model, and those before it, were trained on. Where patches of test plates were chosen to be annotated, those alone count
+that were drawn at random. What was proposed for random patches of annotated plates is scored against what came back, so
+that there is an unbiased estimate without a test plate too. Writes rounds.csv, at_random.csv, learning_curves.png and
+learning_curves.html, a page that stands alone. `tasks.nuclei.learning_curve` says what is assumed.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 import pydantic
 
 from tasks import tracking
+from tasks.annotation.request import read_request
 from tasks.contract import Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.nuclei import figures
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.inside import inside
 from tasks.nuclei.learning_curve import CONFIDENCE, MORE_NUCLEI, Expectation, Round, expected
-from tasks.nuclei.scoring import OBJECT_LEVEL_IOU
+from tasks.nuclei.patch_grid import Patch
+from tasks.nuclei.plates.chosen_patches import patches_of, read_chosen_patches
+from tasks.nuclei.plates.files import Fov, Plate
+from tasks.nuclei.plates.image_files import read_ignored, read_label_image
+from tasks.nuclei.random_patches import Estimate, estimate_of, scores_in
+from tasks.nuclei.scoring import OBJECT_LEVEL_IOU, InstanceScores
 from tasks.nuclei.tables import read_csv, write_csv
 from tasks.steps import pages
 from tasks.store.provenance import (
@@ -34,26 +43,39 @@ from tasks.store.provenance import (
 class Params(TaskParams):
     scores: list[str] = pydantic.Field(min_length=1)
     """Outputs of `score` for the same test plates, one for each model, in any order."""
+    annotated: list[str] = pydantic.Field(default_factory=list)
+    """Imported plates of which patches were chosen to be annotated: outputs of `ingest`."""
 
 
 def run(params: Params, workspace: Workspace) -> Outcome:
     _refuse_other_plates(params, workspace.store)
     rounds = _rounds(params, workspace)
-    advice = {cell_line: expected(of_line) for cell_line, of_line in rounds.items()}
+    estimates = _estimates(params, workspace)
+    advice = {cell_line: expected(rounds.get(cell_line, [])) for cell_line in dict.fromkeys([*rounds, *estimates])}
     write_csv(_table(rounds), workspace.output_dir / "rounds.csv")
+    write_csv(_table_of(estimates), workspace.output_dir / "at_random.csv")
     figure = workspace.output_dir / "learning_curves.png"
     figures.learning_curve_figure(rounds).savefig(figure)
     page = pages.render(
         "learning_curves.html.jinja",
         rounds={cell_line: sorted(of_line) for cell_line, of_line in rounds.items()},
         advice=advice,
+        estimates={cell_line: estimates.get(cell_line, []) for cell_line in advice},
         figure=pages.embedded(figure.read_bytes()),
         more_nuclei=MORE_NUCLEI,
         confidence_percent=round(100 * CONFIDENCE),
     )
     (workspace.output_dir / "learning_curves.html").write_text(page)
-    outputs = {"page": "learning_curves.html", "rounds": "rounds.csv", "figure": "learning_curves.png"}
-    values = {cell_line: {"advice": one.advice, "why": one.why} for cell_line, one in advice.items()}
+    outputs = {
+        "page": "learning_curves.html",
+        "rounds": "rounds.csv",
+        "at_random": "at_random.csv",
+        "figure": "learning_curves.png",
+    }
+    values = {
+        cell_line: {"advice": one.advice, "why": one.why, "at_random": _newest(estimates.get(cell_line, []))}
+        for cell_line, one in advice.items()
+    }
     return Outcome(outputs, _metrics(advice), {"rounds": len(params.scores)}, values=values)
 
 
@@ -85,12 +107,59 @@ def _rounds(params: Params, workspace: Workspace) -> dict[str, list[Round]]:
     for path in params.scores:
         segmented = result_of(segmentations_of_scores(path, workspace.store)[0], workspace.store)
         nuclei = nuclei_trained_on(segmented.params["networks"], workspace.store)
-        f1 = read_csv(workspace.input(path) / "f1.csv", dtype={"name": str})
-        shown = f1[(f1["group"] == "cell_line") & (f1["iou_threshold"] == OBJECT_LEVEL_IOU)]
-        for row in shown.to_dict("records"):
+        for row in _f1_of_cell_lines(workspace.input(path)).to_dict("records"):
             one = Round(nuclei.get(row["name"], 0), row["f1"], row["f1_low"], row["f1_high"])
             rounds.setdefault(row["name"], []).append(one)
     return rounds
+
+
+def _f1_of_cell_lines(scores: Path) -> pd.DataFrame:
+    """Give F1 at 0.7: of a cell line with random patches on these alone, so that difficult ones don't count."""
+    at_random = scores / "f1_at_random.csv"
+    paths = [*([at_random] if at_random.exists() else []), scores / "f1.csv"]
+    f1 = pd.concat([read_csv(path, dtype={"name": str}) for path in paths])
+    shown = f1[(f1["group"] == "cell_line") & (f1["iou_threshold"] == OBJECT_LEVEL_IOU)]
+    return shown.drop_duplicates("name")
+
+
+def _estimates(params: Params, workspace: Workspace) -> dict[str, list[Estimate]]:
+    """Give F1 on random patches by cell line, for each model that proposed some; the one of the last plate is last."""
+    found: dict[tuple[str, str], list[tuple[int, InstanceScores]]] = {}
+    for path in params.annotated:
+        plate = plate_at(path, workspace.store)
+        for model, patches, scores in _proposed(plate, workspace):
+            found.setdefault((plate.info.cell_line, model), []).append((patches, scores))
+    estimates: dict[str, list[Estimate]] = {}
+    for (cell_line, model), fields in found.items():
+        estimates.setdefault(cell_line, []).append(estimate_of(model, fields))
+    return estimates
+
+
+def _proposed(plate: Plate, workspace: Workspace) -> Iterator[tuple[str, int, InstanceScores]]:
+    """Give what the store has of proposals for random patches of a plate: the model, their number and the scores."""
+    chosen = read_chosen_patches(plate.folder)
+    for fov in plate.fovs:
+        for key, rows in chosen[chosen["fov"] == fov.name].groupby("request"):
+            folder, patches = inside(workspace.store, f"send_to_annotation/{key}"), patches_of(rows, fov.name, "random")
+            sent = folder / "sent" / f"{fov.name}.tif"
+            if patches and sent.exists():
+                yield read_request(folder).model, len(patches), _scored(fov, patches, sent)
+
+
+def _scored(fov: Fov, patches: Sequence[Patch], sent: Path) -> InstanceScores:
+    assert fov.labels_path is not None
+    ignored = read_ignored(fov.ignored_path) if fov.ignored_path else None
+    return scores_in(patches, read_label_image(fov.labels_path), read_label_image(sent), ignored)
+
+
+def _newest(estimates: Sequence[Estimate]) -> str:
+    """Give the last estimate in words; empty if there is none."""
+    return str(estimates[-1]) if estimates else ""
+
+
+def _table_of(estimates: Mapping[str, Sequence[Estimate]]) -> pd.DataFrame:
+    rows = [{"cell_line": line, **one._asdict()} for line, of_line in estimates.items() for one in of_line]
+    return pd.DataFrame(rows, columns=["cell_line", *Estimate._fields])
 
 
 def _table(rounds: Mapping[str, Sequence[Round]]) -> pd.DataFrame:
@@ -105,7 +174,7 @@ def _metrics(advice: Mapping[str, Expectation]) -> dict[str, float]:
 
 TASK = Task(
     name="learning_curves",
-    version=1,
+    version=2,
     params_type=Params,
     run=run,
     log=log_result,

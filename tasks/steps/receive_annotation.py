@@ -20,26 +20,46 @@ import pandas as pd
 import pydantic
 from numpy.typing import NDArray
 
-from tasks.annotation.answer import AnsweredField, is_unchanged, most_edited, origins_of, remarks_on, table_of
+from tasks.annotation.answer import (
+    AnsweredField,
+    PlateField,
+    choices_of,
+    is_unchanged,
+    most_edited,
+    origins_of,
+    remarks_on,
+    table_of,
+    with_what_was_annotated,
+)
 from tasks.annotation.comparison import compare
 from tasks.annotation.gathering import gather
+from tasks.annotation.joining import FieldLabels
 from tasks.annotation.package import open_package, where_files_begin
 from tasks.annotation.patches import divide
 from tasks.annotation.picture import comparison_figure
 from tasks.annotation.request import Request, image_name, read_request
-from tasks.annotation.sheet import Sheet
+from tasks.annotation.sheet import Sheet, place_of
 from tasks.annotation.tools import tool_named
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace, read_result
 from tasks.files import link_or_copy, sha256_of_all
+from tasks.nuclei.copies import Fingerprint
 from tasks.nuclei.errors import InputError, first_of
+from tasks.nuclei.plates.chosen_patches import read_chosen_patches, write_chosen_patches
 from tasks.nuclei.plates.files import Plate, open_plate
-from tasks.nuclei.plates.image_files import read_ignored, read_image, read_numbered, write_label_image
+from tasks.nuclei.plates.image_files import (
+    ANNOTATED,
+    read_ignored,
+    read_image,
+    read_kinds,
+    read_numbered,
+    write_label_image,
+)
 from tasks.nuclei.plates.info import PlateInfo
 from tasks.nuclei.plates.label_sets import LABEL_SETS
 from tasks.nuclei.plates.origins import read_origins, write_origins
 from tasks.nuclei.tables import write_csv
 from tasks.steps import pages
-from tasks.store.imported_plates import newest_version
+from tasks.store.imported_plates import newest_version, report_of
 from tasks.store.provenance import plate_at
 
 NAME = "receive_annotation"
@@ -77,7 +97,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     answered = list(_answered(by_field, request, folder))
     version = _known_version(params, workspace.store)
     known = open_plate(version) if version else None
-    _write_plate(answered, request, source, known, workspace.output_dir / "plate")
+    _write_plate(answered, request, params.request, source, known, workspace.output_dir / "plate")
     table = table_of(answered)
     write_csv(table, workspace.output_dir / "comparison.csv")
     remarks = remarks_on(answered, request)
@@ -136,13 +156,15 @@ def _answered(by_field: dict[str, list[Sheet]], request: Request, folder: Path) 
         if fov not in by_field:
             continue
         sent_labels = read_numbered(folder / "sent" / f"{fov}.tif").as_in_file
-        every = divide(image_name(number, fov, folder.name), sent_labels, (), request.nuclei_per_patch)
+        unsure = request.unsure.get(fov, [])
+        every = divide(image_name(number, fov, folder.name), sent_labels, unsure, request.nuclei_per_patch)
         sent = {sheet.name: sheet for sheet in every if sheet.name in names}
         gathered = gather(sent_labels, list(sent.values()), by_field[fov])
-        comparison = compare(sent_labels, gathered.label_image, gathered.looked_at)
+        comparison = compare(sent_labels, gathered.label_image, gathered.looked_at, unsure, gathered.unsure_labels)
         unchanged = sum(is_unchanged(sent[sheet.name], sheet) for sheet in by_field[fov])
+        patches = {sheet.name: place_of(sent[sheet.name]) for sheet in by_field[fov]}
         log.info("%s: %d nuclei", fov, comparison.nuclei)
-        yield AnsweredField(fov, sent_labels, gathered, comparison, unchanged, len(by_field[fov]))
+        yield AnsweredField(fov, sent_labels, gathered, comparison, unchanged, patches)
 
 
 def _page(answered: Sequence[AnsweredField], remarks: Sequence[str], request: Request, source: Plate) -> str:
@@ -167,35 +189,61 @@ def _page(answered: Sequence[AnsweredField], remarks: Sequence[str], request: Re
 
 
 def _write_plate(
-    answered: Sequence[AnsweredField], request: Request, source: Plate, known: Plate | None, folder: Path
+    answered: Sequence[AnsweredField],
+    request: Request,
+    key: str,
+    source: Plate,
+    known: Plate | None,
+    folder: Path,
 ) -> None:
-    """Write a plate as people put it into the inbox: the fields that came back, and the others of the known version."""
+    """Write a plate as people put it into the inbox: what came back, and what the known version has besides."""
     for part in ("images", "labels"):
         (folder / part).mkdir(parents=True)
-    names = {field.fov for field in answered}
-    of_source = read_origins(source.folder)
-    table = pd.concat([origins_of(field, request, of_source) for field in answered])
     if known is None:
         info = _info_of_new(source.info, request)
     else:
-        _refuse_other(known.info, source.info, request)
+        _refuse_other(known, source, {field.fov for field in answered}, request)
         info = known.info
-        before = read_origins(known.folder)
     if known is not None and request.label_set not in (None, known.info.name_of_labels):
         _copy_fields(known, set(), folder)
         _write_label_set(answered, known, folder / LABEL_SETS / str(request.label_set))
-        table = before
+        table, chosen = read_origins(known.folder), read_chosen_patches(known.folder)
     else:
+        fields = list(_fields(answered, request, source, known))
+        table = pd.concat([field.origins for field in fields])
+        chosen = pd.concat([choices_of(field, request, key) for field in answered])
         if known is not None:
+            names = {field.fov for field in fields}
             _copy_fields(known, names, folder)
+            before = read_origins(known.folder)
             table = pd.concat([before[~before["fov"].isin(names)], table])
-        _write_fields(answered, source, folder)
+            chosen = pd.concat([read_chosen_patches(known.folder), chosen])
+        _write_fields(fields, source, folder)
     if len(table):
         write_origins(table, folder)
+    if len(chosen):
+        write_chosen_patches(chosen, folder)
     annotation = "manual" if (table["origin"] == "drawn").all() else "semi-automatic"
     # What was computed with its images stays so, but where somebody has changed it.
     changed = {"labels_confirmed": False, "annotation": annotation}
     (folder / "plate.json").write_text(info.model_copy(update=changed).model_dump_json(indent=1, exclude_none=True))
+
+
+def _fields(
+    answered: Sequence[AnsweredField], request: Request, source: Plate, known: Plate | None
+) -> Iterator[PlateField]:
+    """Give the fields that came back, each with what the known version of the plate has of it."""
+    of_source = read_origins(source.folder)
+    of_known = {fov.name: fov for fov in known.fovs} if known else {}
+    before = read_origins(known.folder) if known else of_source
+    for field in answered:
+        now = PlateField(field.fov, field.labels, origins_of(field, request, of_source))
+        fov = of_known.get(field.fov)
+        if fov is not None and fov.labels_path is not None:
+            labels = read_numbered(fov.labels_path).as_in_file
+            kinds = read_kinds(fov.ignored_path) if fov.ignored_path else np.full(labels.shape, ANNOTATED, np.uint8)
+            now = with_what_was_annotated(now, FieldLabels(labels, kinds), before[before["fov"] == field.fov])
+        yield now
 
 
 def _info_of_new(source: PlateInfo, request: Request) -> PlateInfo:
@@ -207,16 +255,25 @@ def _info_of_new(source: PlateInfo, request: Request) -> PlateInfo:
     return PlateInfo(**same, **own, replicate=source.replicate or request.replicate)
 
 
-def _refuse_other(known: PlateInfo, source: PlateInfo, request: Request) -> None:
+def _refuse_other(known: Plate, source: Plate, answered: set[str], request: Request) -> None:
     """Raise InputError where fields of the source can't be part of the known plate."""
     differing = [
         f"{name} {before!r} and {now!r}"
         for name, before, now in (
-            ("role", known.role, request.role),
-            ("cell_line", known.cell_line, source.cell_line),
-            ("pixel_size_um", known.pixel_size_um, source.pixel_size_um),
+            ("role", known.info.role, request.role),
+            ("cell_line", known.info.cell_line, source.info.cell_line),
+            ("pixel_size_um", known.info.pixel_size_um, source.info.pixel_size_um),
         )
         if before != now
+    ]
+    pixels, others = (
+        {row["fov"]: Fingerprint.of_row(row).values for row in report_of(plate.folder)["fovs"]}
+        for plate in (source, known)
+    )
+    differing += [
+        f"it has another image named {fov}"
+        for fov in sorted(answered & others.keys())
+        if pixels[fov].isdisjoint(others[fov])
     ]
     if differing:
         raise InputError(
@@ -238,14 +295,14 @@ def _copy_fields(plate: Plate, but: set[str], folder: Path) -> None:
                 link_or_copy(path, copy)
 
 
-def _write_fields(answered: Sequence[AnsweredField], source: Plate, folder: Path) -> None:
+def _write_fields(fields: Sequence[PlateField], source: Plate, folder: Path) -> None:
     images = {fov.name: fov.image_path for fov in source.fovs}
-    for field in answered:
+    for field in fields:
         link_or_copy(images[field.fov], folder / "images" / images[field.fov].name)
-        write_label_image(folder / "labels" / f"{field.fov}.tif", field.gathered.label_image)
-        if field.ignored is not None:
+        write_label_image(folder / "labels" / f"{field.fov}.tif", field.labels.label_image)
+        if field.labels.kinds.any():
             (folder / "ignored").mkdir(exist_ok=True)
-            write_label_image(folder / "ignored" / f"{field.fov}.tif", field.ignored)
+            write_label_image(folder / "ignored" / f"{field.fov}.tif", field.labels.kinds)
 
 
 def _write_label_set(answered: Sequence[AnsweredField], known: Plate, folder: Path) -> None:
@@ -270,7 +327,7 @@ def _ignored(path: Path | None, like: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 TASK = Task(
     name=NAME,
-    version=1,
+    version=2,
     params_type=Params,
     run=run,
     depends_on=depends_on,

@@ -38,6 +38,10 @@ ERROR_COLUMNS = {
     "splits": ("splits", "split_rate"),
 }
 """Kinds of errors, in the order of the paper's Fig. S3, with their columns in errors.csv."""
+RANDOM_ALONE = (
+    "patches of these plates were annotated because they are difficult; on those alone that were drawn at random, "
+    "which stand for the whole plates"
+)
 
 
 class Params(TaskParams):
@@ -91,9 +95,18 @@ class Scores:
     fovs: pd.DataFrame
     label_sets: pd.DataFrame | None
     """None where no plate has several."""
+    at_random: pd.DataFrame | None
+    """F1 on random patches alone; None where patches of no plate were chosen."""
 
     def curve(self, group: str, name: str) -> figures.F1Curve:
         return f1_curve(self.f1[(self.f1["group"] == group) & (self.f1["name"] == name)], name)
+
+    def f1_at_random(self) -> str:
+        """Give F1 at 0.7 of cell lines in words; empty where patches weren't chosen, or none at random."""
+        table = self.at_random if self.at_random is not None else self.f1.iloc[:0]
+        names = table.loc[table["group"] == "cell_line", "name"].unique()
+        curves = [f1_curve(table[(table["group"] == "cell_line") & (table["name"] == name)], name) for name in names]
+        return ", ".join(f"{curve.name} {f1_of(curve, OBJECT_LEVEL_IOU)}" for curve in curves)
 
     def f1_at(self, group: str, name: str, iou_threshold: float) -> F1:
         return f1_of(self.curve(group, name), iou_threshold)
@@ -127,6 +140,8 @@ class Method:
     """Fields whose label images look wrong, of `pooled.fovs`."""
     own_proposals: int
     """True labels that the model itself proposed."""
+    f1_at_random: str
+    """In words; empty where patches of no plate were chosen, or none at random."""
     f1_figure: str
     error_rate_figure: str
     panels: list[Panel]
@@ -152,6 +167,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
         methods=methods,
         error_kinds=list(ERROR_COLUMNS),
         least_fields=FEW_FIELDS,
+        random_alone=RANDOM_ALONE,
         comparison=_embedded(comparison) if len(methods) > 1 else None,
         steps=steps,
         libraries=_library_versions(steps),
@@ -191,8 +207,9 @@ def _open_scores(path: str, workspace: Workspace) -> Scores:
     result_of(path, workspace.store, "score")
     folder = workspace.input(path)
     f1, errors, fovs = (_read_table(folder / f"{name}.csv") for name in ("f1", "errors", "fovs"))
-    label_sets = folder / "label_sets.csv"
-    return Scores(f1, errors, fovs, _read_table(label_sets) if label_sets.exists() else None)
+    further = (folder / "label_sets.csv", folder / "f1_at_random.csv")
+    label_sets, at_random = (_read_table(table) if table.exists() else None for table in further)
+    return Scores(f1, errors, fovs, label_sets, at_random)
 
 
 def _refuse_other_plates(scores: Mapping[str, Scores]) -> None:
@@ -227,6 +244,7 @@ def _shown(name: str, params: Params, scores: Scores, workspace: Workspace) -> M
         # Scores that were made before these were looked for don't have them.
         counts.get("doubtful_fovs", 0),
         counts.get("own_proposals", 0),
+        scores.f1_at_random(),
         _embedded(folder / "f1.png"),
         _embedded(folder / "error_rates.png"),
         panels,
@@ -314,6 +332,11 @@ def _summary(methods: Sequence[Method]) -> str:
         for method in methods
         if method.doubtful_fovs
     )
+    at_random = (
+        f"\n{method.name}: {RANDOM_ALONE}, is F1 at 0.7 {method.f1_at_random}.\n"
+        for method in methods
+        if method.f1_at_random
+    )
     flattered = (f"\n{method.name}: {_flattered(method)}.\n" for method in methods if method.own_proposals)
     notes = [
         "Errors at an IoU of 0.7, in percent of the true nuclei.",
@@ -323,7 +346,7 @@ def _summary(methods: Sequence[Method]) -> str:
         notes.append(f"Too few fields to rely on the CI: {few}; give {FEW_FIELDS} or more of each cell line.")
     if len(methods) > 1:
         notes.append(f"The best of {len(methods)} on the same plates is so partly by luck: expect less on others.")
-    return f"{table}\n\n{' '.join(notes)}\n{''.join(look_wrong)}{''.join(flattered)}"
+    return f"{table}\n\n{' '.join(notes)}\n{''.join(look_wrong)}{''.join(at_random)}{''.join(flattered)}"
 
 
 def _flattered(method: Method) -> str:

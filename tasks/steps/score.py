@@ -2,7 +2,8 @@
 
 Writes f1.csv and errors.csv (pooled per cell line, per plate and over all), fovs.csv (one line a fov), and
 true_nuclei.parquet and predicted_nuclei.parquet (one row a nucleus: best IoU, partners with IoU >= 0.1). Where plates
-have several label sets, label_sets.csv has F1 against each of them, and how well they agree. Nuclei that are mostly
+have several label sets, label_sets.csv has F1 against each of them, and how well they agree. Where patches of plates
+were chosen to be annotated, f1_at_random.csv has F1 on those alone that were drawn at random. Nuclei that are mostly
 ignored are in none of them; `tasks.nuclei.scoring` says what is.
 """
 
@@ -24,9 +25,11 @@ from tasks.nuclei import scoring
 from tasks.nuclei.errors import InputError, first_of
 from tasks.nuclei.intervals import Interval, interval_of_f1
 from tasks.nuclei.label_set_scores import label_set_scores
+from tasks.nuclei.plates.chosen_patches import patches_of, read_chosen_patches
 from tasks.nuclei.plates.files import Fov, Plate
 from tasks.nuclei.plates.image_files import read_ignored, read_numbered
 from tasks.nuclei.plates.info import ALL_CELL_LINES
+from tasks.nuclei.random_patches import scores_in
 from tasks.nuclei.tables import read_csv, write_csv
 from tasks.store.provenance import plate_at, plate_of_segmentation, result_of
 
@@ -36,6 +39,7 @@ ERROR_IOU_THRESHOLD = scoring.OBJECT_LEVEL_IOU
 """Where false positives and negatives are counted, as in the paper's Fig. S3."""
 
 LABEL_SETS_CSV = "label_sets.csv"
+AT_RANDOM_CSV = "f1_at_random.csv"
 
 # Four fields of 2160 x 2560 px at a time take about half a gigabyte.
 _THREADS = 4
@@ -50,6 +54,8 @@ class Params(TaskParams):
 class Segmentation:
     plate: Plate
     labels_folder: Path
+    chosen: pd.DataFrame
+    """Patches of it that were chosen to be annotated."""
 
     def predicted_path(self, fov: Fov) -> Path:
         return self.labels_folder / f"{fov.name}.tif"
@@ -62,6 +68,8 @@ class ScoredFov:
     fov: str
     scores: scoring.InstanceScores
     counts: scoring.Counts
+    at_random: scoring.InstanceScores | None
+    """On its random patches alone; all of a field without a choice of patches, None if it has none at random."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     fovs = _score_fovs(segmentations)
     groups = _pooled(fovs)
     write_csv(_f1_table(groups), workspace.output_dir / "f1.csv")
+    if any(len(one.chosen) for one in segmentations):
+        write_csv(_table_at_random(fovs), workspace.output_dir / AT_RANDOM_CSV)
     write_csv(_error_table(groups), workspace.output_dir / "errors.csv")
     write_csv(_fov_table(fovs), workspace.output_dir / "fovs.csv")
     for kind in ("true", "predicted"):
@@ -143,7 +153,7 @@ def log_result(params: Params, result: Result, store: Path) -> None:
 
 def _open_segmentation(path: str, workspace: Workspace) -> Segmentation:
     plate = plate_at(plate_of_segmentation(path, workspace.store), workspace.store)
-    return Segmentation(plate, workspace.input(path) / "labels")
+    return Segmentation(plate, workspace.input(path) / "labels", read_chosen_patches(plate.folder))
 
 
 def _in_all(name: str, segmentations: Iterable[str], store: Path) -> int:
@@ -202,17 +212,22 @@ def _score_fov(segmentation: Segmentation, fov: Fov) -> ScoredFov | InputError:
         predicted_labels = read_numbered(segmentation.predicted_path(fov))
     except InputError as error:
         return error
+    images = (true_labels.label_image, predicted_labels.label_image, ignored)
     try:
-        scores = scoring.score_instances(true_labels.label_image, predicted_labels.label_image, ignored)
+        scores = scoring.score_instances(*images)
     except InputError as error:
         return InputError(f"{info.name}: {fov.name}: {error}")
+    at_random: scoring.InstanceScores | None = scores
+    if fov.name in set(segmentation.chosen["fov"]):
+        patches = patches_of(segmentation.chosen, fov.name, "random")
+        at_random = scores_in(patches, *images) if patches else None
     # People look for a nucleus by its label in the file.
     scores = replace(
         scores,
         true_ids=true_labels.ids[scores.true_ids - 1],
         predicted_ids=predicted_labels.ids[scores.predicted_ids - 1],
     )
-    return ScoredFov(info.name, info.cell_line, fov.name, scores, scoring.count(scores))
+    return ScoredFov(info.name, info.cell_line, fov.name, scores, scoring.count(scores), at_random)
 
 
 def _pooled(fovs: list[ScoredFov]) -> list[ScoredGroup]:
@@ -255,6 +270,14 @@ def _f1_table(groups: Iterable[ScoredGroup]) -> pd.DataFrame:
         for scored in groups
     ]
     return pd.concat(curves, ignore_index=True)
+
+
+def _table_at_random(fovs: list[ScoredFov]) -> pd.DataFrame:
+    """Give the table of F1, without a row if no patch was drawn at random."""
+    at_random = [
+        replace(fov, scores=fov.at_random, counts=scoring.count(fov.at_random)) for fov in fovs if fov.at_random
+    ]
+    return _f1_table(_pooled(at_random)) if at_random else _f1_table(_pooled(fovs)).iloc[:0]
 
 
 def _error_table(groups: Iterable[ScoredGroup]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 from tasks.annotation.package import pack
 from tasks.annotation.patches import divide
 from tasks.annotation.request import Request, image_name, write_request
-from tasks.annotation.sheet import Sheet
+from tasks.annotation.sheet import Sheet, place_of
 from tasks.annotation.tools import TOOLS, tool_named
 from tasks.contract import PROCESSING, Outcome, Resources, Task, TaskParams, Workspace
 from tasks.nuclei.errors import InputError, first_of
 from tasks.nuclei.patch_grid import NUCLEI_PER_PATCH, Patch
+from tasks.nuclei.plates.chosen_patches import Choice
 from tasks.nuclei.plates.files import Fov, Plate
-from tasks.nuclei.plates.image_files import read_image, read_numbered, write_label_image
+from tasks.nuclei.plates.image_files import UNSURE, read_image, read_kinds, read_numbered, write_label_image
 from tasks.nuclei.plates.info import PlateName
 from tasks.nuclei.plates.label_sets import SET_NAME
 from tasks.nuclei.plates.origins import proposer
@@ -96,13 +97,20 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     wanted = _wanted_patches(params, fovs, workspace)
     (workspace.output_dir / "sent").mkdir()
     sheets: dict[str, list[Sheet]] = {}
+    choices: dict[str, Choice] = {}
+    unsure: dict[str, list[int]] = {}
     for number, fov in enumerate(fovs, start=1):
         label_image = _label_image(fov, proposed)
         write_label_image(workspace.output_dir / "sent" / f"{fov.name}.tif", label_image)
-        all_sheets = divide(image_name(number, fov.name, workspace.key), label_image, (), nuclei_per_patch)
-        sheets[fov.name] = [sheet for sheet in all_sheets if wanted is None or _place_of(sheet) in wanted[fov.name]]
+        unsure[fov.name] = _unsure_in(label_image, fov, params)
+        name = image_name(number, fov.name, workspace.key)
+        of_fov = divide(name, label_image, unsure[fov.name], nuclei_per_patch)
+        if wanted is not None:
+            of_fov = _only(wanted[fov.name], of_fov, fov.name)
+            choices |= {sheet.name: wanted[fov.name][place_of(sheet)] for sheet in of_fov}
+        sheets[fov.name] = of_fov
     names = {fov: [sheet.name for sheet in of_fov] for fov, of_fov in sheets.items()}
-    request = _request(params, nuclei_per_patch, workspace, names)
+    request = _request(params, nuclei_per_patch, workspace, sheets=names, choices=choices, unsure=unsure)
     write_request(request, workspace.output_dir)
     archive = workspace.output_dir / f"{params.target}_{params.tool}_annotation-{workspace.key}.zip"
     _write_archive(sheets, {fov.name: fov for fov in fovs}, params.tool, archive, workspace.checkpoint_dir / "archive")
@@ -140,20 +148,35 @@ def _chosen(params: Params, plate: Plate, proposed: Mapping[str, Path]) -> list[
     return [fov for fov in plate.fovs if fov.name in names]
 
 
-def _wanted_patches(params: Params, fovs: list[Fov], workspace: Workspace) -> dict[str, set[Patch]] | None:
+def _wanted_patches(params: Params, fovs: list[Fov], workspace: Workspace) -> dict[str, dict[Patch, Choice]] | None:
     """Give the chosen patches by field, and leave out the fields without any; None if all are wanted."""
     if params.patches is None:
         return None
     table = read_csv(workspace.input(params.patches), dtype={"fov": str})
-    wanted: dict[str, set[Patch]] = {}
-    for fov, *sides in table[["fov", *Patch._fields]].itertuples(index=False, name=None):
-        wanted.setdefault(fov, set()).add(Patch(*sides))
+    wanted: dict[str, dict[Patch, Choice]] = {}
+    for fov, *sides, is_random in table[["fov", *Patch._fields, "is_random"]].itertuples(index=False, name=None):
+        wanted.setdefault(fov, {})[Patch(*sides)] = "random" if is_random else "ranked"
     fovs[:] = [fov for fov in fovs if fov.name in wanted]
     return wanted
 
 
-def _place_of(sheet: Sheet) -> Patch:
-    return sheet.patch or Patch(0, 0, *sheet.size)
+def _only(wanted: Collection[Patch], sheets: list[Sheet], fov: str) -> list[Sheet]:
+    found = [sheet for sheet in sheets if place_of(sheet) in wanted]
+    if lacking := sorted(set(wanted) - {place_of(sheet) for sheet in found}):
+        y0, x0, y1, x1 = lacking[0]
+        raise InputError(
+            f"patches: {fov} has no patch of rows {y0} to {y1} and columns {x0} to {x1} with these proposals; give the "
+            "first segmentation that choose_patches was given, and as many nuclei per patch."
+        )
+    return found
+
+
+def _unsure_in(label_image: NDArray[Any], fov: Fov, params: Params) -> list[int]:
+    """Give the labels of which nobody could tell what they are, where the labels that a plate has are proposed."""
+    if params.proposals != "labels" or fov.ignored_path is None:
+        return []
+    is_unsure = read_kinds(fov.ignored_path) == UNSURE
+    return [number for number in np.unique(label_image[is_unsure]).tolist() if number]
 
 
 def _label_image(fov: Fov, proposed: Mapping[str, Path]) -> NDArray[Any]:
@@ -169,7 +192,8 @@ def _nuclei_per_patch(params: Params) -> int:
     return NUCLEI_PER_PATCH if params.patches or tool_named(params.tool).by_patches else MOST_IN_A_FIELD
 
 
-def _request(params: Params, nuclei_per_patch: int, workspace: Workspace, sheets: dict[str, list[str]]) -> Request:
+def _request(params: Params, nuclei_per_patch: int, workspace: Workspace, **sent: Any) -> Request:
+    """Describe what is sent: its `sheets`, their `choices`, and what is `unsure`."""
     model, proposed_by = "", ""
     if params.segmentations:
         by = params_of_segmentation(params.segmentations[0], workspace.store)
@@ -185,7 +209,7 @@ def _request(params: Params, nuclei_per_patch: int, workspace: Workspace, sheets
         model=model,
         proposed_by=proposed_by,
         nuclei_per_patch=nuclei_per_patch,
-        sheets=sheets,
+        **sent,
     )
 
 
@@ -224,7 +248,7 @@ def _write_archive(
 
 TASK = Task(
     name="send_to_annotation",
-    version=1,
+    version=2,
     params_type=Params,
     run=run,
     resources=Resources(PROCESSING, cpu=2, memory_gib=4),

@@ -46,8 +46,16 @@ def test_every_nucleus_is_kept_changed_split_merged_deleted_or_added() -> None:
         added=(8,),
         partner={1: 1, 2: 2},
     )
-    assert comparison.counts() == {"kept": 1, "changed": 1, "split": 1, "merged": 1, "deleted": 1, "added": 1}
+    kinds = ("kept", "changed", "split", "merged", "deleted", "added")
+    assert comparison.counts() == dict.fromkeys(kinds, 1) | {"reclassified": 0}
     assert (comparison.nuclei, comparison.edits) == (6, 5)
+
+
+def test_a_nucleus_of_which_only_the_class_was_changed_is_not_kept() -> None:
+    to_unsure, back = compare(SENT, SENT, None, (), {1}), compare(SENT, SENT, None, {1, 2}, {1})
+    assert (to_unsure.reclassified, to_unsure.kept) == ((1,), (2, 3, 4, 5, 6))
+    assert (back.reclassified, back.kept) == ((2,), (1, 3, 4, 5, 6))
+    assert (back.nuclei, back.edits) == (6, 1)
 
 
 def test_the_numbers_of_what_came_back_do_not_matter() -> None:
@@ -72,7 +80,7 @@ def test_what_was_not_looked_at_is_not_counted() -> None:
     looked_at = np.zeros(SENT.shape, np.bool_)
     looked_at[:, :35] = True
     assert compare(SENT, RETURNED, looked_at).counts() == {
-        "kept": 1, "changed": 1, "split": 0, "merged": 1, "deleted": 0, "added": 0,
+        "kept": 1, "changed": 1, "split": 0, "merged": 1, "deleted": 0, "added": 0, "reclassified": 0,
     }  # fmt: skip
 
 
@@ -102,7 +110,9 @@ def test_nothing_annotated_saves_nothing() -> None:
 
 def test_a_picture_shows_each_nucleus_in_the_colour_of_what_became_of_it() -> None:
     grey = np.full(SENT.shape, 100, np.uint8)
-    picture = changes_overlay(grey, SENT, RETURNED, compare(SENT, RETURNED))
+    sent, returned = SENT.copy(), RETURNED.copy()
+    sent[30:34, 80:84] = returned[30:34, 80:84] = 9
+    picture = changes_overlay(grey, sent, returned, compare(sent, returned, None, {9}))
     corners = {
         "kept": (0, 9),
         "changed": (0, 20),
@@ -110,6 +120,7 @@ def test_a_picture_shows_each_nucleus_in_the_colour_of_what_became_of_it() -> No
         "merged": (20, 0),
         "deleted": (20, 40),
         "added": (20, 70),
+        "reclassified": (30, 80),
     }
     assert {kind: tuple(picture[place].tolist()) for kind, place in corners.items()} == COLOURS
     assert picture[35, 35].tolist() == [50, 50, 50]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.nuclei.choosing_patches import choose, patch_scores, strata, why
+from tasks.nuclei.choosing_patches import choose, patch_scores, strata, why, without_skipped
 from tasks.nuclei.patch_grid import Patch
 
 LEFT, RIGHT = Patch(0, 0, 10, 20), Patch(0, 20, 10, 40)
@@ -116,3 +116,11 @@ def test_a_reason_names_the_iou_what_is_unusual_and_where_there_may_be_nothing()
     assert at_random == (
         "Drawn at random, for an unbiased estimate. Nothing is proposed here: perhaps there is nothing to annotate."
     )
+
+
+@pytest.mark.parametrize(
+    ("skipped", "left"), [([RIGHT], [0]), ([Patch(0, 0, 10, 9)], [0, 1]), ([Patch(0, 0, 6, 40)], [])]
+)
+def test_a_patch_is_skipped_if_most_of_it_was(skipped: list[Patch], left: list[int]) -> None:
+    scored = pd.DataFrame([LEFT, RIGHT], columns=list(Patch._fields))
+    assert without_skipped(scored, skipped).index.to_list() == left

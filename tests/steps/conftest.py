@@ -10,7 +10,7 @@ from tests.steps.ingesting import two_fields
 
 
 @pytest.fixture(autouse=True)
-def in_every_test_of_a_step(power_may_go: None) -> None:
+def in_every_test_of_a_step(power_may_go: None, others_are_left_alone: None) -> None:
     pass
 
 

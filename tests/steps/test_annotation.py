@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from numpy.typing import NDArray
 
 from tasks.contract import Result, execute
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.patch_grid import Patch
+from tasks.nuclei.plates.chosen_patches import read_chosen_patches
 from tasks.nuclei.plates.files import Fov, Plate, open_plate
 from tasks.nuclei.plates.image_files import read_ignored, read_label_image
 from tasks.nuclei.plates.origins import read_origins
@@ -76,14 +79,19 @@ def send(store: Path, plate: str, proposals: str, **params: Any) -> Result:
     return execute(send_to_annotation.TASK, send_to_annotation.Params(**given), store)
 
 
-def corrected(
-    store: Path, sent: Result, edits: Mapping[str, Edit], but: Callable[[str], bool] = lambda name: False
-) -> Path:
-    """Do what an annotator does who opens label images, changes some fields and returns all but some of the images."""
+def opened(store: Path, sent: Result) -> Path:
     folder = store.parent / "opened"
     shutil.rmtree(folder, ignore_errors=True)
     with zipfile.ZipFile(store / sent.outputs["archive"]) as archive:
         archive.extractall(folder)
+    return folder
+
+
+def corrected(
+    store: Path, sent: Result, edits: Mapping[str, Edit], but: Callable[[str], bool] = lambda name: False
+) -> Path:
+    """Do what an annotator does who opens label images, changes some fields and returns all but some of the images."""
+    folder = opened(store, sent)
     for path in sorted((folder / "labels").iterdir()):
         labels = tifffile.imread(path)
         for name, edit in edits.items():
@@ -195,6 +203,73 @@ def test_a_second_round_keeps_what_the_plate_had(store: Path, plate: str, propos
     assert [fov.name for fov in both.fovs] == list(FIELDS)
     np.testing.assert_array_equal(labels_of(both.fovs[0]), labels_of(before.fovs[0]))
     assert len(read_origins(both.folder)) == len(read_origins(before.folder)) + 24
+
+
+def the_patches(store: Path, plate: str, proposals: str, rows: list[tuple[str, int, int, int, int, bool]]) -> Result:
+    """Send these patches of fields, each drawn at random or not."""
+    path = store / f"choose_patches/{len(list(store.glob('choose_patches/*')))}/patches.csv"
+    path.parent.mkdir(parents=True)
+    pd.DataFrame(rows, columns=["fov", *Patch._fields, "is_random"]).to_csv(path, index=False)
+    return send(store, plate, proposals, patches=path.relative_to(store).as_posix(), nuclei_per_patch=12)
+
+
+LEFT, RIGHT = (0, 0, 90, 65), (0, 65, 90, 130)
+
+
+def test_another_patch_of_a_field_is_added_to_those_that_the_plate_has(store: Path, plate: str, proposals: str) -> None:
+    first = the_patches(store, plate, proposals, [(FIELDS[0], *LEFT, False)])
+    before = imported(store, receive(store, first, corrected(store, first, {FIELDS[0]: fix_everything})))
+    second = the_patches(store, plate, proposals, [(FIELDS[0], *RIGHT, True)])
+    of_right = receive(store, second, corrected(store, second, {}))
+    both = imported(store, of_right)
+    of_first, of_both = labels_of(before.fovs[0]), labels_of(both.fovs[0])
+    np.testing.assert_array_equal(of_both[:, :60] > 0, of_first[:, :60] > 0)
+    assert both.fovs[0].ignored_path is None
+    origins = Counter(read_origins(both.folder)["origin"])
+    assert origins["drawn"] == 1
+    assert origins["corrected"] >= 3
+    chosen = read_chosen_patches(both.folder)
+    assert chosen["choice"].to_list() == ["ranked", "random"]
+    assert chosen["request"].to_list() == [first.key, second.key]
+    assert any("on 1 patch drawn at random (12 nuclei): 1.00 (95 % CI" in text for text in of_right.values["remarks"])
+
+
+def test_patches_that_are_none_of_these_proposals_are_refused(store: Path, plate: str, proposals: str) -> None:
+    with pytest.raises(InputError, match="p_B07_1 has no patch of rows 0 to 50 and columns 0 to 65 with these"):
+        the_patches(store, plate, proposals, [(FIELDS[0], *LEFT, True), (FIELDS[0], 0, 0, 50, 65, True)])
+
+
+def test_another_image_of_the_same_name_replaces_none_that_is_annotated(
+    store: Path, plate: str, proposals: str
+) -> None:
+    first = send(store, plate, proposals)
+    imported(store, receive(store, first, corrected(store, first, {})))
+    images = {name: image[::-1] for name, image in IMAGES.items()}
+    folder = make_plate(store.parent / "other", images, {}, role="screen")
+    other = execute(ingest.TASK, ingest.Params(folder=str(folder)), store).outputs["plate"]
+    found = add_part(store, "other", open_plate(store / other), dict.fromkeys(FIELDS, PROPOSED), {"plate": other})
+    sent = send(store, other, found)
+    with pytest.raises(InputError, match="it has another image named p_B07_1; it has another image named p_B08_1"):
+        receive(store, sent, corrected(store, sent, {}))
+
+
+def test_what_nobody_could_tell_is_named_and_stays_so_when_the_labels_are_corrected_again(
+    store: Path, plate: str, proposals: str
+) -> None:
+    sent = send(store, plate, proposals)
+    folder = opened(store, sent)
+    (name,) = (path.name for path in (folder / "labels").iterdir() if FIELDS[0] in path.name)
+    labels = tifffile.imread(folder / "labels" / name)
+    tifffile.imwrite(folder / "unsure" / name, np.where(labels == 3, 3, 0).astype(labels.dtype))
+    tifffile.imwrite(folder / "labels" / name, np.where(labels == 3, 0, labels))
+    received = receive(store, sent, folder)
+    assert received.values["remarks"][0] == "48 nuclei annotated in 2 fields: 47 kept, 1 reclassified"
+    before = imported(store, received)
+    given = {"tool": "label_tiff", "proposals": "labels", "target": "annotated"}
+    params = send_to_annotation.Params(plate=f"ingest/{before.folder.name}", **given)
+    again = execute(send_to_annotation.TASK, params, store)
+    after = receive(store, again, corrected(store, again, {}))
+    assert after.values["remarks"][0] == "48 nuclei annotated in 2 fields: 48 kept"
 
 
 def test_labels_of_a_second_annotator_stand_beside_the_first(store: Path, plate: str, proposals: str) -> None:

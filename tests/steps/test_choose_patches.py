@@ -132,6 +132,16 @@ def test_of_a_partly_annotated_field_the_other_patches_are_left(store: Path) -> 
     assert places == {FIELDS[0]: [15], FIELDS[1]: [0, 15], FIELDS[2]: [0, 15]}
 
 
+def test_skipped_patches_are_not_offered_and_the_page_says_how_to_skip_one(store: Path) -> None:
+    plate = import_plate(store, "screened")
+    skipped = [{"fov": "p_B08_1", "y0": 0, "x0": 0, "y1": 20, "x1": 30}]
+    result = chosen(store, plate, segmented(store, plate), nuclei_per_patch=2, random_share=1, skipped=skipped)
+    assert sorted(read_csv(store / result.outputs["patches"])["fov"]) == ["p_B07_1", "p_C07_1"]
+    page = (store / result.outputs["page"]).read_text()
+    assert "1 was skipped so far" in page
+    assert "<code>p_C07_1_y0-20_x0-30</code>" in page
+
+
 def test_fields_unlike_the_training_plates_are_said_to_be_so(store: Path) -> None:
     plate = import_plate(store, "screened")
     bright = make_plate(store.parent / "bright", {"a": IMAGE * 9}, {"a": LABEL_IMAGE}, role="train")

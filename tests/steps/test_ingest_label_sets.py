@@ -1,4 +1,4 @@
-"""Tests of tasks.steps.ingest: further label images of the same fields, and where labels come from."""
+"""Tests of tasks.steps.ingest: further label images of the same fields, and how a plate was annotated."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.plates.chosen_patches import read_chosen_patches
 from tasks.nuclei.plates.files import open_plate
 from tasks.nuclei.plates.image_files import read_label_image
 from tasks.nuclei.plates.origins import read_origins, write_origins
@@ -85,3 +86,31 @@ def test_other_columns_of_origins_are_refused(tmp_path: Path, store: Path) -> No
     (plate / "origins.csv").write_text("fov,label\na,1\n")
     with pytest.raises(InputError, match=r"has the columns fov, label; it has fov, label, origin"):
         ingest(plate, store)
+
+
+def plate_with_patches(folder: Path, rows: str) -> Path:
+    plate = make_plate(folder, FIELDS, LABELS)
+    (plate / "chosen_patches.csv").write_text(f"fov,y0,x0,y1,x1,choice,request\n{rows}\n")
+    return plate
+
+
+def test_how_patches_were_chosen_is_kept_counted_and_a_part_of_the_plate(tmp_path: Path, store: Path) -> None:
+    result = ingest(plate_with_patches(tmp_path / "p", "a,0,0,20,15,random,key\na,0,15,20,30,ranked,key"), store)
+    assert report_of(result, store)["chosen_patches"] == {"random": 1, "ranked": 1}
+    assert read_chosen_patches(store / result.outputs["plate"])["choice"].to_list() == ["random", "ranked"]
+    alone = ingest(make_plate(tmp_path / "q", FIELDS, LABELS, name="p"), store)
+    assert alone.outputs["plate"] != result.outputs["plate"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("a,0,0,20,31,random,", "rows 0 to 20 and columns 0 to 31 of a, which has 20 x 30 px; remove the row"),
+        ("c,0,0,20,30,random,", "of c, which isn't a field of the plate"),
+        ("a,0,0,20,30,best,", "choice is 'best'; allowed are random, ranked"),
+        ("a,0,0,20,half,random,", r"chosen_patches\.csv: can't be read"),
+    ],
+)
+def test_patches_that_cannot_be_are_refused(row: str, message: str, tmp_path: Path, store: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        ingest(plate_with_patches(tmp_path / "p", row), store)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from tasks.annotation.request import Request, write_request
 from tasks.contract import Result, execute
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.plates.image_files import write_label_image
 from tasks.nuclei.tables import read_csv
 from tasks.steps.learning_curves import TASK, Params
 from tasks.store.provenance import nuclei_trained_on
@@ -77,6 +81,59 @@ def test_nuclei_of_the_models_that_it_began_from_count_once_and_synthetic_ones_n
     add_model(tmp_path, "before", [first, made])
     add_model(tmp_path, "now", [first, training_plate(tmp_path, "second", 30), other], "train_fpn2_ws/before")
     assert nuclei_trained_on(["train_fpn2_ws/now"], tmp_path) == {"U2OS": 100, "RPE1": 5}
+
+
+def annotated(store: Path, name: str, choice: str, truth: list[int], proposed: list[int]) -> str:
+    """Make what is left of a plate of which one patch, the right half of a line, was annotated."""
+    path = training_plate(store, name, 2)
+    line = store / path / "labels" / "a.tif"
+    write_label_image(line, np.array([truth], np.int32))
+    rows = f"a,0,0,1,4,ranked,1\na,0,4,1,8,{choice},{name}\n"
+    (store / path / "chosen_patches.csv").write_text(f"fov,y0,x0,y1,x1,choice,request\n{rows}")
+    sent = store / "send_to_annotation" / name
+    (sent / "sent").mkdir(parents=True)
+    write_label_image(sent / "sent" / "a.tif", np.array([proposed], np.int32))
+    known: dict[str, Any] = {
+        "plate": "",
+        "tool": "cvat",
+        "target": name,
+        "role": "train",
+        "replicate": "biological",
+        "label_set": None,
+    }
+    known |= {"proposals": "segmentations", "model": "version 3", "proposed_by": "", "nuclei_per_patch": 5}
+    write_request(Request(**known, sheets={}), sent)
+    return path
+
+
+def test_f1_of_what_was_proposed_is_that_of_random_patches_alone(tmp_path: Path) -> None:
+    scores = scored(tmp_path, "one", [training_plate(tmp_path, "plate", 100)], 0.5)
+    truth, proposed = [1, 1, 0, 0, 2, 2, 0, 3], [0, 0, 0, 0, 2, 2, 0, 0]
+    plates = [
+        annotated(tmp_path, "first", "random", truth, proposed),
+        annotated(tmp_path, "other", "ranked", truth, truth),
+    ]
+    result = execute(TASK, Params(scores=[scores], annotated=plates), tmp_path)
+    (row,) = read_csv(tmp_path / result.outputs["at_random"]).to_dict("records")
+    assert (row["cell_line"], row["model"], row["patches"], row["nuclei"]) == ("U2OS", "version 3", 1, 2)
+    assert row["f1"] == pytest.approx(2 / 3)
+    assert result.values["U2OS"]["at_random"].startswith(
+        "F1 at 0.7 of version 3 on 1 patch drawn at random (2 nuclei): 0.67 (95 % CI "
+    )
+
+
+def test_it_is_said_that_no_random_patch_has_come_back(tmp_path: Path) -> None:
+    result = rounds(tmp_path, [0.5])
+    assert result.values["U2OS"]["at_random"] == ""
+    assert "None has come back yet." in (tmp_path / result.outputs["page"]).read_text()
+
+
+def test_difficult_patches_of_test_plates_do_not_count(tmp_path: Path) -> None:
+    scores = scored(tmp_path, "one", [training_plate(tmp_path, "plate", 100)], 0.5)
+    table = read_csv(tmp_path / scores / "f1.csv")
+    table.assign(f1=0.7).to_csv(tmp_path / scores / "f1_at_random.csv", index=False)
+    result = execute(TASK, Params(scores=[scores]), tmp_path)
+    assert read_csv(tmp_path / result.outputs["rounds"])["f1"].to_list() == [0.7]
 
 
 def test_scores_on_other_test_plates_are_refused(tmp_path: Path) -> None:

@@ -38,7 +38,10 @@ class Made(NamedTuple):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """A report on two plates: five fields of U2OS, each worse than the one before, and one of HCT 116."""
+    """A report on two plates: five fields of U2OS, each worse than the one before, and one of HCT 116.
+
+    Patches of U2OS were chosen to be annotated.
+    """
     store = tmp_path_factory.mktemp("store")
     all_missed = [0] * len(TRUTH)
     predictions = {"a": PERFECT, "b": ONE_EXTRA, "c": ONE_MISSED, "d": TWO_MERGED, "e": all_missed}
@@ -49,6 +52,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     doubted = store / segmentations[1] / "result.json"
     doubted.write_text(json.dumps(json.loads(doubted.read_text()) | {"counts": {"fovs": 1, "doubtful_fovs": 1}}))
     scores = execute(score.TASK, score.Params(segmentations=segmentations), store).outputs["scores"]
+    f1 = pd.read_csv(store / scores / "f1.csv")
+    at_random = f1[f1["name"] == "U2OS"].assign(f1=0.75, f1_low=0.5, f1_high=0.875)
+    at_random.to_csv(store / scores / "f1_at_random.csv", index=False)
     result = execute(report.TASK, report.Params(scores={"fpn2_ws": scores}), store)
     return Made(store, result, (store / result.outputs["report"]).read_text())
 
@@ -108,6 +114,13 @@ def test_page_and_summary_count_the_label_images_that_look_wrong(made: Made) -> 
     assert "1 of 6 label images look wrong , and are in the scores" in text_of(made.html)
     summary = (made.store / made.result.outputs["summary"]).read_text()
     assert "fpn2_ws: 1 of 6 label images look wrong, and are in the scores." in summary
+
+
+def test_page_and_summary_say_what_f1_is_on_patches_that_were_drawn_at_random(made: Made) -> None:
+    shown = "drawn at random, which stand for the whole plates, is F1 at IoU 0.7 U2OS 0.750 (0.500 to 0.875)."
+    assert shown in text_of(made.html)
+    summary = (made.store / made.result.outputs["summary"]).read_text()
+    assert "which stand for the whole plates, is F1 at 0.7 U2OS 0.750 (0.500 to 0.875)." in summary
 
 
 def test_page_and_summary_name_the_cell_lines_with_too_few_fields_for_their_intervals(made: Made) -> None:

@@ -68,6 +68,25 @@ def test_what_is_ignored_of_a_field_is_in_no_score_and_in_no_table(tmp_path: Pat
     assert predicted[predicted["fov"] == "a"]["label"].tolist() == [5, 7]
 
 
+@pytest.mark.parametrize(("choice", "f1"), [("random", [2 / 3]), ("ranked", [])])
+def test_f1_at_random_is_that_of_random_patches_and_of_fields_without_a_choice(
+    choice: str, f1: list[float], tmp_path: Path
+) -> None:
+    plate = add_plate(tmp_path, "p1", "U2OS", {"a": TRUTH})
+    rows = f"a,0,0,1,6,ranked,\na,0,6,1,12,{choice},\n"
+    (tmp_path / plate / "chosen_patches.csv").write_text(f"fov,y0,x0,y1,x1,choice,request\n{rows}")
+    _, folder = score(tmp_path, add_segmentation(tmp_path, plate, {"a": ONE_MISSED}))
+    table = pd.read_csv(folder / "f1_at_random.csv")
+    at = table[(table["group"] == "cell_line") & (table["iou_threshold"] == 0.7)]
+    assert at["f1"].to_list() == pytest.approx(f1)
+    assert f1_rows(folder, 0.7)["cell_line", "U2OS"]["f1"] == pytest.approx(6 / 7)
+
+
+def test_without_a_choice_of_patches_there_is_no_f1_at_random(tmp_path: Path) -> None:
+    _, folder = score(tmp_path, add_scored_plate(tmp_path, "p1", "U2OS", {"a": (TRUTH, PERFECT)}))
+    assert not (folder / "f1_at_random.csv").exists()
+
+
 def test_label_images_that_look_wrong_are_counted_and_in_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

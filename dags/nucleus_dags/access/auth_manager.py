@@ -1,12 +1,14 @@
 """Airflow's logins in a cluster: its simple auth manager, with accounts of the secret `accounts`.
 
-Airflow's own keeps passwords in plain text and knows only whether somebody may start all DAGs or none.
+Airflow's own keeps passwords in plain text and knows only whether somebody may start all DAGs or none. People log in
+with a password or, where there is one, by a provider of OpenID Connect.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow.api_fastapi.app import AUTH_MANAGER_FASTAPI_APP_PREFIX
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.auth.managers.simple.datamodels.login import LoginBody, LoginResponse
 from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
@@ -16,7 +18,8 @@ from airflow.configuration import conf
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.routing import APIRoute
 
-from nucleus_dags.access.accounts import NOTES, Account, accounts, may_change
+from nucleus_dags.access import oidc
+from nucleus_dags.access.accounts import NOTES, ROLES, Account, accounts, may_change
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +84,23 @@ class AccountsAuthManager(SimpleAuthManager):
             APIRoute(path, self._login(option), methods=["POST"], status_code=201) for path, option in LOGINS.items()
         ]
         app.router.routes[:0] = logins
+        provider = oidc.provider()
+        if provider:
+            oidc.let_in(app, provider, self._token_of)
         return app
+
+    def get_url_login(self, **kwargs: Any) -> str:
+        """Give the page that people are sent to who aren't logged in; that for passwords stays where it is."""
+        address = super().get_url_login(**kwargs)
+        own = AUTH_MANAGER_FASTAPI_APP_PREFIX
+        return str(address.replace(f"{own}/login", f"{own}{oidc.LOGIN}", 1) if oidc.provider() else address)
+
+    def _token_of(self, name: str) -> str:
+        """Give the token of a login. Raises KeyError if no person has that name."""
+        account = accounts()[name]
+        if account.role not in ROLES:
+            raise KeyError(name)
+        return str(self.generate_jwt(_person(name, account)))
 
     def _login(self, option: str) -> Callable[..., LoginResponse]:
         seconds = conf.getint("api_auth", option)

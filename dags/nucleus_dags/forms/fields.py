@@ -77,13 +77,13 @@ def experiment_field() -> Param:
 
 def lines_field(title: str, description: str, examples: Sequence[str] = ()) -> Param:
     """Give the field for several words, one per line, which may stay empty; `names_in` reads it."""
-    suggested: dict[str, Any] = {"examples": list(examples)} if examples else {}
+    offered: dict[str, Any] = {"examples": list(examples)} if examples else {}
     return Param(
         [],
         type=["array", "null"],
         items={"type": "string"},
         uniqueItems=True,
-        **suggested,
+        **offered,
         title=title,
         description=description,
         section=MAIN,

@@ -43,6 +43,23 @@ def send_to_annotation_form() -> dict[str, Param]:
             "the plate, and one in five at random. Empty: all patches, so that whole fields are annotated.",
             section=MAIN,
         ),
+        "skip": Param(
+            [],
+            type=["array", "null"],
+            items={"type": "string"},
+            title="Skip",
+            description="What isn't worth annotating, such as a patch that is blurred or shows only debris: names of "
+            "patches as the queue of an earlier run shows them, or of whole fields, one per line. They aren't offered "
+            "again.",
+            section=MAIN,
+        ),
+        "offer_skipped_again": Param(
+            False,
+            type="boolean",
+            title="Offer skipped ones again",
+            description="Forget what was skipped of this plate in earlier runs.",
+            section=MAIN,
+        ),
         "nuclei_per_patch": param_field("send_to_annotation", "nuclei_per_patch", MAIN, ""),
         "target": Param(
             None,

@@ -1,9 +1,9 @@
 """What the pod of a task gets of the volume. Of the store, it changes nothing but what is its own.
 
 A PodTemplate mounts store, inbox and weights. A task reads all of the store, since its inputs are results of others,
-and writes its own results, `<store>/<task>/`, and its receipt. It sees the inbox if its params name something there,
-and the weights if it is a training. A third-party tool runs in the pod of its task, and so can write there too, but
-neither to plates nor to what other tasks made.
+and writes its own results, `<store>/<task>/`, and its receipt; `find_stored` writes to those of the task too that it
+asks for. A pod sees the inbox if its params name something there, and the weights if it is a training. A third-party
+tool runs in the pod of its task, and so can write there too, but neither to plates nor to what other tasks made.
 """
 
 from __future__ import annotations
@@ -23,10 +23,16 @@ READ_WEIGHTS = ("find_experiments",)
 """Besides trainings: it says which experiments run without their pretrained weights."""
 
 
-def make_folders(task: str, store: Path, receipt: Path) -> None:
+def make_folders(task: str, params: dict[str, Any], store: Path, receipt: Path) -> None:
     """Make what a pod writes to. The kubelet would make what is missing for root alone."""
-    for folder in _written_by(task, store, receipt):
+    for folder in [*written_by(task, params, store), receipt.parent]:
         make_folder(folder)
+
+
+def written_by(task: str, params: dict[str, Any], store: Path) -> list[Path]:
+    """Give the folders of the store that a task writes to, but for that of its receipt."""
+    # find_stored marks the results that it finds as in use, so that no clean-up takes them.
+    return [store / name for name in ([task, params["task"]] if task == "find_stored" else [task])]
 
 
 def narrow(container: V1Container, task: str, params: dict[str, Any], store: Path, receipt: Path) -> None:
@@ -42,16 +48,12 @@ def narrow(container: V1Container, task: str, params: dict[str, Any], store: Pat
     }
     mounts = [mount for mount in container.volume_mounts if mount.mount_path not in hidden]
     whole = [mount for mount in mounts if mount.mount_path == str(store)]
-    parts = [_part(mount, folder) for mount in whole for folder in _written_by(task, store, receipt)]
+    parts = [_part(mount, folder) for mount in whole for folder in [*written_by(task, params, store), receipt.parent]]
     container.volume_mounts = [_read_only(mount) if mount in whole else mount for mount in mounts] + parts
 
 
 def _reads_weights(task: str) -> bool:
     return task in READ_WEIGHTS or resources_of(task)["kind"] == "training"
-
-
-def _written_by(task: str, store: Path, receipt: Path) -> list[Path]:
-    return [store / task, receipt.parent]
 
 
 def _part(mount: V1VolumeMount, folder: Path) -> V1VolumeMount:

@@ -103,7 +103,7 @@ class TaskPodOperator(TaskOperator, KubernetesPodOperator):
             self.labels["nucleus-plate"] = make_safe_label_value(Path(plate).name)
         self.full_pod_spec = self._template()
         store, receipt = (Path(arguments[arguments.index(option) + 1]) for option in ("--store", "--result"))
-        mounts.make_folders(self.task, store, receipt)
+        mounts.make_folders(self.task, params, store, receipt)
         mounts.narrow(self.full_pod_spec.spec.containers[0], self.task, params, store, receipt)
         self._execute_when_the_quota_has_room(context)
 

@@ -75,9 +75,12 @@ class TaskOperator(BaseOperator):
     """Run a task of the manifest. Subclasses say where.
 
     The params are `settings`, `inputs` and `each` taken together, or what `prepare` makes of them. Exit
-    status 2 (bad params or input) fails at once, or is handed on as a result with `hand_on_refusals`; 99 skips,
-    anything but 0 fails and may be retried. A task is done when its result can be read back and is of this task and
-    these params, not when its process or pod says so.
+    status 2 (bad params or input) fails at once; 99 skips, anything but 0 fails and may be retried. A task is done when
+    its result can be read back and is of this task and these params, not when its process or pod says so.
+
+    With `hand_on_refusals`, exit status 2 is no failure: the next tasks get the reason under `refused`, and the
+    `params`. With `hand_on_failures`, they get that of anything that fails at its last try, so that one of several
+    parts doesn't keep them from the others.
     """
 
     receipt_is_seen_within_s: ClassVar[float] = 0
@@ -99,6 +102,7 @@ class TaskOperator(BaseOperator):
         hand_on: HandOn | None = None,
         mlflow_run_id: str | None = None,
         hand_on_refusals: bool = False,
+        hand_on_failures: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -111,7 +115,8 @@ class TaskOperator(BaseOperator):
         self.prepare = prepare
         self.hand_on = hand_on
         self.mlflow_run_id = mlflow_run_id
-        self.hand_on_refusals = hand_on_refusals
+        self.hand_on_refusals = hand_on_refusals or hand_on_failures
+        self.hand_on_failures = hand_on_failures
 
     @abstractmethod
     def run_command(self, params: dict[str, Any], arguments: list[str], context: Context) -> None:
@@ -121,18 +126,28 @@ class TaskOperator(BaseOperator):
         """
 
     def execute(self, context: Context) -> Any:
-        given = self._given()
-        parts = [self._named(params) for params in given] if isinstance(given, list) else [(self.task, given)]
+        given: dict[str, Any] | list[dict[str, Any]] = {}
         try:
+            given = self._given()
+            parts = [self._named(params) for params in given] if isinstance(given, list) else [(self.task, given)]
             results = [self._run(task, params, number, context) for number, (task, params) in enumerate(parts)]
-        except BadInput as error:
-            if self.hand_on_refusals:
-                return {"refused": _reason(error)}
+        except AirflowException as error:
+            if self._hands_on(error, context):
+                self.log.info("Handed on: %s", error)
+                return {"refused": _reason(error), "params": given}
             raise
         if self.hand_on:
             return self.hand_on(results if isinstance(given, list) else results[0], _plain(self.known))
         small = [{name: value for name, value in result.items() if name in SMALL_RESULT} for result in results]
         return small if isinstance(given, list) else small[0]
+
+    def _hands_on(self, error: AirflowException, context: Context) -> bool:
+        """Whether the next tasks are told of an error as of a result."""
+        if isinstance(error, BadInput):
+            return self.hand_on_refusals
+        ti = context["ti"]
+        is_last_try = self.hand_on_failures and ti.try_number > ti.max_tries
+        return is_last_try and not isinstance(error, AirflowSkipException)
 
     def _given(self) -> dict[str, Any] | list[dict[str, Any]]:
         """Give the params, or those of several tasks that are run one after the other."""
@@ -164,7 +179,7 @@ class TaskOperator(BaseOperator):
         except AirflowSkipException:
             raise
         except AirflowException as error:
-            if not (isinstance(error, BadInput) and self.hand_on_refusals):
+            if not self._hands_on(error, context):
                 # Whoever writes the note of the DAG run finds it there.
                 context["ti"].xcom_push(FAILURE_KEY, _reason(error))
             raise

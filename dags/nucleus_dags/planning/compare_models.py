@@ -57,12 +57,22 @@ def matrix_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
 
 def rounds_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
     """Give the params of `learning_curves`: every version that was scored is a round."""
-    return {"scores": list(dict.fromkeys(result["outputs"]["scores"] for result in known["scored"]))}
+    return {**given, "scores": list(dict.fromkeys(result["outputs"]["scores"] for result in known["scored"]))}
+
+
+def annotated_patches(store: Path) -> list[str]:
+    """Give the plates, in their newest versions, of which patches were chosen to be annotated; the last one last."""
+    plates = sorted((*newest_plates(store, "train"), *newest_plates(store, "test")), key=lambda plate: plate.frozen_at)
+    return [plate.path for plate in plates if plate.chosen_patches]
 
 
 def advice_lines(curves: Result) -> list[str]:
-    """Give a line for each cell line on whether more of it should be annotated."""
-    return [f"- annotating {name}: {of_line['advice']}. {of_line['why']}" for name, of_line in curves["values"].items()]
+    """Give a line for each cell line on whether more of it should be annotated, and what random patches say."""
+    none = "No patch of it that was drawn at random has come back yet"
+    return [
+        f"- annotating {name}: {of_line['advice']}. {of_line['why']} {of_line['at_random'] or none}."
+        for name, of_line in curves["values"].items()
+    ]
 
 
 def read_matrix(path: Path) -> list[dict[str, str]]:

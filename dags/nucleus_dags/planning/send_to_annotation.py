@@ -11,9 +11,11 @@ from nucleus_dags.errors import FormError
 from nucleus_dags.files import move
 from nucleus_dags.forms.send_to_annotation import LABELS, NONE
 from nucleus_dags.launchers.task_operator import Result
+from nucleus_dags.planning.methods import names_in
 from nucleus_dags.planning.segment_plate import fovs_in_order, parts_of
 from nucleus_dags.planning.types import FoundModel, Params, ReadyModel
 from nucleus_dags.plates.inbox import TO_ANNOTATE
+from nucleus_dags.plates.skipped import Skipped, SkippedPatch, is_patch, skip
 from nucleus_dags.plates.stored import StoredPlate
 
 SECOND_OPINION = "test_time_augmentation"
@@ -42,11 +44,28 @@ def refuse_impossible(form: Mapping[str, Any]) -> None:
         )
 
 
-def chosen_fovs(plate: StoredPlate, store: Path, amount: int | None, needs_labels: bool) -> list[str]:
+def skipped_of(plate: StoredPlate, store: Path, form: Mapping[str, Any]) -> Skipped:
+    """Remember what a person skips of a plate; gives that and what was skipped before. Raises FormError."""
+    fovs = fovs_in_order(store, plate.path)
+    names = names_in(form["skip"])
+    if not form["patches"] and (patches := [name for name in names if name not in fovs and is_patch(name)]):
+        raise FormError(
+            f"Skip: {', '.join(patches)} is a patch, and Patches is empty, so that whole fields are sent. Give "
+            "Patches, or the names of fields to skip."
+        )
+    return skip(store, plate.name, names, fovs, forget=form["offer_skipped_again"])
+
+
+def chosen_fovs(
+    plate: StoredPlate, store: Path, amount: int | None, needs_labels: bool, skipped: Sequence[str] = ()
+) -> list[str]:
     """Give the names of so many fields, evenly spread over the plate by well and site; all if no amount is given."""
-    names = fovs_in_order(store, plate.path, with_labels=needs_labels)
-    if not names:
+    candidates = fovs_in_order(store, plate.path, with_labels=needs_labels)
+    if not candidates:
         raise FormError(f"{plate.name} has no field with labels; propose what a model finds, or nothing.")
+    names = [name for name in candidates if name not in skipped]
+    if not names:
+        raise FormError(f"All fields of {plate.name} are skipped; tick Offer skipped ones again to annotate some.")
     number = len(names) if amount is None else min(amount, len(names))
     return [names[(2 * position + 1) * len(names) // (2 * number)] for position in range(number)]
 
@@ -95,7 +114,11 @@ def found_model(found: Result, known: Mapping[str, Any]) -> FoundModel | ReadyMo
 
 
 def choices(
-    plate: str, segmented: Sequence[Result], references: Sequence[str], form: Mapping[str, Any]
+    plate: str,
+    segmented: Sequence[Result],
+    references: Sequence[str],
+    skipped: Sequence[SkippedPatch],
+    form: Mapping[str, Any],
 ) -> list[Params]:
     """Give the params of `choose_patches`; none if all patches are sent."""
     if not form["patches"]:
@@ -105,10 +128,18 @@ def choices(
             "plate": plate,
             "segmentations": [result["outputs"]["segmentation"] for result in segmented],
             "references": list(references),
+            "skipped": list(skipped),
             "amount": form["patches"],
         }
         | ({"nuclei_per_patch": form["nuclei_per_patch"]} if form["nuclei_per_patch"] else {})
     ]
+
+
+def skipped_lines(skipped: Sequence[str], patches: Sequence[SkippedPatch], all_patches: int) -> list[str]:
+    """Say how much isn't offered any more."""
+    parts = [f"{len(skipped)} fields" if skipped else "", f"{len(patches)} patches" if patches and all_patches else ""]
+    shown = " and ".join(filter(None, parts))
+    return [f"Skipped, in this run or before: {shown}. Offer skipped ones again brings them back."] if shown else []
 
 
 def lay_out(file: Path, inbox: Path, name: str | None = None) -> Path:

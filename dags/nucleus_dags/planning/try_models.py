@@ -11,6 +11,7 @@ from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.manifest import manifest
 from nucleus_dags.planning.methods import names_in
 from nucleus_dags.planning.segment_plate import find_plate
+from nucleus_dags.planning.segmentations import MODEL
 from nucleus_dags.planning.types import ListedVersion, Model, Params
 from nucleus_dags.plates.plate_json import read_plate_folder
 from nucleus_dags.plates.stored import read_plate
@@ -55,35 +56,59 @@ def networks_to_store(found: Iterable[Mapping[str, Any]]) -> list[Params]:
 
 
 def tried_models(
-    form: Mapping[str, Any], found: Sequence[Mapping[str, Any]], versions: Sequence[ListedVersion]
+    form: Mapping[str, Any],
+    found: Sequence[Mapping[str, Any]],
+    stored: Sequence[Any],
+    versions: Sequence[ListedVersion],
 ) -> Tried:
-    """Give what is tried, each model once. Raises FormError for a model that a person named and that isn't there."""
+    """Give what is tried, each model once. Raises FormError for a model that a person named and that isn't there.
+
+    `stored` is what became of `networks_to_store`: a model whose networks couldn't be stored isn't tried.
+    """
     refused = [result["refused"] for result in found if "refused" in result]
     named = bool(names_in(form["models"]))
     if refused and named:
         raise FormError("\n".join(refused))
-    models = [result["values"]["model"] for result in found if "values" in result]
+    models = []
+    for model in (result["values"]["model"] for result in found if "values" in result):
+        reasons = _reasons_not_stored(model, stored)
+        refused += [f"{_name_of(model)}: {reason}" for reason in reasons]
+        models += [] if reasons else [model]
     known = [(_name_of(model), _without_run(model)) for model in models]
     if not named:
         known += [
             (_title(version), _without_run(version["model"])) for version in _newest(versions) if version["model"]
         ]
     if not known:
-        raise FormError("There is no model to try: none is registered, and none that needs no training can be used.")
+        none = "There is no model to try: none is registered, and none that needs no training can be used."
+        raise FormError("\n".join([none, *refused]))
     each_once = [model for number, (_, model) in enumerate(known) if model not in [m for _, m in known[:number]]]
     names = [_joined([name for name, other in known if other == model]) for model in each_once]
     return Tried(names, each_once, [f"- Not tried: {reason}" for reason in refused])
 
 
-def sufficiency_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
-    """Give the params of `suffice`: the scores by the names of the models, and what a person calls good enough."""
-    return {**given, **report_of({}, known)}
-
-
 def report_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
-    """Give the params of `report` on all models."""
-    scores = [result["outputs"]["scores"] for result in known["scored"]]
-    return {"scores": dict(zip(known["names"], scores, strict=True))}
+    """Give the params of `report` on all models that have scores. Raises FormError if none has."""
+    scored = dict(zip(known["names"], known["scored"], strict=True))
+    scores = {name: result["outputs"]["scores"] for name, result in scored.items() if "refused" not in result}
+    if not scores:
+        raise FormError("\n".join(["No model could be scored.", *broken_lines(known["names"], known["scored"])]))
+    return {"scores": scores}
+
+
+def reason_without_segmentation(model: Mapping[str, Any], segmented: Iterable[Mapping[str, Any]]) -> str | None:
+    """Say why a model couldn't segment a plate; None if it could."""
+    refused = [result for result in segmented if "refused" in result]
+    return next((each["refused"] for each in refused if all(each["params"][n] == model[n] for n in MODEL)), None)
+
+
+def broken_lines(names: Sequence[str], scored: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Give a line of Markdown for each model that has no scores, with the reason."""
+    return [
+        f"- **{name}** failed, and isn't among the answers: {result['refused']}"
+        for name, result in zip(names, scored, strict=True)
+        if "refused" in result
+    ]
 
 
 def levels_of(form: Mapping[str, Any]) -> Params:
@@ -95,6 +120,11 @@ def lines_of(answered: Result, page: str, left_out: Sequence[str], remarks: Sequ
     """Give the lines of the note: the answer first, then the table and what it rests on."""
     values = answered["values"]
     return [values["in_short"], "", *values["lines"], "", page, "", *left_out, *remarks]
+
+
+def _reasons_not_stored(model: Mapping[str, Any], stored: Iterable[Any]) -> list[str]:
+    parts = [{name: value for name, value in part.items() if name != "task"} for part in model.get("to_store", [])]
+    return [part["refused"] for part in stored if part and "refused" in part and part["params"] in parts]
 
 
 def _newest(versions: Sequence[ListedVersion]) -> list[ListedVersion]:

@@ -36,6 +36,8 @@ class StoredPlate:
     """Sentences about files that lack something, such as chunks of a label image or the unit of the pixel size."""
     not_used: Mapping[str, int]
     """How many files of the plate's folder are no fields, by what they are, such as images of other channels."""
+    chosen_patches: Mapping[str, int]
+    """How many patches were chosen to be annotated, at random or ranked; empty where none was."""
 
     @property
     def trains(self) -> bool:
@@ -86,6 +88,7 @@ def read_plate(store: Path, path: str) -> StoredPlate:
         # Those about single nuclei are for who draws labels, and are often many.
         warnings=tuple(f"{row['file']}: {row['problem']}" for row in report.get("warnings", []) if "label" not in row),
         not_used=report.get("not_used", {}),
+        chosen_patches=report.get("chosen_patches", {}),
     )
 
 

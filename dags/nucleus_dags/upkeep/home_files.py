@@ -25,7 +25,7 @@ from pathlib import Path
 from nucleus_dags.plates.inbox import REJECTED, entries, judge, quiet_s
 from nucleus_dags.upkeep.errors import UpkeepError
 
-RECORDS = ("store/arrivals", "store/retrainings")
+RECORDS = ("store/arrivals", "store/retrainings", "store/skipped")
 """Copied before the databases."""
 RECEIPTS = "store/dag_runs"
 LEFT_OUT = ("servers.json", "logs/scheduler", "logs/dag_processor", "databases_before")

@@ -81,6 +81,14 @@ def read_ignored(path: Path) -> NDArray[np.bool_]:
     return decode_ignored(read_bytes(path), path)
 
 
+def read_kinds(path: Path) -> NDArray[np.uint8]:
+    """Read of each pixel of an image in ignored/, (y, x), whether it is annotated, not looked at or unsure.
+
+    Raises InputError as `read_ignored` does.
+    """
+    return _decode_kinds(read_bytes(path), path)
+
+
 def read_bytes(path: Path, at_most: int | None = None) -> bytes:
     """Read a whole file; InputError if it is missing, isn't a file, may not be read or has more than `at_most` bytes.
 
@@ -190,13 +198,17 @@ def decode_numbered(data: bytes, path: Path) -> NumberedLabels:
 
 def decode_ignored(data: bytes, path: Path) -> NDArray[np.bool_]:
     """Do as `read_ignored`, for the content of a file that has been read already."""
+    return np.asarray(_decode_kinds(data, path) != ANNOTATED)
+
+
+def _decode_kinds(data: bytes, path: Path) -> NDArray[np.uint8]:
     kinds = _plane(_decode(data, path, indices=True), path)
     allowed = f"allowed are {ANNOTATED} (annotated), {NOT_LOOKED_AT} (not looked at) and {UNSURE} (unsure)"
     if kinds.dtype.kind not in "uib":
         raise InputError(f"{path}: pixels are {kinds.dtype}; {allowed} as integers, save it as uint8.")
     if len(others := np.setdiff1d(kinds, (ANNOTATED, NOT_LOOKED_AT, UNSURE))):
         raise InputError(f"{path}: has pixels of {others[0]}; {allowed}, give each pixel one of them.")
-    return np.asarray(kinds != ANNOTATED)
+    return kinds.astype(np.uint8)
 
 
 def write_label_image(path: Path, label_image: NDArray[Any], description: str | None = None) -> None:

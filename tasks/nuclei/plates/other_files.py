@@ -1,4 +1,4 @@
-"""Files of an annotated plate that are of no field's own: further label images, and where its labels come from.
+"""Files of an annotated plate that are of no field's own: further label images, and tables on how it was annotated.
 
 They are part of the plate and of its digest, and are checked and copied with it. A screening plate has none.
 """
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.nuclei.plates import origins
+from tasks.nuclei.plates import chosen_patches, origins
 from tasks.nuclei.plates.files import Plate
 from tasks.nuclei.plates.image_files import read_numbered
 from tasks.nuclei.plates.label_sets import problems_of_sizes
@@ -36,7 +36,9 @@ def copied(plate: Plate, output_dir: Path) -> dict[str, str]:
 def problems_of(plate: Plate, sizes: Mapping[str, tuple[int, int]]) -> list[str]:
     """Say what is wrong with these files, from the sizes in px of the images by field."""
     problems = problems_of_sizes(plate.label_sets, sizes, plate.folder)
-    if not _has_origins(plate):
+    if _has(chosen_patches.CHOSEN_PATCHES, plate):
+        problems += chosen_patches.problems_of(chosen_patches.read_chosen_patches(plate.folder), sizes)
+    if not _has(origins.ORIGINS, plate):
         return problems
     labels = {fov.name: read_numbered(fov.labels_path).ids for fov in plate.fovs if fov.labels_path}
     return problems + origins.problems_of(origins.read_origins(plate.folder), labels)
@@ -49,18 +51,21 @@ def report_on(plate: Plate) -> dict[str, Any]:
         report["label_sets"] = {
             name: {fov: _name(path, plate) for fov, path in files.items()} for name, files in plate.label_sets.items()
         }
-    if _has_origins(plate):
+    if _has(chosen_patches.CHOSEN_PATCHES, plate):
+        choices = chosen_patches.read_chosen_patches(plate.folder)["choice"]
+        report["chosen_patches"] = choices.value_counts().to_dict()
+    if _has(origins.ORIGINS, plate):
         report["origins"] = origins.counts_of(origins.read_origins(plate.folder))
     return report
 
 
 def _paths(plate: Plate) -> list[Path]:
-    own = [plate.folder / origins.ORIGINS] if _has_origins(plate) else []
+    own = [plate.folder / name for name in (origins.ORIGINS, chosen_patches.CHOSEN_PATCHES) if _has(name, plate)]
     return [*own, *(path for files in plate.label_sets.values() for path in files.values())]
 
 
-def _has_origins(plate: Plate) -> bool:
-    return plate.info.role != "screen" and (plate.folder / origins.ORIGINS).exists()
+def _has(table: str, plate: Plate) -> bool:
+    return plate.info.role != "screen" and (plate.folder / table).exists()
 
 
 def _name(path: Path, plate: Plate) -> str:

@@ -29,7 +29,8 @@ def pod_template(name: str) -> V1Pod:
 
 def requested_pod(task: str, part: dict[str, Any] | None = None) -> dict[str, Any]:
     """Give the pod that is asked for when a task runs, for one part of it if it is a mapped one."""
-    operator = TaskPodOperator(task_id=task, task=task, each=part)
+    settings = {"task": "segment"} if task == "find_stored" else {}
+    operator = TaskPodOperator(task_id=task, task=task, each=part, settings=settings)
     params = operator._remembered(cast(dict[str, Any], operator._given()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(operator, "_template", lambda: pod_template(resources_of(operator.task)["container_image"]))
@@ -134,10 +135,11 @@ def mounts_of(task: str, part: dict[str, Any] | None = None) -> dict[str, dict[s
 @pytest.mark.parametrize("task", manifest()["tasks"])
 def test_a_task_writes_to_its_own_results_and_its_receipt_alone(task: str) -> None:
     found = mounts_of(task)
+    marked_as_in_use = {"/nucleus/store/segment": "store/segment"} if task == "find_stored" else {}
     assert {path: mount["subPath"] for path, mount in found.items() if not mount.get("readOnly")} == {
         f"/nucleus/store/{task}": f"store/{task}",
         str(RECEIPT.parent): f"store/{RECEIPT.parent.relative_to(STORE)}",
-    }
+    } | marked_as_in_use
     assert found["/nucleus/store"] == {"name": "nucleus", "subPath": "store", "readOnly": True}
 
 
@@ -168,7 +170,7 @@ def test_a_store_that_the_template_has_read_only_stays_so() -> None:
 
 
 def test_the_folders_that_a_pod_writes_to_are_there_before_it_and_belong_to_airflow(tmp_path: Path) -> None:
-    mounts.make_folders("augment", tmp_path, tmp_path / "dag_runs/a/b/c/-1.json")
+    mounts.make_folders("augment", {}, tmp_path, tmp_path / "dag_runs/a/b/c/-1.json")
     assert (tmp_path / "augment").is_dir()
     assert (tmp_path / "dag_runs/a/b/c").is_dir()
 

@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from nucleus_dags.launchers import launch
 from nucleus_dags.launchers.local_process import LocalProcessOperator
-from nucleus_dags.launchers.task_operator import read_receipt
+from nucleus_dags.launchers.task_operator import BadInput, read_receipt
 from nucleus_dags.manifest import Resources, TaskEntry, manifest
 from tests.dags import probe as probe_task
 from tests.repository import REPOSITORY
@@ -29,6 +29,8 @@ class TaskInstance:
     run_id: str = "manual__2026-01-02T03:04:05+00:00"
     task_id: str = "probe"
     map_index: int = -1
+    try_number: int = 1
+    max_tries: int = 2
     xcoms: dict[str, Any] = field(default_factory=dict)
 
     def xcom_push(self, key: str, value: Any) -> None:
@@ -82,9 +84,27 @@ def test_a_done_task_gives_its_small_result_and_each_output_as_an_xcom() -> None
 
 def test_bad_input_may_be_handed_on_in_the_task_s_words() -> None:
     refused = execute(probe(settings={"ending": "bad input"}, hand_on_refusals=True))
-    assert refused == {"refused": "plate.json: role is missing; add it."}
+    assert refused == {"refused": "plate.json: role is missing; add it.", "params": {"ending": "bad input"}}
     with pytest.raises(AirflowException):
         execute(probe(settings={"ending": "fault"}, hand_on_refusals=True))
+
+
+def test_what_fails_at_its_last_try_may_be_handed_on_and_nobody_is_told_that_the_run_failed() -> None:
+    operator = probe(settings={"ending": "fault"}, hand_on_failures=True)
+    with pytest.raises(AirflowException):
+        execute(operator, TaskInstance(try_number=2, max_tries=2))
+    last = TaskInstance(try_number=3, max_tries=2)
+    failed = execute(operator, last)
+    assert failed["params"] == {"ending": "fault"}
+    assert "probe ended with status 1" in failed["refused"]
+    assert last.xcoms == {}
+
+
+def test_a_reason_not_to_start_a_part_may_be_handed_on() -> None:
+    def refuse(given: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+        raise BadInput("cellpose is broken")
+
+    assert execute(probe(prepare=refuse, hand_on_failures=True)) == {"refused": "cellpose is broken", "params": {}}
 
 
 def test_a_part_of_a_mapped_task_may_have_an_mlflow_run_of_its_own(store: Path) -> None:

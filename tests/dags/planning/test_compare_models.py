@@ -1,5 +1,6 @@
 """From the registered versions and the plates of a store to the settings of a comparison's tasks."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +77,26 @@ def test_scores_come_back_to_their_versions_and_a_version_without_a_model_has_no
 
 def test_every_version_that_was_scored_is_a_round_of_annotation_and_one_scored_twice_is_one() -> None:
     scored = [{"outputs": {"scores": f"score/{number}"}} for number in (0, 1, 0)]
-    params = compare_models.rounds_of({}, {"scored": scored})
-    assert learning_curves.Params(**params).scores == ["score/0", "score/1"]
-    result: Any = {"values": {"U2OS": {"advice": "stop", "why": "It brings nothing."}}}
-    assert compare_models.advice_lines(result) == ["- annotating U2OS: stop. It brings nothing."]
+    params = learning_curves.Params(**compare_models.rounds_of({"annotated": ["ingest/a"]}, {"scored": scored}))
+    assert (params.scores, params.annotated) == (["score/0", "score/1"], ["ingest/a"])
+
+
+def test_the_advice_says_what_random_patches_say_or_that_there_are_none() -> None:
+    known = {"advice": "stop", "why": "It brings nothing."}
+    result: Any = {"values": {"U2OS": known | {"at_random": ""}, "RPE1": known | {"at_random": "F1 at 0.7: 0.9"}}}
+    assert compare_models.advice_lines(result) == [
+        "- annotating U2OS: stop. It brings nothing. No patch of it that was drawn at random has come back yet.",
+        "- annotating RPE1: stop. It brings nothing. F1 at 0.7: 0.9.",
+    ]
+
+
+def test_plates_with_chosen_patches_are_found_whatever_their_role_the_last_one_last(store: Path) -> None:
+    assert compare_models.annotated_patches(store) == []
+    for name, frozen_at in (("a", "2026-02"), ("b", "2026-01")):
+        path = store / "ingest" / f"{name}@000000000000" / "report.json"
+        known = json.loads(path.read_text()) | {"frozen_at": frozen_at, "chosen_patches": {"random": 1}}
+        path.write_text(json.dumps(known))
+    assert compare_models.annotated_patches(store) == ["ingest/b@000000000000", "ingest/a@000000000000"]
 
 
 def test_without_a_test_plate_or_a_model_there_is_nothing_to_do(store: Path) -> None:

@@ -12,6 +12,7 @@ from nucleus_dags.forms.send_to_annotation import send_to_annotation_form
 from nucleus_dags.manifest import manifest
 from nucleus_dags.planning import send_to_annotation
 from nucleus_dags.planning.types import FoundModel
+from nucleus_dags.plates.skipped import Skipped, SkippedPatch
 from nucleus_dags.plates.stored import read_plate
 from tasks.annotation.tools import TOOLS
 from tasks.steps.choose_patches import Params as ChooseParams
@@ -61,6 +62,50 @@ def test_fields_are_spread_evenly_over_the_plate(amount: int | None, names: list
     assert send_to_annotation.chosen_fovs(read_plate(store, PLATE), store, amount, needs_labels=False) == names
 
 
+def skip(store: Path, *names: str, **changes: Any) -> Skipped:
+    changes = {"patches": 6, "skip": [*names], **changes}
+    return send_to_annotation.skipped_of(read_plate(store, PLATE), store, form(**changes))
+
+
+def test_what_was_skipped_once_is_not_offered_again(store: Path) -> None:
+    skip(store, "f1", " f2_y0-50_x10-60 ")
+    again = skip(store, f"005_f2_annotation-{'0' * 16}_y50-90_x0-9")
+    assert again.fields == ["f1"]
+    assert again.patches == [
+        {"fov": "f2", "y0": 0, "x0": 10, "y1": 50, "x1": 60},
+        {"fov": "f2", "y0": 50, "x0": 0, "y1": 90, "x1": 9},
+    ]
+    names = send_to_annotation.chosen_fovs(read_plate(store, PLATE), store, None, False, again.fields)
+    assert names == [f"f{number}" for number in range(10) if number != 1]
+    (line,) = send_to_annotation.skipped_lines(again.fields, again.patches, 1)
+    assert line.startswith("Skipped, in this run or before: 1 fields and 2 patches.")
+
+
+def test_what_was_skipped_is_offered_again_if_a_person_wants_it(store: Path) -> None:
+    skip(store, "f1", "f2")
+    assert skip(store, "f3", offer_skipped_again=True).fields == ["f3"]
+    assert skip(store).fields == ["f3"]
+
+
+@pytest.mark.parametrize("name", ["f11", "f11_y0-5_x0-5", "f1_y5-5_x0-5", "3"])
+def test_a_name_of_no_field_and_no_patch_is_refused_and_nothing_is_skipped(name: str, store: Path) -> None:
+    with pytest.raises(FormError, match=f"Skip: {name} is no field of screened .* such as f0, .* such as f0_y0-500_x0"):
+        skip(store, "f1", name)
+    assert skip(store).fields == []
+
+
+def test_patches_are_not_skipped_where_whole_fields_are_sent(store: Path) -> None:
+    with pytest.raises(FormError, match="f1_y0-5_x0-5 is a patch, and Patches is empty"):
+        skip(store, "f1_y0-5_x0-5", patches=None)
+    assert skip(store, "f1", patches=None).fields == ["f1"]
+
+
+def test_a_plate_of_which_all_is_skipped_says_how_to_get_it_back(store: Path) -> None:
+    fields = skip(store, *(f"f{number}" for number in range(10))).fields
+    with pytest.raises(FormError, match="All fields of screened are skipped; tick Offer skipped ones again"):
+        send_to_annotation.chosen_fovs(read_plate(store, PLATE), store, None, False, fields)
+
+
 def test_own_labels_are_proposed_for_the_fields_that_have_them(store: Path) -> None:
     assert send_to_annotation.chosen_fovs(read_plate(store, PLATE), store, None, needs_labels=True) == ["f0"]
 
@@ -80,13 +125,16 @@ def test_where_patches_are_chosen_the_model_looks_at_the_same_fields_in_a_second
         {"marker_threshold": 0.4, "test_time_augmentation": False},
         {"marker_threshold": 0.4, "test_time_augmentation": True},
     )
-    (asked,) = send_to_annotation.choices(PLATE, [result("segment/1"), result("segment/2")], [], form(patches=6))
+    segmented = [result("segment/1"), result("segment/2")]
+    skipped: SkippedPatch = {"fov": "f1", "y0": 0, "x0": 1, "y1": 2, "x1": 3}
+    (asked,) = send_to_annotation.choices(PLATE, segmented, [], [skipped], form(patches=6))
     assert ChooseParams(**asked).segmentations == ["segment/1", "segment/2"]
+    assert ChooseParams(**asked).skipped[0].patch == (0, 1, 2, 3)
     sent = send_to_annotation.request_of(
         PLATE, fovs, [result("segment/1"), result("segment/2")], "choose_patches/3/p", form(patches=6)
     )
     assert SendParams(**sent).segmentations == ["segment/1"]
-    assert send_to_annotation.choices(PLATE, [], [], form()) == []
+    assert send_to_annotation.choices(PLATE, [], [], [], form()) == []
 
 
 def test_a_model_that_looks_at_a_field_in_one_way_only_can_not_choose_patches() -> None:

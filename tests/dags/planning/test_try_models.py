@@ -70,7 +70,7 @@ def test_the_networks_of_models_that_are_not_registered_are_put_into_the_store()
 
 def test_all_that_need_no_training_and_the_newest_versions_and_those_with_an_alias_are_tried() -> None:
     versions = [listed(1, "champion"), listed(2), listed(3), listed(4), listed(5)]
-    tried = try_models.tried_models(form(), [BASE, PLAIN, TOOL, REFUSED], versions)
+    tried = try_models.tried_models(form(), [BASE, PLAIN, TOOL, REFUSED], [], versions)
     registered = ["version 1, champion", "version 3", "version 4", "version 5"]
     assert tried.names == ["base", "classical", "external cellpose", *registered]
     assert tried.left_out == ["- Not tried: find_model: external:stardist has no weights."]
@@ -82,26 +82,49 @@ def test_all_that_need_no_training_and_the_newest_versions_and_those_with_an_ali
 
 def test_a_model_that_has_several_names_is_tried_once_under_all_of_them() -> None:
     versions = [listed(1, "champion", network="train_fpn2_ws/base")]
-    tried = try_models.tried_models(form(), [BASE, PLAIN], versions)
+    tried = try_models.tried_models(form(), [BASE, PLAIN], [], versions)
     assert tried.names == ["base (version 1, champion)", "classical"]
 
 
 def test_a_version_whose_model_the_store_lacks_is_not_tried() -> None:
     lost: Any = {"version": 1, "aliases": ["champion"], "model": None}
-    assert try_models.tried_models(form(), [PLAIN], [lost]).names == ["classical"]
+    assert try_models.tried_models(form(), [PLAIN], [], [lost]).names == ["classical"]
 
 
 def test_what_a_person_names_is_tried_alone_and_must_be_there() -> None:
     named = form(models=["3", "external:stardist"])
     third = found("", "train_fpn2_ws/3", version=3)
-    assert try_models.tried_models(named, [third], [listed(4)]).names == ["version 3"]
+    assert try_models.tried_models(named, [third], [], [listed(4)]).names == ["version 3"]
     with pytest.raises(FormError, match="external:stardist has no weights"):
-        try_models.tried_models(named, [third, REFUSED], [])
+        try_models.tried_models(named, [third, REFUSED], [], [])
 
 
 def test_without_any_model_there_is_nothing_to_try() -> None:
-    with pytest.raises(FormError, match="There is no model to try"):
-        try_models.tried_models(form(), [REFUSED], [])
+    with pytest.raises(FormError, match=r"There is no model to try(.|\n)*external:stardist has no weights"):
+        try_models.tried_models(form(), [REFUSED], [], [])
+
+
+def test_a_model_whose_networks_cannot_be_stored_is_named_and_the_others_are_tried() -> None:
+    stored = [{"refused": "cellpose isn't installed.", "params": {"rois": None}}, None, {"task": "train_fpn2_ws"}]
+    tried = try_models.tried_models(form(), [PLAIN, TOOL], stored, [listed(1)])
+    assert tried.names == ["classical", "version 1"]
+    assert tried.left_out == ["- Not tried: external cellpose: cellpose isn't installed."]
+
+
+def test_a_model_that_cannot_segment_is_named_with_its_error_and_the_others_are_answered_for() -> None:
+    broken, whole = try_models.tried_models(form(), [BASE, PLAIN], [], []).models
+    failed = {"refused": "no memory", "params": {**broken, "plate": "ingest/a@000000000000"}}
+    assert try_models.reason_without_segmentation(broken, [failed]) == "no memory"
+    assert try_models.reason_without_segmentation(whole, [failed]) is None
+    known: Any = {"names": ["base", "classical"], "scored": [failed, {"outputs": {"scores": "score/1"}}]}
+    assert try_models.report_of({}, known) == {"scores": {"classical": "score/1"}}
+    assert try_models.broken_lines(**known) == ["- **base** failed, and isn't among the answers: no memory"]
+
+
+def test_if_all_models_break_the_reasons_are_said() -> None:
+    known = {"names": ["base"], "scored": [{"refused": "no memory", "params": {}}]}
+    with pytest.raises(FormError, match=r"No model could be scored(.|\n)*base.* no memory"):
+        try_models.report_of({}, known)
 
 
 def test_report_and_answer_have_the_scores_by_the_names_of_the_models() -> None:
@@ -110,7 +133,7 @@ def test_report_and_answer_have_the_scores_by_the_names_of_the_models() -> None:
     by_name = {"base": "score/0", "classical": "score/1"}
     assert ReportParams(**try_models.report_of({}, known)).scores == by_name
     levels = try_models.levels_of(form(least_f1_of_objects=0.9)) | {"dag_run_id": "run"}
-    answer = SufficeParams(**try_models.sufficiency_of(levels, known))
+    answer = SufficeParams(**levels, **try_models.report_of({}, known))
     assert (answer.scores, answer.levels) == (by_name, {0.7: 0.9, 0.9: 0.6})
 
 
