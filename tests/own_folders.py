@@ -38,11 +38,16 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
     if not _watched or not (event in CHANGES or (event == "open" and _opens_for_writing(arguments))):
         return
     for path in arguments[: 2 if event in ("os.rename", "os.link") else 1]:
-        if isinstance(path, (str, Path)):
+        if isinstance(path, (str, Path)) and not _is_made_already(event, path):
             for store, own, others in _watched:
                 changed = Path(path).absolute()
                 if changed.is_relative_to(store) and not any(changed.is_relative_to(folder) for folder in own):
                     others.append(f"{event} {changed}")
+
+
+def _is_made_already(event: str, path: str | Path) -> bool:
+    # MLflow's client does so with the folder of a database, and nothing changes.
+    return event == "os.mkdir" and Path(path).is_dir()
 
 
 def _opens_for_writing(arguments: tuple[Any, ...]) -> bool:
