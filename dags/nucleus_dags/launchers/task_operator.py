@@ -176,6 +176,7 @@ class TaskOperator(BaseOperator):
             self.log.info("MLflow run: %s", mlflow_run_url(self.mlflow_run_id))
         try:
             self.run_command(params, arguments_of(self.task, params, store, receipt_path), context)
+            result = self._result_of(receipt_path, params, store)
         except AirflowSkipException:
             raise
         except AirflowException as error:
@@ -183,7 +184,6 @@ class TaskOperator(BaseOperator):
                 # Whoever writes the note of the DAG run finds it there.
                 context["ti"].xcom_push(FAILURE_KEY, _reason(error))
             raise
-        result = self._result_of(receipt_path, params, store)
         params_file_of(receipt_path).unlink(missing_ok=True)
         self._push(result, context)
         return result
@@ -233,9 +233,11 @@ def read_receipt(path: Path, task: str, params: dict[str, Any]) -> Result:
 
 
 def _agrees(found: Any, sent: Any) -> bool:
-    """Whether params are those that were sent. A task fills in what wasn't sent, also within a dict."""
+    """Whether params are those that were sent. A task fills in what wasn't sent, also in dicts and lists of them."""
     if isinstance(sent, dict) and isinstance(found, dict):
         return all(_agrees(found.get(name), value) for name, value in sent.items())
+    if isinstance(sent, list) and isinstance(found, list):
+        return len(found) == len(sent) and all(map(_agrees, found, sent))
     return bool(found == sent)
 
 
