@@ -3,8 +3,7 @@
 A PodTemplate mounts store, inbox and weights. A task reads all of the store, since its inputs are results of others,
 and writes its own results, `<store>/<task>/`, and its receipt; `find_stored` and `find_experiments` write to those of
 the tasks too that they ask for. A pod sees the inbox if its params name something there, and the weights if it is a
-training. A third-party tool runs in the pod of its task, and so can write there too, but neither to plates nor to what
-other tasks made.
+training. A third-party tool in the pod of its task is kept to less: see tasks/methods/external/bounds.py.
 """
 
 from __future__ import annotations

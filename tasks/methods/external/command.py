@@ -20,7 +20,7 @@ from tasks.nuclei.errors import InputError
 
 REPOSITORY = Path(__file__).parents[3]
 """Where commands are started: those that come with the pipeline name files of it."""
-ENDS_WITH_TASK = Path(__file__).with_name("ends_with_task.py")
+BOUNDS = Path(__file__).with_name("bounds.py")
 LINES_SHOWN = 5
 NOT_FOR_TOOLS = ("AIRFLOW", "MLFLOW", "PYTHON", "SM_FRAMEWORK", "TF_", "TF2_")
 """Beginnings of variables that are for this program alone: settings of its libraries, and ways into its servers."""
@@ -28,8 +28,11 @@ NOT_FOR_TOOLS = ("AIRFLOW", "MLFLOW", "PYTHON", "SM_FRAMEWORK", "TF_", "TF2_")
 log = logging.getLogger("nucleus")
 
 
-def run_command(command: Sequence[str], words: Mapping[str, object], tool: str) -> None:
-    """Run a command with its words in braces replaced, its lines in the log. Raises InputError if it fails."""
+def run_command(command: Sequence[str], words: Mapping[str, object], tool: str, writes: Sequence[Path] = ()) -> None:
+    """Run a command with its words in braces replaced, its lines in the log. Raises InputError if it fails.
+
+    Of all folders, it may change those in `writes`, and those for temporary files and caches.
+    """
     words = {**words, "tools": tools_folder()}
     arguments = [_replaced(argument, words, tool) for argument in command]
     log.info("%s: %s", tool, " ".join(arguments))
@@ -39,7 +42,7 @@ def run_command(command: Sequence[str], words: Mapping[str, object], tool: str) 
     if shutil.which(REPOSITORY / arguments[0] if os.sep in arguments[0] else arguments[0]) is None:
         raise InputError(f"{tool} can't be started: {arguments[0]} is no command; install it, or correct its command.")
     with subprocess.Popen(
-        [sys.executable, "-I", ENDS_WITH_TASK, *arguments],
+        [sys.executable, "-I", BOUNDS, os.pathsep.join(map(str, writes)), *arguments],
         cwd=REPOSITORY,
         env=env,
         # Nothing is written: it closes when this process is gone.

@@ -60,7 +60,7 @@ class ExternalSegmenter(Segmenter):
                 shapes[name] = (image.shape[0], image.shape[1])
             if not shapes:
                 return
-            run_command(self._tool.segment, folders, self._tool.name)
+            run_command(self._tool.segment, folders, self._tool.name, writes=[folders["output"]])
             doubts = _checked_output(folders["images"], folders["output"], shapes, self._tool.name)
             for path, of_field in doubts.items():
                 yield Written(read_label_image(path), tuple(f"{self._tool.name}: {doubt}" for doubt in of_field))

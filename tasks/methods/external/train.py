@@ -118,7 +118,7 @@ def _train(params: Params, model: Path, workspace: Workspace) -> int:
         "initial": "" if earlier is None else earlier / MODEL,
         "random_seed": params.random_seed,
     }
-    run_command(command, words, params.tool)
+    run_command(command, words, params.tool, writes=[model])
     if not any(model.iterdir()):
         raise InputError(f"{params.tool} was trained and wrote nothing into its folder {{model}}; correct its command.")
     return written["train"]
