@@ -28,9 +28,9 @@ took the paper's authors 2 hours where drawing took 12.
 **Start:** the button *Trigger*, with the plate's name and the tool that you correct with. The plate needs no labels.
 
 **What happens:** a model segments some fields. Where *Patches* is given, those patches of about 50 nuclei are chosen in
-which it is least sure, and one in five at random. A page, the *queue*, shows each with the reason. What isn't worth
-annotating is named in *Skip* of the next run, and isn't offered again. Images and proposals are packed as the tool
-reads them.
+which it is least sure, or the version before it finds other nuclei, and one in five at random. A page, the *queue*,
+shows each with the reason. What isn't worth annotating is named in *Skip* of the next run, and isn't offered again.
+Images and proposals are packed as the tool reads them.
 
 **Result:** an archive, in the folder `to_annotate` of the inbox; the note of the run says its name. It doesn't say
 which model made the proposals, so that nobody is led by it. `tasks/annotation/README.md` says how to open it in each
@@ -61,22 +61,21 @@ def plan() -> list[PlateToImport]:
         found = segment_plate.find_plate(form["plate"], _inbox(), _store())
     except FormError as error:
         fail_with(str(error))
-    asked = {"model": form["proposals"], "dag_run_id": dag_run.run_id}
-    ti.xcom_push("models", [asked] if send_to_annotation.proposes_a_model(form) else [])
+    ti.xcom_push("models", send_to_annotation.models_to_find(form, dag_run.run_id))
     ti.xcom_push("found", found)
     return [{"folder": found["folder"]}] if "folder" in found else []
 
 
 @task
 def models(asked: list[Params]) -> list[Params]:
-    """Hand on what asks for the model that proposes, if one does: Airflow maps only over all that a task returns."""
+    """Hand on what asks for models: Airflow maps only over all that a task returns."""
     return asked
 
 
 @task(trigger_rule="none_failed")
 def networks_to_store(models: Any) -> list[Params]:
     """Give what puts the networks of a model into the store that isn't registered."""
-    return [params for model in models or [] for params in model.get("to_store", [])]
+    return [params for model in models or [] if model for params in model.get("to_store", [])]
 
 
 # Without a plate to import, or a model to find, these are skipped.
@@ -93,11 +92,8 @@ def proposals(found: dict[str, str], ingested: Any, models: Any) -> list[Params]
         ti.xcom_push("skipped", skipped._asdict())
         ti.xcom_push("plate", plate)
         ti.xcom_push("fovs", fovs)
-        return [
-            params
-            for each in models or []
-            for params in send_to_annotation.segmentations_to_make(plate, each, fovs, form)
-        ]
+        there = [model for model in models or [] if model]
+        return send_to_annotation.segmentations_to_make(plate, there, fovs, form) if there else []
     except FormError as error:
         fail_with(str(error))
 

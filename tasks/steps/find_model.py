@@ -34,6 +34,8 @@ class Params(TaskParams):
     method and one of its tools with a colon between."""
     dag_run_id: str = pydantic.Field(min_length=1)
     """DAG run that asks."""
+    before: bool = False
+    """Whether the newest version before the one of `model` is meant, of those that the store holds."""
     may_lack: bool = False
     """Whether it is fine if there is no such model."""
 
@@ -43,11 +45,14 @@ def run(params: Params, workspace: Workspace) -> Outcome:
         model = {"version": None, **ready_model(params.model).described(workspace.store)}
         return Outcome({}, {}, {}, values={"model": model | {"trainings": [], "augmentation": None}})
     found = tracking.find_model(params.model)
+    if found is not None and params.before:
+        found = _before(found, workspace.store)
     if found is None:
         if params.may_lack:
             return Outcome({}, {}, {}, values={"model": None})
+        meant = f"version before {params.model}" if params.before else params.model
         raise InputError(
-            f"model: there is no {params.model} of {REGISTERED_MODEL} in MLflow; "
+            f"model: there is no {meant} of {REGISTERED_MODEL} in MLflow; "
             "train one, or give the number of a version that MLflow's page lists."
         )
     if not holds_model(found.path, workspace.store):
@@ -59,6 +64,11 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     outputs = {"model": f"../../{found.path}"}
     values = {"model": description_of(found, workspace.store), "warning": warning_in(found.tags)}
     return Outcome(outputs, {}, {"version": found.version}, values=values)
+
+
+def _before(version: tracking.ModelVersion, store: Path) -> tracking.ModelVersion | None:
+    older = [other for other in tracking.all_models() if other.version < version.version]
+    return next((other for other in reversed(older) if holds_model(other.path, store)), None)
 
 
 def description_of(found: tracking.ModelVersion, store: Path) -> dict[str, Any]:

@@ -118,6 +118,15 @@ def test_a_champion_that_lacks_is_named_or_may_lack(store: Path) -> None:
     assert (lacking.outputs, lacking.counts, lacking.values) == ({}, {}, {"model": None})
 
 
+def test_the_version_before_is_the_newest_older_one_that_the_store_holds(store: Path) -> None:
+    assert find(store, "3", before=True).counts == {"version": 2}
+    (store / "register_model" / ("2" * 16) / "result.json").unlink()
+    assert find(store, "3", "another", before=True).counts == {"version": 1}
+    with pytest.raises(InputError, match="no version before 1 of nucleus-segmenter"):
+        find(store, "1", before=True)
+    assert find(store, "1", before=True, may_lack=True).values == {"model": None}
+
+
 def test_without_any_registered_model_there_is_no_champion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     track_in(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)

@@ -21,6 +21,7 @@ from nucleus_dags.plates.stored import StoredPlate
 
 SECOND_OPINION = "test_time_augmentation"
 """The setting by which a model looks at a field in another way."""
+ALIASES = ("champion", "challenger")
 MOVED_BY = 0.1
 """Where a model hasn't it, its first threshold is moved by so much, down and up."""
 FOVS_PER_PART = 100
@@ -74,20 +75,24 @@ def chosen_fovs(
 
 
 def segmentations_to_make(
-    plate: str, model: FoundModel | ReadyModel, fovs: Sequence[str], form: Mapping[str, Any]
+    plate: str, models: Sequence[FoundModel | ReadyModel], fovs: Sequence[str], form: Mapping[str, Any]
 ) -> list[Params]:
-    """Give the params of `segment` for proposals and, where patches are chosen, for further opinions after these."""
+    """Give the params of `segment` for proposals and, where patches are chosen, for further opinions after these.
+
+    `models` are those of `models_to_find` that there are.
+    """
+    model, *before = models
     diameter_px = form["nuclear_diameter_px"]
     if not form["patches"]:
         return parts_of(plate, model, fovs, FOVS_PER_PART, diameter_px)
     others = _other_settings(model)
-    if not others:
+    if not others and not before:
         raise FormError(
             f"Patches: {form['patches']}: {model['method']} looks at a field in one way only, so that it isn't known "
             "what it is unsure of. Leave Patches empty, or propose what another model finds."
         )
-    first, *_ = parts_of(plate, model, fovs, len(fovs), diameter_px)
-    return [first, *(first | {"settings": {**model["settings"], **other}} for other in others)]
+    first, *of_before = (parts_of(plate, each, fovs, len(fovs), diameter_px)[0] for each in models)
+    return [first, *(first | {"settings": {**model["settings"], **other}} for other in others), *of_before]
 
 
 def _other_settings(model: FoundModel | ReadyModel) -> list[Params]:
@@ -123,9 +128,23 @@ def request_of(
     return params | {"segmentations": [result["outputs"]["segmentation"] for result in proposed]}
 
 
-def found_model(found: Result, known: Mapping[str, Any]) -> FoundModel | ReadyModel:
+def models_to_find(form: Mapping[str, Any], dag_run_id: str) -> list[Params]:
+    """Give the params of `find_model` for the model that proposes, if one does, and for the one that is asked too.
+
+    Where patches are chosen, the version before it is asked, if there is one: where two versions see other nuclei, one
+    of them is wrong.
+    """
+    if not proposes_a_model(form):
+        return []
+    asked = {"model": form["proposals"], "dag_run_id": dag_run_id}
+    is_registered = form["proposals"] in ALIASES or form["proposals"].isdecimal()
+    before = [asked | {"before": True, "may_lack": True}] if form["patches"] and is_registered else []
+    return [asked, *before]
+
+
+def found_model(found: Result, known: Mapping[str, Any]) -> FoundModel | ReadyModel | None:
     """Hand on what `find_model` found."""
-    model: FoundModel | ReadyModel = found["values"]["model"]
+    model: FoundModel | ReadyModel | None = found["values"]["model"]
     return model
 
 

@@ -16,6 +16,7 @@ from nucleus_dags.plates.skipped import Skipped, SkippedPatch
 from nucleus_dags.plates.stored import read_plate
 from tasks.annotation.tools import TOOLS
 from tasks.steps.choose_patches import Params as ChooseParams
+from tasks.steps.find_model import Params as FindParams
 from tasks.steps.segment import Params as SegmentParams
 from tasks.steps.send_to_annotation import Params as SendParams
 from tests.dags.forms.filled import filled
@@ -112,14 +113,14 @@ def test_own_labels_are_proposed_for_the_fields_that_have_them(store: Path) -> N
 
 def test_whole_fields_are_segmented_once_in_parts() -> None:
     fovs = [f"f{number}" for number in range(150)]
-    parts = send_to_annotation.segmentations_to_make(PLATE, CHAMPION, fovs, form())
+    parts = send_to_annotation.segmentations_to_make(PLATE, [CHAMPION], fovs, form())
     assert [len(part["fovs"]) for part in parts] == [100, 50]
     assert SegmentParams(**parts[0]).plate == PLATE
 
 
 def test_where_patches_are_chosen_the_model_looks_at_the_same_fields_in_a_second_way() -> None:
     fovs = [f"f{number}" for number in range(150)]
-    first, second = send_to_annotation.segmentations_to_make(PLATE, CHAMPION, fovs, form(patches=6))
+    first, second = send_to_annotation.segmentations_to_make(PLATE, [CHAMPION], fovs, form(patches=6))
     assert first["fovs"] == second["fovs"] == fovs
     assert (first["settings"], second["settings"]) == (
         {"marker_threshold": 0.4, "test_time_augmentation": False},
@@ -137,19 +138,51 @@ def test_where_patches_are_chosen_the_model_looks_at_the_same_fields_in_a_second
     assert send_to_annotation.choices(PLATE, [], [], [], form()) == []
 
 
+def test_where_patches_are_chosen_the_version_before_sees_the_same_fields_too() -> None:
+    before: FoundModel = {**CHAMPION, "version": 3, "networks": ["train_fpn2_ws/1"], "settings": {}}
+    looks = send_to_annotation.segmentations_to_make(PLATE, [CHAMPION, before], ["f0", "f1"], form(patches=6))
+    assert [(look["networks"], look["fovs"]) for look in looks] == [
+        *((["train_fpn2_ws/2"], ["f0", "f1"]), (["train_fpn2_ws/2"], ["f0", "f1"])),
+        (["train_fpn2_ws/1"], ["f0", "f1"]),
+    ]
+    assert looks[-1]["settings"] == {}
+    parts = send_to_annotation.segmentations_to_make(
+        PLATE, [{**CHAMPION, "method": "external", "settings": {}}, before], ["f0"], form(patches=6)
+    )
+    assert len(parts) == 2
+
+
+@pytest.mark.parametrize(
+    ("proposals", "patches", "asked"),
+    [
+        ("champion", 6, [{"model": "champion"}, {"model": "champion", "before": True, "may_lack": True}]),
+        ("7", 6, [{"model": "7"}, {"model": "7", "before": True, "may_lack": True}]),
+        ("champion", None, [{"model": "champion"}]),
+        ("classical", 6, [{"model": "classical"}]),
+        ("labels", None, []),
+    ],
+)
+def test_of_a_registered_model_the_version_before_is_asked_for_where_patches_are_chosen(
+    proposals: str, patches: int | None, asked: list[dict[str, Any]]
+) -> None:
+    found = send_to_annotation.models_to_find(form(proposals=proposals, patches=patches), "run")
+    assert found == [params | {"dag_run_id": "run"} for params in asked]
+    assert all(FindParams(**params) for params in found)
+
+
 def test_of_a_model_without_a_second_way_to_look_a_threshold_is_moved_a_little() -> None:
     classical: FoundModel = {**CHAMPION, **manifest()["baseline"]["model"]}  # type: ignore[typeddict-item]
-    looks = send_to_annotation.segmentations_to_make(PLATE, classical, ["f0"], form(patches=6))
+    looks = send_to_annotation.segmentations_to_make(PLATE, [classical], ["f0"], form(patches=6))
     assert [SegmentParams(**look).settings.model_dump()["threshold_share"] for look in looks] == [0.5, 0.4, 0.6]
     least: FoundModel = {**classical, "settings": {"threshold_share": 0.05}}
-    looks = send_to_annotation.segmentations_to_make(PLATE, least, ["f0"], form(patches=6))
+    looks = send_to_annotation.segmentations_to_make(PLATE, [least], ["f0"], form(patches=6))
     assert [look["settings"]["threshold_share"] for look in looks] == [0.05, 0.15]
 
 
 def test_a_model_that_looks_at_a_field_in_one_way_only_can_not_choose_patches() -> None:
     tool: FoundModel = {**CHAMPION, "method": "external", "settings": {}}
     with pytest.raises(FormError, match="external looks at a field in one way only"):
-        send_to_annotation.segmentations_to_make(PLATE, tool, ["f0"], form(patches=6))
+        send_to_annotation.segmentations_to_make(PLATE, [tool], ["f0"], form(patches=6))
 
 
 @pytest.mark.parametrize("proposals", ["labels", "none"])
