@@ -7,18 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
 from nucleus_dags.assets import ANNOTATED_PLATES, REGISTERED_MODELS
+from nucleus_dags.baseline import baseline
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.launchers.task_operator import Result, mlflow_run_url
 from nucleus_dags.manifest import manifest
 from nucleus_dags.notes import FAILURE, failure_lines, show_lines
 from nucleus_dags.planning import compare_models
+from nucleus_dags.planning.baseline import of_models
 from nucleus_dags.planning.remarks import remarks_on, remarks_on_segmentations
 from nucleus_dags.planning.runs import run_to_open, runs_to_close
 from nucleus_dags.planning.types import ListedVersion, RunsToClose, StoredPlatePath
 from nucleus_dags.plates.stored import newest_plates
+from nucleus_dags.run_note import NotedFailure
 from nucleus_dags.segmenting import FOUND, all_segmentations, scoring_of, segment_what_is_left
 
 DOC = """
@@ -31,10 +34,11 @@ Without a model or a test plate it skips itself and says so.
 it. What was segmented before isn't again, so a run costs only what has come since the last one.
 
 **Result:** F1 of every version on every plate, and how far it is below the best earlier version: as table and heat map
-in MLflow, under Artifacts; the newest versions in the note of the run. A version whose model the store lacks is there,
-without numbers. Besides, F1 of each cell line against the nuclei that were annotated for each version, what the next
-hundred are expected to bring, and whether to go on annotating; and of what was annotated, F1 on the patches alone that
-were drawn at random.
+in MLflow, under Artifacts; the newest versions in the note of the run. Beside them is what thresholds and a watershed
+reach without a network. A version whose model the store lacks is there, without numbers.
+
+**Annotation:** F1 of each cell line against the nuclei that were annotated for each version, what the next hundred are
+expected to bring, and whether to go on; and F1 on the patches alone that were drawn at random.
 """
 
 
@@ -51,7 +55,9 @@ def plan(listed: dict[str, list[ListedVersion]]) -> list[StoredPlatePath]:
     except compare_models.NothingToCompare as reason:
         show_lines([str(reason)])
         raise AirflowSkipException(str(reason)) from None
-    context["ti"].xcom_push("open_run", run_to_open("experiments", context["dag_run"].run_id))
+    context["ti"].xcom_push(
+        "open_run", run_to_open("comparisons", context["dag_run"].run_id, "all versions on all test plates, ")
+    )
     context["ti"].xcom_push("curves", {"annotated": compare_models.annotated_patches(_store())})
     return plates
 
@@ -78,19 +84,21 @@ def summary(
     if compared is None or curves is None:
         show_lines([*failure_lines(), "", page])
         get_current_context()["ti"].xcom_push("return_value", for_close_run)
-        raise AirflowFailException(FAILURE)
-    matrix = compare_models.read_matrix(_store() / compared["outputs"]["matrix"])
+        raise NotedFailure(FAILURE)
+    matrix, baseline_rows = (
+        compare_models.read_table(_store() / compared["outputs"][name]) for name in ("matrix", "baseline")
+    )
     counts = compared["counts"]
     in_short = (
         f"{counts['versions']} versions on {counts['plates']} test plates: {counts['forgotten']} scores are below "
         f"those of an earlier version, {counts['missing']} are unknown"
     )
-    remarks = remarks_on_segmentations(all_segmentations(found, segmented))
+    remarks = remarks_on_segmentations(of_models(all_segmentations(found, segmented)))
     remarks += remarks_on(newest_plates(_store(), "test"))
     lines = [in_short, "", page, "", *remarks]
     lines += ["", *compare_models.forgotten_lines(matrix), "", *compare_models.advice_lines(curves), ""]
     title = f"F1 at {' / '.join(map(str, manifest()['shown_iou_thresholds']))}:"
-    show_lines([*lines, title, "", *compare_models.matrix_table(matrix, listed["versions"])])
+    show_lines([*lines, title, "", *compare_models.matrix_table(matrix, baseline_rows, listed["versions"])])
     return for_close_run
 
 
@@ -112,10 +120,11 @@ with DAG(
     open_run = launch("open_run", settings=test_plates["open_run"])
     mlflow_run_id = open_run.output["mlflow_run_id"]
     # Many models are compared: in one MLflow run their params and curves would hide one another.
-    segment = segment_what_is_left(listed.output, test_plates)
+    models = listed.output.concat(baseline())
+    segment = segment_what_is_left(models, test_plates)
     score = launch(
         "score",
-        each=listed.output,
+        each=models,
         known={"segmented": segment.output, "found": FOUND, "plates": test_plates, "mlflow_run_id": None},
         prepare=scoring_or_skip,
         # Without anything left to segment, that is skipped.

@@ -30,6 +30,7 @@ from tasks.methods.method import PRESETS, Method
 from tasks.methods.registry import baseline_method, default_method, found_methods, place_of
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.scoring import SHOWN_IOU_THRESHOLDS
+from tasks.nuclei.usability import MOST_MISSED
 from tasks.store.ready_models import ready_models
 from tasks.store.registered_model import REGISTERED_MODEL
 
@@ -44,12 +45,14 @@ def manifest(methods: Mapping[str, Method]) -> dict[str, Any]:
         "exit_statuses": {"done": DONE, "failed": FAILED, "bad_input": BAD_INPUT, "nothing_to_do": NOTHING_TO_DO},
         "registered_model": REGISTERED_MODEL,
         "shown_iou_thresholds": SHOWN_IOU_THRESHOLDS,
+        "most_missed": MOST_MISSED,
         "presets": PRESETS,
         "presets_of_augment": importlib.import_module("tasks.steps.augment").PRESETS,
         "default_method": default_method().name,
         "annotation_tools": {name: tool.title for name, tool in TOOLS.items()},
         "tasks": {task.name: _described_task(task) for task in tasks},
         "methods": {name: _described_method(method) for name, method in trained.items()},
+        "thresholds": {name: _thresholds(method) for name, method in methods.items()},
         "ready_models": {model.name: model.title for model in ready_models() if model.method.name in methods},
         "baseline": _described_baseline(baseline_method()),
     }
@@ -100,6 +103,12 @@ def _described_method(method: Method) -> dict[str, Any]:
         "presets": {name: asdict(preset) for name, preset in method.presets.items()},
         "candidates": asdict(method.candidates) if method.candidates else None,
     }
+
+
+def _thresholds(method: Method) -> dict[str, Any]:
+    """Give the schemas of the settings that can be moved a little, in the order of the search."""
+    properties = _schema(method.settings)["properties"]
+    return {name: properties[name] for name in method.search if properties[name]["type"] == "number"}
 
 
 def _described_baseline(method: Method) -> dict[str, Any]:

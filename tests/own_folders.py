@@ -15,7 +15,7 @@ CHANGES = {
     *("os.chmod", "os.chown", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink"),
     *("os.truncate", "os.utime"),
 }
-"""Audit events of Python whose first argument, or both of the first two, are paths that change."""
+"""Audit events of Python whose first argument, the second one, or both of them are paths that change."""
 FOR_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 _watched: list[tuple[Path, list[Path], list[str]]] = []
@@ -37,10 +37,12 @@ def changes_of_others(task: str, params: dict[str, Any], store: Path) -> Iterato
 def _note(event: str, arguments: tuple[Any, ...]) -> None:
     if not _watched or not (event in CHANGES or (event == "open" and _opens_for_writing(arguments))):
         return
-    for path in arguments[: 2 if event in ("os.rename", "os.link") else 1]:
+    # What gets a second name stays as it is; in a pod, whose folders are mounts of their own, it is copied instead.
+    changing = {"os.rename": arguments[:2], "os.link": arguments[1:2]}
+    for path in changing.get(event, arguments[:1]):
         if isinstance(path, (str, Path)) and not _is_made_already(event, path):
+            changed = Path(path).absolute()
             for store, own, others in _watched:
-                changed = Path(path).absolute()
                 if changed.is_relative_to(store) and not any(changed.is_relative_to(folder) for folder in own):
                     others.append(f"{event} {changed}")
 

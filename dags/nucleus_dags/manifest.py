@@ -108,6 +108,8 @@ class Manifest(TypedDict):
     exit_statuses: dict[str, int]
     registered_model: str
     shown_iou_thresholds: list[float]
+    most_missed: float
+    """A model that misses a larger share of the nuclei isn't taken for one that finds nuclei."""
     presets: dict[str, str]
     presets_of_augment: dict[str, dict[str, Any]]
     default_method: str
@@ -116,6 +118,8 @@ class Manifest(TypedDict):
     tasks: dict[str, TaskEntry]
     methods: dict[str, MethodEntry]
     """Those that are trained."""
+    thresholds: dict[str, dict[str, dict[str, Any]]]
+    """By method, also of one that isn't trained, the schemas of the settings that can be moved a little."""
     ready_models: dict[str, str]
     """Models that need no training here, by the names that people choose them by, with what each is."""
     baseline: Baseline

@@ -50,6 +50,8 @@ class Round(NamedTuple):
     f1: float
     low: float
     high: float
+    own_proposals: int = 0
+    """True labels that the model itself proposed: its F1 is too good then."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,8 @@ def expected(rounds: Sequence[Round]) -> Expectation:
     rounds = sorted(rounds, key=lambda one: one.nuclei)
     seen = len({one.nuclei for one in rounds})
     if seen < FEWEST_ROUNDS:
-        several = "1 round" if seen == 1 else f"{seen} rounds"
-        return Expectation("go on", f"{several} of annotation are too few to say; {FEWEST_ROUNDS} are needed.")
+        several = "1 round of annotation is" if seen == 1 else f"{seen} rounds of annotation are"
+        return Expectation("go on", f"{several} too few to say; {FEWEST_ROUNDS} are needed.")
     curves = fitted(rounds)
     last = rounds[-1].nuclei
     gains = curves.f1(last + MORE_NUCLEI) - curves.f1(last)

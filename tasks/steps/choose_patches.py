@@ -253,7 +253,7 @@ def _page(
 
 TASK = Task(
     name="choose_patches",
-    version=1,
+    version=2,
     params_type=Params,
     run=run,
     log=log_result,

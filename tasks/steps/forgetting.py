@@ -1,7 +1,9 @@
 """Put the scores of all versions on all test plates side by side, and say what a version forgot.
 
 Writes matrix.csv, one row per version and plate: F1 at 0.7 and 0.9, and how far each is below the best of the
-earlier versions (`forgotten_at_0.7`; 0 where it isn't, empty where nothing is known); and matrix.png, its heat maps.
+earlier versions (`forgotten_at_0.7`; 0 where it isn't, empty where nothing is known), and how many of the true labels
+it proposed itself, which makes its F1 too good (`own_proposals`); and matrix.png, its heat maps.
+What needs no training is shown beside the versions, as a baseline: baseline.csv has F1 of it on each plate.
 """
 
 import logging
@@ -20,7 +22,7 @@ from tasks.nuclei.figures import ScoreMatrix
 from tasks.nuclei.plates.info import read_plate_info
 from tasks.nuclei.scoring import SHOWN_IOU_THRESHOLDS
 from tasks.nuclei.tables import read_csv, write_csv
-from tasks.store.provenance import plate_of_segmentation, segmentations_of_scores
+from tasks.store.provenance import plate_of_segmentation, result_of, segmentations_of_scores
 
 CHAMPION = "champion"
 NOTICEABLE_DROP = 0.01
@@ -49,16 +51,21 @@ class ScoredVersion(pydantic.BaseModel):
 class Params(TaskParams):
     versions: list[ScoredVersion] = pydantic.Field(min_length=1)
     """Every version to compare; each is held against those with a lower number."""
+    baseline: dict[str, str] = pydantic.Field(default_factory=dict)
+    """Outputs of `score` on the same plates for what needs no training, by the names under which they are shown."""
 
 
 def run(params: Params, workspace: Workspace) -> Outcome:
     versions = _in_order(params)
-    plates = _plates(versions, workspace)
+    plates = _plates([*(scored.scores for scored in versions if scored.scores), *params.baseline.values()], workspace)
     matrix = _with_forgotten(_matrix(versions, plates, workspace))
+    baseline = _of_baseline(params, plates, workspace)
     write_csv(matrix, workspace.output_dir / "matrix.csv")
+    write_csv(baseline, workspace.output_dir / "baseline.csv")
+    rows = pd.concat([baseline, matrix], ignore_index=True)
     figure = figures.matrix_figure(
-        [_score_matrix(matrix, iou_threshold, len(versions)) for iou_threshold in SHOWN_IOU_THRESHOLDS],
-        [scored.title for scored in versions],
+        [_score_matrix(rows, iou_threshold, len(plates)) for iou_threshold in SHOWN_IOU_THRESHOLDS],
+        [*params.baseline, *(scored.title for scored in versions)],
         list(plates["plate"]),
         list(plates["cell_line"]),
     )
@@ -70,7 +77,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
         "missing": int(matrix["f1_at_0.7"].isna().sum()),
         "forgotten": int((drops >= NOTICEABLE_DROP).any(axis=1).sum()),
     }
-    return Outcome({"matrix": "matrix.csv", "figure": "matrix.png"}, _metrics(versions, matrix), counts)
+    outputs = {"matrix": "matrix.csv", "baseline": "baseline.csv", "figure": "matrix.png"}
+    return Outcome(outputs, _metrics(versions, matrix), counts)
 
 
 def log_result(params: Params, result: Result, store: Path) -> None:
@@ -91,9 +99,9 @@ def _in_order(params: Params) -> list[ScoredVersion]:
     return sorted(params.versions, key=lambda scored: scored.version)
 
 
-def _plates(versions: Sequence[ScoredVersion], workspace: Workspace) -> pd.DataFrame:
+def _plates(scores: Sequence[str], workspace: Workspace) -> pd.DataFrame:
     """One row per plate, ordered by cell line: plate, cell_line. All scores must be on the same labels of a plate."""
-    paths = sorted({path for scored in versions if scored.scores for path in _plates_of(scored.scores, workspace)})
+    paths = sorted({path for of_one in scores for path in _plates_of(of_one, workspace)})
     if not paths:
         raise InputError("versions: none of them has scores; give an output of the task score for at least one.")
     infos = [read_plate_info(workspace.input(path)) for path in paths]
@@ -111,22 +119,38 @@ def _plates_of(scores: str, workspace: Workspace) -> list[str]:
 
 
 def _matrix(versions: Sequence[ScoredVersion], plates: pd.DataFrame, workspace: Workspace) -> pd.DataFrame:
-    """One row per version and plate: version, plate, cell_line, f1_at_0.7, f1_at_0.9."""
+    """One row per version and plate: version, plate, cell_line, f1_at_0.7, f1_at_0.9, own_proposals."""
     known = pd.concat(
-        _f1_of_plates(workspace.input(scored.scores)).assign(version=scored.version)
-        for scored in versions
-        if scored.scores
+        _f1_of_plates(scored.scores, workspace).assign(version=scored.version) for scored in versions if scored.scores
     )
     every = pd.DataFrame({"version": [scored.version for scored in versions]}).merge(plates, how="cross")
     return every.merge(known, how="left", on=["version", "plate"])
 
 
-def _f1_of_plates(scores: Path) -> pd.DataFrame:
-    """One row per plate: plate, f1_at_0.7, f1_at_0.9."""
-    curves = read_csv(scores / "f1.csv", dtype={"name": str})
+def _of_baseline(params: Params, plates: pd.DataFrame, workspace: Workspace) -> pd.DataFrame:
+    """One row per name and plate: name, plate, cell_line, f1_at_0.7, f1_at_0.9, own_proposals."""
+    tables = [
+        plates.merge(_f1_of_plates(scores, workspace), how="left", on="plate").assign(name=name)
+        for name, scores in params.baseline.items()
+    ]
+    f1 = [f"f1_at_{iou_threshold}" for iou_threshold in SHOWN_IOU_THRESHOLDS]
+    columns = ["name", *plates.columns, *f1, "own_proposals"]
+    return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+
+
+def _f1_of_plates(scores: str, workspace: Workspace) -> pd.DataFrame:
+    """One row per plate: plate, f1_at_0.7, f1_at_0.9, own_proposals."""
+    curves = read_csv(workspace.input(scores) / "f1.csv", dtype={"name": str})
     of_plates = curves[curves["group"] == "plate"]
     points = of_plates.pivot(index="name", columns="iou_threshold", values="f1")[list(SHOWN_IOU_THRESHOLDS)]
-    return points.add_prefix("f1_at_").rename_axis(index="plate", columns=None).reset_index()
+    own = {
+        Path(plate_of_segmentation(path, workspace.store)).name.rpartition("@")[0]: result_of(
+            path, workspace.store
+        ).counts.get("own_proposals", 0)
+        for path in segmentations_of_scores(scores, workspace.store)
+    }
+    table = points.add_prefix("f1_at_").rename_axis(index="plate", columns=None).reset_index()
+    return table.assign(own_proposals=table["plate"].map(own))
 
 
 def _with_forgotten(matrix: pd.DataFrame) -> pd.DataFrame:
@@ -139,11 +163,12 @@ def _with_forgotten(matrix: pd.DataFrame) -> pd.DataFrame:
     return matrix.assign(**drops)
 
 
-def _score_matrix(matrix: pd.DataFrame, iou_threshold: float, versions: int) -> ScoreMatrix:
+def _score_matrix(rows: pd.DataFrame, iou_threshold: float, plates: int) -> ScoreMatrix:
     f1, forgotten = (
-        matrix[f"{name}_at_{iou_threshold}"].to_numpy(float).reshape(versions, -1) for name in ("f1", "forgotten")
+        rows[f"{name}_at_{iou_threshold}"].to_numpy(float).reshape(-1, plates) for name in ("f1", "forgotten")
     )
-    return ScoreMatrix(f"F1 at IoU {iou_threshold}", f1, forgotten)
+    own = rows["own_proposals"].fillna(0).to_numpy(float).reshape(-1, plates)
+    return ScoreMatrix(f"F1 at IoU {iou_threshold}", f1, forgotten, own > 0)
 
 
 def _metrics(versions: Sequence[ScoredVersion], matrix: pd.DataFrame) -> dict[str, float]:
@@ -166,7 +191,7 @@ def _curves(matrix: pd.DataFrame) -> Iterator[tracking.Point]:
 
 TASK = Task(
     name="forgetting",
-    version=1,
+    version=2,
     params_type=Params,
     run=run,
     log=log_result,

@@ -60,6 +60,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
         "learning_curves.html.jinja",
         rounds={cell_line: sorted(of_line) for cell_line, of_line in rounds.items()},
         advice=advice,
+        flattered=any(one.own_proposals for of_line in rounds.values() for one in of_line),
         estimates={cell_line: estimates.get(cell_line, []) for cell_line in advice},
         figure=pages.embedded(figure.read_bytes()),
         more_nuclei=MORE_NUCLEI,
@@ -107,10 +108,21 @@ def _rounds(params: Params, workspace: Workspace) -> dict[str, list[Round]]:
     for path in params.scores:
         segmented = result_of(segmentations_of_scores(path, workspace.store)[0], workspace.store)
         nuclei = nuclei_trained_on(segmented.params["networks"], workspace.store)
+        own = _own_proposals(path, workspace.store)
         for row in _f1_of_cell_lines(workspace.input(path)).to_dict("records"):
-            one = Round(nuclei.get(row["name"], 0), row["f1"], row["f1_low"], row["f1_high"])
+            name = row["name"]
+            one = Round(nuclei.get(name, 0), row["f1"], row["f1_low"], row["f1_high"], own.get(name, 0))
             rounds.setdefault(row["name"], []).append(one)
     return rounds
+
+
+def _own_proposals(scores: str, store: Path) -> dict[str, int]:
+    """Count, by cell line, the true labels that the scored model itself proposed."""
+    own: dict[str, int] = {}
+    for path in segmentations_of_scores(scores, store):
+        cell_line = plate_at(plate_of_segmentation(path, store), store).info.cell_line
+        own[cell_line] = own.get(cell_line, 0) + result_of(path, store).counts.get("own_proposals", 0)
+    return own
 
 
 def _f1_of_cell_lines(scores: Path) -> pd.DataFrame:

@@ -25,6 +25,7 @@ from tasks.nuclei.plates.image_files import read_ignored, read_image, read_label
 from tasks.nuclei.plates.info import PlateInfo
 from tasks.nuclei.scoring import OBJECT_LEVEL_IOU, PIXEL_LEVEL_IOU
 from tasks.nuclei.tables import read_csv
+from tasks.nuclei.usability import MARK, shortcoming
 from tasks.steps import pages
 from tasks.steps.pages.label_sets import F1, LabelSet, f1_curve, f1_of, label_sets_shown
 from tasks.store.provenance import history_of, plate_at, plate_of_segmentation, result_of, segmentations_of_scores
@@ -42,6 +43,7 @@ RANDOM_ALONE = (
     "patches of these plates were annotated because they are difficult; on those alone that were drawn at random, "
     "which stand for the whole plates"
 )
+NONE_AT_RANDOM = "not known, since none of them was"
 
 
 class Params(TaskParams):
@@ -68,6 +70,11 @@ class Group:
     pixel_level: F1
     errors: tuple[Error, ...]
     """In the order of `ERROR_COLUMNS`."""
+
+    @property
+    def shortcoming(self) -> str:
+        """What is wrong with a model that can't be used; empty if it can."""
+        return shortcoming(self.errors[list(ERROR_COLUMNS).index("false negatives")].rate)
 
 
 @dataclass(frozen=True)
@@ -102,11 +109,12 @@ class Scores:
         return f1_curve(self.f1[(self.f1["group"] == group) & (self.f1["name"] == name)], name)
 
     def f1_at_random(self) -> str:
-        """Give F1 at 0.7 of cell lines in words; empty where patches weren't chosen, or none at random."""
-        table = self.at_random if self.at_random is not None else self.f1.iloc[:0]
-        names = table.loc[table["group"] == "cell_line", "name"].unique()
-        curves = [f1_curve(table[(table["group"] == "cell_line") & (table["name"] == name)], name) for name in names]
-        return ", ".join(f"{curve.name} {f1_of(curve, OBJECT_LEVEL_IOU)}" for curve in curves)
+        """Give F1 at 0.7 of cell lines in words; empty where no patches were chosen."""
+        if self.at_random is None:
+            return ""
+        table = self.at_random[self.at_random["group"] == "cell_line"]
+        curves = [f1_curve(table[table["name"] == name], name) for name in table["name"].unique()]
+        return ", ".join(f"{curve.name} {f1_of(curve, OBJECT_LEVEL_IOU)}" for curve in curves) or NONE_AT_RANDOM
 
     def f1_at(self, group: str, name: str, iou_threshold: float) -> F1:
         return f1_of(self.curve(group, name), iou_threshold)
@@ -141,7 +149,7 @@ class Method:
     own_proposals: int
     """True labels that the model itself proposed."""
     f1_at_random: str
-    """In words; empty where patches of no plate were chosen, or none at random."""
+    """In words; empty where patches of no plate were chosen."""
     f1_figure: str
     error_rate_figure: str
     panels: list[Panel]
@@ -323,7 +331,8 @@ def _summary(methods: Sequence[Method]) -> str:
     for method in methods:
         for row in [*method.cell_lines, method.pooled]:
             rates = [f"{100 * error.rate:.1f} %" for error in row.errors]
-            numbers = [str(row.fovs), str(row.true_nuclei), str(row.object_level), str(row.pixel_level)]
+            f1 = f"{MARK} {row.shortcoming}: {row.object_level}" if row.shortcoming else str(row.object_level)
+            numbers = [str(row.fovs), str(row.true_nuclei), f1, str(row.pixel_level)]
             lines.append([method.name, row.name, *numbers, *rates])
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     look_wrong = (
@@ -358,7 +367,7 @@ def _flattered(method: Method) -> str:
 
 
 TASK = Task(
-    name="report", version=3, params_type=Params, run=run, log=log_result, resources=Resources(PROCESSING, memory_gib=4)
+    name="report", version=4, params_type=Params, run=run, log=log_result, resources=Resources(PROCESSING, memory_gib=4)
 )
 
 if __name__ == "__main__":

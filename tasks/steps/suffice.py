@@ -1,7 +1,8 @@
 """Say which models are good enough on a plate, with intervals, and what a training would cost.
 
-Writes answers.csv: one row per model and IoU threshold, with F1, its 95 % CI and the answer. A model that was trained
-on the plate is marked, since its scores say nothing about other plates.
+Writes answers.csv: one row per model and IoU threshold, with F1, its 95 % CI and the answer; and answers.html, a page
+that stands alone. A model that was trained on the plate is marked, since its scores say nothing about other plates.
+Where patches of the plate were chosen to be annotated, F1 is that on those alone that were drawn at random.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pydantic
@@ -22,6 +24,7 @@ from tasks.nuclei.intervals import FEW_FIELDS
 from tasks.nuclei.scoring import OBJECT_LEVEL_IOU, PIXEL_LEVEL_IOU
 from tasks.nuclei.sufficiency import Score
 from tasks.nuclei.tables import read_csv, write_csv
+from tasks.steps import pages
 from tasks.store.provenance import (
     generations,
     plate_at,
@@ -30,6 +33,14 @@ from tasks.store.provenance import (
     segmentations_of_scores,
 )
 from tasks.store.training_costs import last_training
+
+AtRandom = Literal["whole", "random", "difficult"]
+"""What F1 is of: a plate of which no patches were chosen, random patches, or only such as a model was unsure of."""
+CHOSEN_PATCHES: dict[AtRandom, str] = {
+    "random": "Patches of this plate were chosen to be annotated: F1 is of those alone that were drawn at random.",
+    "difficult": "F1 is of difficult patches: this plate's were chosen because a model was unsure there, and none was "
+    "drawn at random. On all of the plate it is probably higher.",
+}
 
 log = logging.getLogger("nucleus")
 
@@ -68,22 +79,22 @@ class Tried:
 
 def run(params: Params, workspace: Workspace) -> Outcome:
     tried = [_tried(name, path, params, workspace) for name, path in params.scores.items()]
-    errors = _all_row(workspace.input(next(iter(params.scores.values()))) / "errors.csv")
-    nuclei, fovs = int(errors["true_nuclei"].iloc[0]), int(errors["fovs"].iloc[0])
+    first = workspace.input(next(iter(params.scores.values())))
+    f1, at_random = _f1_of_all(first)
+    nuclei, fovs = int(f1[["tp", "fn"]].iloc[0].sum()), int(_all_row(first / "errors.csv")["fovs"].iloc[0])
     write_csv(_table(tried, params.levels), workspace.output_dir / "answers.csv")
     in_short = _in_short(tried, params.levels)
-    lines = [
-        *_lines(tried, params.levels),
-        "",
+    remarks = [
         *_lacking(tried, params.levels, nuclei),
-        *_cautions(tried, fovs),
-        f"- A training: {_cost(workspace.store)}",
+        *_cautions(tried, fovs, at_random),
+        f"A training: {_cost(workspace.store)}",
     ]
-    (workspace.output_dir / "answers.md").write_text("\n".join([in_short, "", *lines, ""]))
+    lines = [*_lines(tried, params.levels), "", *(f"- {remark}" for remark in remarks)]
+    (workspace.output_dir / "answers.html").write_text(_page(tried, in_short, remarks, params, workspace.store))
     log.info("%s", in_short)
     counts = {"models": len(tried), "true_nuclei": nuclei, "fovs": fovs}
     values = {"in_short": in_short, "lines": lines}
-    return Outcome({"answers": "answers.csv", "page": "answers.md"}, {}, counts, values=values)
+    return Outcome({"answers": "answers.csv", "page": "answers.html"}, {}, counts, values=values)
 
 
 def log_result(params: Params, result: Result, store: Path) -> None:
@@ -93,11 +104,37 @@ def log_result(params: Params, result: Result, store: Path) -> None:
     run.log_params({"least_f1": params.levels}, "suffice")
 
 
+def _page(tried: Sequence[Tried], in_short: str, remarks: Sequence[str], params: Params, store: Path) -> str:
+    segmentations = segmentations_of_scores(next(iter(params.scores.values())), store)
+    return pages.render(
+        "answers.html.jinja",
+        plates=[plate_at(plate_of_segmentation(path, store), store).info.name for path in segmentations],
+        in_short=in_short,
+        levels=params.levels,
+        tried=_best_first(tried),
+        remarks=remarks,
+    )
+
+
+def _best_first(tried: Sequence[Tried]) -> list[Tried]:
+    return sorted(tried, key=lambda model: -model.scores[OBJECT_LEVEL_IOU].f1)
+
+
 def _tried(name: str, path: str, params: Params, workspace: Workspace) -> Tried:
-    rows = _all_row(workspace.input(path) / "f1.csv").to_dict("records")
+    table, _ = _f1_of_all(workspace.input(path))
+    rows = table.to_dict("records")
     of_all = {row["iou_threshold"]: Score(row["f1"], row["f1_low"], row["f1_high"]) for row in rows}
     scores = {at: of_all[at] for at in params.levels}
     return Tried(name, scores, _reservation(path, workspace.store))
+
+
+def _f1_of_all(scores: Path) -> tuple[pd.DataFrame, AtRandom]:
+    """Give F1 on all of the plate: where patches were chosen, on the random ones alone, if there are any."""
+    path = scores / "f1_at_random.csv"
+    if not path.exists():
+        return _all_row(scores / "f1.csv"), "whole"
+    at_random = _all_row(path)
+    return (_all_row(scores / "f1.csv"), "difficult") if at_random.empty else (at_random, "random")
 
 
 def _all_row(path: Path) -> pd.DataFrame:
@@ -144,7 +181,7 @@ def _lines(tried: Sequence[Tried], levels: dict[float, float]) -> list[str]:
     """Give a table in Markdown, the best first."""
     columns = ["model", *(text for at in levels for text in (f"F1 at {at} (95 % CI)", ""))]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for model in sorted(tried, key=lambda model: -model.scores[OBJECT_LEVEL_IOU].f1):
+    for model in _best_first(tried):
         cells = [text for at, least in levels.items() for text in (str(model.scores[at]), model.answer(at, least))]
         lines.append(f"| {' | '.join([model.name, *cells])} |")
     return lines
@@ -159,19 +196,18 @@ def _lacking(tried: Sequence[Tried], levels: dict[float, float], nuclei: int) ->
             if model.answer(at, least_f1) == "can't be told"
         }
         if open_ones:
-            few = ", ".join(f"{name} about {number}" for name, number in open_ones.items())
-            lines.append(
-                f"- At {at} it can't be told on {nuclei} nuclei; more in further fields that would tell: {few}."
-            )
+            few = ", ".join(f"{name} about {number:,}" for name, number in open_ones.items())
+            lines.append(f"At {at} it can't be told on {nuclei} nuclei; more in further fields that would tell: {few}.")
     return lines
 
 
-def _cautions(tried: Sequence[Tried], fovs: int) -> list[str]:
-    lines = ["- The 95 % CI is of F1 on all fields that could have been imaged of this plate, not on other plates."]
+def _cautions(tried: Sequence[Tried], fovs: int, at_random: AtRandom) -> list[str]:
+    lines = [CHOSEN_PATCHES[at_random]] if at_random in CHOSEN_PATCHES else []
+    lines += ["The 95 % CI is of F1 on all fields that could have been imaged of this plate, not on other plates."]
     if fovs < FEW_FIELDS:
-        lines.append(f"- {fovs} fields are few for a CI; give {FEW_FIELDS} or more.")
+        lines.append(f"{fovs} fields are few for a CI; give {FEW_FIELDS} or more.")
     if len(tried) > 1:
-        lines.append(f"- The best of {len(tried)} on one plate is so partly by luck: expect less on others.")
+        lines.append(f"The best of {len(tried)} on one plate is so partly by luck: expect less on others.")
     return lines
 
 
@@ -184,7 +220,7 @@ def _cost(store: Path) -> str:
 
 TASK = Task(
     name="suffice",
-    version=1,
+    version=2,
     params_type=Params,
     run=run,
     log=log_result,

@@ -16,6 +16,7 @@ from nucleus_dags.local.home import Home
 from tasks.annotation.sheet import Nucleus, Sheet, nuclei_in
 from tasks.annotation.tools import TOOLS
 from tasks.nuclei.patch_grid import Patch
+from tasks.nuclei.plates.chosen_patches import read_chosen_patches
 from tasks.nuclei.plates.files import Fov, open_plate
 from tasks.nuclei.plates.image_files import read_ignored, read_image, read_label_image
 from tasks.nuclei.plates.origins import read_origins
@@ -130,6 +131,7 @@ def test_a_plate_without_labels_becomes_truth_that_trains_a_better_model(lab: La
 
     plate = annotated_plate(lab, "in-part")
     assert (plate.info.role, plate.info.annotation) == ("train", "semi-automatic")
+    assert "random" in set(read_chosen_patches(plate.folder)["choice"])
     in_part = [fov for fov in plate.fovs if fov.ignored_path]
     assert in_part, "some of a field wasn't looked at"
     assert 0 < read_ignored(in_part[0].ignored_path).mean() < 1

@@ -1,5 +1,6 @@
 """Versions side by side on test plates whose fields are one line of pixels."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -26,6 +27,12 @@ def store(tmp_path: Path) -> Path:
     for name, cell_line in (("first", "U2OS"), ("007", "HCT116")):
         add_plate(tmp_path, name, cell_line, {"a": TRUTH})
     return tmp_path
+
+
+def count_own(store: Path, segmentation: str, number: int) -> None:
+    """Write what `segment` counts of labels that the model proposed itself."""
+    path = store / segmentation / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"counts": {"own_proposals": number}}))
 
 
 def scored(store: Path, version: int, predictions: dict[str, list[int]], *aliases: str) -> ScoredVersion:
@@ -65,6 +72,25 @@ def test_every_version_has_a_row_on_every_plate_by_cell_line(store: Path) -> Non
         assert column(matrix, name) == [1, round(F1_TWO_MISSED, 6), round(F1_ONE_MISSED, 6), 1]
     assert result.counts == {"versions": 2, "plates": 2, "missing": 0, "forgotten": 1}
     assert (store / result.outputs["figure"]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_baseline_is_beside_the_versions_and_nothing_is_held_against_it(store: Path) -> None:
+    classical = scored(store, 9, {"first": TRUTH, "007": TWO_MISSED}).scores
+    assert classical is not None
+    versions = [scored(store, 1, {"first": ONE_MISSED, "007": TRUTH})]
+    result = execute(TASK, Params(versions=versions, baseline={"classical": classical}), store)
+    baseline = pd.read_csv(store / result.outputs["baseline"], dtype={"plate": str})
+    assert list(zip(baseline["name"], baseline["plate"], strict=True)) == [("classical", "007"), ("classical", "first")]
+    assert column(baseline, "f1_at_0.7") == [round(F1_TWO_MISSED, 6), 1]
+    assert column(baseline, "own_proposals") == [0, 0]
+    assert result.counts == {"versions": 1, "plates": 2, "missing": 0, "forgotten": 0}
+
+
+def test_f1_against_labels_that_a_version_proposed_itself_is_marked(store: Path) -> None:
+    flattered = scored(store, 1, {"first": TRUTH, "007": TRUTH})
+    count_own(store, "segment/1-007", 3)
+    _, matrix = compare(store, flattered, scored(store, 2, {"first": TRUTH, "007": TRUTH}))
+    assert column(matrix, "own_proposals") == [3, 0, 0, 0]
 
 
 def test_what_is_forgotten_is_the_drop_against_the_best_earlier_version(store: Path) -> None:
@@ -134,7 +160,7 @@ def test_mlflow_shows_table_and_figure_and_a_curve_over_the_versions(
     compare(store, *versions)
     client, run_id = MlflowClient(), tracking.Run().id or ""
     artifacts = {item.path for item in client.list_artifacts(run_id, "forgetting")}
-    assert artifacts == {"forgetting/matrix.csv", "forgetting/matrix.png"}
+    assert artifacts == {"forgetting/matrix.csv", "forgetting/baseline.csv", "forgetting/matrix.png"}
     curve = [(metric.step, metric.value) for metric in client.get_metric_history(run_id, "f1_at_0.7/first")]
     assert curve == [(3, 1), (7, pytest.approx(F1_ONE_MISSED))]
     metrics = client.get_run(run_id).data.metrics

@@ -122,6 +122,15 @@ def test_f1_of_what_was_proposed_is_that_of_random_patches_alone(tmp_path: Path)
     )
 
 
+def test_f1_against_labels_that_a_model_proposed_itself_is_marked(tmp_path: Path) -> None:
+    scores = scored(tmp_path, "one", [training_plate(tmp_path, "plate", 100)], 0.5)
+    path = tmp_path / "segment/one/result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"counts": {"own_proposals": 7}}))
+    result = execute(TASK, Params(scores=[scores]), tmp_path)
+    assert read_csv(tmp_path / result.outputs["rounds"])["own_proposals"].to_list() == [7]
+    assert "Some of this F1 is too good:" in (tmp_path / result.outputs["page"]).read_text()
+
+
 def test_it_is_said_that_no_random_patch_has_come_back(tmp_path: Path) -> None:
     result = rounds(tmp_path, [0.5])
     assert result.values["U2OS"]["at_random"] == ""

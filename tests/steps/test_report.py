@@ -123,10 +123,24 @@ def test_page_and_summary_say_what_f1_is_on_patches_that_were_drawn_at_random(ma
     assert "which stand for the whole plates, is F1 at 0.7 U2OS 0.750 (0.500 to 0.875)." in summary
 
 
+def test_it_is_said_that_none_of_the_patches_was_drawn_at_random(made: Made) -> None:
+    f1 = pd.read_csv(made.store / made.result.params["scores"]["fpn2_ws"] / "f1.csv")
+    assert report.Scores(f1, f1, f1, None, f1.iloc[:0]).f1_at_random() == "not known, since none of them was"
+    assert report.Scores(f1, f1, f1, None, None).f1_at_random() == ""
+
+
 def test_page_and_summary_name_the_cell_lines_with_too_few_fields_for_their_intervals(made: Made) -> None:
     said = "HCT 116 (1)"
     assert re.search(rf"Too few fields to rely on the interval: [^.]*{re.escape(said)}", text_of(made.html))
     assert said in (made.store / made.result.outputs["summary"]).read_text()
+
+
+def test_a_model_that_misses_more_than_a_third_says_so_beside_its_f1(made: Made) -> None:
+    """Of U2OS 7 of 20 nuclei are missed, of all 8 of 24."""
+    of_line_and_plate = made.html.count('<span class="bad">misses 35 % of the nuclei</span>')
+    assert of_line_and_plate == 2
+    summary = (made.store / made.result.outputs["summary"]).read_text()
+    assert re.findall("🔴 misses .. % of the nuclei: 0.[0-9]{3}", summary) == ["🔴 misses 35 % of the nuclei: 0.743"]
 
 
 def test_the_page_says_what_was_scored(made: Made) -> None:

@@ -1,5 +1,6 @@
 """Which models are good enough on a plate of one line of pixels."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,11 @@ def test_the_answers_are_by_the_levels_that_a_person_gives(store: Path) -> None:
     assert result.values["in_short"] == (
         "Good enough at IoU 0.7 (F1 0.8 or more): all; at IoU 0.9 (F1 0.6 or more): all, half"
     )
+    page = (store / result.outputs["page"]).read_text()
+    assert "<h1>Which models are good enough for plate?</h1>" in page
+    assert "not good enough" in page
+    assert "A training: " in page
+    assert not re.search(r'(src|href)="(?!data:)', page)
     _, lower = ask(store, scores, least_f1_of_objects=0.5, least_f1_of_outlines=0.5)
     assert lower["half"] == ["good enough", "good enough"]
 
@@ -81,6 +87,19 @@ def test_where_it_cannot_be_told_it_is_said_how_many_more_nuclei_would_tell(stor
     result, answers = ask(store, {"some": scored(store, "some", SOME)}, least_f1_of_objects=0.86)
     assert answers["some"][0] == "can't be told"
     assert any(line.startswith("- At 0.7 it can't be told on 480 nuclei; more in") for line in result.values["lines"])
+
+
+def test_where_patches_were_chosen_f1_is_that_of_random_ones(store: Path) -> None:
+    scores = scored(store, "half", HALF)
+    table = pd.read_csv(store / scores / "f1.csv")
+    table.assign(f1=0.9, f1_low=0.85, f1_high=0.95, tp=9, fn=1).to_csv(store / scores / "f1_at_random.csv", index=False)
+    result, answers = ask(store, {"half": scores})
+    assert answers["half"] == ["good enough", "good enough"]
+    assert result.counts["true_nuclei"] == 10
+    assert any("F1 is of those alone that were drawn at random" in line for line in result.values["lines"])
+    table.iloc[:0].to_csv(store / scores / "f1_at_random.csv", index=False)
+    difficult = execute(TASK, Params(scores={"half": scores}, dag_run_id="asks later"), store)
+    assert any("F1 is of difficult patches" in line for line in difficult.values["lines"])
 
 
 def test_a_model_is_not_judged_on_a_plate_that_it_was_trained_on(store: Path) -> None:
@@ -116,5 +135,5 @@ def test_the_answers_are_in_mlflow(store: Path, monkeypatch: pytest.MonkeyPatch)
     ask(store, {"all": scores})
     assert {file.path for file in MlflowClient().list_artifacts(run_id, "suffice")} == {
         "suffice/answers.csv",
-        "suffice/answers.md",
+        "suffice/answers.html",
     }

@@ -2,7 +2,8 @@
 
 from airflow.sdk import Param
 
-from nucleus_dags.forms.fields import MAIN, SEGMENTATION, between, param_field, plate_field
+from nucleus_dags.forms import typed
+from nucleus_dags.forms.fields import MAIN, SEGMENTATION, between, lines_field, param_field, plate_field
 from nucleus_dags.forms.segment_plate import model_field
 from nucleus_dags.manifest import manifest
 
@@ -11,6 +12,7 @@ LABELS, NONE = "labels", "none"
 """What may be proposed besides what a model finds."""
 
 
+@typed.form
 def send_to_annotation_form() -> dict[str, Param]:
     return {
         "plate": plate_field("It needs no labels; its role may be screen."),
@@ -43,15 +45,11 @@ def send_to_annotation_form() -> dict[str, Param]:
             "the plate, and one in five at random. Empty: all patches, so that whole fields are annotated.",
             section=MAIN,
         ),
-        "skip": Param(
-            [],
-            type=["array", "null"],
-            items={"type": "string"},
-            title="Skip",
-            description="What isn't worth annotating, such as a patch that is blurred or shows only debris: names of "
+        "skip": lines_field(
+            "Skip",
+            "What isn't worth annotating, such as a patch that is blurred or shows only debris: names of "
             "patches as the queue of an earlier run shows them, or of whole fields, one per line. They aren't offered "
             "again.",
-            section=MAIN,
         ),
         "offer_skipped_again": Param(
             False,

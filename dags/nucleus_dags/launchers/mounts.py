@@ -3,7 +3,7 @@
 A PodTemplate mounts store, inbox and weights. A task reads all of the store, since its inputs are results of others,
 and writes its own results, `<store>/<task>/`, and its receipt; `find_stored` and `find_experiments` write to those of
 the tasks too that they ask for. A pod sees the inbox if its params name something there, and the weights if it is a
-training. A third-party tool in the pod of its task is kept to less: see tasks/methods/external/bounds.py.
+training. A third-party tool in the pod of its task is kept to less, by that task.
 """
 
 from __future__ import annotations
@@ -32,9 +32,14 @@ def make_folders(task: str, params: dict[str, Any], store: Path, receipt: Path) 
 
 def written_by(task: str, params: dict[str, Any], store: Path) -> list[Path]:
     """Give the folders of the store that a task writes to, but for that of its receipt."""
-    # Both mark the results that they find as in use, so that no clean-up takes them.
-    found = {"find_stored": [params.get("task", "")], "find_experiments": tasks_of_experiments()}.get(task, [])
-    return [store / name for name in [task, *found]]
+    return [store / name for name in [task, *_marked_by(task, params)]]
+
+
+def _marked_by(task: str, params: dict[str, Any]) -> list[str]:
+    """Give the tasks whose results a task marks as in use when it finds them, so that no clean-up takes them."""
+    if task == "find_stored":
+        return [params["task"]]
+    return tasks_of_experiments() if task == "find_experiments" else []
 
 
 def tasks_of_experiments() -> list[str]:

@@ -14,6 +14,8 @@ from nucleus_dags.plates.stored import newest_plates
 
 NOTICEABLE_DROP = 0.01
 MOST_DROPS_SHOWN = 5
+FLATTERED = "†"
+"""Marks F1 against labels that the model itself proposed, or one that it began from. A star is Markdown's own."""
 
 
 class NothingToCompare(Exception):
@@ -40,10 +42,12 @@ def usable_models(listed: Result, known: Mapping[str, Any]) -> list[Model]:
 
 
 def matrix_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
-    """Give the params of `forgetting`: every version, with scores where it could be used."""
+    """Give the params of `forgetting`: every version, with scores where it could be used, and the baseline."""
     versions: Sequence[ListedVersion] = known["versions"]["versions"]
-    scores = iter(result["outputs"]["scores"] for result in known["scored"])
+    of_versions, of_baseline = _scores(known)
+    scores = iter(of_versions)
     return {
+        "baseline": {manifest()["baseline"]["name"]: of_baseline},
         "versions": [
             {
                 "version": version["version"],
@@ -51,13 +55,20 @@ def matrix_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
                 "scores": next(scores) if version["model"] else None,
             }
             for version in versions
-        ]
+        ],
     }
 
 
 def rounds_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
     """Give the params of `learning_curves`: every version that was scored is a round."""
-    return {**given, "scores": list(dict.fromkeys(result["outputs"]["scores"] for result in known["scored"]))}
+    of_versions, _ = _scores(known)
+    return {**given, "scores": list(dict.fromkeys(of_versions))}
+
+
+def _scores(known: Mapping[str, Any]) -> tuple[list[str], str]:
+    """Give the scores of the versions that could be used, and those of the baseline, which was scored after them."""
+    *of_versions, of_baseline = (result["outputs"]["scores"] for result in known["scored"])
+    return of_versions, of_baseline
 
 
 def annotated_patches(store: Path) -> list[str]:
@@ -75,8 +86,8 @@ def advice_lines(curves: Result) -> list[str]:
     ]
 
 
-def read_matrix(path: Path) -> list[dict[str, str]]:
-    """Read the matrix.csv of `forgetting`; a field is empty where nothing is known."""
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Read a table of `forgetting`; a field is empty where nothing is known."""
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -93,8 +104,12 @@ def forgotten_lines(matrix: Sequence[Mapping[str, str]]) -> list[str]:
     ]
 
 
-def matrix_table(matrix: Sequence[Mapping[str, str]], versions: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Give the lines of a Markdown table of F1 of every version on every plate, the newest version first.
+def matrix_table(
+    matrix: Sequence[Mapping[str, str]],
+    baseline: Sequence[Mapping[str, str]],
+    versions: Sequence[Mapping[str, Any]],
+) -> list[str]:
+    """Give the lines of a Markdown table of F1 on every plate: of the baseline, then of the versions, the newest first.
 
     A note has little room, and its end is cut off.
     """
@@ -102,15 +117,27 @@ def matrix_table(matrix: Sequence[Mapping[str, str]], versions: Sequence[Mapping
     cells = {(row["version"], row["plate"]): _cell(row) for row in matrix}
     columns = [f"{plate}, {cell_line}" for plate, cell_line in plates]
     lines = [f"| version | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    names = dict.fromkeys(row["name"] for row in baseline)
+    of_baseline = {(row["name"], row["plate"]): _cell(row) for row in baseline}
+    lines += [f"| {name} | {' | '.join(of_baseline[name, plate] for plate, _ in plates)} |" for name in names]
     for version in reversed(versions):
         values = [cells[str(version["version"]), plate] for plate, _ in plates]
         lines.append(f"| {_title(version)} | {' | '.join(values)} |")
-    return lines
+    is_flattered = any(_is_flattered(row) for row in (*matrix, *baseline))
+    return [
+        *lines,
+        *(["", f"{FLATTERED} against labels that the model proposed itself: too good"] if is_flattered else []),
+    ]
 
 
 def _cell(row: Mapping[str, str]) -> str:
     columns = [f"f1_at_{at}" for at in manifest()["shown_iou_thresholds"]]
-    return " / ".join(f"{float(row[name]):.3f}" if row[name] else "?" for name in columns)
+    f1 = " / ".join(f"{float(row[name]):.3f}" if row[name] else "?" for name in columns)
+    return f1 + (f" {FLATTERED}" if _is_flattered(row) else "")
+
+
+def _is_flattered(row: Mapping[str, str]) -> bool:
+    return float(row["own_proposals"] or 0) > 0
 
 
 def _title(version: Mapping[str, Any]) -> str:

@@ -196,6 +196,11 @@ def checked(method: str, params: Params, schema: Mapping[str, Any]) -> Params:
     return params
 
 
+def is_allowed(value: Any, schema: Mapping[str, Any]) -> bool:
+    """Whether a value is within the bounds of its param."""
+    return bool(jsonschema.Draft202012Validator(schema).is_valid(value))
+
+
 def _not_less_than_half(params: Params, schema: Mapping[str, Any]) -> Iterator[str]:
     """Name the values that must be less than half of another one, and aren't; where one isn't given, its default is."""
     values = {name: params.get(name, field.get("default")) for name, field in schema.items()}

@@ -11,7 +11,8 @@ from nucleus_dags.errors import FormError
 from nucleus_dags.files import move
 from nucleus_dags.forms.send_to_annotation import LABELS, NONE
 from nucleus_dags.launchers.task_operator import Result
-from nucleus_dags.planning.methods import names_in
+from nucleus_dags.manifest import manifest
+from nucleus_dags.planning.methods import is_allowed, names_in
 from nucleus_dags.planning.segment_plate import fovs_in_order, parts_of
 from nucleus_dags.planning.types import FoundModel, Params, ReadyModel
 from nucleus_dags.plates.inbox import TO_ANNOTATE
@@ -20,6 +21,8 @@ from nucleus_dags.plates.stored import StoredPlate
 
 SECOND_OPINION = "test_time_augmentation"
 """The setting by which a model looks at a field in another way."""
+MOVED_BY = 0.1
+"""Where a model hasn't it, its first threshold is moved by so much, down and up."""
 FOVS_PER_PART = 100
 """Where patches are chosen, all fields are one part: patches are compared with one another."""
 
@@ -73,18 +76,31 @@ def chosen_fovs(
 def segmentations_to_make(
     plate: str, model: FoundModel | ReadyModel, fovs: Sequence[str], form: Mapping[str, Any]
 ) -> list[Params]:
-    """Give the params of `segment` for proposals and, where patches are chosen, for a second opinion after these."""
+    """Give the params of `segment` for proposals and, where patches are chosen, for further opinions after these."""
     diameter_px = form["nuclear_diameter_px"]
     if not form["patches"]:
         return parts_of(plate, model, fovs, FOVS_PER_PART, diameter_px)
-    if SECOND_OPINION not in model["settings"]:
+    others = _other_settings(model)
+    if not others:
         raise FormError(
             f"Patches: {form['patches']}: {model['method']} looks at a field in one way only, so that it isn't known "
             "what it is unsure of. Leave Patches empty, or propose what another model finds."
         )
-    other = {**model["settings"], SECOND_OPINION: not model["settings"][SECOND_OPINION]}
     first, *_ = parts_of(plate, model, fovs, len(fovs), diameter_px)
-    return [first, first | {"settings": other}]
+    return [first, *(first | {"settings": {**model["settings"], **other}} for other in others)]
+
+
+def _other_settings(model: FoundModel | ReadyModel) -> list[Params]:
+    """Give what is set otherwise in each further look of a model at a field; none if it has a single way to look."""
+    if SECOND_OPINION in model["settings"]:
+        return [{SECOND_OPINION: not model["settings"][SECOND_OPINION]}]
+    thresholds = manifest()["thresholds"].get(model["method"], {})
+    if not thresholds:
+        return []
+    name, schema = next(iter(thresholds.items()))
+    value = model["settings"].get(name, schema["default"])
+    moved = [round(value - MOVED_BY, 6), round(value + MOVED_BY, 6)]
+    return [{name: other} for other in moved if is_allowed(other, schema)]
 
 
 def request_of(

@@ -116,10 +116,12 @@ def levels_of(form: Mapping[str, Any]) -> Params:
     return {name: form[name] for name in LEVELS if form[name] is not None}
 
 
-def lines_of(answered: Result, page: str, left_out: Sequence[str], remarks: Sequence[str]) -> list[str]:
-    """Give the lines of the note: the answer first, then the table and what it rests on."""
+def lines_of(
+    answered: Result, page: str, broken: Sequence[str], left_out: Sequence[str], remarks: Sequence[str]
+) -> list[str]:
+    """Give the lines of the note: the answer first, then what broke, the table and what it rests on."""
     values = answered["values"]
-    return [values["in_short"], "", *values["lines"], "", page, "", *left_out, *remarks]
+    return [values["in_short"], "", *broken, "", *values["lines"], "", page, "", *left_out, *remarks]
 
 
 def _reasons_not_stored(model: Mapping[str, Any], stored: Iterable[Any]) -> list[str]:

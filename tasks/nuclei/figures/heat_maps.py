@@ -36,6 +36,8 @@ class ScoreMatrix(NamedTuple):
     f1: NDArray[np.float64]
     forgotten: NDArray[np.float64]
     """How far F1 is below that of the best earlier version; 0 where it isn't."""
+    is_flattered: NDArray[np.bool_]
+    """Where the model proposed some of the true labels itself."""
 
 
 def plate_heat_maps(
@@ -69,7 +71,10 @@ def matrix_figure(
     for axes, matrix in zip(figure.subplots(rows, columns, squeeze=False).ravel(), matrices, strict=True):
         _draw_matrix(axes, matrix, versions, plates)
         _draw_groups(axes, cell_lines)
-    figure.supxlabel("below F1: drop against the best earlier version; x: not known", fontsize=7, wrap=True)
+    legend = "below F1: drop against the best earlier version; x: not known"
+    if any(matrix.is_flattered.any() for matrix in matrices):
+        legend += "; *: too good, against labels that the model proposed itself"
+    figure.supxlabel(legend, fontsize=7, wrap=True)
     return figure
 
 
@@ -111,7 +116,8 @@ def _draw_matrix(axes: Axes, matrix: ScoreMatrix, versions: Sequence[str], plate
     _cross_unknown(axes, matrix.f1)
     for row, column in np.argwhere(np.isfinite(matrix.f1)):
         f1, drop = matrix.f1[row, column], matrix.forgotten[row, column]
-        text = f"{f1:.2f}" + (f"\n{-drop:.2f}" if drop >= 0.01 else "")
+        mark = "*" if matrix.is_flattered[row, column] else ""
+        text = f"{f1:.2f}{mark}" + (f"\n{-drop:.2f}" if drop >= 0.01 else "")
         colour = "black" if f1 > low + 0.55 * (high - low) else "white"
         axes.text(column, row, text, color=colour, fontsize=7, ha="center", va="center", linespacing=1.0)
     axes.figure.colorbar(picture, ax=axes, pad=0.02).ax.tick_params(labelsize=7)

@@ -8,6 +8,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 
 from nucleus_dags.assets import ANNOTATED_PLATES, REGISTERED_MODELS
+from nucleus_dags.manifest import manifest
 from nucleus_dags.planning import compare_models
 from nucleus_dags.planning.compare_models import NothingToCompare
 from nucleus_dags.planning.types import ListedVersion
@@ -66,17 +67,23 @@ def test_of_a_test_plate_the_newest_version_counts(store: Path) -> None:
 
 
 def test_scores_come_back_to_their_versions_and_a_version_without_a_model_has_none() -> None:
-    scored = [{"outputs": {"scores": f"score/{number}"}} for number in range(2)]
-    params = compare_models.matrix_of({}, {"versions": {"versions": VERSIONS}, "scored": scored})
-    assert [(of_one.version, of_one.aliases, of_one.scores) for of_one in forgetting.Params(**params).versions] == [
+    scored = [{"outputs": {"scores": f"score/{number}"}} for number in range(3)]
+    params = forgetting.Params(**compare_models.matrix_of({}, {"versions": {"versions": VERSIONS}, "scored": scored}))
+    assert [(of_one.version, of_one.aliases, of_one.scores) for of_one in params.versions] == [
         (1, [], "score/0"),
         (2, [], None),
         (3, ["champion"], "score/1"),
     ]
+    assert params.baseline == {manifest()["baseline"]["name"]: "score/2"}
+
+
+def test_the_baseline_is_scored_after_the_versions() -> None:
+    dag = DagBag(str(DAGS / "compare_models.py")).dags["compare_models"]
+    assert dag.get_task("score").upstream_task_ids >= {"list_models", "baseline"}
 
 
 def test_every_version_that_was_scored_is_a_round_of_annotation_and_one_scored_twice_is_one() -> None:
-    scored = [{"outputs": {"scores": f"score/{number}"}} for number in (0, 1, 0)]
+    scored = [{"outputs": {"scores": f"score/{number}"}} for number in (0, 1, 0, 2)]
     params = learning_curves.Params(**compare_models.rounds_of({"annotated": ["ingest/a"]}, {"scored": scored}))
     assert (params.scores, params.annotated) == (["score/0", "score/1"], ["ingest/a"])
 
@@ -108,29 +115,35 @@ def test_without_a_test_plate_or_a_model_there_is_nothing_to_do(store: Path) -> 
         compare_models.plan(store, [listed(1)])
 
 
-MATRIX = """version,plate,cell_line,f1_at_0.7,f1_at_0.9,forgotten_at_0.7,forgotten_at_0.9
-1,a,U2OS,0.9,0.5,,
-1,b,HeLa,0.8,0.4,,
-2,a,U2OS,,,,
-2,b,HeLa,,,,
-3,a,U2OS,0.75,0.5,0.15,0.0
-3,b,HeLa,0.81,0.4,0.0,0.0
+MATRIX = """version,plate,cell_line,f1_at_0.7,f1_at_0.9,own_proposals,forgotten_at_0.7,forgotten_at_0.9
+1,a,U2OS,0.9,0.5,0.0,,
+1,b,HeLa,0.8,0.4,7.0,,
+2,a,U2OS,,,,,
+2,b,HeLa,,,,,
+3,a,U2OS,0.75,0.5,0.0,0.15,0.0
+3,b,HeLa,0.81,0.4,0.0,0.0,0.0
 """
 
 
 @pytest.fixture
 def matrix(tmp_path: Path) -> list[dict[str, str]]:
     (tmp_path / "matrix.csv").write_text(MATRIX)
-    return compare_models.read_matrix(tmp_path / "matrix.csv")
+    return compare_models.read_table(tmp_path / "matrix.csv")
 
 
 def test_the_table_has_the_newest_version_on_top_and_says_what_is_unknown(matrix: list[dict[str, str]]) -> None:
-    assert compare_models.matrix_table(matrix, [listed(1), listed(2, False), listed(3, True, "champion")]) == [
+    of_classical = {"f1_at_0.7": "0.6", "f1_at_0.9": "0.1", "own_proposals": "0", "name": "classical"}
+    rows = [of_classical | {"plate": plate} for plate in "ab"]
+    versions = [listed(1), listed(2, False), listed(3, True, "champion")]
+    assert compare_models.matrix_table(matrix, rows, versions) == [
         "| version | a, U2OS | b, HeLa |",
         "|---|---|---|",
+        "| classical | 0.600 / 0.100 | 0.600 / 0.100 |",
         "| 3 (champion) | 0.750 / 0.500 | 0.810 / 0.400 |",
         "| 2 | ? / ? | ? / ? |",
-        "| 1 | 0.900 / 0.500 | 0.800 / 0.400 |",
+        "| 1 | 0.900 / 0.500 | 0.800 / 0.400 † |",
+        "",
+        "† against labels that the model proposed itself: too good",
     ]
 
 

@@ -137,10 +137,19 @@ def test_where_patches_are_chosen_the_model_looks_at_the_same_fields_in_a_second
     assert send_to_annotation.choices(PLATE, [], [], [], form()) == []
 
 
-def test_a_model_that_looks_at_a_field_in_one_way_only_can_not_choose_patches() -> None:
+def test_of_a_model_without_a_second_way_to_look_a_threshold_is_moved_a_little() -> None:
     classical: FoundModel = {**CHAMPION, **manifest()["baseline"]["model"]}  # type: ignore[typeddict-item]
-    with pytest.raises(FormError, match="looks at a field in one way only"):
-        send_to_annotation.segmentations_to_make(PLATE, classical, ["f0"], form(patches=6))
+    looks = send_to_annotation.segmentations_to_make(PLATE, classical, ["f0"], form(patches=6))
+    assert [SegmentParams(**look).settings.model_dump()["threshold_share"] for look in looks] == [0.5, 0.4, 0.6]
+    least: FoundModel = {**classical, "settings": {"threshold_share": 0.05}}
+    looks = send_to_annotation.segmentations_to_make(PLATE, least, ["f0"], form(patches=6))
+    assert [look["settings"]["threshold_share"] for look in looks] == [0.05, 0.15]
+
+
+def test_a_model_that_looks_at_a_field_in_one_way_only_can_not_choose_patches() -> None:
+    tool: FoundModel = {**CHAMPION, "method": "external", "settings": {}}
+    with pytest.raises(FormError, match="external looks at a field in one way only"):
+        send_to_annotation.segmentations_to_make(PLATE, tool, ["f0"], form(patches=6))
 
 
 @pytest.mark.parametrize("proposals", ["labels", "none"])

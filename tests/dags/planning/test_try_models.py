@@ -139,5 +139,6 @@ def test_report_and_answer_have_the_scores_by_the_names_of_the_models() -> None:
 
 def test_the_note_begins_with_the_answer() -> None:
     answered: Any = {"values": {"in_short": "Good enough: base", "lines": ["| table |"]}}
-    lines = try_models.lines_of(answered, "page", ["- Not tried: a"], ["- remark"])
-    assert lines == ["Good enough: base", "", "| table |", "", "page", "", "- Not tried: a", "- remark"]
+    lines = try_models.lines_of(answered, "page", ["- b failed"], ["- Not tried: a"], ["- remark"])
+    first = ["Good enough: base", "", "- b failed", "", "| table |", ""]
+    assert lines == [*first, "page", "", "- Not tried: a", "- remark"]
