@@ -23,10 +23,11 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(3600), pytest.mark.usefixtur
 FORM = {"matrix": "regression", "scale": 1.0, "stop_after_plan": False}
 GOOD = 0.9
 """F1 at 0.7 on both cell lines of what begins from the base model, trained further or not."""
-LEARNED = 0.6
-"""F1 at 0.7 on MCF10A after a training from random weights. A network that has learned nothing has 0."""
+LEARNED = 0.8
+"""F1 at 0.7 on MCF10A, 26 nuclei, after a training of some minutes from random weights; it was 1.0. A network that has
+learned nothing has 0."""
 GAIN = 0.05
-"""By how much a training from the base model is better than one from random weights: the paper's Table 2."""
+"""By how much a training from the base model is better than one as short from random weights: the paper's Table 2."""
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +65,8 @@ def test_six_small_experiments_reach_the_f1_that_they_reached(
     tables = store / done.tabulated["outputs"]["tables"]
     at_07 = of_table(tables / "Initial_weights.csv").set_index(["Initialization", "Training Set", "cell_line"])["f1"]
     assert (at_07["Base"] >= GOOD).all()
-    assert (at_07["Random"].xs("MCF10A", level="cell_line") >= LEARNED).all()
-    assert (at_07["Base"].groupby("Training Set").mean() - at_07["Random"].groupby("Training Set").mean() >= GAIN).all()
+    assert at_07["Random", "MCF10A", "MCF10A"] >= LEARNED
+    assert at_07["Base", "MCF10A"].mean() - at_07["Brief", "MCF10A"].mean() >= GAIN
     assert (of_table(tables / "Augmentation.csv")["f1"] >= GOOD).all()
 
     again = run(store)
