@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
 from nucleus_dags.assets import ANNOTATED_PLATES, REGISTERED_MODELS
 from nucleus_dags.baseline import baseline
@@ -21,6 +21,7 @@ from nucleus_dags.planning.remarks import remarks_on, remarks_on_segmentations
 from nucleus_dags.planning.runs import run_to_open, runs_to_close
 from nucleus_dags.planning.types import ListedVersion, RunsToClose, StoredPlatePath
 from nucleus_dags.plates.stored import newest_plates
+from nucleus_dags.run_note import NotedFailure
 from nucleus_dags.segmenting import FOUND, all_segmentations, scoring_of, segment_what_is_left
 
 DOC = """
@@ -54,7 +55,9 @@ def plan(listed: dict[str, list[ListedVersion]]) -> list[StoredPlatePath]:
     except compare_models.NothingToCompare as reason:
         show_lines([str(reason)])
         raise AirflowSkipException(str(reason)) from None
-    context["ti"].xcom_push("open_run", run_to_open("experiments", context["dag_run"].run_id))
+    context["ti"].xcom_push(
+        "open_run", run_to_open("comparisons", context["dag_run"].run_id, "all versions on all test plates, ")
+    )
     context["ti"].xcom_push("curves", {"annotated": compare_models.annotated_patches(_store())})
     return plates
 
@@ -81,7 +84,7 @@ def summary(
     if compared is None or curves is None:
         show_lines([*failure_lines(), "", page])
         get_current_context()["ti"].xcom_push("return_value", for_close_run)
-        raise AirflowFailException(FAILURE)
+        raise NotedFailure(FAILURE)
     matrix, baseline_rows = (
         compare_models.read_table(_store() / compared["outputs"][name]) for name in ("matrix", "baseline")
     )

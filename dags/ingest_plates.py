@@ -11,16 +11,17 @@ from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
 from nucleus_dags.assets import ANNOTATED_PLATES, PLATE_ARRIVALS
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
-from nucleus_dags.notes import show_lines
+from nucleus_dags.notes import failures, show_lines
 from nucleus_dags.planning import drift, ingest_plates
 from nucleus_dags.planning.ingest_plates import FoundAnswer, FoundArrival, FoundPlate, NewPlate, NewPlates
 from nucleus_dags.planning.types import Params, RunsToClose, RunToOpen
 from nucleus_dags.plates import inbox
 from nucleus_dags.plates.stored import read_plate
+from nucleus_dags.run_note import NotedFailure
 
 DOC = """
 Takes in plates. Copy or move a plate's folder into the inbox; that is all.
@@ -74,7 +75,7 @@ def answers(arrivals: list[FoundArrival]) -> list[Params]:
 def plates(arrivals: list[FoundArrival] | None) -> list[FoundPlate]:
     """Give the plates that arrived or were made of corrected labels; under `without_plate`, labels that weren't."""
     if arrivals is None:
-        raise AirflowFailException("The inbox couldn't be looked at; the log of find_arrivals says why.")
+        raise NotedFailure("The inbox couldn't be looked at; the log of find_arrivals says why.")
     ti = get_current_context()["ti"]
     number = sum(found["request"] is not None for found in arrivals)
     # Of a part that failed there is None.
@@ -89,7 +90,7 @@ def plates(arrivals: list[FoundArrival] | None) -> list[FoundPlate]:
 def sort_out(to_import: list[FoundPlate] | None, without_plate: list[FoundAnswer] | None) -> NewPlates:
     """Set faulty plates aside; give the new plates, those with labels and screening plates, and what was shown."""
     if to_import is None or without_plate is None:
-        raise AirflowFailException("The inbox couldn't be looked at; the log of find_arrivals says why.")
+        raise NotedFailure("The inbox couldn't be looked at; the log of find_arrivals says why.")
     ti = get_current_context()["ti"]
     no_plates = ti.xcom_pull(task_ids="find_arrivals", key="no_plates")
     if not to_import and not without_plate and not no_plates:
@@ -97,6 +98,8 @@ def sort_out(to_import: list[FoundPlate] | None, without_plate: list[FoundAnswer
     # Of a part that failed there is None.
     results = ti.xcom_pull(task_ids="ingest", map_indexes=list(range(len(to_import)))) if to_import else []
     new = ingest_plates.sort_out(_store(), to_import, results, no_plates, without_plate)
+    if new["unchecked"]:
+        new["shown"] = [*failures(), "", *new["shown"]]
     show_lines(new["shown"])
     ingest_plates.record_told(_store(), no_plates, new["doubtful"])
     return new
@@ -143,7 +146,7 @@ def keep_record(plates: list[NewPlate] | None) -> None:
 def fail_for_unchecked(plates: list[str]) -> None:
     """Let the run fail for plates that couldn't be checked: somebody must see it."""
     if plates:
-        raise AirflowFailException(f"These plates couldn't be checked: {', '.join(plates)}.")
+        raise NotedFailure(f"These plates couldn't be checked: {', '.join(plates)}.")
 
 
 @task

@@ -40,7 +40,8 @@ def check_form() -> Params:
 def summary(settings: Params, promoted: Result) -> None:
     before = promoted["counts"]["version_before"]
     text = f"in place of version {before}" if before else "the first one"
-    show_lines([f"Version {promoted['counts']['version']} is champion, {text}: {settings['reason']}"])
+    said = f"Version {promoted['counts']['version']} is champion, {text}: {settings['reason']}"
+    show_lines([" ".join(filter(None, [promoted["values"].get("warning"), said]))])
 
 
 with DAG(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, TaskGroup, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
-from nucleus_dags.access.approval import ANSWERED_BY, NamedApprovalOperator
+from nucleus_dags.access.approval import ANSWERED_BY, REASON, NamedApprovalOperator
 from nucleus_dags.assets import ANNOTATED_PLATES, REGISTERED_MODELS
 from nucleus_dags.baseline import baseline
 from nucleus_dags.errors import FormError
@@ -19,7 +19,7 @@ from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.launchers.kinds import TRAIN
 from nucleus_dags.launchers.task_operator import Result, mlflow_run_url
 from nucleus_dags.notes import FAILURE, fail_with, failure_lines, show_lines, show_remarks
-from nucleus_dags.planning import retrain_champion
+from nucleus_dags.planning import retrain_champion, retraining_decision
 from nucleus_dags.planning.baseline import of_models
 from nucleus_dags.planning.candidates import (
     calibrated_model,
@@ -28,16 +28,29 @@ from nucleus_dags.planning.candidates import (
     trainings_on,
 )
 from nucleus_dags.planning.remarks import remarks_on_segmentations
-from nucleus_dags.planning.retrain_champion import challenger_of, champions_of, judgement_of, promotion_of, report_of
+from nucleus_dags.planning.retrain_champion import champions_of, judgement_of, report_of
+from nucleus_dags.planning.retraining_decision import challenger_of, promotion_of, rejection_of
 from nucleus_dags.planning.retrainings import record
 from nucleus_dags.planning.runs import runs_to_close
 from nucleus_dags.planning.train_models import refuse_unknown_fields
-from nucleus_dags.planning.types import Decision, FoundModel, OpenedCandidate, Params, RunsToClose, StoredPlatePath
+from nucleus_dags.planning.types import (
+    Challenger,
+    Decision,
+    FoundModel,
+    OpenedCandidate,
+    Params,
+    RunsToClose,
+    StoredPlatePath,
+)
+from nucleus_dags.run_note import NotedFailure
 from nucleus_dags.segmenting import FOUND, all_segmentations, scoring_of, segment_what_is_left
 
 APPROVAL_TIME = timedelta(days=3)
-APPROVER = "{{ ti.xcom_pull('approve', key='" + ANSWERED_BY + "') or '' }}"
-"""Who approved; empty where nobody is asked."""
+ANSWER = {
+    "person": "{{ ti.xcom_pull('approve', key='" + ANSWERED_BY + "') or '' }}",
+    "why": "{{ ti.xcom_pull('approve', key='" + REASON + "') or '' }}",
+}
+"""Who approved or rejected and why; empty where nobody is asked."""
 
 DOC = """
 Keeps the model in force, the *champion*, up to date with the plates that arrive.
@@ -53,7 +66,7 @@ line may lose, the mean may not fall, no new kind of error may appear.
 the run names it. It names test plates of this kind too, which are used.
 
 **Passed:** the challenger becomes champion, by itself or after an approval in this page (*Required actions*). The note
-and the version's tag in MLflow name who approved.
+and the version's tag in MLflow name who approved or rejected it, and the reason that was given.
 **Failed:** the run ends well, and its note says which rule failed, in which cell line, on which plates.
 **Undecided:** the test plates have too few nuclei to tell; the champion stays, and the note says about how many more it
 takes. Who wants the challenger all the same promotes it with `promote_model`.
@@ -104,7 +117,7 @@ def decide(
 ) -> Decision:
     """Say what came out, and which candidate may become champion, if any."""
     results: list[Result] = [result for result in judged or [] if result]
-    return retrain_champion.decide(
+    return retraining_decision.decide(
         _store(), champion_version, test_plates, list(reported), list(scored), results, mlflow_run_url
     )
 
@@ -117,8 +130,14 @@ def challenger_or_skip(given: Params, known: Params) -> Params:
 
 
 @task.branch
-def who_approves(approval: str) -> str:
-    return "approve" if approval == "by_person" else "promote"
+def who_approves(approval: str, mlflow_run_id: str, decided: Decision, challenger: Challenger) -> str:
+    """Choose whether a person is asked; the note says so as long as the answer is awaited."""
+    if approval != "by_person":
+        return "promote"
+    until = f"{datetime.now(UTC) + APPROVAL_TIME:%d %B, %H:%M} UTC"
+    waiting = retraining_decision.waiting_in_words(challenger["version"], until)
+    show_lines([waiting, "", _page(mlflow_run_id), "", *decided["lines"], *decided["table"]])
+    return "approve"
 
 
 # Told of only here, when the aliases are settled.
@@ -132,38 +151,45 @@ def summary(
     found: str,
     decided: Decision | None,
     promoted: Result | None,
+    rejected: Result | None,
     candidates: list[OpenedCandidate] | None,
 ) -> RunsToClose:
     """Show the outcome; fails when a task before it did. Gives the params of `close_run`."""
     context = get_current_context()
     ti = context["ti"]
-    # A rejected approval leaves what it skips under this key.
-    rejected = ti.xcom_pull(task_ids="approve", key="skipmixin_key") is not None
-    outcome = _outcome(decided, promoted, rejected, ti.xcom_pull(task_ids="approve", key=ANSWERED_BY))
-    page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
+    person, why = (ti.xcom_pull(task_ids="approve", key=key) for key in (ANSWERED_BY, REASON))
+    outcome = _outcome(decided, promoted, rejected is not None, person, why)
     first = [outcome] if outcome else failure_lines()
     remarks = [*remarks_on_segmentations(of_models(all_segmentations(found, segmented))), *remarks]
-    show_lines([*first, "", page, "", *remarks, "", *(decided["lines"] if decided else [])])
+    said, table = (decided["lines"], decided["table"]) if decided else ([], [])
+    show_lines([*first, "", _page(mlflow_run_id), "", *said, "", *remarks, "", *table])
     for_close_run = runs_to_close(mlflow_run_id, candidates, outcome is not None)
     if outcome is None:
         ti.xcom_push("return_value", for_close_run)
-        raise AirflowFailException(FAILURE)
+        raise NotedFailure(FAILURE)
     tested = [plate["plate"] for plate in test_plates]
     record(_store(), digest, context["dag_run"].run_id, outcome, tested, len(candidates or []))
     return for_close_run
 
 
-def _outcome(decided: Decision | None, promoted: Result | None, rejected: bool, person: str | None) -> str | None:
-    """Say what came out, and which person approved or rejected it; None if a task failed before anything did."""
+def _page(mlflow_run_id: str) -> str:
+    return f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
+
+
+def _outcome(
+    decided: Decision | None, promoted: Result | None, rejected: bool, person: str | None, why: str | None
+) -> str | None:
+    """Say what came out, and who approved or rejected it and why; None if a task failed before anything did."""
     if decided is None:
         return None
     if decided["challenger_run"] is None:
         return decided["verdict"]
     if promoted is not None:
-        approved = f", approved by {person}" if person else ""
-        return f"Version {promoted['counts']['version']} is champion{approved}."
+        approved = f", {retraining_decision.approval_in_words(person, why)}" if person else ""
+        first = " It is the first model." if not decided["table"] else ""
+        return f"Version {promoted['counts']['version']} is champion{approved}.{first}"
     if rejected:
-        answer = f"{person} rejected it" if person else "nobody approved it in time"
+        answer = retraining_decision.rejection_in_words(person, why)
         return f"A challenger passed the gate, but {answer}; the champion stays."
     return None
 
@@ -267,25 +293,33 @@ with DAG(
             settings={"alias": "challenger", "dag_run_id": "{{ run_id }}"},
             **promotion,
         )
-        approval = who_approves(test_plates["approval"])
+        approval = who_approves(test_plates["approval"], mlflow_run_id, decided, challenger.output)
         approve: Any = NamedApprovalOperator(
             task_id="approve",
             subject="Shall version {{ ti.xcom_pull('find_challenger')['version'] }} become champion?",
-            body="{{ ti.xcom_pull('decide')['lines'] | join('\n') }}",
-            defaults="Reject",
+            body="{{ (ti.xcom_pull('decide')['lines'] + ti.xcom_pull('decide')['table']) | join('\n') }}",
+            if_approved="promote",
+            if_rejected="keep_rejection",
             response_timeout=APPROVAL_TIME,
         )
         promote = launch(
             "promote_model",
             task_id="promote",
-            settings={"alias": "champion", "dag_run_id": "{{ run_id }}", "approver": APPROVER},
+            settings={"alias": "champion", "dag_run_id": "{{ run_id }}", **ANSWER},
             trigger_rule="none_failed_min_one_success",
             **promotion,
+        )
+        keep_rejection = launch(
+            "reject_model",
+            task_id="keep_rejection",
+            settings={"dag_run_id": "{{ run_id }}", **ANSWER},
+            known={"challenger": challenger.output},
+            prepare=rejection_of,
         )
         # Who approves wants to read it.
         report >> approval
         name_challenger >> approval >> [approve, promote]
-        approve >> promote
+        approve >> [promote, keep_rejection]
 
     # Teardowns run after a failure too; the summary counts for the state of the DAG run.
     ended: Any = summary(
@@ -297,6 +331,7 @@ with DAG(
         FOUND,
         decided,
         promote.output,
+        keep_rejection.output,
         open_run.output,
     )
     close_run = launch("close_run", settings=ended, **of_run)

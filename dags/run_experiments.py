@@ -20,6 +20,7 @@ from nucleus_dags.planning import experiments_plan, run_experiments
 from nucleus_dags.planning.candidates import calibrated_model
 from nucleus_dags.planning.train_models import refuse_unknown_fields
 from nucleus_dags.planning.types import ExperimentsPlan, OpenedExperiment, Params, RunsToClose
+from nucleus_dags.run_note import NotedFailure
 
 DOC = """
 Runs a *matrix* of experiments, such as the paper's 76 trainings, and makes its tables and figures.
@@ -117,7 +118,7 @@ def summary(
     if failed or tabulated is None:
         show_lines([*failure_lines(), "", *lines])
         get_current_context()["ti"].xcom_push("return_value", for_close_run)
-        raise AirflowFailException(FAILURE)
+        raise NotedFailure(FAILURE)
     show_lines(lines)
     return for_close_run
 

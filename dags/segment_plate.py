@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
 
 from nucleus_dags.errors import FormError
 from nucleus_dags.forms.segment_plate import segment_plate_form
@@ -22,6 +21,7 @@ from nucleus_dags.planning.runs import run_to_open, runs_to_close
 from nucleus_dags.planning.train_models import refuse_unknown_fields
 from nucleus_dags.planning.types import FoundModel, Params, PlateToImport, ReadyModel, RunsToClose
 from nucleus_dags.plates.stored import StoredPlate, read_plate
+from nucleus_dags.run_note import NotedFailure
 
 DOC = """
 Finds the nuclei of a plate. It needs no labels; the fields of its `plate.json` are as always, with role `screen`.
@@ -92,11 +92,14 @@ def summary(
     succeeded = None not in (assembled, planned) and not not_compared
     for_close_run = runs_to_close(mlflow_run_id, None, succeeded)
     plate = read_plate(_store(), all_parts[0]["plate"]) if all_parts else None
+    ti = get_current_context()["ti"]
+    # Of a model that isn't registered there is none.
+    warning = (ti.xcom_pull(task_ids="find_model", key="values") or {}).get("warning", "")
     remarks = remarks_on_segmentations(segmented or [])
-    show_lines(_lines(mlflow_run_id, plate, assembled, compared, not_compared, remarks))
+    show_lines(_lines(mlflow_run_id, plate, assembled, compared, not_compared, remarks, warning))
     if not succeeded:
-        get_current_context()["ti"].xcom_push("return_value", for_close_run)
-        raise AirflowFailException(FAILURE)
+        ti.xcom_push("return_value", for_close_run)
+        raise NotedFailure(FAILURE)
     return for_close_run
 
 
@@ -107,12 +110,13 @@ def _lines(
     compared: list[Result],
     not_compared: int,
     remarks: Sequence[str] = (),
+    warning: str = "",
 ) -> list[str]:
     page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
     if plate is None or assembled is None:
         return [*failure_lines(), "", page]
     counts, where = assembled["counts"], _store() / "assemble_plate" / assembled["key"]
-    found = f"{counts['nuclei']} nuclei in {counts['fovs']} fields"
+    found = f"{warning} {counts['nuclei']} nuclei in {counts['fovs']} fields".strip()
     found += f"; {left_out_in_short(plate)}" if plate.left_out else ""
     found += "; look at the remarks below" if remarks else ""
     lines = [found, "", f"Label images and tables: {where}", "", page, "", *remarks, *remarks_on([plate])]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, TaskGroup, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowSkipException
 
 from nucleus_dags.assets import REGISTERED_MODELS
 from nucleus_dags.baseline import baseline
@@ -15,12 +15,14 @@ from nucleus_dags.errors import FormError
 from nucleus_dags.forms.train_models import train_models_form
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.launchers.kinds import TRAIN
-from nucleus_dags.notes import FAILURE, fail_with, show_remarks, show_summary
+from nucleus_dags.launchers.task_operator import Result
+from nucleus_dags.notes import FAILURE, champion_in_words, fail_with, show_remarks, show_summary
 from nucleus_dags.planning import train_models
 from nucleus_dags.planning.baseline import of_models
 from nucleus_dags.planning.candidates import (
     calibrated_model,
     calibration_of,
+    first_champion_of,
     metrics_by_name,
     opened_candidates,
     report_on,
@@ -30,6 +32,7 @@ from nucleus_dags.planning.candidates import (
 from nucleus_dags.planning.remarks import remarks_on_segmentations
 from nucleus_dags.planning.runs import runs_to_close
 from nucleus_dags.planning.types import OpenedCandidate, Params, PlateToImport, RunsToClose
+from nucleus_dags.run_note import FAILURE_KEY, NotedFailure
 from nucleus_dags.segmenting import FOUND, all_segmentations, scoring_of, segment_what_is_left
 
 DOC = """
@@ -50,6 +53,9 @@ came.
 
 **Doubts:** where labels may be wrong, `augment` refuses a training plate until they are corrected, or confirmed by
 `"labels_confirmed": true` in `plate.json`; doubts about a test plate are in the note of the run.
+
+**The first model** of an installation, the best one of the run, becomes the champion, with which `segment_plate`
+segments; in most there is one already, the base model.
 
 **Result:** the F1 scores are in the note of the run and in the log of `summary`. Everything else is in MLflow:
 *MLflow run* under *Details* of a task leads there. F1 at IoU 0.7 says how many nuclei were found, at 0.9 how exact
@@ -93,6 +99,14 @@ def augmentation_after_remarks(given: Params, known: Params) -> Params:
     return given
 
 
+def promotion_or_skip(given: Params, known: Params) -> Params:
+    """Give the params of `promote_model` for the best model, which becomes champion where there is none."""
+    params = first_champion_of(given, known)
+    if params is None:
+        raise AirflowSkipException("No model of this run can be used.")
+    return params
+
+
 @task(outlets=[REGISTERED_MODELS])
 def summary(
     mlflow_run_id: str,
@@ -100,17 +114,22 @@ def summary(
     segmented: Any,
     found: str,
     scored: Any,
+    promoted: Result | None,
     last_results: list[Any],
 ) -> RunsToClose:
     """Show the F1 scores; fails when a task before it did. Gives the params of `close_run`."""
-    succeeded = None not in last_results
-    of_plates = get_current_context()["ti"].xcom_pull(task_ids="augment", key="remarks")
+    ti = get_current_context()["ti"]
+    # Where there is a champion already, that task is skipped.
+    is_promoted = promoted is not None or not ti.xcom_pull(task_ids="first_champion", key=FAILURE_KEY)
+    succeeded = None not in last_results and is_promoted
+    of_plates = ti.xcom_pull(task_ids="augment", key="remarks")
     remarks = [*remarks_on_segmentations(of_models(all_segmentations(found, segmented))), *(of_plates or [])]
-    show_summary(mlflow_run_id, metrics_by_name(candidates or [], scored or []), succeeded, remarks)
+    first = champion_in_words(promoted["counts"]["version"]) if promoted else ""
+    show_summary(mlflow_run_id, metrics_by_name(candidates or [], scored or []), succeeded, remarks, first)
     for_close_run = runs_to_close(mlflow_run_id, candidates, succeeded)
     if not succeeded:
-        get_current_context()["ti"].xcom_push("return_value", for_close_run)
-        raise AirflowFailException(FAILURE)
+        ti.xcom_push("return_value", for_close_run)
+        raise NotedFailure(FAILURE)
     return for_close_run
 
 
@@ -176,6 +195,13 @@ with DAG(
     )
     # The scores are written on the registered versions too, which must be there.
     register_model >> score
+    first_champion = launch(
+        "promote_model",
+        task_id="first_champion",
+        settings={"reason": "the first model of this installation", "only_first": True, "dag_run_id": "{{ run_id }}"},
+        known={"scored": score.output},
+        prepare=promotion_or_skip,
+    )
     report = launch(
         "report", known={"candidates": open_run.output, "scored": score.output}, prepare=report_on, **of_run
     )
@@ -183,7 +209,9 @@ with DAG(
     # Teardowns run after a failure too. The summary counts for the state of the DAG run: one that a person marked
     # as failed would else end as a success, because the tasks that were left out don't count.
     last_results = [report.output, register_model.output]
-    ended: Any = summary(mlflow_run_id, open_run.output, segment.output, FOUND, score.output, last_results)
+    ended: Any = summary(
+        mlflow_run_id, open_run.output, segment.output, FOUND, score.output, first_champion.output, last_results
+    )
     close_run = launch("close_run", settings=ended, **of_run)
     ended.as_teardown(setups=open_run, on_failure_fail_dagrun=True)
     close_run.as_teardown(setups=open_run)

@@ -13,7 +13,7 @@ from nucleus_dags.errors import FormError
 from nucleus_dags.forms.try_models import try_models_form
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.launchers.kinds import TRAIN
-from nucleus_dags.launchers.task_operator import FAILURE_KEY, BadInput, Result, mlflow_run_url
+from nucleus_dags.launchers.task_operator import BadInput, Result, mlflow_run_url
 from nucleus_dags.notes import FAILURE, fail_with, failure_lines, show_lines
 from nucleus_dags.planning import try_models
 from nucleus_dags.planning.remarks import remarks_on, remarks_on_segmentations
@@ -21,6 +21,7 @@ from nucleus_dags.planning.runs import run_to_open, runs_to_close
 from nucleus_dags.planning.train_models import refuse_unknown_fields
 from nucleus_dags.planning.types import ListedVersion, Model, Params, PlateToImport, RunsToClose, StoredPlatePath
 from nucleus_dags.plates.stored import read_plate
+from nucleus_dags.run_note import NotedFailure
 from nucleus_dags.segmenting import FOUND, all_segmentations, scoring_of, segment_what_is_left
 
 DOC = """
@@ -84,8 +85,6 @@ def models(found: Any, stored: Any, listed: dict[str, list[ListedVersion]]) -> l
     try:
         tried = try_models.tried_models(context["params"], list(found), list(stored or []), listed["versions"])
     except FormError as error:
-        # Whoever writes the note of the DAG run finds it there.
-        context["ti"].xcom_push(FAILURE_KEY, str(error))
         raise AirflowFailException(str(error)) from None
     context["ti"].xcom_push("names", tried.names)
     context["ti"].xcom_push("left_out", tried.left_out)
@@ -112,7 +111,6 @@ def report_or_reasons(given: Params, known: Params) -> Params:
     try:
         return try_models.report_of(given, known)
     except FormError as error:
-        get_current_context()["ti"].xcom_push(FAILURE_KEY, str(error))
         raise AirflowFailException(str(error)) from None
 
 
@@ -142,7 +140,7 @@ def summary(
     if answered is None or reported is None:
         show_lines([*failure_lines(), "", page, "", *left_out, *remarks])
         ti.xcom_push("return_value", for_close_run)
-        raise AirflowFailException(FAILURE)
+        raise NotedFailure(FAILURE)
     segmentations = [result for result in all_segmentations(found, segmented) if "refused" not in result]
     broken = try_models.broken_lines(names, list(scored))
     remarks = [*remarks_on_segmentations(segmentations), *remarks]

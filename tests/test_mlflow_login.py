@@ -15,6 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+import nucleus_mlflow_pages
 from nucleus_mlflow_login import Login, create_app
 from tests.repository import REPOSITORY
 
@@ -96,6 +97,26 @@ def test_probes_need_no_password(mlflow: TestClient) -> None:
     assert mlflow.get("/health/../api").status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("address", "page"),
+    [
+        ("/runs/abc", "/#/experiments/7/runs/abc?workflowType=machine_learning"),
+        (
+            "/runs/abc/judge/a b.csv",
+            "/#/experiments/7/runs/abc/artifacts/judge/a%20b.csv?workflowType=machine_learning",
+        ),
+    ],
+)
+def test_an_address_of_a_run_leads_to_the_pages_for_trainings(address: str, page: str) -> None:
+    mlflow = TestClient(Starlette(routes=nucleus_mlflow_pages.routes({"abc": "7"}.get)))
+    assert mlflow.get(address, follow_redirects=False).headers["location"] == page
+
+
+def test_a_run_that_is_gone_is_said_to_be() -> None:
+    answer = TestClient(Starlette(routes=nucleus_mlflow_pages.routes(lambda run_id: None))).get("/runs/abc")
+    assert (answer.status_code, answer.text) == (404, "MLflow has no run abc; it may have been deleted.")
+
+
 def test_mlflow_finds_the_login_by_its_name() -> None:
     [found] = [entry for entry in entry_points(group="mlflow.app") if entry.name == "nucleus-login"]
     assert found.load() is create_app
@@ -103,7 +124,9 @@ def test_mlflow_finds_the_login_by_its_name() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_mlflow_itself_lets_nobody_in_without_the_password_nor_under_a_foreign_name(tmp_path: Path) -> None:
+def test_mlflow_itself_lets_nobody_in_without_the_password_nor_under_a_foreign_name_and_leads_to_a_run(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "accounts.json").write_text('{"pipeline": "write"}')
     program = """
 from nucleus_mlflow_login import create_app
@@ -112,6 +135,10 @@ asked = [("127.0.0.1", None), ("127.0.0.1", ("pipeline", "write")), ("evil.examp
 mlflow = TestClient(create_app())
 path = "/api/2.0/mlflow/experiments/get?experiment_id=0"
 print([mlflow.get(path, headers={"Host": host}, auth=login).status_code for host, login in asked])
+known = {"headers": {"Host": "127.0.0.1"}, "auth": ("pipeline", "write"), "follow_redirects": False}
+run = mlflow.post("/api/2.0/mlflow/runs/create", json={"experiment_id": "0"}, **known).json()["run"]["info"]["run_id"]
+print(mlflow.get(f"/runs/{run}", **known).headers["location"].replace(run, "ID"))
+print(mlflow.get("/runs/unknown", **known).status_code)
 """
     environment = {
         "NUCLEUS_MLFLOW_ACCOUNTS": str(tmp_path / "accounts.json"),
@@ -123,4 +150,5 @@ print([mlflow.get(path, headers={"Host": host}, auth=login).status_code for host
     ended = subprocess.run(
         [sys.executable, "-c", program], env=os.environ | environment, cwd=tmp_path, capture_output=True, text=True
     )
-    assert ended.stdout.splitlines()[-1:] == ["[401, 200, 403]"], ended.stderr
+    said = ["[401, 200, 403]", "/#/experiments/0/runs/ID?workflowType=machine_learning", "404"]
+    assert ended.stdout.splitlines()[-3:] == said, ended.stderr

@@ -108,6 +108,8 @@ class Manifest(TypedDict):
     exit_statuses: dict[str, int]
     registered_model: str
     shown_iou_thresholds: list[float]
+    most_missed: float
+    """A model that misses a larger share of the nuclei isn't taken for one that finds nuclei."""
     presets: dict[str, str]
     presets_of_augment: dict[str, dict[str, Any]]
     default_method: str

@@ -13,6 +13,9 @@ No loss is ever exactly known, so every rule on a cell line has a margin, and th
     broken      the loss is above 0.05, and shown: the CI of the whole family of rules excludes that nothing was lost
     undecided   neither: there are too few nuclei, and it is said about how many more it takes
 
+A rate of errors that is above its bound and isn't shown to have risen, mostly since it was bad before, holds with a
+warning.
+
 - All rules must hold for a challenger to pass, each by its own CI, so that one that loses twice the margin anywhere
   passes with a probability of 2.5 % at most, whatever the number of rules (an intersection-union test: Berger,
   Technometrics 24, 1982). Of several candidates on the same nuclei the best is taken, so the CI of each is wider, with
@@ -44,7 +47,8 @@ METRICS = ("f1_at_0.7", "f1_at_0.9", "f1_area")
 """The area is the mean of F1 over the IoU thresholds 0.05 to 0.95."""
 IDENTITY = ["plate", "cell_line", "fov", "label"]
 
-Verdict = Literal["holds", "broken", "undecided"]
+Verdict = Literal["holds", "warning", "broken", "undecided"]
+"""With a warning holds a rule on a rate that is bad all the same: mostly it was bad before, and stays so."""
 GateOutcome = Literal["passed", "failed", "undecided"]
 
 
@@ -254,6 +258,9 @@ def _rules(cell_line: str, models: Comparison, gate: Gate, confidences: Confiden
             _bounds_of_rate(before, gate) if is_rate else Bounds(gate.most_loss, gate.most_loss, 2 * gate.most_loss)
         )
         worse = Worse(after - before if is_rate else before - after, float(half[number]), float(surely[number]))
+        verdict = worse.verdict(bounds)
+        if is_rate and verdict == "holds" and after > gate.most_error_rate:
+            verdict = "warning"
         yield RuleOutcome(
             "no new error rate" if is_rate else "no cell line loses",
             cell_line,
@@ -263,7 +270,7 @@ def _rules(cell_line: str, models: Comparison, gate: Gate, confidences: Confiden
             after - before - worse.half_width,
             after - before + worse.half_width,
             _in_words(before, gate) if is_rate else f"a loss of {gate.most_loss:g}",
-            verdict := worse.verdict(bounds),
+            verdict,
             worse.more_nuclei(bounds, int(models.difference.nuclei.sum())) if verdict == "undecided" else 0,
         )
 

@@ -17,6 +17,7 @@ import pydantic
 from tasks import tracking
 from tasks.contract import Outcome, Resources, Task, TaskParams, Workspace, in_store
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.usability import warning_in
 from tasks.nuclei.view import View
 from tasks.store.provenance import augmentation_of_rois, holds_model, model_at, trainings_of_networks
 from tasks.store.ready_models import ready_model
@@ -56,7 +57,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
         )
     # The path of another task's output: two levels up from this task's own.
     outputs = {"model": f"../../{found.path}"}
-    return Outcome(outputs, {}, {"version": found.version}, values={"model": description_of(found, workspace.store)})
+    values = {"model": description_of(found, workspace.store), "warning": warning_in(found.tags)}
+    return Outcome(outputs, {}, {"version": found.version}, values=values)
 
 
 def description_of(found: tracking.ModelVersion, store: Path) -> dict[str, Any]:

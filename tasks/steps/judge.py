@@ -8,7 +8,7 @@ passed, failed, or can't be judged on so few nuclei, and why.
 import json
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -67,15 +67,17 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     write_csv(_rule_table(rules), workspace.output_dir / "rules.csv")
     failures = [_failure(rule, plates) for rule in rules if rule.verdict == "broken"]
     undecided = list(_undecided(rules, true))
+    warnings = [_warning(rule) for rule in rules if rule.verdict == "warning"]
     outcome = judgement.outcome_of(rules)
     remarks = list(_remarks(params, workspace.store))
-    _write_judgement(outcome, rules, failures, undecided, remarks, workspace.output_dir / "judgement.json")
+    said = {"failures": failures, "undecided": undecided, "warnings": warnings, "remarks": remarks}
+    _write_judgement(outcome, rules, said, workspace.output_dir / "judgement.json")
     outputs = {"judgement": "judgement.json", "rules": "rules.csv", "plates": "plates.csv"}
     for name, nuclei in (("gained", gained), ("lost", lost)):
         if len(nuclei):
             _draw_examples(name, nuclei, champion, challenger, workspace)
             outputs[name] = f"{name}.png"
-    for line in [*(failures + undecided or ["every rule holds"]), *remarks]:
+    for line in [*(failures + undecided or ["every rule holds"]), *warnings, *remarks]:
         log.info("%s: %s", outcome, line)
     counts = {"passed": int(outcome == "passed"), "gained": len(gained), "lost": len(lost), "plates": len(plates)}
     return Outcome(outputs, _metrics(rules), counts)
@@ -90,8 +92,8 @@ def log_result(params: Params, result: Result, store: Path) -> None:
         run.log_artifact(store / result.outputs[name], "judge")
     judged = json.loads((store / result.outputs["judgement"]).read_text())
     run.set_tags({"gate": judged["outcome"]})
-    reasons = "; ".join([*judged["failures"], *judged["undecided"]])
-    run.tag_model_versions({"gate": judged["outcome"], "gate_failures": reasons})
+    # Why is in judgement.json, among the artifacts of the run.
+    run.tag_model_versions({"gate": judged["outcome"]})
 
 
 def _open_model(path: str, workspace: Workspace) -> ScoredModel:
@@ -130,6 +132,11 @@ def _failure(rule: RuleOutcome, plates: pd.DataFrame) -> str:
     return f"{rule.rule}: {rule.cell_line}: {_found(rule)}; allowed is {rule.allowed}; on {on_plates}"
 
 
+def _warning(rule: RuleOutcome) -> str:
+    """One line on a rate that is bad though its rule holds."""
+    return f"bad, though not shown to be worse than before: {rule.cell_line}: {_found(rule)}; allowed is {rule.allowed}"
+
+
 def _undecided(rules: Sequence[RuleOutcome], true: pd.DataFrame) -> Iterator[str]:
     """One line for each cell line that has too few nuclei, with the rule that needs most."""
     open_rules = [rule for rule in rules if rule.verdict == "undecided"]
@@ -159,19 +166,10 @@ def _found(rule: RuleOutcome) -> str:
     )
 
 
-def _write_judgement(
-    outcome: GateOutcome,
-    rules: list[RuleOutcome],
-    failures: list[str],
-    undecided: list[str],
-    remarks: list[str],
-    path: Path,
-) -> None:
+def _write_judgement(outcome: GateOutcome, rules: list[RuleOutcome], said: Mapping[str, list[str]], path: Path) -> None:
     content = {
         "outcome": outcome,
-        "failures": failures,
-        "undecided": undecided,
-        "remarks": remarks,
+        **said,
         "mean_gain": next(rule.difference for rule in rules if rule.rule == "the mean does not fall"),
         "rules": _rule_table(rules).to_dict("records"),
     }
@@ -205,11 +203,12 @@ def _example(
     assert fov.labels_path is not None
     mask = read_numbered(fov.labels_path).mask_of(label)
     part = figures.window_around(mask)
-    predicted = [
+    of_champion, of_challenger = (
         read_label_image(model.labels[plate.info.name] / f"{fov.name}.tif")[part] for model in (champion, challenger)
-    ]
+    )
     grey = figures.display_grey(read_image(fov.image_path))[part]
-    return figures.NucleusExample(f"{plate.info.name}, {fov.name}", grey, mask[part], *predicted)
+    title, pixel_size_um = f"{plate.info.name}, {fov.name}", plate.info.pixel_size_um
+    return figures.NucleusExample(title, grey, mask[part], of_champion, of_challenger, pixel_size_um)
 
 
 def _fov_named(plate: Plate, name: str) -> Fov:
@@ -217,7 +216,7 @@ def _fov_named(plate: Plate, name: str) -> Fov:
 
 
 TASK = Task(
-    name="judge", version=3, params_type=Params, run=run, log=log_result, resources=Resources(PROCESSING, memory_gib=4)
+    name="judge", version=4, params_type=Params, run=run, log=log_result, resources=Resources(PROCESSING, memory_gib=4)
 )
 
 if __name__ == "__main__":

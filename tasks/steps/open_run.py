@@ -20,6 +20,8 @@ class Params(TaskParams):
     """Name in MLflow's list of runs."""
     children: list[str] = pydantic.Field(default_factory=list)
     """Names of runs below it, one for each part of the DAG run. Each is called by its name and that of the run."""
+    name_of_children: str | None = pydantic.Field(default=None, min_length=1, max_length=200)
+    """How the names of these go on, in place of that of the run."""
     tags_of_children: list[dict[str, str]] = pydantic.Field(default_factory=list)
     """Tags of these runs, if they have some."""
     belongs_to: str | None = pydantic.Field(default=None, min_length=1)
@@ -39,9 +41,10 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     owner = params.belongs_to or params.dag_run_id
     run_id = tracking.open_run(params.experiment, owner, params.run_name)
     tags = params.tags_of_children or [{} for _ in params.children]
+    rest = f" {params.name_of_children}" if params.name_of_children else f", {params.run_name}"
     # With the name of the run, because runs of several DAG runs are compared by their names.
     children = [
-        tracking.open_run(params.experiment, owner, f"{name}, {params.run_name}", run_id, of_child)
+        tracking.open_run(params.experiment, owner, f"{name}{rest}", run_id, of_child)
         for name, of_child in zip(params.children, tags, strict=True)
     ]
     return Outcome({}, {}, {}, mlflow_run_id=run_id, values={"children": children})

@@ -4,9 +4,11 @@ The model loads in a fresh process with nothing of this repository on the path: 
 lies beside the weights. It takes one image (y, x) or a list and gives label images.
 """
 
+import json
 import os
 import shutil
 import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -73,19 +75,32 @@ def log_result(params: Params, result: Result, store: Path) -> None:
     """Register the model, in every MLflow run that asks for it; one that wasn't trained here is registered once."""
     if came_with_the_pipeline(params.networks, store) and tracking.is_registered(result.key):
         return
-    tags = {
-        "store_path": result.outputs["model"],
-        "networks": " ".join(params.networks),
-        "method": params.method,
-    }
+    tags = {"method": params.method}
     if "NUCLEUS_COMMIT" in os.environ:
         tags["commit"] = os.environ["NUCLEUS_COMMIT"]
-    for plate in plates_of_networks(params.networks, store):
+    plates = sorted(plates_of_networks(params.networks, store))
+    for plate in plates:
         name, _, digest = Path(plate).name.partition("@")
         tags[f"plate/{name}"] = digest
+    run = tracking.Run()
+    _log_origin(run, params, result, plates)
     needs = params.model.method.needs([in_store(store, path) for path in params.networks])
-    description = f"{params.model.method.title}. " + (f"A machine that uses it needs {needs}." if needs else "")
-    tracking.Run().register_model(store / result.outputs["model"], result.key, tags, description.strip())
+    sentences = [f"{params.model.method.title}."]
+    if plates:
+        sentences.append(f"Trained on {', '.join(Path(plate).name.partition('@')[0] for plate in plates)}.")
+    if needs:
+        sentences.append(f"A machine that uses it needs {needs}.")
+    sentences.append("It takes one grey image (y, x), or a list of them, and gives label images.")
+    run.register_model(store / result.outputs["model"], result.key, tags, " ".join(sentences))
+
+
+def _log_origin(run: tracking.Run, params: Params, result: Result, plates: list[str]) -> None:
+    """Keep what nobody searches by in one file of the MLflow run: where the model and all that made it lie."""
+    content = {**params.model_dump(mode="json"), "store_path": result.outputs["model"], "plates": plates}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "origin.json"
+        path.write_text(json.dumps(content, indent=1))
+        run.log_artifact(path, "version")
 
 
 TASK = Task(

@@ -25,6 +25,7 @@ from tasks.nuclei.plates.image_files import read_ignored, read_image, read_label
 from tasks.nuclei.plates.info import PlateInfo
 from tasks.nuclei.scoring import OBJECT_LEVEL_IOU, PIXEL_LEVEL_IOU
 from tasks.nuclei.tables import read_csv
+from tasks.nuclei.usability import MARK, shortcoming
 from tasks.steps import pages
 from tasks.steps.pages.label_sets import F1, LabelSet, f1_curve, f1_of, label_sets_shown
 from tasks.store.provenance import history_of, plate_at, plate_of_segmentation, result_of, segmentations_of_scores
@@ -69,6 +70,11 @@ class Group:
     pixel_level: F1
     errors: tuple[Error, ...]
     """In the order of `ERROR_COLUMNS`."""
+
+    @property
+    def shortcoming(self) -> str:
+        """What is wrong with a model that can't be used; empty if it can."""
+        return shortcoming(self.errors[list(ERROR_COLUMNS).index("false negatives")].rate)
 
 
 @dataclass(frozen=True)
@@ -325,7 +331,8 @@ def _summary(methods: Sequence[Method]) -> str:
     for method in methods:
         for row in [*method.cell_lines, method.pooled]:
             rates = [f"{100 * error.rate:.1f} %" for error in row.errors]
-            numbers = [str(row.fovs), str(row.true_nuclei), str(row.object_level), str(row.pixel_level)]
+            f1 = f"{MARK} {row.shortcoming}: {row.object_level}" if row.shortcoming else str(row.object_level)
+            numbers = [str(row.fovs), str(row.true_nuclei), f1, str(row.pixel_level)]
             lines.append([method.name, row.name, *numbers, *rates])
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     look_wrong = (
@@ -360,7 +367,7 @@ def _flattered(method: Method) -> str:
 
 
 TASK = Task(
-    name="report", version=3, params_type=Params, run=run, log=log_result, resources=Resources(PROCESSING, memory_gib=4)
+    name="report", version=4, params_type=Params, run=run, log=log_result, resources=Resources(PROCESSING, memory_gib=4)
 )
 
 if __name__ == "__main__":

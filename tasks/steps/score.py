@@ -31,6 +31,7 @@ from tasks.nuclei.plates.image_files import read_ignored, read_numbered
 from tasks.nuclei.plates.info import ALL_CELL_LINES
 from tasks.nuclei.random_patches import scores_in
 from tasks.nuclei.tables import read_csv, write_csv
+from tasks.nuclei.usability import MARK, shortcoming_of
 from tasks.store.provenance import plate_at, plate_of_segmentation, result_of
 
 log = logging.getLogger("nucleus")
@@ -40,6 +41,12 @@ ERROR_IOU_THRESHOLD = scoring.OBJECT_LEVEL_IOU
 
 LABEL_SETS_CSV = "label_sets.csv"
 AT_RANDOM_CSV = "f1_at_random.csv"
+
+SEARCHED = (
+    *(f"f1_at_{iou_threshold}/{ALL_CELL_LINES}" for iou_threshold in scoring.SHOWN_IOU_THRESHOLDS),
+    f"fn_rate/{ALL_CELL_LINES}",
+)
+"""Metrics that stand on the version of a model too, to find versions by; the others are in its MLflow run."""
 
 # Four fields of 2160 x 2560 px at a time take about half a gigabyte.
 _THREADS = 4
@@ -136,19 +143,36 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 def log_result(params: Params, result: Result, store: Path) -> None:
     """Log the F1 curves with the step 100 x IoU, so that MLflow draws F1 against IoU, and the single metrics.
 
-    The metrics also stand on the version of the model that was registered from the run.
+    What MLflow shows of a curve in its list of runs is its last point, at 0.95: hence a name that says what it is.
+
+    Some metrics also stand on the version of the model that was registered from the run, and F1 of each test plate with
+    its model.
     """
     curves = read_csv(store / result.outputs["scores"] / "f1.csv", dtype={"name": str})
     shown = curves[curves["group"] != "plate"]
     points = [
-        tracking.Point(f"f1/{name}", f1, round(100 * iou_threshold))
+        tracking.Point(f"f1_curve/{name}", f1, round(100 * iou_threshold))
         for name, f1, iou_threshold in zip(shown["name"], shown["f1"], shown["iou_threshold"], strict=True)
     ]
     points += [tracking.Point(name, value) for name, value in result.metrics.items()]
     run = tracking.Run()
     run.log_points(points)
     marks = {"own_proposals": str(result.counts["own_proposals"])} if result.counts.get("own_proposals") else {}
-    run.tag_model_versions({name: f"{value:.4f}" for name, value in result.metrics.items()} | marks)
+    searched = {name: f"{result.metrics[name]:.4f}" for name in SEARCHED}
+    run.tag_model_versions(searched | marks)
+    _log_scores_of_plates(run, params, curves, store)
+    if wrong := shortcoming_of(result.metrics):
+        run.mark_model_versions(f"{MARK} This model can't be used: it {wrong} of the test plates.")
+
+
+def _log_scores_of_plates(run: tracking.Run, params: Params, curves: pd.DataFrame, store: Path) -> None:
+    """Log F1 on each test plate for the model, by which MLflow sorts models. The run shows that of one plate too."""
+    for segmentation in params.segmentations:
+        plate = plate_at(plate_of_segmentation(segmentation, store), store)
+        of_plate = curves[(curves["group"] == "plate") & (curves["name"] == plate.info.name)]
+        f1 = dict(zip(of_plate["iou_threshold"], of_plate["f1"], strict=True))
+        scores = {f"plate_f1_at_{t}": float(f1[t]) for t in scoring.SHOWN_IOU_THRESHOLDS}
+        run.log_scores_of_plate(plate.info.name, plate.folder.name.rpartition("@")[2], scores)
 
 
 def _open_segmentation(path: str, workspace: Workspace) -> Segmentation:

@@ -92,7 +92,9 @@ def _commit(model: ModelVersion) -> str:
 
 
 def _promotions(model: ModelVersion) -> list[tuple[str, str]]:
-    return sorted((name, text) for name, text in model.tags.items() if name.startswith("promotion/"))
+    """Give the promotions and the rejections of a version, with their times."""
+    kept = [(name, text) for name, text in model.tags.items() if name.startswith(("promotion/", "rejection/"))]
+    return sorted(kept, key=lambda one: one[0].partition("/")[2])
 
 
 def _is_by(found: tracking.SegmentedPlate, model: ModelVersion) -> bool:

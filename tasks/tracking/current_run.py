@@ -65,6 +65,23 @@ class Run:
                 for start in range(0, len(new), _POINTS_PER_CALL):
                     self._client.log_batch(self.id, metrics=new[start : start + _POINTS_PER_CALL])
 
+    def log_scores_of_plate(self, plate: str, digest: str, scores: Mapping[str, float]) -> None:
+        """Log scores on a test plate for the models that this run made, by which MLflow sorts models of all runs."""
+        if self._client and self.id:
+            with failures_named():
+                for model in models.logged_models(self._client, self._client.get_run(self.id)):
+                    known = {metric.key for metric in model.metrics or () if metric.dataset_name == plate}
+                    for name, value in scores.items():
+                        if name not in known:
+                            self._client.log_metric(
+                                self.id,
+                                name,
+                                value,
+                                dataset_name=plate,
+                                dataset_digest=digest[:36],
+                                model_id=model.model_id,
+                            )
+
     def log_artifact(self, path: Path, folder: str) -> None:
         """Copy a file into the artefacts of the run, under `folder`."""
         if self._client and self.id:
@@ -97,6 +114,11 @@ class Run:
         """Write tags on the versions that were registered from this run."""
         if self.id:
             models.tag_versions_of_run(self.id, tags)
+
+    def mark_model_versions(self, mark: str) -> None:
+        """Let the description of the versions that were registered from this run begin with this sentence."""
+        if self.id:
+            models.mark_versions_of_run(self.id, mark)
 
     @contextmanager
     def system_metrics(self, node: str) -> Iterator[None]:

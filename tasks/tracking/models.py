@@ -12,11 +12,16 @@ from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import mlflow.pyfunc
+import numpy as np
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, LoggedModelStatus, Run
 from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
+from mlflow.types import Schema, TensorSpec
 
 from tasks.nuclei.errors import InputError
 from tasks.store.registered_model import KEY, REGISTERED_MODEL
@@ -100,9 +105,22 @@ def set_alias(alias: str, version: int, tags: Mapping[str, str]) -> None:
     """Let an alias mean this version from now on, and write on the version why."""
     with failures_named():
         client = MlflowClient()
-        for name, value in tags.items():
-            client.set_model_version_tag(REGISTERED_MODEL, str(version), name, value[:_MAX_VERSION_TAG_LENGTH])
+        _tag(client, version, tags)
         client.set_registered_model_alias(REGISTERED_MODEL, alias, str(version))
+
+
+def drop_alias(alias: str, version: int, tags: Mapping[str, str]) -> None:
+    """Let an alias mean no version any more if it means this one, and write on the version why."""
+    with failures_named():
+        client = MlflowClient()
+        _tag(client, version, tags)
+        if aliases().get(alias) == version:
+            client.delete_registered_model_alias(REGISTERED_MODEL, alias)
+
+
+def _tag(client: MlflowClient, version: int | str, tags: Mapping[str, str]) -> None:
+    for name, value in tags.items():
+        client.set_model_version_tag(REGISTERED_MODEL, str(version), name, value[:_MAX_VERSION_TAG_LENGTH])
 
 
 def register(run_id: str, folder: Path, key: str, tags: Mapping[str, str], description: str) -> None:
@@ -132,13 +150,40 @@ def _register(client: MlflowClient, run_id: str, folder: Path, tags: Mapping[str
         lambda: list(client.search_registered_models(f"name = '{REGISTERED_MODEL}'")),
         lambda: client.create_registered_model(REGISTERED_MODEL),
     )
-    client.log_artifacts(run_id, str(folder), "model")
-    all_tags = {DAG_RUN_TAG: client.get_run(run_id).data.tags.get(DAG_RUN_TAG, ""), **tags}
-    source = f"runs:/{run_id}/model"
+    run = client.get_run(run_id)
+    all_tags = {DAG_RUN_TAG: run.data.tags.get(DAG_RUN_TAG, ""), **tags}
+    model_id = _logged_model(client, run, folder, tags["key"])
     made_once(
         lambda: _versions(client, run_id, tags["key"]),
-        lambda: client.create_model_version(REGISTERED_MODEL, source, run_id, all_tags, description=description),
+        lambda: client.create_model_version(
+            REGISTERED_MODEL, f"models:/{model_id}", run_id, all_tags, description=description, model_id=model_id
+        ),
     )
+
+
+def _logged_model(client: MlflowClient, run: Run, folder: Path, key: str) -> str:
+    """Give the id of the model with its files that MLflow lists beside its run, made when there is none yet."""
+    experiment_id, run_id = run.info.experiment_id, run.info.run_id
+    # MLflow allows no others in the name of a model.
+    name = re.sub(r"[^\w +-]", "-", run.info.run_name or REGISTERED_MODEL)
+    first, *twins = made_once(
+        lambda: [model for model in logged_models(client, run) if model.tags.get("key") == key],
+        lambda: client.create_logged_model(
+            experiment_id, name=name, source_run_id=run_id, tags={"key": key}, model_type="segmentation"
+        ),
+    )
+    if first.status != LoggedModelStatus.READY:
+        client.log_model_artifacts(first.model_id, str(folder))
+        client.finalize_logged_model(first.model_id, LoggedModelStatus.READY)
+    for twin in twins:
+        client.delete_logged_model(twin.model_id)
+    return str(first.model_id)
+
+
+def logged_models(client: MlflowClient, run: Run) -> list[LoggedModel]:
+    """Give the models that were made by a run: one whose files are there first."""
+    found = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+    return sorted(found, key=lambda model: (model.status != LoggedModelStatus.READY, model.model_id))
 
 
 def tag_versions_of_run(run_id: str, tags: Mapping[str, str]) -> None:
@@ -146,14 +191,30 @@ def tag_versions_of_run(run_id: str, tags: Mapping[str, str]) -> None:
     with failures_named():
         client = MlflowClient()
         for version in _versions_of_run(client, run_id):
-            for name, value in tags.items():
-                client.set_model_version_tag(REGISTERED_MODEL, version.version, name, value[:_MAX_VERSION_TAG_LENGTH])
+            _tag(client, version.version, tags)
+
+
+def mark_versions_of_run(run_id: str, mark: str) -> None:
+    """Let the description of the versions that were registered from a run begin with this sentence."""
+    with failures_named():
+        client = MlflowClient()
+        for version in _versions_of_run(client, run_id):
+            if not (version.description or "").startswith(mark):
+                text = f"{mark}\n\n{version.description or ''}".strip()
+                client.update_model_version(REGISTERED_MODEL, version.version, text)
 
 
 def save_model(folder: Path, data: Path, code: Sequence[Path], loader_module: str, libraries: Iterable[str]) -> None:
     """Write a pyfunc model: data, the code that loads it, and the libraries' installed versions."""
     requirements = [f"{name}=={importlib.metadata.version(name)}" for name in libraries]
-    with redirect_stderr(StringIO()):  # MLflow warns that the signature is missing: fields are of any size.
+    with redirect_stderr(StringIO()), catch_warnings():
+        simplefilter("ignore")  # MLflow asks for an example, which it would save with the model.
         mlflow.pyfunc.save_model(
-            folder, loader_module=loader_module, data_path=data, code_paths=list(code), pip_requirements=requirements
+            folder,
+            loader_module=loader_module,
+            data_path=data,
+            code_paths=list(code),
+            pip_requirements=requirements,
+            # What comes in isn't in it: MLflow would refuse grey images of any but one type, which the model takes.
+            signature=ModelSignature(outputs=Schema([TensorSpec(np.dtype(np.int32), (-1, -1), "label_image")])),
         )

@@ -4,29 +4,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 
 from nucleus_dags import notes
-from nucleus_dags.notes import FAILURE, NOTE_CHARACTERS, f1_table, failure_lines, fitting_note, in_short, show_lines
-
-
-def test_a_short_note_is_whole() -> None:
-    assert fitting_note(["outcome", "", "details"]) == "outcome\n\ndetails"
-
-
-def test_a_note_that_airflow_would_refuse_is_cut_between_lines_and_says_where_the_rest_is() -> None:
-    lines = [f"line {number:04}" for number in range(200)]
-    *kept, _, last = fitting_note(lines).split("\n")
-    assert kept == lines[: len(kept)]
-    assert last == "More is in the log of this task."
-    assert NOTE_CHARACTERS - 10 <= len(fitting_note(lines)) <= NOTE_CHARACTERS
-
-
-def test_of_a_first_line_that_is_too_long_its_beginning_is_kept() -> None:
-    note = fitting_note(["n" * 2000, "", "details"])
-    assert note.startswith("n" * 900)
-    assert note.endswith("n\n\nMore is in the log of this task.")
-    assert len(note) == NOTE_CHARACTERS
+from nucleus_dags.notes import FAILURE, f1_table, failure_lines, in_short, show_lines
+from nucleus_dags.run_note import WITHOUT_A_WORD, NotedFailure
 
 
 def fail_in(monkeypatch: pytest.MonkeyPatch, **reasons: list[Any]) -> None:
@@ -36,8 +17,19 @@ def fail_in(monkeypatch: pytest.MonkeyPatch, **reasons: list[Any]) -> None:
         (task_id,) = task_ids
         return reasons[task_id]
 
-    context = {"dag": SimpleNamespace(task_ids=list(reasons)), "ti": SimpleNamespace(xcom_pull=pull)}
+    ti = SimpleNamespace(xcom_pull=pull, dag_id="train_models", run_id="manual__1")
+    context = {"dag": SimpleNamespace(task_ids=list(reasons)), "ti": ti}
     monkeypatch.setattr(notes, "get_current_context", lambda: context)
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Give the notes that are set, one after the other."""
+    notes_set: list[str] = []
+    context = {"dag_run": SimpleNamespace(dag_id="train_models", run_id="manual__1")}
+    monkeypatch.setattr(notes, "get_current_context", lambda: context)
+    monkeypatch.setattr(notes, "set_note", lambda dag_id, dag_run_id, note: notes_set.append(note))
+    return notes_set
 
 
 def test_the_note_of_a_failed_run_begins_with_the_reason_of_the_task_that_failed(
@@ -60,25 +52,31 @@ def test_a_task_that_failed_without_a_word_leaves_its_log(monkeypatch: pytest.Mo
     assert failure_lines() == [FAILURE]
 
 
-def test_what_a_person_can_correct_is_shown_in_the_note_and_fails_without_a_retry(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    shown: list[str] = []
-    monkeypatch.setattr(notes, "_set_note", shown.append)
-    with pytest.raises(AirflowFailException, match="No train plate"):
+def test_a_task_whose_process_was_killed_is_named_though_it_left_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_in(monkeypatch, augment=["no room"], train=[None])
+    monkeypatch.setattr(notes, "failed_tasks", lambda dag_id, dag_run_id: ["augment", "train"])
+    assert failure_lines()[:2] == ["augment failed: no room", f"train failed: {WITHOUT_A_WORD}"]
+
+
+def test_what_a_person_can_correct_is_shown_in_the_note_and_fails_without_a_retry(shown: list[str]) -> None:
+    with pytest.raises(NotedFailure, match="No train plate"):
         notes.fail_with("No train plate: the inbox has no plate.")
     assert shown == ["No train plate: the inbox has no plate."]
 
 
-def test_the_first_line_of_scores_points_to_remarks_on_the_plates(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[str] = []
-    monkeypatch.setattr(notes, "_set_note", shown.append)
+def test_the_first_line_of_scores_points_to_remarks_on_the_plates(shown: list[str]) -> None:
     scores = {"fpn2_ws": {"f1_at_0.7/all": 0.9, "f1_at_0.9/all": 0.5}}
     notes.show_summary("run", scores, succeeded=True, remarks=["- **t**: 1 doubt about its labels"])
     notes.show_summary("run", scores, succeeded=True)
     doubtful, plain = (note.splitlines() for note in shown)
     assert doubtful[0] == f"{plain[0]}; look at the remarks below"
     assert doubtful[-1] == "- **t**: 1 doubt about its labels"
+
+
+def test_the_note_says_which_model_has_become_the_first_champion(shown: list[str]) -> None:
+    scores = {"fpn2_ws": {"f1_at_0.7/all": 0.9, "f1_at_0.9/all": 0.5}}
+    notes.show_summary("run", scores, succeeded=True, champion=notes.champion_in_words(1))
+    assert shown[0].splitlines()[2].startswith("Version 1 is the first model, so it is the champion now: ")
 
 
 @pytest.mark.parametrize(
@@ -90,11 +88,7 @@ def test_the_first_line_of_scores_points_to_remarks_on_the_plates(monkeypatch: p
         (["outcome", "", "page"], "outcome\n\npage"),
     ],
 )
-def test_a_part_of_a_note_that_has_nothing_to_say_leaves_no_gap(
-    monkeypatch: pytest.MonkeyPatch, lines: list[str], note: str
-) -> None:
-    shown: list[str] = []
-    monkeypatch.setattr(notes, "_set_note", shown.append)
+def test_a_part_of_a_note_that_has_nothing_to_say_leaves_no_gap(shown: list[str], lines: list[str], note: str) -> None:
     show_lines(lines)
     assert shown == [note]
 
@@ -113,6 +107,19 @@ def test_the_table_has_a_row_for_each_cell_line() -> None:
         "| fpn2_ws | U2OS      | 0.900     | 0.250     |",
         "| fpn2_ws | all       | 1.000     | 0.500     |",
     ]
+
+
+def test_a_model_that_misses_too_many_nuclei_says_so_where_its_f1_stands() -> None:
+    metrics = {"f1_at_0.7/all": 0.4, "f1_at_0.9/all": 0.2, "fn_rate/all": 0.62}
+    blind = {"f1_at_0.7/all": 0.0, "f1_at_0.9/all": 0.0, "fn_rate/all": 1.0}
+    good = {"f1_at_0.7/all": 0.9, "f1_at_0.9/all": 0.5, "fn_rate/all": 1 / 3}
+    assert in_short({"a": metrics}) == "🔴 misses 62 % of the nuclei: F1 at 0.7: 0.400, F1 at 0.9: 0.200"
+    assert in_short({"a": blind, "b": good}) == (
+        "a: 🔴 finds no nucleus: F1 at 0.7: 0.000, F1 at 0.9: 0.000; b: F1 at 0.7: 0.900, F1 at 0.9: 0.500"
+    )
+    *_, first, second = f1_table({"a": blind, "b": good})
+    assert first.endswith("| 0.000     | 🔴 finds no nucleus |")
+    assert second.split("|")[-2].strip() == ""
 
 
 def test_the_first_line_names_the_methods_if_there_are_several() -> None:

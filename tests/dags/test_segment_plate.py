@@ -48,6 +48,13 @@ def test_the_first_line_points_to_label_images_that_look_wrong(store: Path) -> N
     assert remark in lines
 
 
+def test_the_note_of_a_model_that_misses_too_many_nuclei_begins_with_it(store: Path) -> None:
+    plate = read_plate(store, add_plate(store, "s", "screen", fovs=[{}] * 382))
+    warning = "🔴 The model misses 62 % of the nuclei of its test plates."
+    first, *_ = segment_plate._lines("run", plate, ASSEMBLED, [], 0, warning=warning)
+    assert first == f"{warning} 5000 nuclei in 382 fields"
+
+
 def test_the_note_says_what_to_look_at_in_images_that_are_doubtful(store: Path) -> None:
     doubt = "images/x.tif: 4.0% of its pixels are exactly 0 in long stretches"
     assert note_of(store, doubts=[doubt])[-2:] == [

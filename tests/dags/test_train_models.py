@@ -31,6 +31,7 @@ STEPS = (
     "find_stored",
     "segment",
     "score",
+    "first_champion",
     "report",
     "close_run",
 )

@@ -78,9 +78,9 @@ def it_is_trained_and_compared_with_another_method(lab: Laboratory) -> int:
     assert "plate/tiny-train" in of_method.tags
     assert of_method.description.startswith("Bright spots: ")
     run = lab.mlflow.get_run(of_method.run_id)
-    assert run.info.run_name.startswith(f"{FOREIGN}, ")
+    assert run.info.run_name.startswith(f"{FOREIGN} on tiny-train · ")
     assert run.data.metrics["f1_at_0.7/all"] == pytest.approx(scores[FOREIGN], abs=1e-4)
-    assert len(lab.mlflow.get_metric_history(of_method.run_id, "f1/MCF10A")) == 19
+    assert len(lab.mlflow.get_metric_history(of_method.run_id, "f1_curve/MCF10A")) == 19
     return int(of_method.version)
 
 

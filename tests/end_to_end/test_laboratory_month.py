@@ -67,7 +67,7 @@ class Month(Laboratory):
         question = self.api.call("GET", path)
         assert "become champion?" in question["subject"]
         assert "passed the gate" in question["body"]
-        self.api.call("PATCH", path, {"chosen_options": [option], "params_input": {}})
+        self.api.call("PATCH", path, {"chosen_options": [option], "params_input": {"reason": "I looked at it."}})
 
     def running(self, dag_id: str, dag_run_id: str) -> set[str]:
         return {task for task, state in self.states(dag_id, dag_run_id).items() if state == "running"}
@@ -193,11 +193,15 @@ def a_person_rejects_a_challenger_that_passed_the_gate(lab: Month) -> None:
     lab.wait_until(lambda: lab.handled("second"), "the second plate is imported")
     lab.unpause("retrain_champion")
     refused = lab.api.trigger("retrain_champion", APPROVED_BY_PERSON)
+    lab.wait_until(lambda: lab.is_asked(refused), "approval is asked")
+    assert lab.note("retrain_champion", refused).startswith("⏳ Version 3 passed the gate. Approve or reject it")
     lab.answer(refused, "Reject")
     lab.finish_well("retrain_champion", refused)
-    assert lab.note("retrain_champion", refused).startswith("A challenger passed the gate, but admin rejected it")
+    assert lab.note("retrain_champion", refused).startswith("A challenger passed the gate, but admin rejected it: I")
     assert lab.champion() == 2
-    assert lab.mlflow.get_model_version_by_alias(MODEL, "challenger").version == "3"
+    (rejection,) = (text for name, text in lab.tags(3).items() if name.startswith("rejection/"))
+    assert rejection.startswith("admin rejected it: I looked at it (DAG run ")
+    assert "challenger" not in lab.mlflow.get_registered_model(MODEL).aliases
     # What arrived while retraining was paused has started none by itself.
     assert lab.run_ids("retrain_champion") == [refused]
 
@@ -209,10 +213,12 @@ def the_same_again_is_skipped_unless_asked_for_and_is_approved(lab: Month) -> No
     lab.answer(approved, "Approve")
     lab.finish_well("retrain_champion", approved)
     assert lab.champion() == 4
-    assert lab.note("retrain_champion", approved).startswith("Version 4 is champion, approved by admin.")
+    assert lab.note("retrain_champion", approved).startswith(
+        "Version 4 is champion, approved by admin: I looked at it."
+    )
     tags = lab.mlflow.get_model_version(MODEL, "4").tags
     promotions = [text for name, text in tags.items() if name.startswith("promotion/")]
-    assert sum(", approved by admin (DAG run " in text for text in promotions) == 1
+    assert sum(", approved by admin: I looked at it (DAG run " in text for text in promotions) == 1
     assert lab.segmented_by(lab.run("segment_plate", plate="screened")).startswith("nucleus-segmenter version 4, ")
 
 

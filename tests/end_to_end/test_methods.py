@@ -42,12 +42,12 @@ def test_all_methods_are_trained_scored_and_compared_in_one_report(lab: Laborato
 
     experiment = lab.mlflow.get_experiment_by_name("experiments")
     assert experiment is not None
-    runs = {run.info.run_name.split(",")[0]: run for run in lab.mlflow.search_runs([experiment.experiment_id])}
+    runs = {run.info.run_name.partition(" on ")[0]: run for run in lab.mlflow.search_runs([experiment.experiment_id])}
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     (of_dag_run,) = (run for run in runs.values() if "mlflow.parentRunId" not in run.data.tags)
     for candidate in CANDIDATES:
         assert runs[candidate].data.tags["mlflow.parentRunId"] == of_dag_run.info.run_id
-        assert len(lab.mlflow.get_metric_history(runs[candidate].info.run_id, "f1/MCF10A")) == 19
+        assert len(lab.mlflow.get_metric_history(runs[candidate].info.run_id, "f1_curve/MCF10A")) == 19
         (version,) = lab.mlflow.search_model_versions(f"run_id = '{runs[candidate].info.run_id}'")
         assert "f1_at_0.7/all" in version.tags
 

@@ -97,12 +97,15 @@ def lives(process: psutil.Process) -> bool:
 
 def test_every_task_is_done_and_the_note_has_the_scores_and_the_way_to_mlflow(system: System, first_run: str) -> None:
     states = system.task_states(first_run)
-    assert len(states) <= 16
+    assert len(states) <= 17
+    # There is a champion already, the base model.
+    assert states.pop("first_champion") == "skipped"
     assert set(states.values()) == {"success"}
     note = system.note(DAG_ID, first_run)
-    assert note.startswith("F1 at 0.7: ")
+    # So short a training may find no nucleus, which stands before its F1.
+    assert "F1 at 0.7: " in note.splitlines()[0]
     assert "| MCF10A " in note
-    assert f"{system.servers.mlflow_url}/#/runs/{system.mlflow_run(first_run).info.run_id}" in note
+    assert f"{system.servers.mlflow_url}/runs/{system.mlflow_run(first_run).info.run_id}" in note
 
 
 def test_a_new_installation_has_the_base_model_as_champion(system: System) -> None:
@@ -135,7 +138,7 @@ def test_mlflow_has_params_the_loss_by_cycle_and_the_f1_curve_by_iou(system: Sys
     assert run.data.tags["dag_run_id"] == first_run
     assert run.data.params["augment.rois"] == "100"
     assert run.data.params["train_fpn2_ws.all.encoder"] == "mobilenetv2"
-    curve = system.mlflow.get_metric_history(run.info.run_id, "f1/MCF10A")
+    curve = system.mlflow.get_metric_history(run.info.run_id, "f1_curve/MCF10A")
     assert [point.step for point in curve] == list(range(5, 100, 5))
     losses = system.mlflow.get_metric_history(run.info.run_id, "all/validation_loss")
     assert [point.step for point in losses] == [1]
@@ -195,11 +198,16 @@ def test_another_threshold_computes_only_what_depends_on_it(system: System, firs
     assert computed == {"calibrate", "register_model", "segment", "score", "report", *asked_each_time}
 
 
-@pytest.mark.parametrize(("field", "value"), [("rois", 5), ("encoder", "resnet35"), ("marker_threshold", 2)])
-def test_a_wrong_value_is_refused_before_anything_runs(system: System, field: str, value: object) -> None:
-    with pytest.raises(AirflowApiError, match=field if field != "encoder" else "resnet35") as raised:
-        system.start(**{field: value})
+def test_all_wrong_values_are_refused_in_words_before_anything_runs(system: System) -> None:
+    with pytest.raises(AirflowApiError) as raised:
+        system.start(rois="5", encoder="resnet35", marker_threshold="0,5")
     assert raised.value.status == 400
+    for words in (
+        "ROIs: 5 is too small",
+        "'resnet35' isn't known",
+        "Marker threshold: '0,5' isn't a number; write 0.5",
+    ):
+        assert words in str(raised.value)
 
 
 def test_an_unknown_plate_ends_the_run_at_once_with_the_known_ones(system: System) -> None:

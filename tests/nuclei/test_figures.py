@@ -107,7 +107,7 @@ def test_the_window_is_where_most_pixels_are_wrong() -> None:
     wrong = np.zeros((100, 200), bool)
     wrong[60:70, 150:160] = True
     wrong[10, 10] = True
-    window = telling_window(ErrorMasks(wrong, np.zeros_like(wrong)), side_px=20)
+    window = telling_window(wrong, side_px=20)
     assert window is not None
     assert window.of(wrong).shape == (20, 20)
     assert window.of(wrong).sum() == 100
@@ -117,7 +117,7 @@ def test_the_window_is_where_most_pixels_are_wrong() -> None:
 def test_the_window_stays_inside_the_fov(y: int, x: int) -> None:
     wrong = np.zeros((100, 200), bool)
     wrong[y, x] = True
-    window = telling_window(ErrorMasks(wrong, np.zeros_like(wrong)), side_px=21)
+    window = telling_window(wrong, side_px=21)
     assert window is not None
     assert window.of(wrong).shape == (21, 21)
     assert window.of(wrong).sum() == 1
@@ -125,7 +125,7 @@ def test_the_window_stays_inside_the_fov(y: int, x: int) -> None:
 
 def test_a_fov_little_larger_than_the_window_has_none() -> None:
     wrong = np.ones((100, 200), bool)
-    assert telling_window(ErrorMasks(wrong, wrong), side_px=51) is None
+    assert telling_window(wrong, side_px=51) is None
 
 
 def test_the_scale_bar_is_20_um_long() -> None:
@@ -133,6 +133,8 @@ def test_the_scale_bar_is_20_um_long() -> None:
     labels[20:30, 20:30] = 1
     figure = figures.error_panel(labels * 900, labels, labels, pixel_size_um=0.5, title="a field")
     assert [axes.get_title() for axes in figure.axes] == ["Image", "Truth", "Prediction", "Errors"]
+    said = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert said == ["missed", "false positive", "merged", "split", "outlines that differ"]
     bars = [patch for patch in figure.axes[-1].patches if isinstance(patch, Rectangle)]
     assert [bar.get_width() for bar in bars] == [20 / 0.5]
     assert [text.get_text() for text in figure.axes[-1].texts] == ["20 µm"]
@@ -142,6 +144,7 @@ def test_of_a_large_fov_the_window_is_drawn_below(tmp_path: Path) -> None:
     labels = np.zeros((300, 300), np.uint16)
     labels[20:26, 20:26] = 1
     figure = figures.error_panel(labels * 900, labels, np.zeros_like(labels), pixel_size_um=0.5, title="a field")
+    assert [axes.get_title() for axes in figure.axes[4:6]] == ["Image, the frame enlarged", "Truth, the frame enlarged"]
     assert len(figure.axes) == 8
     side = figure.axes[-1].get_images()[0].get_size()
     assert side == (64, 64)
@@ -322,3 +325,27 @@ def test_a_learning_curve_is_dashed_beyond_the_last_round_and_is_not_drawn_of_tw
     assert ends == {"-": pytest.approx(200, abs=6), "--": 300}
     assert all(len(np.asarray(line.get_xdata())) < len(rounds) for line in too_few.get_lines())
     assert (enough.get_title(loc="left"), too_few.get_title(loc="left")) == ("U2OS", "RPE1")
+
+
+@pytest.mark.parametrize("f1", [0.0, 1.0])
+def test_a_curve_at_the_end_of_its_range_does_not_lie_on_the_axis(f1: float) -> None:
+    low, high = figures.f1_figure([F1Curve("U2OS", [0.5, 0.7], [f1] * 2, [f1] * 2, [f1] * 2)]).axes[0].get_ylim()
+    assert low < f1 < high
+    rounds = [Round(nuclei, f1, f1, f1) for nuclei in (0, 100)]
+    low, high = figures.learning_curve_figure({"U2OS": rounds}).axes[0].get_ylim()
+    assert low < f1 < high
+
+
+def test_every_row_of_examples_has_its_headings_in_the_pictures_and_a_scale_bar() -> None:
+    mask = np.zeros((40, 40), bool)
+    mask[10:20, 10:20] = True
+    example = figures.NucleusExample("a field", np.zeros((40, 40), np.uint8), mask, mask * 1, mask * 0, 0.5)
+    figure = figures.examples_figure([example, example], "2 nuclei")
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert texts == ["image", "champion", "challenger", "20 µm"] * 2
+
+
+def test_every_row_of_an_overview_has_a_scale_bar_at_its_end() -> None:
+    tiles = [figures.OverviewTile(str(number), np.zeros((32, 32, 3), np.uint8)) for number in range(6)]
+    figure = figures.overview_figure(tiles, 0.5, "plate", "model")
+    assert [bool(axes.texts) for axes in figure.axes[:6]] == [False, False, False, True, False, True]

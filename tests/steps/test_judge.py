@@ -130,4 +130,4 @@ def test_mlflow_shows_the_gains_and_the_outcome_at_run_and_version(
     found = tracking.find_model("1")
     assert found is not None
     assert found.tags["gate"] == "undecided"
-    assert "too few to decide: U2OS has 24 test nuclei" in found.tags["gate_failures"]
+    assert "gate_failures" not in found.tags

@@ -34,6 +34,14 @@ def test_a_dag_run_has_a_run_and_below_it_one_for_each_part_in_their_order(store
     assert (parent.info.run_name, parent.data.tags.get(PARENT_TAG)) == ("2026-11-26", None)
 
 
+def test_parts_may_have_a_name_of_their_own_that_says_on_what_they_are_trained(store: Path) -> None:
+    params = Params(
+        experiment="e", dag_run_id="d", run_name="2 methods", children=["fpn2_ws"], name_of_children="on a + b"
+    )
+    (child,) = execute(TASK, params, store).values["children"]
+    assert MlflowClient().get_run(child).info.run_name == "fpn2_ws on a + b"
+
+
 def test_a_dag_run_without_parts_has_one_run(store: Path) -> None:
     assert open_runs(store, "first").values == {"children": []}
 

@@ -9,11 +9,11 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks import tracking
-from tasks.contract import Result, execute
+from tasks.contract import NothingToDo, Result, execute
 from tasks.methods.external import train as train_external
 from tasks.methods.fpn2_ws.method import Settings
 from tasks.nuclei.errors import InputError
-from tasks.steps import find_model, promote_model
+from tasks.steps import find_model, promote_model, reject_model
 from tasks.store.registered_model import REGISTERED_MODEL
 from tests.stored_results import add_model, register, store_result
 from tests.tracked import track_in
@@ -166,3 +166,59 @@ def test_an_unknown_version_and_a_missing_reason_are_refused(store: Path) -> Non
         promote(store, 9, "first")
     text = json.dumps({"version": 1, "reason": "", "dag_run_id": "x"})
     assert promote_model.TASK.main(["--params", text, "--store", str(store)]) == 2
+
+
+def reject(store: Path, version: int) -> Result:
+    params = {"version": version, "reason": "eva rejected it: it splits mitoses", "dag_run_id": "retraining"}
+    return execute(reject_model.TASK, reject_model.Params.model_validate(params), store)
+
+
+def test_a_rejected_version_keeps_the_reason_and_is_the_challenger_no_longer(store: Path) -> None:
+    promote(store, 2, "retraining", alias="challenger")
+    assert reject(store, 2).counts == {"version": 2}
+    tags = MlflowClient().get_model_version(REGISTERED_MODEL, "2").tags
+    (why,) = (value for name, value in tags.items() if name.startswith("rejection/"))
+    assert why == "eva rejected it: it splits mitoses (DAG run retraining)"
+    assert tracking.find_model("challenger") is None
+
+
+def test_a_rejection_leaves_another_challenger_where_it_is(store: Path) -> None:
+    promote(store, 3, "the next one", alias="challenger")
+    reject(store, 2)
+    assert tracking.aliases() == {"challenger": 3}
+    with pytest.raises(InputError, match="has no version 9"):
+        reject(store, 9)
+
+
+def promote_first(store: Path, mlflow_run: str) -> Result:
+    params = {"mlflow_run": mlflow_run, "reason": "the first model", "dag_run_id": "train", "only_first": True}
+    return execute(promote_model.TASK, promote_model.Params.model_validate(params), store)
+
+
+def test_the_first_model_of_an_installation_becomes_champion_and_no_later_one(store: Path) -> None:
+    runs = {version.version: version.mlflow_run_id for version in tracking.all_models()}
+    assert promote_first(store, runs[2]).counts == {"version": 2, "version_before": 0}
+    with pytest.raises(NothingToDo, match="Version 2 is champion already"):
+        promote_first(store, runs[3])
+    assert tracking.aliases() == {"champion": 2}
+
+
+def test_a_version_is_named_by_its_number_or_by_its_run_but_not_by_both(store: Path) -> None:
+    for named in ({}, {"version": 1, "mlflow_run": "a" * 32}):
+        params = named | {"reason": "the first model", "dag_run_id": "train"}
+        with pytest.raises(ValueError, match="give either version or mlflow_run"):
+            promote_model.Params.model_validate(params)
+    with pytest.raises(InputError, match="has no version of the MLflow run aaa"):
+        promote_first(store, "a" * 32)
+
+
+def test_a_version_that_misses_too_many_nuclei_is_promoted_with_a_warning(store: Path) -> None:
+    client = MlflowClient()
+    client.set_model_version_tag(REGISTERED_MODEL, "2", "fn_rate/all", "0.6200")
+    client.set_model_version_tag(REGISTERED_MODEL, "3", "fn_rate/all", "0.0500")
+    client.set_model_version_tag(REGISTERED_MODEL, "1", "fn_rate/all", "changed by hand")
+    said = "🔴 The model misses 62 % of the nuclei of its test plates."
+    assert promote(store, 2, "first").values == {"warning": said}
+    assert find(store, "2").values["warning"] == said
+    assert promote(store, 3, "second").values == {"warning": ""}
+    assert find(store, "1").values["warning"] == ""

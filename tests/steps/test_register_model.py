@@ -11,6 +11,7 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
 from mlflow import MlflowClient
@@ -101,12 +102,18 @@ def test_a_result_is_registered_once_per_run_however_often_it_is_logged(tracked)
     result = execute(register_model.TASK, params(), tracked)
     assert execute(register_model.TASK, params(), tracked).reused
     (version,) = MlflowClient().search_model_versions("name = 'nucleus-segmenter'")
-    assert version.tags["store_path"] == result.outputs["model"]
+    origin = MlflowClient().download_artifacts(version.run_id or "", "version/origin.json", str(tracked))
+    assert json.loads(Path(origin).read_text())["store_path"] == result.outputs["model"]
+    assert set(version.tags) - {"commit"} == {"key", "method", "dag_run_id", "plate/MCF10A_1"}
     assert version.tags["plate/MCF10A_1"] == "0123456789ab"
     assert version.tags["dag_run_id"] == "d"
     assert version.run_id == os.environ["MLFLOW_RUN_ID"]
     assert version.tags["method"] == "fpn2_ws"
-    assert version.description == "FPN2-WS: networks and a watershed, the paper's best."
+    assert version.description == (
+        "FPN2-WS: networks and a watershed, the paper's best. Trained on MCF10A_1. "
+        "It takes one grey image (y, x), or a list of them, and gives label images."
+    )
+    assert "label_image" in str(mlflow.models.get_model_info("models:/nucleus-segmenter/1").signature)
     code = tracked / result.outputs["model"] / "code"
     assert list(code.glob("**/base/network.json"))
     assert not list(code.glob("**/base/weights.h5")), "weights that come with a method aren't this model's"

@@ -135,6 +135,14 @@ def test_page_and_summary_name_the_cell_lines_with_too_few_fields_for_their_inte
     assert said in (made.store / made.result.outputs["summary"]).read_text()
 
 
+def test_a_model_that_misses_more_than_a_third_says_so_beside_its_f1(made: Made) -> None:
+    """Of U2OS 7 of 20 nuclei are missed, of all 8 of 24."""
+    of_line_and_plate = made.html.count('<span class="bad">misses 35 % of the nuclei</span>')
+    assert of_line_and_plate == 2
+    summary = (made.store / made.result.outputs["summary"]).read_text()
+    assert re.findall("🔴 misses .. % of the nuclei: 0.[0-9]{3}", summary) == ["🔴 misses 35 % of the nuclei: 0.743"]
+
+
 def test_the_page_says_what_was_scored(made: Made) -> None:
     text = text_of(made.html)
     assert "p1 0123456789ab U2OS 20X 0.5 biological manual" in text

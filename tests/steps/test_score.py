@@ -14,7 +14,8 @@ from tasks import tracking
 from tasks.contract import BAD_INPUT, Result, execute
 from tasks.nuclei.errors import InputError
 from tasks.steps.score import TASK, Params
-from tests.stored_results import add_plate, add_scored_plate, add_segmentation
+from tasks.store.registered_model import REGISTERED_MODEL
+from tests.stored_results import add_plate, add_scored_plate, add_segmentation, register
 from tests.tracked import track_in
 
 # One line of 12 px is a field: four nuclei of 2 px.
@@ -243,7 +244,7 @@ def test_mlflow_gets_the_curve_by_step_and_the_metrics_once(tmp_path: Path, monk
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id := tracking.open_run("scores", "dag run 1", "first"))
     score(tmp_path, segmentation)
     score(tmp_path, segmentation)
-    curve = MlflowClient().get_metric_history(run_id, "f1/HCT 116")
+    curve = MlflowClient().get_metric_history(run_id, "f1_curve/HCT 116")
     assert sorted((point.step, round(point.value, 3)) for point in curve) == [
         *((step, 1.0) for step in range(5, 55, 5)),
         *((step, 0.667) for step in range(55, 100, 5)),
@@ -251,4 +252,49 @@ def test_mlflow_gets_the_curve_by_step_and_the_metrics_once(tmp_path: Path, monk
     metrics = MlflowClient().get_run(run_id).data.metrics
     assert metrics["f1_at_0.7/HCT 116"] == metrics["f1_at_0.7/all"] == pytest.approx(6 / 9)
     assert metrics["split_rate/HCT 116"] == 1 / 4
-    assert "f1/p1" not in metrics
+    assert not any(name.endswith("/p1") for name in metrics)
+    assert "f1/all" not in metrics, "MLflow would show F1 at 0.95 under this name"
+
+
+@pytest.mark.parametrize(
+    ("prediction", "mark"),
+    [
+        (PERFECT, ""),
+        (ONE_MISSED, ""),
+        ([0] * len(TRUTH), "🔴 This model can't be used: it finds no nucleus of the test plates.\n\n"),
+    ],
+)
+def test_a_registered_model_that_finds_no_nucleus_says_so_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prediction: list[int], mark: str
+) -> None:
+    segmentation = add_scored_plate(tmp_path, "p1", "HCT 116", {"a": (TRUTH, prediction)})
+    monkeypatch.chdir(tmp_path)
+    track_in(tmp_path, monkeypatch)
+    monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("scores", "dag run 1", "first"))
+    register(tmp_path, "register_model/1111111111111111")
+    score(tmp_path, segmentation)
+    score(tmp_path, segmentation)
+    assert MlflowClient().get_model_version(REGISTERED_MODEL, "1").description == f"{mark}A model."
+
+
+def test_mlflow_sorts_models_by_their_f1_on_a_test_plate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    track_in(tmp_path, monkeypatch)
+    for number, (on_one, on_two) in enumerate([(PERFECT, ONE_MISSED), (ONE_MISSED, PERFECT)]):
+        store = tmp_path / str(number)
+        segmentations = [
+            add_scored_plate(store, "p1", "HCT 116", {"a": (TRUTH, on_one)}),
+            add_scored_plate(store, "p2", "U2OS", {"a": (TRUTH, on_two)}),
+        ]
+        monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("scores", f"dag run {number}", f"model {number}"))
+        register(store, f"register_model/{str(number) * 16}")
+        for _ in range(2):
+            score(store, *segmentations)
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name("scores")
+    assert experiment
+    for plate, names in (("p1", ["model 0", "model 1"]), ("p2", ["model 1", "model 0"])):
+        by_plate = {"field_name": "metrics.plate_f1_at_0.7", "dataset_name": plate, "ascending": False}
+        found = client.search_logged_models([experiment.experiment_id], order_by=[by_plate])
+        assert [model.name for model in found] == names
+        assert len(found[0].metrics or []) == 4

@@ -2,10 +2,12 @@
 
 from airflow.sdk import Param
 
+from nucleus_dags.forms import typed
 from nucleus_dags.forms.fields import MAIN
 from nucleus_dags.manifest import manifest
 
 
+@typed.form
 def promote_model_form() -> dict[str, Param]:
     return {
         "version": Param(

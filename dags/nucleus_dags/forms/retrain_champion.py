@@ -2,6 +2,7 @@
 
 from airflow.sdk import Param
 
+from nucleus_dags.forms import typed
 from nucleus_dags.forms.fields import (
     MAIN,
     TRAINING,
@@ -19,6 +20,7 @@ from nucleus_dags.planning.initial_weights import CYCLES
 FIRST_MODEL = "It counts only while there is no champion; later models are like the champion."
 
 
+@typed.form
 def retrain_champion_form() -> dict[str, Param]:
     return {**_of_every_retraining(), **_of_the_first_model(), **_of_the_training()}
 

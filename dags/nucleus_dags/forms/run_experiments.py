@@ -2,10 +2,12 @@
 
 from airflow.sdk import Param
 
+from nucleus_dags.forms import typed
 from nucleus_dags.forms.fields import MAIN, experiment_field, lines_field
 from nucleus_dags.planning.experiments import NAME, known_matrices
 
 
+@typed.form
 def run_experiments_form() -> dict[str, Param]:
     return {
         "matrix": Param(

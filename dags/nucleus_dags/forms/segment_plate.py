@@ -5,10 +5,12 @@ from collections.abc import Mapping
 
 from airflow.sdk import Param
 
+from nucleus_dags.forms import typed
 from nucleus_dags.forms.fields import MAIN, SEGMENTATION, between, param_field, plate_field
 from nucleus_dags.manifest import manifest
 
 
+@typed.form
 def segment_plate_form() -> dict[str, Param]:
     return {
         "plate": plate_field("It needs no labels; its role may be screen."),

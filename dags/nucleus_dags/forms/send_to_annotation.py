@@ -2,6 +2,7 @@
 
 from airflow.sdk import Param
 
+from nucleus_dags.forms import typed
 from nucleus_dags.forms.fields import MAIN, SEGMENTATION, between, lines_field, param_field, plate_field
 from nucleus_dags.forms.segment_plate import model_field
 from nucleus_dags.manifest import manifest
@@ -11,6 +12,7 @@ LABELS, NONE = "labels", "none"
 """What may be proposed besides what a model finds."""
 
 
+@typed.form
 def send_to_annotation_form() -> dict[str, Param]:
     return {
         "plate": plate_field("It needs no labels; its role may be screen."),

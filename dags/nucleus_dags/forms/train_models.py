@@ -2,6 +2,7 @@
 
 from airflow.sdk import Param
 
+from nucleus_dags.forms import typed
 from nucleus_dags.forms.fields import (
     AS_PRESET,
     MAIN,
@@ -20,6 +21,7 @@ from nucleus_dags.forms.fields import (
 from nucleus_dags.manifest import manifest, short_title
 
 
+@typed.form
 def train_models_form() -> dict[str, Param]:
     return {
         "train_plates": _plates("Training plates", "train"),

@@ -15,13 +15,22 @@ from typing import TYPE_CHECKING, Any
 from nucleus_dags.launchers.kinds import KINDS, gpus_of_a_pod, pool_of, resources_of
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
 
     from nucleus_dags.launchers.task_operator import HandOn, Prepare, TaskOperator
 
 
-DEFAULT_ARGS = {"retries": 2, "retry_delay": timedelta(seconds=10)}
-"""For the tasks of Airflow itself: a server that is killed may take one with it."""
+def note_failure(context: Context) -> None:
+    """Put a task that failed on top of the note of its DAG run."""
+    # Not at import: programs that a person starts take from this package what doesn't need Airflow.
+    from nucleus_dags import run_note
+
+    run_note.note_failure(context)
+
+
+DEFAULT_ARGS = {"retries": 2, "retry_delay": timedelta(seconds=10), "on_failure_callback": note_failure}
+"""For all tasks: a server that is killed may take one of Airflow itself with it, and none fails without a word."""
 
 
 def launch(

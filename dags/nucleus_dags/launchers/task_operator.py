@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -16,15 +15,13 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from nucleus_dags.launchers.command_line import arguments_of, params_file_of
 from nucleus_dags.manifest import manifest
+from nucleus_dags.mlflow_pages import training_pages
+from nucleus_dags.run_note import reason_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import TaskInstanceKey
 
-TIME_AND_TASK = re.compile(r"^(\d\d:\d\d:\d\d )?\w+: ")
-"""What a task's line begins with; a message that it leaves for the kubelet has no time."""
-FAILURE_KEY = "failure"
-"""XCom of a task that failed: why, in a sentence."""
 SMALL_RESULT = ("task", "key", "params", "outputs", "metrics", "counts", "values", "reused", "mlflow_run_id")
 
 Prepare = Callable[[dict[str, Any], dict[str, Any]], Any]
@@ -63,12 +60,13 @@ class MlflowRunLink(BaseOperatorLink):
 
 
 def mlflow_run_url(mlflow_run_id: str | None) -> str:
-    """Give the address of a run's page in MLflow, or of MLflow when there is no run.
+    """Give the address that leads to a run's page in MLflow, or to its experiments when there is no run.
 
-    In a cluster, browsers find MLflow at another address than tasks do.
+    In a cluster, browsers find MLflow at another address than tasks do. Without more, MLflow opens its pages for
+    language models; the address of a run is led on by `images/mlflow/login`, which knows the experiment.
     """
     address = os.environ.get("NUCLEUS_MLFLOW_PAGE") or os.environ.get("MLFLOW_TRACKING_URI", "")
-    return f"{address}/#/runs/{mlflow_run_id}" if mlflow_run_id else address
+    return f"{address}/runs/{mlflow_run_id}" if mlflow_run_id else training_pages(address)
 
 
 class TaskOperator(BaseOperator):
@@ -134,7 +132,7 @@ class TaskOperator(BaseOperator):
         except AirflowException as error:
             if self._hands_on(error, context):
                 self.log.info("Handed on: %s", error)
-                return {"refused": _reason(error), "params": given}
+                return {"refused": reason_of(error), "params": given}
             raise
         if self.hand_on:
             return self.hand_on(results if isinstance(given, list) else results[0], _plain(self.known))
@@ -174,15 +172,7 @@ class TaskOperator(BaseOperator):
         receipt_path.unlink(missing_ok=True)
         if self.mlflow_run_id:
             self.log.info("MLflow run: %s", mlflow_run_url(self.mlflow_run_id))
-        try:
-            self.run_command(params, arguments_of(self.task, params, store, receipt_path), context)
-        except AirflowSkipException:
-            raise
-        except AirflowException as error:
-            if not self._hands_on(error, context):
-                # Whoever writes the note of the DAG run finds it there.
-                context["ti"].xcom_push(FAILURE_KEY, _reason(error))
-            raise
+        self.run_command(params, arguments_of(self.task, params, store, receipt_path), context)
         result = self._result_of(receipt_path, params, store)
         params_file_of(receipt_path).unlink(missing_ok=True)
         self._push(result, context)
@@ -248,10 +238,6 @@ def raise_unless_done(task: str, exit_status: int, last_line: str) -> None:
         raise AirflowSkipException(last_line)
     if exit_status != known["done"]:
         raise AirflowException(f"{task} ended with status {exit_status}; its last line: {last_line}")
-
-
-def _reason(error: BaseException) -> str:
-    return TIME_AND_TASK.sub("", str(error))
 
 
 def _receipt_path(store: Path, context: Context, number: int) -> Path:

@@ -22,6 +22,7 @@ from nucleus_dags.local.environment import HOST, cores, environment, environment
 from nucleus_dags.local.home import REPOSITORY, Home, Servers, home_of_environment
 from nucleus_dags.local.migrations import AIRFLOW, MLFLOW
 from nucleus_dags.local.processes import ServersError, runs, started_server, stop_orphans, stop_server
+from nucleus_dags.mlflow_pages import training_pages
 
 START_TIMEOUT_S = 180
 AIRFLOW_SERVERS = {
@@ -95,7 +96,8 @@ def status(home: Home) -> bool:
 def where_to_go(home: Home, servers: Servers) -> str:
     """Say where the pages are, and how to log in."""
     name, password = home.login()
-    return f"Airflow {servers.airflow_url}\nMLflow  {servers.mlflow_url}\nLogin   {name}, password {password}"
+    pages = f"Airflow {servers.airflow_url}\nMLflow  {training_pages(servers.mlflow_url)}"
+    return f"{pages}\nLogin   {name}, password {password}"
 
 
 def _start(home: Home, servers: Servers, names: list[str]) -> None:

@@ -15,6 +15,7 @@ from nucleus_dags.manifest import method_entry
 from nucleus_dags.planning.baseline import metrics_of_baseline, scores_of_baseline
 from nucleus_dags.planning.methods import FOR_CELL_LINES
 from nucleus_dags.planning.types import Candidate, Model, OpenedCandidate, Params, StoredPlatePath, Training
+from nucleus_dags.planning.usability import shortcoming
 
 
 def opened_candidates(opened: Result, known: Mapping[str, Any]) -> list[OpenedCandidate]:
@@ -97,6 +98,15 @@ def metrics_by_name(candidates: Iterable[OpenedCandidate], scored: Iterable[Resu
     scored = list(scored)
     of_candidates = {names[r["mlflow_run_id"]]: r["metrics"] for r in scored if r["mlflow_run_id"] in names}
     return of_candidates | metrics_of_baseline(scored)
+
+
+def first_champion_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params | None:
+    """Give the params of `promote_model` for the best candidate as the first champion; None if none can be used."""
+    scored = [r for r in known["scored"] if r["mlflow_run_id"] and not shortcoming(r["metrics"])]
+    if not scored:
+        return None
+    best = max(scored, key=lambda result: result["metrics"]["f1_area/all"])
+    return {**given, "mlflow_run": best["mlflow_run_id"]}
 
 
 def _of_run(results: Iterable[Result], mlflow_run_id: str | None) -> list[Result]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,14 @@ from nucleus_dags.planning.baseline import scores_of_baseline
 from nucleus_dags.planning.initial_weights import CYCLES, INITIALISATION, refuse_what_does_not_fit
 from nucleus_dags.planning.methods import FOR_CELL_LINES, checked, takes_weights, trainings_of
 from nucleus_dags.planning.remarks import remarks_on
-from nucleus_dags.planning.retrainings import recorded, uses_in_words
-from nucleus_dags.planning.runs import run_to_open
+from nucleus_dags.planning.retrainings import recorded
+from nucleus_dags.planning.runs import training_to_open
 from nucleus_dags.planning.types import (
     Candidate,
-    Challenger,
-    Decision,
     FoundModel,
     Model,
     Params,
     RetrainingPlan,
-    StoredPlatePath,
 )
 from nucleus_dags.plates.stored import StoredPlate, newest_plates
 
@@ -42,18 +39,6 @@ NEW_EACH_TIME = ("rois", INITIALISATION, "random_seed")
 """Params of a training that a candidate doesn't take over from the champion."""
 MIN_AREA = "min_area_px"
 """Kept though it can be searched: how small nuclei are doesn't depend on the network; a person may have set it."""
-
-
-OUTCOMES = {
-    "passed": "passed the gate",
-    "failed": "failed at the gate",
-    "undecided": "can't be judged on so few nuclei",
-}
-VERDICTS = {
-    "holds": "holds",
-    "broken": "**broken**: allowed is {allowed}",
-    "undecided": "**undecided**: needs about {more_nuclei} more nuclei",
-}
 
 
 class NothingNew(Exception):
@@ -102,11 +87,12 @@ def plan(
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
     _refuse_old_work(store, digest, new, form["also_without_news"], remarks)
     names = [candidate["name"] for candidate in candidates]
+    trained_on = [plate for plate in plates["train"] if plate.path in train]
     return {
         **decisive,  # type: ignore[typeddict-item]
         "digest": digest,
         "approval": gate["approval"] if form["approval"] == "as in gate.yaml" else form["approval"],
-        "open_run": run_to_open("retraining", dag_run_id, children=names),
+        "open_run": training_to_open("retraining", dag_run_id, ["challenger"], trained_on, children=names),
         "remarks": remarks,
     }
 
@@ -156,105 +142,6 @@ def report_of(candidate: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
     run_id = candidate["mlflow_run_id"]
     scores = {candidate["name"]: of_run[run_id]} | scores_of_baseline(known["scored"])
     return {"scores": scores, "mlflow_run_id": run_id}
-
-
-def decide(
-    store: Path,
-    champion_version: int,
-    test_plates: Sequence[StoredPlatePath],
-    reported: Sequence[Result],
-    scored: Sequence[Result],
-    judged: Sequence[Result],
-    page_of: Callable[[str], str],
-) -> Decision:
-    """Say what came out, and which candidate may become champion, if any.
-
-    There is a report on every candidate. `page_of` gives the address of an MLflow run.
-    """
-    run_ids = [report["mlflow_run_id"] for report in reported]
-    cautions = [*_best_of(len(run_ids)), uses_in_words(store, [tested["plate"] for tested in test_plates]), ""]
-    if not champion_version:
-        areas = {result["mlflow_run_id"]: result["metrics"]["f1_area/all"] for result in scored}
-        first = "The first model: there was no champion to be judged against."
-        best = max(run_ids, key=lambda run_id: areas[run_id])
-        return {"challenger_run": best, "verdict": first, "lines": [first, "", *cautions]}
-    judgements = {result["mlflow_run_id"]: result for result in judged}
-    if set(judgements) != set(run_ids):
-        raise ValueError(f"There are {len(run_ids)} candidates, but {len(judgements)} were judged.")
-    gains, outcomes, lines = {}, [], cautions
-    for report in reported:
-        run_id = report["mlflow_run_id"]
-        content = json.loads((store / judgements[run_id]["outputs"]["judgement"]).read_text())
-        outcomes.append(content["outcome"])
-        if content["outcome"] == "passed":
-            gains[run_id] = content["mean_gain"]
-        counts = judgements[run_id]["counts"]
-        lines += _verdict(next(iter(report["params"]["scores"])), content, counts, page_of(run_id), champion_version)
-    best_run = max(gains, key=lambda run_id: gains[run_id], default=None)
-    return {"challenger_run": best_run, "verdict": _in_short(outcomes), "lines": lines}
-
-
-def _best_of(candidates: int) -> list[str]:
-    if candidates == 1:
-        return []
-    return [
-        f"The best of {candidates} candidates is taken. Its scores on these test plates are partly luck: expect less "
-        "of it on other plates. The CIs are wider for it, so that luck doesn't get one of them through the gate.",
-        "",
-    ]
-
-
-def _in_short(outcomes: Sequence[str]) -> str:
-    if "passed" in outcomes:
-        return "A candidate passed the gate."
-    if "undecided" in outcomes:
-        return "The test plates have too few nuclei to decide; the champion stays."
-    return "No candidate passed the gate; the champion stays."
-
-
-def challenger_of(found: Result, known: Mapping[str, Any]) -> Challenger:
-    """Hand on, of `find_model`, the challenger with what its promotion says and needs."""
-    champion: int = known["champion_version"]
-    reason = f"passed the gate against version {champion}" if champion else "the first model"
-    return {"version": found["counts"]["version"], "reason": reason, "judged_against": champion}
-
-
-def promotion_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
-    """Give the params of `promote_model` for the challenger and one of the aliases; the reason names who approved."""
-    challenger: Params = dict(known["challenger"])
-    if given["alias"] != FROM_CHAMPION:
-        del challenger["judged_against"]
-    if approver := given.get("approver"):
-        challenger["reason"] += f", approved by {approver}"
-    return {**{name: value for name, value in given.items() if name != "approver"}, **challenger}
-
-
-def _verdict(
-    name: str, content: Mapping[str, Any], counts: Mapping[str, int], page: str, champion_version: int
-) -> list[str]:
-    """Give lines of Markdown: a candidate's outcome and page, every broken rule, and what is lacking to decide."""
-    outcome = OUTCOMES[content["outcome"]]
-    return [
-        f"**{name}** {outcome}: {counts['gained']} nuclei gained, {counts['lost']} lost against version "
-        f"{champion_version}: [report and panels]({page}), under Artifacts.",
-        "",
-        *(f"- {reason}" for reason in (*content["failures"], *content["undecided"], *content.get("remarks", ()))),
-        "",
-        *rule_table(content["rules"]),
-        "",
-    ]
-
-
-def rule_table(rules: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Give the lines of a Markdown table of the gate's rules."""
-    columns = ("rule", "cell line", "metric", "champion", "challenger", "95 % CI of the difference", "")
-    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for rule in rules:
-        interval = f"{rule['low']:+.3f} to {rule['high']:+.3f}"
-        values = f"{rule['champion']:.3f} | {rule['challenger']:.3f} | {interval}"
-        outcome = VERDICTS[rule["verdict"]].format(**rule)
-        lines.append(f"| {rule['rule']} | {rule['cell_line']} | {rule['metric']} | {values} | {outcome} |")
-    return lines
 
 
 def _paths(plates: Sequence[StoredPlate], role: str) -> list[str]:

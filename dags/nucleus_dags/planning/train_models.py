@@ -10,7 +10,7 @@ from nucleus_dags.errors import FormError
 from nucleus_dags.manifest import manifest
 from nucleus_dags.planning.methods import augmentation_of, candidates_of, given_in, names_in, settings_of
 from nucleus_dags.planning.remarks import remarks_on
-from nucleus_dags.planning.runs import run_to_open
+from nucleus_dags.planning.runs import training_to_open
 from nucleus_dags.planning.types import Params, PlateToImport, TrainModelsPlan
 from nucleus_dags.plates.inbox import no_plates_in
 from nucleus_dags.plates.plate_json import PlateFolder, PlatesOfFolder, plates_in
@@ -32,7 +32,9 @@ def plan(form: Mapping[str, Any], inbox: Path, store: Path, dag_run_id: str) -> 
     return {
         "train_plates": [_to_import(plate) for plate in train],
         "test_plates": [_to_import(plate) for plate in test],
-        "open_run": run_to_open(form["experiment"], dag_run_id, children=runs if len(runs) > 1 else ()),
+        "open_run": training_to_open(
+            form["experiment"], dag_run_id, form["methods"], train, children=runs if len(runs) > 1 else ()
+        ),
         "augment": _augmentation(form) | seed,
         "candidates": candidates,
         "settings": settings_of(form, form["methods"]),

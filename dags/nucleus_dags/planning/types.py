@@ -28,6 +28,7 @@ class RunToOpen(TypedDict):
     dag_run_id: str
     run_name: str
     children: list[str]
+    name_of_children: NotRequired[str]
 
 
 class RunsToClose(TypedDict):
@@ -159,6 +160,8 @@ class Decision(TypedDict):
     """A sentence."""
     lines: list[str]
     """Markdown."""
+    table: list[str]
+    """Markdown: every rule of the gate, for each candidate."""
 
 
 class Variant(TypedDict):

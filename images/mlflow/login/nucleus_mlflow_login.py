@@ -23,6 +23,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import nucleus_mlflow_pages
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -105,4 +107,6 @@ def create_app() -> Any:
     from mlflow.server.fastapi_app import app
 
     app.add_middleware(Login, accounts=accounts)
+    # Before MLflow's own, the last of which takes every path.
+    app.router.routes[:0] = nucleus_mlflow_pages.routes(nucleus_mlflow_pages.experiment_in_mlflow)
     return app

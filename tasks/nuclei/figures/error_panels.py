@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
+from tasks.nuclei.figures.error_kinds import KIND_COLOURS, KIND_TITLES, ErrorKind, error_kinds, matched_numbers
 from tasks.nuclei.figures.pictures import (
     Window,
     display_grey,
@@ -22,16 +23,18 @@ from tasks.nuclei.figures.pictures import (
     window_with_most,
 )
 from tasks.nuclei.figures.style import DPI
-from tasks.nuclei.scoring import OBJECT_LEVEL_IOU, iou_pairs
+from tasks.nuclei.scoring import iou_pairs
 
 # Warm, because magenta looks blue to those who don't see red or green.
 MISSED_COLOURS = np.array([[240, 228, 66], [240, 160, 0], [150, 215, 60], [255, 200, 120]], np.uint8)
 DIFFERENCE_COLOUR = np.array([255, 0, 255], np.uint8)
 IGNORED_COLOUR = np.array([70, 110, 190], np.uint8)
 
+DARKENED = 0.55
+"""How bright a picture is in which errors are marked."""
 _PANEL_WIDTH_INCH = 3.2
 _TITLE_AND_LEGEND_INCH = 0.62
-_GAP_INCH = 0.12
+_GAP_INCH = 0.22
 _CROP_IN_DIAMETERS = 7
 
 
@@ -54,18 +57,18 @@ def error_panel(
 ) -> Figure:
     """Draw a fov as image, truth, prediction and errors at an IoU of 0.7, as in the paper's Fig. 5A.
 
-    All arrays are (y, x) of one shape; pixels that are ignored are drawn in blue. The part of a large fov with the most
-    errors is drawn once more below.
+    All arrays are (y, x) of one shape; pixels that are ignored are drawn in blue. A nucleus has one colour in truth and
+    prediction. The part of a large fov with the most errors is drawn once more below.
     """
     grey = display_grey(image)
-    errors = error_masks(true_labels, predicted_labels, OBJECT_LEVEL_IOU, ignored)
+    kinds = error_kinds(true_labels, predicted_labels, ignored)
     pictures = {
         "Image": np.repeat(grey[..., np.newaxis], 3, axis=2),
         "Truth": shaded(label_overlay(grey, true_labels), ignored),
-        "Prediction": label_overlay(grey, predicted_labels),
-        "Errors": shaded(error_overlay(grey, true_labels, errors), ignored),
+        "Prediction": label_overlay(grey, predicted_labels, matched_numbers(true_labels, predicted_labels)),
+        "Errors": shaded(kind_overlay(grey, kinds), ignored),
     }
-    window = telling_window(errors, side_in_diameters(true_labels, _CROP_IN_DIAMETERS))
+    window = telling_window(kinds > 0, side_in_diameters(true_labels, _CROP_IN_DIAMETERS))
     rows = 1 if window is None else 2
     heights = [_PANEL_WIDTH_INCH * image.shape[0] / image.shape[1], _PANEL_WIDTH_INCH][:rows]
     size = (len(pictures) * _PANEL_WIDTH_INCH, sum(heights) + _TITLE_AND_LEGEND_INCH + rows * _GAP_INCH)
@@ -77,6 +80,7 @@ def error_panel(
         draw_picture(all_axes[0, column], picture)
         if window is not None:
             _outline(all_axes[0, column], window)
+            all_axes[1, column].set_title(f"{name}, the frame enlarged", fontsize=10)
             draw_picture(all_axes[1, column], window.of(picture))
     for axes in all_axes[:, -1]:
         draw_scale_bar(axes, pixel_size_um)
@@ -132,16 +136,25 @@ def shaded(picture: NDArray[np.uint8], ignored: NDArray[np.bool_] | None) -> NDA
     return np.where(ignored[..., np.newaxis], half_covered, picture)
 
 
-def telling_window(errors: ErrorMasks, side_px: int) -> Window | None:
+def kind_overlay(grey: NDArray[np.uint8], kinds: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Give a (y, x, 3) picture, darkened, with every wrong pixel in the colour of its kind over its own texture."""
+    picture = np.repeat((DARKENED * grey).astype(np.uint8)[..., np.newaxis], 3, axis=2)
+    wrong = kinds > 0
+    texture = 0.6 + 0.4 * grey[wrong].astype(np.float32) / 255
+    picture[wrong] = KIND_COLOURS[kinds[wrong]] * texture[:, np.newaxis]
+    picture[kinds == ErrorKind.OUTLINE] = KIND_COLOURS[ErrorKind.OUTLINE]
+    return picture
+
+
+def telling_window(wrong: NDArray[np.bool_], side_px: int) -> Window | None:
     """Find the square with the most wrong pixels; None if it would show over half of the fov's width or height."""
-    wrong = errors.missed | errors.differing
     return None if 2 * side_px > min(wrong.shape) else window_with_most(wrong, side_px)
 
 
 def _legend(with_ignored: bool) -> list[Artist]:
     legend: list[Artist] = [
-        Patch(facecolor=_hex(MISSED_COLOURS[0]), label="missed nuclei, whole (yellow to green)"),
-        Patch(facecolor=_hex(DIFFERENCE_COLOUR), label="elsewhere: pixels in which truth and prediction differ"),
+        Patch(facecolor=_hex(KIND_COLOURS[kind]), edgecolor="#444444", linewidth=0.5, label=title)
+        for kind, title in KIND_TITLES.items()
     ]
     if with_ignored:
         legend.append(Patch(facecolor=_hex(IGNORED_COLOUR), label="not annotated, left out"))

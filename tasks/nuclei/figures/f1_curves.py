@@ -13,6 +13,8 @@ from tasks.nuclei.figures.style import DPI, LINE_COLOURS, colours_of
 from tasks.nuclei.scoring import OBJECT_LEVEL_IOU
 
 LINE_STYLES = ("-", "--", "-.", ":")
+_LIMITS = (-0.03, 1.03)
+"""A curve at 0 or at 1 must not lie on the axis."""
 POOLED_COLOUR = "#222222"
 CEILING_COLOUR = "#777777"
 
@@ -46,7 +48,7 @@ def f1_figure(curves: Sequence[F1Curve], pooled: F1Curve | None = None, ceiling:
     axes.annotate(
         "object level", (OBJECT_LEVEL_IOU, 0.02), (-4, 0), textcoords="offset points", ha="right", color="#555555"
     )
-    axes.set(xlim=(0.05, 0.95), ylim=(0, 1.02), xlabel="IoU threshold", ylabel="F1", xticks=np.arange(1, 10) / 10)
+    axes.set(xlim=(0.05, 0.95), ylim=_LIMITS, xlabel="IoU threshold", ylabel="F1", xticks=np.arange(1, 10) / 10)
     axes.grid(color="#e4e4e4")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", frameon=False)

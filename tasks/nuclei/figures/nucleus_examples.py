@@ -10,8 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from tasks.nuclei.figures.pictures import draw_picture, label_overlay
+from tasks.nuclei.figures.pictures import draw_heading, draw_picture, draw_scale_bar, label_overlay
 from tasks.nuclei.figures.style import DPI
+
+HEADINGS = ("image", "champion", "challenger")
 
 
 class NucleusExample(NamedTuple):
@@ -23,6 +25,7 @@ class NucleusExample(NamedTuple):
     """The nucleus, by its true label."""
     champion: NDArray[np.integer]
     challenger: NDArray[np.integer]
+    pixel_size_um: float
 
 
 def window_around(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
@@ -43,13 +46,13 @@ def examples_figure(examples: Sequence[NucleusExample], title: str) -> Figure:
     for example, row in zip(examples, all_axes, strict=True):
         image = np.repeat(example.grey[..., np.newaxis], 3, axis=2)
         overlays = (label_overlay(example.grey, labels) for labels in (example.champion, example.challenger))
-        for axes, picture in zip(row, (image, *overlays), strict=True):
+        for axes, picture, heading in zip(row, (image, *overlays), HEADINGS, strict=True):
             draw_picture(axes, picture)
+            draw_heading(axes, heading)
             _draw_outline(axes, example.mask)
+        draw_scale_bar(row[-1], example.pixel_size_um)
         # The name is longer than a picture is wide; it runs over the whole row.
         row[0].set_title(example.title, fontsize=6.5, pad=2, loc="left")
-    for axes, name in zip(all_axes[-1], ("image", "champion", "challenger"), strict=True):
-        axes.text(0.5, -0.04, name, transform=axes.transAxes, ha="center", va="top", fontsize=8)
     return figure
 
 

@@ -66,25 +66,43 @@ def display_grey(image: NDArray[np.number]) -> NDArray[np.uint8]:
     return grey
 
 
-def label_overlay(grey: NDArray[np.uint8], label_image: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Give a (y, x, 3) picture with every nucleus in a colour over its own texture, edges dark."""
-    return tinted(grey, label_image, label_image > 0, INSTANCE_COLOURS)
+def label_overlay(
+    grey: NDArray[np.uint8], label_image: NDArray[np.integer], numbers: NDArray[np.integer] | None = None
+) -> NDArray[np.uint8]:
+    """Give a (y, x, 3) picture with every nucleus in a colour over its own texture, edges dark.
+
+    Colours are those of `numbers`, (y, x), where these are given, else those of the labels.
+    """
+    return tinted(grey, label_image, label_image > 0, INSTANCE_COLOURS, numbers)
 
 
 def tinted(
-    grey: NDArray[np.uint8], label_image: NDArray[np.integer], mask: NDArray[np.bool_], colours: NDArray[np.uint8]
+    grey: NDArray[np.uint8],
+    label_image: NDArray[np.integer],
+    mask: NDArray[np.bool_],
+    colours: NDArray[np.uint8],
+    numbers: NDArray[np.integer] | None = None,
 ) -> NDArray[np.uint8]:
+    numbers = label_image if numbers is None else numbers
     picture = np.repeat(grey[..., np.newaxis], 3, axis=2)
     texture = 0.5 + 0.5 * grey[mask].astype(np.float32) / 255
     edges = find_boundaries(label_image, mode="inner")[mask]
     texture[edges] *= 0.45
-    picture[mask] = colours[label_image[mask] % len(colours)] * texture[:, np.newaxis]
+    picture[mask] = colours[numbers[mask] % len(colours)] * texture[:, np.newaxis]
     return picture
 
 
 def draw_picture(axes: Axes, picture: NDArray[np.uint8]) -> None:
     axes.imshow(picture)
     axes.set_axis_off()
+
+
+def draw_heading(axes: Axes, text: str) -> None:
+    """Write into the upper left corner of a picture what it shows."""
+    heading = axes.text(
+        0.03, 0.97, text, transform=axes.transAxes, color="white", fontsize=7, ha="left", va="top", zorder=5
+    )
+    heading.set_path_effects([withStroke(linewidth=1.5, foreground="black")])
 
 
 def draw_scale_bar(axes: Axes, pixel_size_um: float) -> None:

@@ -60,7 +60,9 @@ def overview_figure(
     for axes, tile in zip(all_axes, tiles, strict=False):
         axes.set_title(_shortened(tile.title), fontsize=8)
         axes.imshow(tile.picture)
-    draw_scale_bar(all_axes[len(tiles) - 1], pixel_size_um)
+    # One in each row, at its end.
+    for last in {*range(columns - 1, len(tiles), columns), len(tiles) - 1}:
+        draw_scale_bar(all_axes[last], pixel_size_um)
     if doubt:
         colour = f"#{DOUBTFUL_COLOUR.tobytes().hex()}"
         figure.legend(handles=[Patch(facecolor=colour, label=doubt)], loc="outside lower right", fontsize=7)

@@ -129,3 +129,14 @@ def test_the_report_and_the_note_show_the_baseline_after_the_candidates(opened: 
     report = candidates.report_on({}, {"candidates": opened, "scored": scored})
     assert list(ReportParams(**report).scores.items()) == list(zip(names, ["score/1", "score/0"], strict=True))
     assert candidates.metrics_by_name(opened, scored) == dict(zip(names, [{"f1": 0.5}, {"f1": 0.4}], strict=True))
+
+
+def scored_as(run: str | None, area: float, missed: float = 0.1) -> Any:
+    return {"mlflow_run_id": run, "metrics": {"f1_area/all": area, "fn_rate/all": missed}}
+
+
+def test_the_best_model_that_can_be_used_becomes_the_first_champion_never_the_baseline() -> None:
+    scored = [scored_as("1", 0.4), scored_as("2", 0.6), scored_as("3", 0.7, missed=0.5), scored_as(None, 0.9)]
+    given = {"reason": "the first model"}
+    assert candidates.first_champion_of(given, {"scored": scored}) == {"reason": "the first model", "mlflow_run": "2"}
+    assert candidates.first_champion_of(given, {"scored": scored[2:]}) is None

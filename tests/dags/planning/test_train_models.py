@@ -146,7 +146,7 @@ def test_doubts_about_the_plates_are_told_before_the_training(tmp_path: Path) ->
 
 def test_the_mlflow_run_is_called_by_the_date_and_time_of_the_dag_run(inbox: Path) -> None:
     opened = plan(inbox, "manual__2026-11-23T04:18:05.123456+00:00", experiment="mine")["open_run"]
-    assert OpenRunParams(**opened).run_name == "2026-11-23 04:18:05"
+    assert OpenRunParams(**opened).run_name == "fpn2_ws on a-train + b-train · 2026-11-23 04:18:05"
     assert opened["experiment"] == "mine"
 
 
