@@ -19,7 +19,7 @@ BASE_IMAGE = python:3.12-slim-bookworm
 IS_SUPPORTED = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
 
 .PHONY: help demo up down status backup restore clean-up check-store clean-store lineage manifest tool test test-long test-cluster lint bench \
-	bench-dsb2018 paper-plates paper-tables base-model images sbom install lock
+	bench-dsb2018 paper-plates paper-tables findings base-model images sbom install lock
 
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-14s %s\n", $$1, $$2 }'
@@ -95,6 +95,10 @@ paper-plates: install ## make plates of the paper's own images and labels: FROM=
 paper-tables: install ## run the paper's experiments and make its tables and figures; PLAN=yes SCALE=0.1 MATRIX=<name>
 	@$(RUN) nucleus_dags.local.paper_tables $(PORTS) --scale $(or $(SCALE),1) --matrix '$(or $(MATRIX),paper)' \
 	  $(if $(filter yes,$(PLAN)),--plan)
+
+findings: install ## try the paper's findings in small and write them down, ten CPU hours; resumes; PLAN=yes OUT=<folder> DATA=<images>
+	@$(RUN) nucleus_dags.local.findings "$(or $(OUT),$${NUCLEUS_HOME:-.nucleus}/findings)" dags/experiments \
+	  $(if $(DATA),--data '$(DATA)') $(if $(filter yes,$(PLAN)),--plan)
 
 bench-dsb2018: install ## train three times on real images and score, about three hours of CPU time; resumes
 	.venv/bin/python -m tests.benchmarks.train_on_dsb2018 $${NUCLEUS_HOME:-.nucleus}/bench-dsb2018

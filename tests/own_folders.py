@@ -40,11 +40,16 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
     # What gets a second name stays as it is; in a pod, whose folders are mounts of their own, it is copied instead.
     changing = {"os.rename": arguments[:2], "os.link": arguments[1:2]}
     for path in changing.get(event, arguments[:1]):
-        if isinstance(path, (str, Path)):
+        if isinstance(path, (str, Path)) and not _is_made_already(event, path):
+            changed = Path(path).absolute()
             for store, own, others in _watched:
-                changed = Path(path).absolute()
                 if changed.is_relative_to(store) and not any(changed.is_relative_to(folder) for folder in own):
                     others.append(f"{event} {changed}")
+
+
+def _is_made_already(event: str, path: str | Path) -> bool:
+    # MLflow's client does so with the folder of a database, and nothing changes.
+    return event == "os.mkdir" and Path(path).is_dir()
 
 
 def _opens_for_writing(arguments: tuple[Any, ...]) -> bool:

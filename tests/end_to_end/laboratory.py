@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import psutil
 from mlflow import MlflowClient
 
 from nucleus_dags.airflow_api import AirflowApi
@@ -104,3 +105,11 @@ def laboratory(folder: Path) -> Iterator[Laboratory]:
             yield Laboratory(home, local_servers.up(home, free_port(), free_port()))
         finally:
             local_servers.down(home)
+
+
+def running_servers(home: Home) -> list[psutil.Process]:
+    """Give the servers with all that they started."""
+    servers = home.read_servers()
+    assert servers is not None
+    leaders = [psutil.Process(server.pid) for server in servers.processes.values()]
+    return [process for leader in leaders for process in [leader, *leader.children(recursive=True)]]

@@ -6,12 +6,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from tests.end_to_end.laboratory import Laboratory, laboratory
+from nucleus_dags.local import servers as local_servers
+from nucleus_dags.local.environment import port_of
+from tests.end_to_end.laboratory import Laboratory, laboratory, running_servers
 from tests.repository import REPOSITORY
 from tests.synthetic_plates import make_synthetic_plate
 
@@ -46,7 +50,20 @@ tables:
     rows: [{model: [trained, lost, coco]}]
     by: [model]
     at: [0.7, 0.9]
-    figures: {Fig. 5B: curves, Fig. S3: errors}
+    figures: {Fig. 5A: panels, Fig. 5B: curves, Fig. S3: errors}
+findings:
+  - paper: Training on all cell lines changes little.
+    table: Table 3
+    of: {train_set: all, model: base}
+    against: {train_set: U2OS}
+    expected: same
+"""
+REPLICATES = 3
+TO_BE_KILLED = f"""
+title: Replicates
+all: {{preset: laptop, augment: {{rois: 40}}, train: {{initialisation: random, cycles: 2}}, calibrate: {{search: []}}}}
+columns: {{train_set: {{words: {{U2OS: {{cell_lines: [U2OS]}}}}}}}}
+experiments: [{{train_set: U2OS, replicates: {REPLICATES}}}]
 """
 EXPERIMENTS = {"U2OS · base", "all · base", "U2OS · trained", "U2OS · coco"}
 LOST = "U2OS · lost"
@@ -59,6 +76,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
     with laboratory(tmp_path_factory.mktemp("nucleus")) as started:
         (started.home.folder / "experiments").mkdir()
         (started.home.folder / "experiments" / "small.yaml").write_text(MATRIX)
+        (started.home.folder / "experiments" / "replicates.yaml").write_text(TO_BE_KILLED)
         for number, (cell_line, role) in enumerate((c, r) for c in ("U2OS", "MCF10A") for r in ("train", "test")):
             name = f"{cell_line}-{role}"
             folder = started.home.folder / "plates" / name
@@ -140,9 +158,10 @@ def test_mlflow_has_a_run_for_the_matrix_with_tables_and_figures_and_one_below_f
         "Table_8.csv",
         "Fig._S3.csv",
         "Costs.csv",
+        "Findings.csv",
         "images.csv",
     }
-    assert {"Fig._3B.svg", "Fig._5B.png", "Fig._S3A.svg", "F1_and_CPU_hours.png"} <= artifacts(
+    assert {"Fig._3B.svg", "Fig._5A.svg", "Fig._5B.png", "Fig._S3A.svg", "F1_and_CPU_hours.png"} <= artifacts(
         lab, parent.info.run_id, "figures"
     )
 
@@ -166,3 +185,32 @@ def test_started_again_with_nothing_to_do_it_does_nothing_and_is_soon_done(
     assert lab.note(DAG_ID, again).startswith("4 experiments are scored, 0 of them in this run; 0 failed")
     assert lab.states(DAG_ID, again)["train"] == "skipped"
     assert seconds < SECONDS_WITH_NOTHING_TO_DO
+
+
+def trainings(lab: Laboratory, but: set[Path]) -> dict[Path, int]:
+    """Give when each stored training was done, but for those of before."""
+    paths = set((lab.home.store / "train_fpn2_ws").glob("[!.]*/result.json")) - but
+    return {path: path.stat().st_mtime_ns for path in paths}
+
+
+def test_after_all_processes_were_killed_only_the_rest_is_done_and_a_second_start_does_nothing(
+    lab: Laboratory, first: str
+) -> None:
+    before = set(trainings(lab, set()))
+    dag_run_id = lab.api.trigger(DAG_ID, {"matrix": "replicates", "stop_after_plan": False})
+    lab.wait_until(lambda: bool(trainings(lab, before)), "a training is done", MOST_SECONDS)
+    processes = running_servers(lab.home)
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, 60)
+    done = trainings(lab, before)
+    assert 1 <= len(done) < REPLICATES
+    local_servers.up(lab.home, port_of(lab.servers.airflow_url), port_of(lab.servers.mlflow_url))
+    assert lab.finish(DAG_ID, dag_run_id, MOST_SECONDS) == "success"
+    after = trainings(lab, before)
+    assert len(after) == REPLICATES
+    assert done.items() <= after.items()
+    again = lab.run(DAG_ID, matrix="replicates", stop_after_plan=False)
+    assert lab.note(DAG_ID, again).startswith(f"{REPLICATES} experiments are scored, 0 of them in this run; 0 failed")
+    assert trainings(lab, before) == after

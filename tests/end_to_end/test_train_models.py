@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from nucleus_dags.airflow_api import AirflowApiError
 from nucleus_dags.local import servers as local_servers
 from nucleus_dags.local.home import Home
-from tests.end_to_end.laboratory import MODEL, Laboratory, laboratory
+from tests.end_to_end.laboratory import MODEL, Laboratory, laboratory, running_servers
 from tests.repository import REPOSITORY
 from tests.synthetic_plates import make_synthetic_plate
 
@@ -72,14 +72,6 @@ def first_run(system: System) -> str:
     dag_run_id = system.start()
     assert system.end_of(dag_run_id) == "success", system.task_states(dag_run_id)
     return dag_run_id
-
-
-def running_servers(home: Home) -> list[psutil.Process]:
-    """Give the servers with all that they started."""
-    servers = home.read_servers()
-    assert servers is not None
-    leaders = [psutil.Process(server.pid) for server in servers.processes.values()]
-    return [process for leader in leaders for process in [leader, *leader.children(recursive=True)]]
 
 
 def processes_with(text: str) -> list[psutil.Process]:

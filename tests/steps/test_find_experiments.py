@@ -26,8 +26,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
     monkeypatch.delenv("NUCLEUS_WEIGHTS", raising=False)
     for name in ("train", "test"):
-        add_plate(tmp_path, name, "U2OS", {"f": [1]})
-    return tmp_path
+        add_plate(tmp_path / "store", name, "U2OS", {"f": [1]})
+    return tmp_path / "store"
 
 
 def variant(*trainings: dict[str, Any], **model: Any) -> dict[str, Any]:

@@ -104,6 +104,27 @@ def test_published_values_stand_beside_and_a_difference_only_where_the_plates_ar
     assert fpn.loc["MCF10A", "difference"] == pytest.approx(1 - 0.984141)
 
 
+def test_published_values_stand_beside_each_kind_of_labels_and_of_images(tmp_path: Path) -> None:
+    test, train = plate(tmp_path, "MCF10A_Biological", "MCF10A"), plate(tmp_path, "MCF10A_Original", "MCF10A")
+    (tmp_path / test / "label_sets/manual").mkdir(parents=True)
+    tifffile.imwrite(tmp_path / test / "label_sets/manual/f1.tif", image(FOUND[2]))
+    scores = [scored(tmp_path, [path], 3, Path(path).name[7:11]) for path in (test, train)]
+    experiments = [experiment(scores[0], "FPN2-WS", training_scores=scores[1])]
+    tables = [
+        TABLE | {"name": name, "kind": kind} for name, kind in (("Table S3", "annotations"), ("Table S4", "training"))
+    ]
+    result = tabulated(tmp_path, [test, train], experiments, *tables, published="paper")
+    published = {
+        "S3": {"Manual": 0.986350, "Semi-Automated": 0.984141},
+        "S4": {"Testing": 0.984141, "Training": 0.999490},
+    }
+    for name, values in published.items():
+        table = pd.read_csv(tmp_path / result.outputs["tables"] / f"Table_{name}.csv")
+        at_07 = table[table["iou_threshold"] == 0.7].set_index("variant")
+        assert at_07["published"].to_dict() == values
+        assert (at_07["difference"] - (at_07["f1"] - at_07["published"])).abs().max() < 1e-9
+
+
 def test_errors_are_given_in_percent_of_the_true_nuclei_beside_the_paper_s(tmp_path: Path) -> None:
     plates = [plate(tmp_path, "u2os", "U2OS")]
     table = TABLE | {"figures": {"Fig. S3": "errors"}}
@@ -173,7 +194,10 @@ def test_training_plates_are_compared_with_test_plates(tmp_path: Path, plates: l
     train = plate(tmp_path, "train-plate", "MCF10A")
     scores = scored(tmp_path, plates[:1], 2, "test"), scored(tmp_path, [train], 3, "train")
     experiments = [experiment(scores[0], "FPN2-WS", training_scores=scores[1])]
-    result = tabulated(tmp_path, [*plates, train], experiments, TABLE | {"kind": "training"})
+    overfitting = TABLE | {"kind": "training", "figures": {"Fig. S2B": "curves"}}
+    result = tabulated(tmp_path, [*plates, train], experiments, overfitting)
+    figure = (tmp_path / result.outputs["figures"] / "Fig._S2B.svg").read_text()
+    assert all(f"<!-- {line} -->" in figure for line in ("Testing", "Training", "MCF10A"))
     table = pd.read_csv(tmp_path / result.outputs["tables"] / "Table_8.csv")
     at_07 = table[table["iou_threshold"] == 0.7].set_index("variant")["f1"]
     assert at_07.to_dict() == pytest.approx({"Testing": 0.8, "Training": 1.0})

@@ -1,9 +1,9 @@
 """What the pod of a task gets of the volume. Of the store, it changes nothing but what is its own.
 
 A PodTemplate mounts store, inbox and weights. A task reads all of the store, since its inputs are results of others,
-and writes its own results, `<store>/<task>/`, and its receipt; `find_stored` writes to those of the task too that it
-asks for. A pod sees the inbox if its params name something there, and the weights if it is a training. A third-party
-tool in the pod of its task is kept to less: see tasks/methods/external/bounds.py.
+and writes its own results, `<store>/<task>/`, and its receipt; `find_stored` and `find_experiments` write to those of
+the tasks too that they ask for. A pod sees the inbox if its params name something there, and the weights if it is a
+training. A third-party tool in the pod of its task is kept to less, by that task.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nucleus_dags.files import make_folder
 from nucleus_dags.launchers.kinds import resources_of
+from nucleus_dags.manifest import manifest
 
 if TYPE_CHECKING:
     from kubernetes.client import V1Container, V1VolumeMount
@@ -31,8 +32,20 @@ def make_folders(task: str, params: dict[str, Any], store: Path, receipt: Path) 
 
 def written_by(task: str, params: dict[str, Any], store: Path) -> list[Path]:
     """Give the folders of the store that a task writes to, but for that of its receipt."""
-    # find_stored marks the results that it finds as in use, so that no clean-up takes them.
-    return [store / name for name in ([task, params["task"]] if task == "find_stored" else [task])]
+    return [store / name for name in [task, *_marked_by(task, params)]]
+
+
+def _marked_by(task: str, params: dict[str, Any]) -> list[str]:
+    """Give the tasks whose results a task marks as in use when it finds them, so that no clean-up takes them."""
+    if task == "find_stored":
+        return [params["task"]]
+    return tasks_of_experiments() if task == "find_experiments" else []
+
+
+def tasks_of_experiments() -> list[str]:
+    """Give the tasks that an experiment is a chain of."""
+    trainings = [method["task"] for method in manifest()["methods"].values() if method["task"]]
+    return ["augment", *trainings, "calibrate", "segment", "score"]
 
 
 def narrow(container: V1Container, task: str, params: dict[str, Any], store: Path, receipt: Path) -> None:

@@ -223,9 +223,11 @@ def read_receipt(path: Path, task: str, params: dict[str, Any]) -> Result:
 
 
 def _agrees(found: Any, sent: Any) -> bool:
-    """Whether params are those that were sent. A task fills in what wasn't sent, also within a dict."""
+    """Whether params are those that were sent. A task fills in what wasn't sent, also in dicts and lists of them."""
     if isinstance(sent, dict) and isinstance(found, dict):
         return all(_agrees(found.get(name), value) for name, value in sent.items())
+    if isinstance(sent, list) and isinstance(found, list):
+        return len(found) == len(sent) and all(map(_agrees, found, sent))
     return bool(found == sent)
 
 

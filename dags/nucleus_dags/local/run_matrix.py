@@ -64,7 +64,11 @@ def run_matrix(form: Mapping[str, Any], store: Path, run: RunTask) -> MatrixRun:
     to_do = run_experiments.to_do(found)
     experiments_plan.refuse_what_does_not_fit(found)
     for rois in run_experiments.rois_to_make(found):
-        _tried(done, f"ROIs, {rois['augmentation']}", partial(run, "augment", rois))
+        _tried(
+            done,
+            f"{rois['rois']} ROIs, {rois.get('augmentation', 'the usual augmentation')}",
+            partial(run, "augment", rois),
+        )
     opened = run("open_run", run_experiments.runs_of_experiments(planned, to_do))
     for experiment in run_experiments.opened_experiments(opened, {"experiments": to_do}):
         _run_experiment(experiment, run, done)

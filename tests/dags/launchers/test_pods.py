@@ -135,7 +135,8 @@ def mounts_of(task: str, part: dict[str, Any] | None = None) -> dict[str, dict[s
 @pytest.mark.parametrize("task", manifest()["tasks"])
 def test_a_task_writes_to_its_own_results_and_its_receipt_alone(task: str) -> None:
     found = mounts_of(task)
-    marked_as_in_use = {"/nucleus/store/segment": "store/segment"} if task == "find_stored" else {}
+    asked_for = {"find_stored": ["segment"], "find_experiments": mounts.tasks_of_experiments()}.get(task, [])
+    marked_as_in_use = {f"/nucleus/store/{name}": f"store/{name}" for name in asked_for}
     assert {path: mount["subPath"] for path, mount in found.items() if not mount.get("readOnly")} == {
         f"/nucleus/store/{task}": f"store/{task}",
         str(RECEIPT.parent): f"store/{RECEIPT.parent.relative_to(STORE)}",

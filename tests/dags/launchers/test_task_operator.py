@@ -188,7 +188,12 @@ def test_bad_input_fails_without_a_retry_and_with_the_tasks_own_line() -> None:
 
 @pytest.mark.parametrize(
     ("ending", "reason"),
-    [("bad input", r"^plate\.json: role is missing; add it\.$"), ("fault", "status 1.*a fault"), ("killed", "SIGKILL")],
+    [
+        ("bad input", r"^plate\.json: role is missing; add it\.$"),
+        ("fault", "status 1.*a fault"),
+        ("killed", "SIGKILL"),
+        ("stored elsewhere", "names a result that the store doesn't hold"),
+    ],
 )
 def test_a_task_that_fails_has_the_reason_for_the_note_of_the_run(ending: str, reason: str) -> None:
     with pytest.raises(AirflowException) as raised:
@@ -284,6 +289,14 @@ def test_a_receipt_in_which_the_task_filled_in_what_was_not_sent_is_taken_also_w
         read_receipt(receipt, "probe", {"settings": {"level": 0.5}})
     with pytest.raises(AirflowException, match="sent was"):
         read_receipt(receipt, "probe", {"settings": {"level": 0.4, "padding": "zero"}})
+
+
+def test_a_receipt_in_which_the_task_filled_in_what_was_not_sent_within_a_list_is_taken(tmp_path: Path) -> None:
+    receipt = receipt_of(tmp_path / "receipt", params={"tables": [{"name": "T", "kind": "f1"}]})
+    assert read_receipt(receipt, "probe", {"tables": [{"name": "T"}]})["task"] == "probe"
+    for sent in ([{"name": "U"}], [{"name": "T"}, {"name": "U"}], []):
+        with pytest.raises(AirflowException, match="sent was"):
+            read_receipt(receipt, "probe", {"tables": sent})
 
 
 def test_done_with_a_result_that_the_store_does_not_hold_is_a_failure() -> None:

@@ -8,7 +8,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException
 
 from nucleus_dags.errors import FormError
-from nucleus_dags.local.run_matrix import run_matrix
+from nucleus_dags.local.run_matrix import processes_in, run_matrix
 from tests.dags.stored_plates import add_plate
 
 MATRIX = """
@@ -129,3 +129,12 @@ def test_a_matrix_without_its_plates_is_refused_before_anything_is_run(tasks: Ta
     with pytest.raises(FormError, match="the test plate other"):
         run(tasks)
     assert tasks.run == []
+
+
+def test_a_task_runs_as_a_process_and_leaves_its_result_in_the_store_of_the_folder(tmp_path: Path) -> None:
+    run_task = processes_in(tmp_path)
+    params = {"name": "a", "cell_line": "U2OS", "fovs": 1, "height_px": 128, "width_px": 128}
+    made = run_task("synthesize", params)
+    assert (tmp_path / "store" / made["outputs"]["plate"] / "plate.json").exists()
+    with pytest.raises(AirflowException, match="see above"):
+        run_task("synthesize", params | {"fovs": -1})

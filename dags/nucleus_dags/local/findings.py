@@ -1,0 +1,120 @@
+"""Try the paper's findings on synthetic and real images, and write the page of what was found.
+
+    python -m nucleus_dags.local.findings FOLDER PAGE_FOLDER [--data FOLDER_OF_IMAGES] [--plan]
+
+It takes about ten CPU hours. Killed and called again, it does the rest. Where the images of the Data Science Bowl
+aren't at hand, only the synthetic plates are tried. Pretrained weights are looked for in the folder NUCLEUS_WEIGHTS,
+else they are downloaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowException
+
+from nucleus_dags.errors import FormError
+from nucleus_dags.local.demo import copy_plate
+from nucleus_dags.local.home import REPOSITORY
+from nucleus_dags.local.run_matrix import MatrixRun, RunTask, processes_in, run_matrix
+from nucleus_dags.plates.stored import newest_plates
+
+SYNTHETIC, REAL = "findings", "findings-dsb2018"
+FIELDS = {
+    "MCF10A": {"height_px": 1080, "width_px": 1080},
+    "U2OS": {"height_px": 960, "width_px": 960},
+    "HCT116": {"height_px": 400, "width_px": 400},
+    "Eosinophils": {"height_px": 592, "width_px": 592},
+}
+"""Of about 75 to 200 nuclei. Networks see nuclei of all cell lines in one size, so that these cost about the same."""
+FOVS = 4
+DATA = REPOSITORY.parent / "shared/data"
+ROLES = ("train", "test")
+
+
+def synthetic_plates() -> Iterator[dict[str, Any]]:
+    """Give the params of `synthesize` for a training and a test plate of each cell line."""
+    for number, (cell_line, fields) in enumerate(FIELDS.items()):
+        for role in ROLES:
+            name = f"{cell_line}-{role}"
+            seed = 2 * number + ROLES.index(role)
+            yield {"name": name, "cell_line": cell_line, "role": role, "fovs": FOVS, "random_seed": seed, **fields}
+
+
+def import_synthetic_plates(folder: Path, run: RunTask) -> None:
+    """Make the plates that the store lacks, and import them."""
+    there = _names_in(folder / "store")
+    for params in synthetic_plates():
+        if params["name"] not in there:
+            made = run("synthesize", params)
+            plate = folder / "plates" / params["name"]
+            copy_plate(folder / "store" / made["outputs"]["plate"], plate)
+            run("ingest", {"folder": str(plate), "role": params["role"]})
+
+
+def import_real_plates(folder: Path, data: Path, run: RunTask) -> None:
+    """Make plates of the images of the Data Science Bowl, and import those that the store lacks."""
+    command = [sys.executable, "-m", "tasks.recipes.real_plates", "dsb2018", str(folder / "real"), "--data", str(data)]
+    subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
+    there = _names_in(folder / "store")
+    for plate in sorted((folder / "real").iterdir()):
+        if plate.name not in there:
+            run("ingest", {"folder": str(plate)})
+
+
+def _names_in(store: Path) -> set[str]:
+    return {plate.name for role in ROLES for plate in newest_plates(store, role)}
+
+
+def find(folder: Path, page_folder: Path, data: Path, plan_only: bool) -> bool:
+    """Do all of it; gives True if nothing failed."""
+    (folder / "store").mkdir(parents=True, exist_ok=True)
+    run = processes_in(folder)
+    import_synthetic_plates(folder, run)
+    matrices = [SYNTHETIC]
+    if (data / "dsb2018").is_dir():
+        import_real_plates(folder, data, run)
+        matrices.append(REAL)
+    else:
+        print(f"{data} has no dsb2018/; only synthetic plates are tried.", flush=True)
+    done = {}
+    for name in matrices:
+        print(f"\n{name}", flush=True)
+        done[name] = run_matrix({"matrix": name, "scale": 1.0, "stop_after_plan": plan_only}, folder / "store", run)
+        if not plan_only:
+            # After each, so that what is known stands there though the rest may take hours.
+            _write_page(folder, page_folder, done)
+    return not any(one.failed for one in done.values())
+
+
+def _write_page(folder: Path, page_folder: Path, done: Mapping[str, MatrixRun]) -> None:
+    tabulated = {name: one.tabulated for name, one in done.items() if one.tabulated}
+    of_matrices = [f"{name}={folder / 'store' / result['outputs']['data']}" for name, result in tabulated.items()]
+    if of_matrices:
+        command = [sys.executable, "-m", "tasks.recipes.findings_page", str(page_folder), *of_matrices]
+        subprocess.run(command, cwd=REPOSITORY, check=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m nucleus_dags.local.findings", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("folder", type=Path, help="for plates, store and MLflow's database")
+    parser.add_argument("page_folder", type=Path, help="for README.md and figures/")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder with dsb2018/; default: %(default)s")
+    parser.add_argument("--plan", action="store_true", help="only say what there is to do and what it takes")
+    args = parser.parse_args(argv)
+    try:
+        return 0 if find(args.folder.resolve(), args.page_folder.resolve(), args.data.resolve(), args.plan) else 1
+    except (FormError, AirflowException) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""Write a page of what matrices found on the paper's statements, with figures, uncertainty and cost.
+
+    python -m tasks.recipes.findings_page FOLDER NAME=DATA [NAME=DATA ...]
+
+DATA is the folder `data` that `tabulate` made of a matrix and logged to MLflow. FOLDER gets README.md and figures/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from tasks.contract import BAD_INPUT, DONE
+from tasks.nuclei.errors import InputError
+from tasks.steps.experiments.data import Data, read_data
+from tasks.steps.experiments.drawing import file_name
+from tasks.steps.experiments.findings import NOT_RUN, findings_of
+from tasks.steps.experiments.panels import read_panels
+from tasks.steps.tabulate import COST_FIGURE, FIGURES, SPEC, Spec, draw, read_spec
+
+TEMPLATE = "findings.md.jinja"
+PAGE = "README.md"
+DRAWN = ("replicates", "dots", "curves")
+"""Forms of figures that the page shows; panels are too large to be kept beside it."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is said of a matrix."""
+
+    name: str
+    title: str
+    statements: list[dict[str, Any]]
+    """Each with `paper`, `table`, `of`, `against` and its `rows`, one for each cell line."""
+    not_run: list[str]
+    """Statements of which the matrix has no experiments."""
+    figures: dict[str, str]
+    """Addresses relative to the page, by name."""
+    plates: list[dict[str, Any]]
+    experiments: int
+    cpu_hours: float
+    """Of all experiments, each as if it shared nothing with others."""
+
+
+def write_page(folder: Path, matrices: dict[str, Path]) -> Path:
+    """Write the page and the figures that it shows; gives its path. What was there is replaced."""
+    shutil.rmtree(folder / FIGURES, ignore_errors=True)
+    found = [_found(name, data, folder) for name, data in matrices.items()]
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown
+    )
+    (folder / PAGE).write_text(templates.get_template(TEMPLATE).render(matrices=found))
+    return folder / PAGE
+
+
+def _found(name: str, folder: Path, page_folder: Path) -> Found:
+    if not (folder / SPEC).exists():
+        raise InputError(f"{folder} has no {SPEC}; give the folder data that `tabulate` made.")
+    spec, data = read_spec(folder), read_data(folder)
+    given = spec.model_dump()
+    rows = findings_of(given["findings"], given["tables"], data, list(spec.columns), spec.published)
+    plates = data.plates.sort_values(["cell_line", "role", "plate"])
+    statements = [_statement(of_one) for _, of_one in rows.groupby("finding")] if len(rows) else []
+    return Found(
+        name,
+        spec.title,
+        [one for one in statements if one["rows"]],
+        [f"{one['paper']} ({one['of']} against {one['against']})" for one in statements if not one["rows"]],
+        dict(_drawn(name, spec, data, folder, page_folder)),
+        [dict(zip(plates.columns, row, strict=True)) for row in plates.itertuples(index=False)],
+        data.scores["experiment"].nunique(),
+        float(data.costs["cpu_hours"].sum()),
+    )
+
+
+def _statement(rows: pd.DataFrame) -> dict[str, Any]:
+    """Give a statement with the rows of the cell lines that were run."""
+    first = rows.iloc[0]
+    told = {name: str(first[name]) for name in ("paper", "table", "expected", "of", "against")}
+    return {**told, "rows": rows[rows["verdict"] != NOT_RUN].to_dict("records")}
+
+
+def _drawn(name: str, spec: Spec, data: Data, folder: Path, page_folder: Path) -> Iterator[tuple[str, str]]:
+    """Draw the figures of a matrix and keep those that the page shows."""
+    shown = [figure for table in spec.tables for figure, form in table.figures.items() if form in DRAWN]
+    kept = page_folder / FIGURES / name
+    kept.mkdir(parents=True)
+    with tempfile.TemporaryDirectory() as drawn:
+        draw(spec, data, read_panels(folder), Path(drawn))
+        for figure in (*shown, COST_FIGURE):
+            source = Path(drawn) / FIGURES / f"{file_name(figure)}.svg"
+            if source.exists():
+                shutil.copy(source, kept)
+                yield figure, f"{FIGURES}/{name}/{source.name}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tasks.recipes.findings_page", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("folder", type=Path, help="for README.md and figures/")
+    parser.add_argument("matrices", nargs="+", help="name of a matrix and its folder of data, as NAME=DATA")
+    args = parser.parse_args(argv)
+    try:
+        pairs = [matrix.partition("=") for matrix in args.matrices]
+        print(write_page(args.folder, {name: Path(data) for name, _, data in pairs}))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return BAD_INPUT
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""The plates of the findings, which are made and imported once."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nucleus_dags.local.findings import FIELDS, REAL, SYNTHETIC, import_synthetic_plates, synthetic_plates
+from nucleus_dags.planning.experiments import read_matrix
+from tests.dags.stored_plates import add_plate
+from tests.plates import make_plate
+
+
+class Tasks:
+    """Stands for `synthesize` and `ingest`."""
+
+    def __init__(self, store: Path) -> None:
+        self.store = store
+        self.imported: list[str] = []
+
+    def __call__(self, task: str, params: dict[str, Any]) -> Any:
+        if task == "synthesize":
+            make_plate(self.store / "synthesize" / params["name"], {}, {}, cell_line=params["cell_line"])
+            return {"outputs": {"plate": f"synthesize/{params['name']}"}}
+        self.imported.append(Path(params["folder"]).name)
+        return {}
+
+
+def test_there_is_a_training_and_a_test_plate_of_each_cell_line_with_seeds_of_their_own() -> None:
+    plates = list(synthetic_plates())
+    assert len({(plate["cell_line"], plate["role"]) for plate in plates}) == 8
+    assert len({plate["random_seed"] for plate in plates}) == 8
+
+
+def test_plates_that_are_in_the_store_are_not_made_again(tmp_path: Path) -> None:
+    add_plate(tmp_path / "store", "U2OS-train", "train", cell_line="U2OS")
+    tasks = Tasks(tmp_path / "store")
+    import_synthetic_plates(tmp_path, tasks)
+    assert len(tasks.imported) == 7
+    assert "U2OS-train" not in tasks.imported
+
+
+@pytest.mark.parametrize("name", [SYNTHETIC, REAL])
+def test_all_replicates_of_a_comparison_are_trained_and_most_statements_have_both_of_its_sides(name: str) -> None:
+    matrix = read_matrix(name)
+    run = {row.key[:-1] for row in matrix.rows()}
+    tried = [one for one in matrix.findings() if {tuple(one["of"]), tuple(one["against"])} <= run]
+    assert len(tried) >= len(matrix.findings()) / 2
+    assert all(row.key[:-1] + ("2",) in {other.key for other in matrix.rows()} for row in matrix.rows())
+
+
+def test_the_matrix_of_the_findings_tests_on_the_plates_that_are_made() -> None:
+    assert read_matrix(SYNTHETIC).content["test"] == {"cell_lines": list(FIELDS)}

@@ -1,0 +1,63 @@
+"""The page of what matrices found on the paper's statements."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.recipes.findings_page import main, write_page
+from tests.steps.test_tabulate import TABLE, experiment, plate, scored, tabulated
+
+FINDING = {
+    **{"paper": "FPN2-WS is better.", "table": "Table 8", "expected": "more"},
+    **{"of": ["FPN2-WS", "Full"], "against": ["MRCNN", "Full"]},
+}
+NOT_TRIED = FINDING | {"paper": "Without augmentation it is worse.", "of": ["FPN2-WS", "None"]}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """What `tabulate` keeps of two replicates of two models on a plate of the paper."""
+    path = plate(tmp_path, "MCF10A_Biological", "MCF10A")
+    experiments: list[dict[str, Any]] = [
+        experiment(scored(tmp_path, [path], found, f"{model}{replicate}"), model, replicate=replicate)
+        for model, found in (("FPN2-WS", 3), ("MRCNN", 2))
+        for replicate in (1, 2)
+    ]
+    rows = [[model, "Full", str(replicate)] for model in ("FPN2-WS", "MRCNN") for replicate in (1, 2)]
+    table = TABLE | {"kind": "replicates", "rows": rows, "figures": {"Fig. 4D": "replicates", "Fig. 5A": "panels"}}
+    result = tabulated(tmp_path, [path], experiments, table, findings=[FINDING, NOT_TRIED], published="paper")
+    return tmp_path / result.outputs["data"]
+
+
+def test_each_statement_stands_beside_the_paper_s_difference_and_ours_with_its_interval_cost_and_verdict(
+    data: Path, tmp_path: Path
+) -> None:
+    text = write_page(tmp_path / "page", {"small": data}).read_text()
+    assert "**Table 8. FPN2-WS is better.** F1 of FPN2-WS less that of MRCNN; expected: more." in text
+    # The paper has 0.984 and 0.972; ours are 1 and 0.8 in both replicates, which have no spread.
+    (row,) = (line for line in text.splitlines() if line.startswith("| MCF10A |"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[:6] == ["MCF10A", "+0.012", "+0.200", "+0.200 to +0.200", "1.000, 0.800", "2, 2"]
+    assert cells[-1] == "agrees"
+    assert "| MCF10A_Biological | MCF10A | test | 1 | 1 x 17 | 3 |" in text
+
+
+def test_statements_that_were_not_tried_are_named(data: Path, tmp_path: Path) -> None:
+    text = write_page(tmp_path / "page", {"small": data}).read_text()
+    assert "Not tried here: Without augmentation it is worse. (FPN2-WS / None against MRCNN / Full)" in text
+
+
+def test_the_page_shows_the_figures_that_lie_beside_it_and_those_of_before_are_gone(data: Path, tmp_path: Path) -> None:
+    old = tmp_path / "page/figures/old/Fig.svg"
+    old.parent.mkdir(parents=True)
+    old.write_text("<svg/>")
+    text = write_page(tmp_path / "page", {"small": data}).read_text()
+    drawn = sorted(path.relative_to(tmp_path / "page").as_posix() for path in (tmp_path / "page").rglob("*.svg"))
+    assert drawn == ["figures/small/F1_and_CPU_hours.svg", "figures/small/Fig._4D.svg"]
+    assert all(f"]({path})" in text for path in drawn)
+
+
+def test_another_folder_than_one_of_data_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "page"), f"small={tmp_path}"]) == 2
+    assert "give the folder data that `tabulate` made" in capsys.readouterr().err
