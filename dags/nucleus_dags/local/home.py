@@ -1,8 +1,8 @@
 """The folder of everything that the servers and tasks of one person write, and the record of what runs.
 
-The folder is `.nucleus/` of the repository, or `NUCLEUS_HOME`: `inbox/` (plates to work on), `store/`
-(results), `airflow/`, `mlflow/` and `logs/` of the servers, which no other user of the machine reads, `login.json`, and
-`servers.json`, which says what runs.
+The folder is `.nucleus/` of the repository, or `NUCLEUS_HOME`: `inbox/` (plates to work on), `store/` (results),
+`experiments/` (a person's own matrices), `airflow/`, `mlflow/` and `logs/` of the servers, which no other user of the
+machine reads, `login.json`, and `servers.json`, which says what runs.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ RESTORING = "restoring.json"
 """Is in the folder while a backup is being restored into it."""
 REPOSITORY = Path(__file__).resolve().parents[3]
 ACCOUNT = "admin"
-OPEN_FOLDERS = ("inbox", "store")
-"""Others may put plates into the one and read results in the other, if the owner lets them."""
+OPEN_FOLDERS = ("inbox", "store", "experiments")
+"""Others may put plates or matrices of experiments into them, and read results, if the owner lets them."""
 PRIVATE_FOLDERS = ("airflow", "mlflow", "logs")
 """They hold databases, keys and logs: who reads the keys can be anybody to Airflow."""
 
