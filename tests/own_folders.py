@@ -37,8 +37,10 @@ def changes_of_others(task: str, params: dict[str, Any], store: Path) -> Iterato
 def _note(event: str, arguments: tuple[Any, ...]) -> None:
     if not _watched or not (event in CHANGES or (event == "open" and _opens_for_writing(arguments))):
         return
+    if event not in ("open", "os.truncate") and arguments[-1] != -1:
+        return  # Relative to a folder that is open, as shutil.rmtree does below the one that it was noted for.
     # What gets a second name stays as it is; in a pod, whose folders are mounts of their own, it is copied instead.
-    changing = {"os.rename": arguments[:2], "os.link": arguments[1:2]}
+    changing = {"os.rename": arguments[:2], "os.link": arguments[1:2], "os.symlink": arguments[1:2]}
     for path in changing.get(event, arguments[:1]):
         if isinstance(path, (str, Path)) and not _is_made_already(event, path):
             changed = Path(path).absolute()

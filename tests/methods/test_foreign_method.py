@@ -178,7 +178,7 @@ def test_the_method_stands_in_the_manifest_with_its_threshold_its_task_and_its_n
 def test_the_package_changes_nothing_else_in_the_manifest(laboratory):
     without = manifest(found_methods())
     others = {**laboratory.manifest}
-    for part, name in (("methods", NAME), ("tasks", TASK_NAME)):
+    for part, name in (("methods", NAME), ("tasks", TASK_NAME), ("thresholds", NAME)):
         others[part] = {known: said for known, said in others[part].items() if known != name}
     assert others == without
 
@@ -238,7 +238,7 @@ def test_its_registered_model_segments_in_a_fresh_process_without_the_repository
 
 def test_its_registered_version_says_the_method_the_plates_and_the_scores(laboratory):
     (version,) = MlflowClient().search_model_versions("name = 'nucleus-segmenter'")
-    assert version.description == "Bright spots: a classifier of pixels, seconds on a CPU."
+    assert version.description.startswith("Bright spots: a classifier of pixels, seconds on a CPU. Trained on train.")
     assert (version.tags["method"], version.tags["key"]) == (NAME, laboratory.registered.key)
     assert "plate/train" in version.tags
     assert float(version.tags["f1_at_0.7/all"]) == pytest.approx(laboratory.scores.metrics["f1_at_0.7/all"], abs=1e-4)
