@@ -181,6 +181,7 @@ def test_the_same_again_computes_nothing_and_is_a_whole_run_in_mlflow(system: Sy
     assert model_version(system, again) != model_version(system, first_run)
 
 
+@pytest.mark.long
 def test_another_threshold_computes_only_what_depends_on_it(system: System, first_run: str) -> None:
     dag_run_id = system.start(marker_threshold=0.35)
     assert system.end_of(dag_run_id) == "success"
