@@ -238,7 +238,8 @@ def test_its_registered_model_segments_in_a_fresh_process_without_the_repository
 
 def test_its_registered_version_says_the_method_the_plates_and_the_scores(laboratory):
     (version,) = MlflowClient().search_model_versions("name = 'nucleus-segmenter'")
-    assert version.description.startswith("Bright spots: a classifier of pixels, seconds on a CPU. Trained on train.")
+    described = "Bright spots: a classifier of pixels, seconds on a CPU. Trained on train."
+    assert str(version.description).startswith(described)
     assert (version.tags["method"], version.tags["key"]) == (NAME, laboratory.registered.key)
     assert "plate/train" in version.tags
     assert float(version.tags["f1_at_0.7/all"]) == pytest.approx(laboratory.scores.metrics["f1_at_0.7/all"], abs=1e-4)
