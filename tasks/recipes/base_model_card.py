@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 import numpy as np
 import pandas as pd
 
@@ -21,6 +20,7 @@ from tasks.methods.shared.weights_file import read_weights
 from tasks.nuclei.scoring import REPORTED_IOU_THRESHOLDS
 from tasks.nuclei.synthesis import KINDS, synthesize_fov
 from tasks.nuclei.tables import read_csv
+from tasks.recipes import markdown
 from tasks.store.imported_plates import report_of
 from tasks.store.provenance import plate_at
 
@@ -184,14 +184,7 @@ def cpu_seconds_a_megapixel(folder: Path, method: Method, settings: Mapping[str,
 
 def render(card: Card) -> str:
     """Give the text of the card, in Markdown."""
-    templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return templates.get_template(TEMPLATE).render(card=card, iou_thresholds=_thresholds())
+    return markdown.render(TEMPLATE, card=card, iou_thresholds=_thresholds())
 
 
 def as_json(content: Mapping[str, Any]) -> str:

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 
 from tasks.contract import BAD_INPUT, DONE
 from tasks.nuclei.errors import InputError
+from tasks.recipes import markdown
 from tasks.steps.experiments.data import Data, read_data
 from tasks.steps.experiments.drawing import file_name
 from tasks.steps.experiments.findings import NOT_RUN, findings_of
@@ -55,15 +55,7 @@ def write_page(folder: Path, matrices: dict[str, Path]) -> Path:
     """Write the page and the figures that it shows; gives its path. What was there is replaced."""
     shutil.rmtree(folder / FIGURES, ignore_errors=True)
     found = [_found(name, data, folder) for name, data in matrices.items()]
-    templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # Markdown
-    )
-    (folder / PAGE).write_text(templates.get_template(TEMPLATE).render(matrices=found))
+    (folder / PAGE).write_text(markdown.render(TEMPLATE, matrices=found))
     return folder / PAGE
 
 
