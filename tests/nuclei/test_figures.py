@@ -9,16 +9,14 @@ from numpy.typing import NDArray
 
 from tasks.nuclei import figures
 from tasks.nuclei.figures import F1Curve, ScoreMatrix
-from tasks.nuclei.figures.error_panels import (
+from tasks.nuclei.figures.error_masks import (
     DIFFERENCE_COLOUR,
-    IGNORED_COLOUR,
     MISSED_COLOURS,
     ErrorMasks,
     error_masks,
     error_overlay,
-    shaded,
-    telling_window,
 )
+from tasks.nuclei.figures.error_panels import IGNORED_COLOUR, shaded, telling_window
 from tasks.nuclei.figures.pictures import label_overlay
 from tasks.nuclei.figures.plate_overview import DOUBTFUL_COLOUR, OUTLINE_COLOUR
 from tasks.nuclei.learning_curve import Round

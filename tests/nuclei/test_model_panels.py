@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tasks.nuclei.figures.error_panels import DIFFERENCE_COLOUR, MISSED_COLOURS, error_masks
+from tasks.nuclei.figures.error_masks import DIFFERENCE_COLOUR, MISSED_COLOURS, error_masks
 from tasks.nuclei.figures.model_panels import Predicted, ShownField, model_panels, shown_window
 
 TRUTH = np.zeros((80, 80), np.int32)

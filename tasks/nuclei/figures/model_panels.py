@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from tasks.nuclei.figures.error_panels import ErrorMasks, error_overlay
+from tasks.nuclei.figures.error_masks import ErrorMasks, error_overlay
 from tasks.nuclei.figures.pictures import (
     Window,
     draw_picture,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.nuclei.figures.error_panels import ErrorMasks, error_masks
+from tasks.nuclei.figures.error_masks import ErrorMasks, error_masks
 from tasks.nuclei.figures.model_panels import Predicted, shown_window
 from tasks.nuclei.figures.pictures import Window, display_grey
 from tasks.nuclei.inside import inside
