@@ -1,17 +1,172 @@
-"""Plates: what there is, and how well it is understood."""
+"""Plates: what there is and how well it is understood, what is on its way, and what was refused."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
 
-from nucleus_dags.page.access import Person
+from airflow.api_fastapi.common.db.common import SessionDep
+from fastapi import APIRouter, HTTPException, Request
+from fastapi import Path as InAddress
+from fastapi.responses import FileResponse, Response
+
+from nucleus_dags.manifest import manifest
+from nucleus_dags.mlflow_pages import mlflow_page, version_page
+from nucleus_dags.page import arrivals, registry
+from nucleus_dags.page.access import Person, may_start
+from nucleus_dags.page.known_plates import KnownPlate, details_of, known_plates
+from nucleus_dags.page.pictures import thumbnail
+from nucleus_dags.page.places import inbox, store
+from nucleus_dags.page.plate_runs import is_paused, runs_on
+from nucleus_dags.page.plate_scores import PlateScore, drifts, scores_of
 from nucleus_dags.page.rendering import page
+from nucleus_dags.planning.remarks import FOLLOWS_FROM_DOUBTS
+from nucleus_dags.plates.stored import StoredPlate
 
 router = APIRouter(prefix="/plates")
 
+ROLES = {"train": "Training", "test": "Test", "screen": "Screening"}
+FACTS = {
+    "objective": "Objective",
+    "binning": "Binning",
+    "pixel_size_um": "Pixel size, µm",
+    "replicate": "Replicate",
+    "annotation": "Annotation",
+    "label_set": "Labels by",
+    "channel": "Channel",
+    "z": "Plane",
+    "time": "Time point",
+    "acquisition": "Acquisition",
+    "wells": "Wells of the plate",
+}
+"""Keys of plate.json and what they are called."""
+MOST_FIELDS = 500
+"""Rows of the table of fields."""
+FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}
+"""What has a digest in its address doesn't change."""
+HARMLESS = {"Content-Security-Policy": "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"}
+"""A page that a task wrote may show pictures, and nothing else."""
+
+Name = Annotated[str, InAddress(max_length=200)]
+
 
 @router.get("")
-def show_plates(request: Request, person: Person) -> Response:
+def show_plates(request: Request, person: Person, session: SessionDep, role: str = "") -> Response:
     """List all plates, each in its newest version."""
-    return page(request, "plates", plates=[])
+    known = known_plates(store())
+    shown = [plate for plate in known.values() if role in ("", plate.newest.role)]
+    scores, champion, unknown = _of_champion()
+    return page(
+        request,
+        "plates",
+        plates=shown,
+        role=role,
+        roles=ROLES,
+        counts=Counter(plate.newest.role for plate in known.values()),
+        scores=scores,
+        champion=champion,
+        unknown=unknown,
+        drifts=drifts(store()),
+        thresholds=manifest()["shown_iou_thresholds"],
+        may_add=may_start("ingest_plates", person),
+        paused=is_paused("ingest_plates", session),
+    )
+
+
+@router.get("/-/inbox")
+def show_inbox(request: Request, person: Person) -> Response:
+    """Give a part of the list: to look through large folders takes a while."""
+    return page(
+        request,
+        "plates_inbox",
+        waiting=arrivals.waiting(inbox(), store()),
+        rejected=arrivals.rejected(inbox(), store()),
+    )
+
+
+@router.get("/{name}")
+def show_plate(request: Request, person: Person, session: SessionDep, name: Name) -> Response:
+    """Show a plate in the version that counts."""
+    plate = _plate(name)
+    return _page_of(request, session, plate, plate.newest)
+
+
+@router.get("/{name}/{digest}")
+def show_version(request: Request, person: Person, session: SessionDep, name: Name, digest: Name) -> Response:
+    """Show a plate in any version."""
+    plate = _plate(name)
+    return _page_of(request, session, plate, _version(plate, digest))
+
+
+@router.get("/{name}/{digest}/picture")
+def show_picture(person: Person, name: Name, digest: Name) -> Response:
+    """Show the middle of the first field."""
+    try:
+        content = thumbnail(store() / _version(_plate(name), digest).path)
+    except OSError:
+        raise HTTPException(404, "The plate's first image can't be read.") from None
+    return Response(content, media_type="image/png", headers=FOR_EVER)
+
+
+@router.get("/{name}/{digest}/drift")
+def show_drift(person: Person, name: Name, digest: Name) -> Response:
+    """Show the page on which a task compares a plate with the training plates of its cell line."""
+    drift = drifts(store()).get(_version(_plate(name), digest).path)
+    if drift is None:
+        raise HTTPException(404, f"{name} wasn't compared with other plates.")
+    return FileResponse(store() / drift.page, media_type="text/html", headers=HARMLESS)
+
+
+def _plate(name: str) -> KnownPlate:
+    plate = known_plates(store()).get(name)
+    if plate is None:
+        raise HTTPException(404, f"There is no plate {name} in the store; look whether it is in the inbox.")
+    return plate
+
+
+def _version(plate: KnownPlate, digest: str) -> StoredPlate:
+    for version in plate.versions:
+        if version.digest == digest:
+            return version
+    raise HTTPException(404, f"{plate.newest.name} has no version {digest}.")
+
+
+def _of_champion() -> tuple[dict[str, PlateScore], registry.Version | None, str]:
+    """Give F1 of the champion by plate, the champion, and what isn't known."""
+    try:
+        champion = registry.champion()
+    except registry.Unknown as unknown:
+        return {}, None, str(unknown)
+    return (scores_of(champion.model, store()) if champion else {}), champion, ""
+
+
+def _page_of(request: Request, session: SessionDep, plate: KnownPlate, version: StoredPlate) -> Response:
+    info, report = details_of(store(), version)
+    scores, champion, unknown = _of_champion()
+    trained: list[registry.Version] = []
+    try:
+        trained = registry.versions_trained_on(version.name)
+    except registry.Unknown as unknown_too:
+        unknown = str(unknown_too)
+    return page(
+        request,
+        "plate",
+        plate=plate,
+        version=version,
+        roles=ROLES,
+        facts={title: info[key] for key, title in FACTS.items() if info.get(key) is not None},
+        report=report,
+        fields=report.get("fovs", [])[:MOST_FIELDS],
+        wells=len({row["well"] for row in report.get("fovs", []) if row.get("well")}),
+        follows=FOLLOWS_FROM_DOUBTS.get(version.role, ""),
+        scores=scores,
+        champion=champion,
+        unknown=unknown,
+        drifts=drifts(store()),
+        trained=trained,
+        runs=runs_on([version.name, *(Path(one.path).name for one in plate.versions)], session),
+        version_page=lambda number: version_page(mlflow_page(), manifest()["registered_model"], number),
+        runs_in_mlflow=registry.page_of_runs(version.name),
+        thresholds=manifest()["shown_iou_thresholds"],
+    )

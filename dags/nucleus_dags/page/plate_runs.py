@@ -1,0 +1,53 @@
+"""The DAG runs that were about a plate: that imported it, and that segmented it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import NamedTuple
+
+from airflow.models.dag import DagModel
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+MOST_SHOWN = 10
+LOOKED_THROUGH = 500
+"""The latest runs of `segment_plate`."""
+
+
+class PlateRun(NamedTuple):
+    """A run of a DAG of Airflow."""
+
+    dag_id: str
+    run_id: str
+    state: str
+    at: datetime
+
+
+def is_paused(dag_id: str, session: Session) -> bool:
+    """Whether runs of a DAG wait until somebody unpauses it; of one that Airflow hasn't read yet, they do too."""
+    return bool(session.scalar(select(DagModel.is_paused).where(DagModel.dag_id == dag_id)) in (True, None))
+
+
+def runs_on(names: Collection[str], session: Session) -> list[PlateRun]:
+    """Give the latest runs that were about a plate, by its name and its keys in the store, the latest first."""
+    columns = (DagRun.dag_id, DagRun.run_id, DagRun.state, DagRun.run_after)
+    imported = (
+        select(*columns)
+        .join(TaskInstance, (TaskInstance.dag_id == DagRun.dag_id) & (TaskInstance.run_id == DagRun.run_id))
+        .where(DagRun.dag_id == "ingest_plates", TaskInstance.rendered_map_index.in_(names))
+        .distinct()
+        .order_by(DagRun.run_after.desc())
+        .limit(MOST_SHOWN)
+    )
+    segmented = (
+        select(*columns, DagRun.conf)
+        .where(DagRun.dag_id == "segment_plate")
+        .order_by(DagRun.run_after.desc())
+        .limit(LOOKED_THROUGH)
+    )
+    found = [PlateRun(*row) for row in session.execute(imported)]
+    found += [PlateRun(*row) for *row, conf in session.execute(segmented) if (conf or {}).get("plate") in names]
+    return sorted(found, key=lambda run: run.at, reverse=True)[:MOST_SHOWN]
