@@ -77,6 +77,7 @@ def test_the_dags_package_imports_airflow_and_the_standard_library_only(path: st
         "page/access.py": ("fastapi",),
         "page/app.py": ("fastapi", "starlette"),
         "page/pictures.py": ("PIL", "imagecodecs", "numpy", "tifffile"),
+        "page/plate_runs.py": ("sqlalchemy",),
         "page/plates.py": ("fastapi",),
         "page/plugin.py": ("starlette",),
         "page/rendering.py": ("fastapi", "jinja2"),

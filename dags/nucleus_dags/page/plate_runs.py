@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
@@ -34,10 +34,12 @@ def is_paused(dag_id: str, session: Session) -> bool:
 def runs_on(names: Collection[str], session: Session) -> list[PlateRun]:
     """Give the latest runs that were about a plate, by its name and its keys in the store, the latest first."""
     columns = (DagRun.dag_id, DagRun.run_id, DagRun.state, DagRun.run_after)
+    # Airflow declares it as a property of an instance.
+    part: Any = TaskInstance.rendered_map_index
     imported = (
         select(*columns)
         .join(TaskInstance, (TaskInstance.dag_id == DagRun.dag_id) & (TaskInstance.run_id == DagRun.run_id))
-        .where(DagRun.dag_id == "ingest_plates", TaskInstance.rendered_map_index.in_(names))
+        .where(DagRun.dag_id == "ingest_plates", part.in_(names))
         .distinct()
         .order_by(DagRun.run_after.desc())
         .limit(MOST_SHOWN)
