@@ -58,7 +58,9 @@ def add_model(store: Path, key: str = CHAMPION, model: dict[str, Any] = MODEL) -
     store_result(store, f"register_model/{key}", model)
 
 
-def add_score(store: Path, key: str, f1_by_plate: dict[str, tuple[float, float]], model: dict[str, Any] = MODEL) -> None:
+def add_score(
+    store: Path, key: str, f1_by_plate: dict[str, tuple[float, float]], model: dict[str, Any] = MODEL
+) -> None:
     """Leave what `segment` and `score` do, with F1 at 0.7 and 0.9 of plates by their paths."""
     segmentations = [f"segment/{key}{number:x}" for number in range(len(f1_by_plate))]
     rows = ["group,name,iou_threshold,f1,f1_low,f1_high,tp,fp,fn"]

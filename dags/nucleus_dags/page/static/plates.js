@@ -32,12 +32,12 @@ function makeSortable(heading) {
   });
 }
 
-/** Show only the rows of a table that contain all words. */
+/** Show only the rows of a table whose names contain all words. */
 function search(field) {
   const words = field.value.toLowerCase().split(/\s+/);
   let found = 0;
   for (const row of document.getElementById(field.dataset.filters).tBodies[0].rows) {
-    row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
+    row.hidden = !words.every((word) => row.dataset.words.toLowerCase().includes(word));
     found += !row.hidden;
   }
   document.getElementById("none-found").hidden = found > 0;
