@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from nucleus_dags.launchers.command_line import arguments_of, params_file_of
 from nucleus_dags.manifest import manifest
-from nucleus_dags.mlflow_pages import mlflow_page, training_pages
+from nucleus_dags.mlflow_pages import training_pages
 from nucleus_dags.run_note import reason_of
 
 if TYPE_CHECKING:
@@ -62,10 +62,10 @@ class MlflowRunLink(BaseOperatorLink):
 def mlflow_run_url(mlflow_run_id: str | None) -> str:
     """Give the address that leads to a run's page in MLflow, or to its experiments when there is no run.
 
-    Without more, MLflow opens its pages for language models; the address of a run is led on by `images/mlflow/login`,
-    which knows the experiment.
+    In a cluster, browsers find MLflow at another address than tasks do. Without more, MLflow opens its pages for
+    language models; the address of a run is led on by `images/mlflow/login`, which knows the experiment.
     """
-    address = mlflow_page()
+    address = os.environ.get("NUCLEUS_MLFLOW_PAGE") or os.environ.get("MLFLOW_TRACKING_URI", "")
     return f"{address}/runs/{mlflow_run_id}" if mlflow_run_id else training_pages(address)
 
 

@@ -6,11 +6,10 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
+from airflow.utils.session import create_session
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 MOST_SHOWN = 10
 LOOKED_THROUGH = 500
@@ -26,12 +25,7 @@ class PlateRun(NamedTuple):
     at: datetime
 
 
-def is_paused(dag_id: str, session: Session) -> bool:
-    """Whether runs of a DAG wait until somebody unpauses it; of one that Airflow hasn't read yet, they do too."""
-    return bool(session.scalar(select(DagModel.is_paused).where(DagModel.dag_id == dag_id)) in (True, None))
-
-
-def runs_on(names: Collection[str], session: Session) -> list[PlateRun]:
+def runs_on(names: Collection[str]) -> list[PlateRun]:
     """Give the latest runs that were about a plate, by its name and its keys in the store, the latest first."""
     columns = (DagRun.dag_id, DagRun.run_id, DagRun.state, DagRun.run_after)
     # Airflow declares it as a property of an instance.
@@ -50,6 +44,7 @@ def runs_on(names: Collection[str], session: Session) -> list[PlateRun]:
         .order_by(DagRun.run_after.desc())
         .limit(LOOKED_THROUGH)
     )
-    found = [PlateRun(*row) for row in session.execute(imported)]
-    found += [PlateRun(*row) for *row, conf in session.execute(segmented) if (conf or {}).get("plate") in names]
+    with create_session() as session:
+        found = [PlateRun(*row) for row in session.execute(imported)]
+        found += [PlateRun(*row) for *row, conf in session.execute(segmented) if (conf or {}).get("plate") in names]
     return sorted(found, key=lambda run: run.at, reverse=True)[:MOST_SHOWN]

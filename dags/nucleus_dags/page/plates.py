@@ -6,20 +6,21 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
-from airflow.api_fastapi.common.db.common import SessionDep
 from fastapi import APIRouter, HTTPException, Request
 from fastapi import Path as InAddress
 from fastapi.responses import FileResponse, Response
 
-from nucleus_dags.manifest import manifest
-from nucleus_dags.mlflow_pages import mlflow_page, version_page
-from nucleus_dags.page import arrivals, registry
+from nucleus_dags.launchers.task_operator import mlflow_run_url
+from nucleus_dags.page import arrivals
 from nucleus_dags.page.access import Person, may_start
+from nucleus_dags.page.dag_runs import is_paused
 from nucleus_dags.page.known_plates import KnownPlate, details_of, known_plates
+from nucleus_dags.page.model_scores import shown_thresholds
 from nucleus_dags.page.pictures import thumbnail
 from nucleus_dags.page.places import inbox, store
-from nucleus_dags.page.plate_runs import is_paused, runs_on
-from nucleus_dags.page.plate_scores import PlateScore, drifts, scores_of
+from nucleus_dags.page.plate_runs import runs_on
+from nucleus_dags.page.plate_scores import drifts, scores_of
+from nucleus_dags.page.registered import registry
 from nucleus_dags.page.rendering import page
 from nucleus_dags.planning.remarks import FOLLOWS_FROM_DOUBTS
 from nucleus_dags.plates.stored import StoredPlate
@@ -52,11 +53,11 @@ Name = Annotated[str, InAddress(max_length=200)]
 
 
 @router.get("")
-def show_plates(request: Request, person: Person, session: SessionDep, role: str = "") -> Response:
+def show_plates(request: Request, person: Person, role: str = "") -> Response:
     """List all plates, each in its newest version."""
     known = known_plates(store())
     shown = [plate for plate in known.values() if role in ("", plate.newest.role)]
-    scores, champion, unknown = _of_champion()
+    models = registry()
     return page(
         request,
         "plates",
@@ -64,13 +65,13 @@ def show_plates(request: Request, person: Person, session: SessionDep, role: str
         role=role,
         roles=ROLES,
         counts=Counter(plate.newest.role for plate in known.values()),
-        scores=scores,
-        champion=champion,
-        unknown=unknown,
+        registry=models,
+        champion=models.champion,
+        scores=scores_of(models.champion, store()),
         drifts=drifts(store()),
-        thresholds=manifest()["shown_iou_thresholds"],
+        thresholds=shown_thresholds(),
         may_add=may_start("ingest_plates", person),
-        paused=is_paused("ingest_plates", session),
+        paused=is_paused("ingest_plates"),
     )
 
 
@@ -86,17 +87,17 @@ def show_inbox(request: Request, person: Person) -> Response:
 
 
 @router.get("/{name}")
-def show_plate(request: Request, person: Person, session: SessionDep, name: Name) -> Response:
+def show_plate(request: Request, person: Person, name: Name) -> Response:
     """Show a plate in the version that counts."""
     plate = _plate(name)
-    return _page_of(request, session, plate, plate.newest)
+    return _page_of(request, plate, plate.newest)
 
 
 @router.get("/{name}/{digest}")
-def show_version(request: Request, person: Person, session: SessionDep, name: Name, digest: Name) -> Response:
+def show_version(request: Request, person: Person, name: Name, digest: Name) -> Response:
     """Show a plate in any version."""
     plate = _plate(name)
-    return _page_of(request, session, plate, _version(plate, digest))
+    return _page_of(request, plate, _version(plate, digest))
 
 
 @router.get("/{name}/{digest}/picture")
@@ -115,7 +116,7 @@ def show_drift(person: Person, name: Name, digest: Name) -> Response:
     drift = drifts(store()).get(_version(_plate(name), digest).path)
     if drift is None:
         raise HTTPException(404, f"{name} wasn't compared with other plates.")
-    return FileResponse(store() / drift.page, media_type="text/html", headers=HARMLESS)
+    return FileResponse(drift.page, media_type="text/html", headers=HARMLESS)
 
 
 def _plate(name: str) -> KnownPlate:
@@ -132,23 +133,10 @@ def _version(plate: KnownPlate, digest: str) -> StoredPlate:
     raise HTTPException(404, f"{plate.newest.name} has no version {digest}.")
 
 
-def _of_champion() -> tuple[dict[str, PlateScore], registry.Version | None, str]:
-    """Give F1 of the champion by plate, the champion, and what isn't known."""
-    try:
-        champion = registry.champion()
-    except registry.Unknown as unknown:
-        return {}, None, str(unknown)
-    return (scores_of(champion.model, store()) if champion else {}), champion, ""
-
-
-def _page_of(request: Request, session: SessionDep, plate: KnownPlate, version: StoredPlate) -> Response:
+def _page_of(request: Request, plate: KnownPlate, version: StoredPlate) -> Response:
     info, report = details_of(store(), version)
-    scores, champion, unknown = _of_champion()
-    trained: list[registry.Version] = []
-    try:
-        trained = registry.versions_trained_on(version.name)
-    except registry.Unknown as unknown_too:
-        unknown = str(unknown_too)
+    keys = [Path(one.path).name for one in plate.versions]
+    models = registry()
     return page(
         request,
         "plate",
@@ -160,13 +148,12 @@ def _page_of(request: Request, session: SessionDep, plate: KnownPlate, version: 
         fields=report.get("fovs", [])[:MOST_FIELDS],
         wells=len({row["well"] for row in report.get("fovs", []) if row.get("well")}),
         follows=FOLLOWS_FROM_DOUBTS.get(version.role, ""),
-        scores=scores,
-        champion=champion,
-        unknown=unknown,
+        registry=models,
+        champion=models.champion,
+        scores=scores_of(models.champion, store()),
         drifts=drifts(store()),
-        trained=trained,
-        runs=runs_on([version.name, *(Path(one.path).name for one in plate.versions)], session),
-        version_page=lambda number: version_page(mlflow_page(), manifest()["registered_model"], number),
-        runs_in_mlflow=registry.page_of_runs(version.name),
-        thresholds=manifest()["shown_iou_thresholds"],
+        trained={key: [model for model in models.versions if key in model.plates] for key in keys},
+        runs=runs_on([version.name, *keys]),
+        mlflow_run_url=mlflow_run_url,
+        thresholds=shown_thresholds(),
     )

@@ -67,7 +67,10 @@ def add_score(
     for path, (plate, f1) in zip(segmentations, f1_by_plate.items(), strict=True):
         store_result(store, path, {**model, "plate": plate})
         name = Path(plate).name.partition("@")[0]
-        rows += [f"plate,{name},{at},{value},{value - 0.02:.3f},{value},1,1,1" for at, value in zip((0.7, 0.9), f1)]
+        rows += [
+            f"plate,{name},{at},{value},{value - 0.02:.3f},{value},1,1,1"
+            for at, value in zip((0.7, 0.9), f1, strict=True)
+        ]
     store_result(store, f"score/{key}", {"segmentations": segmentations}, {"scores": f"score/{key}"})
     (store / f"score/{key}/f1.csv").write_text("\n".join([*rows, "all,all,0.7,0.5,0.4,0.6,1,1,1", ""]))
 
@@ -102,7 +105,8 @@ def mlflow_beside(site: Site) -> Iterator[None]:
                 urllib.request.urlopen(f"{servers.mlflow_url}/health", timeout=5).close()
                 break
             except OSError:
-                assert process.poll() is None and time.monotonic() < deadline
+                assert process.poll() is None
+                assert time.monotonic() < deadline
                 time.sleep(0.3)
         yield
     finally:
