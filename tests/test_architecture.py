@@ -75,6 +75,7 @@ def test_the_dags_package_imports_airflow_and_the_standard_library_only(path: st
         "local/airflow_plugins/known_hosts.py": ("starlette",),
         "local/processes.py": ("psutil",),
         "page/access.py": ("fastapi",),
+        "page/add_plate.py": ("fastapi",),
         "page/app.py": ("fastapi", "starlette"),
         "page/dag_runs.py": ("sqlalchemy",),
         "page/models.py": ("fastapi",),
