@@ -79,6 +79,6 @@ def test_faulty_labels_are_refused_and_the_error_says_what_its_names_stand_for(
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_how_labels_came_is_held_against_the_labels_in_every_layout(tmp_path: Path, store: Path, layout: str) -> None:
     plate = plate_in(tmp_path / "p", layout)
-    (plate / "origins.csv").write_text("fov,label,origin,proposed_by,model\nb,7,drawn,,\n")
-    with pytest.raises(InputError, match=r"origins\.csv"):
+    (plate / "origins.csv").write_text("fov,label,origin,model,proposed_by\nb,7,drawn,,\n")
+    with pytest.raises(InputError, match="row for label 7 of b, which has no label 7"):
         ingest(plate, store)
