@@ -57,9 +57,9 @@ def counted(amount: int, singular: str, plural: str = "") -> str:
     return f"{number(amount)} {singular if amount == 1 else plural or f'{singular}s'}"
 
 
-def capitalize_first(text: str) -> str:
-    """Begin a sentence with a capital letter, and leave the others as they are."""
-    return text[:1].upper() + text[1:]
+def sentence(text: str) -> str:
+    """Give a capital letter at the beginning and a full stop at the end."""
+    return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
 ENVIRONMENT = Environment(
@@ -69,5 +69,11 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.filters |= {"when": when, "duration": duration, "f1": f1, "number": number, "capitalize_first": capitalize_first}
+ENVIRONMENT.filters |= {
+    "when": when,
+    "duration": duration,
+    "f1": f1,
+    "number": number,
+    "sentence": sentence,
+}
 ENVIRONMENT.globals["counted"] = counted
