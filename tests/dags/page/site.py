@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nucleus_dags.airflow_api import AirflowApi
 from nucleus_dags.local.environment import environment
@@ -44,7 +46,15 @@ class Site:
 
     def get(self, path: str, token: str | None = None) -> tuple[int, str]:
         """Ask for a page below /nuclei as a browser does that is logged in; gives status and text."""
-        request = urllib.request.Request(f"{self.address}/nuclei{path}")
+        return self._ask(urllib.request.Request(f"{self.address}/nuclei{path}"), token)
+
+    def send(self, method: str, path: str, body: Any = None) -> tuple[int, str]:
+        """Send bytes, or other things as JSON, as a page does by its scripts; gives status and text."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Content-Type": "application/octet-stream" if data is body else "application/json"}
+        return self._ask(urllib.request.Request(f"{self.address}/nuclei{path}", data, headers, method=method))
+
+    def _ask(self, request: urllib.request.Request, token: str | None = None) -> tuple[int, str]:
         request.add_header("Cookie", f"_token={token or self.token()}")
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:

@@ -5,8 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
+import urllib.parse
+import zipfile
+from collections.abc import Collection
+from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from playwright.sync_api import Page, expect
 
 from tests.dags.page.filled_store import (
@@ -18,8 +24,10 @@ from tests.dags.page.filled_store import (
     mlflow_beside,
     register_champion,
 )
+from tests.dags.page.inspections import run_next_inspection
 from tests.dags.page.site import Site
 from tests.dags.stored_plates import add_plate
+from tests.fields import round_nuclei
 
 
 def row(text: str, plate: str) -> str:
@@ -225,3 +233,172 @@ def test_a_narrow_screen_scrolls_no_page_sideways(browser: Page, site: Site) -> 
     for path in ("/nuclei/plates", "/nuclei/plates/" + "a-plate-with-a-very-long-name-" * 3):
         browser.goto(path, wait_until="networkidle")
         assert browser.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def make_stardist_plate(folder: Path, labels: Collection[int] = range(3)) -> Path:
+    """Write three fields as OME-TIFF into images/, and label images of some into masks/."""
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for number in range(3):
+        image, label_image = round_nuclei(number, shape=(300, 320), nuclei=20)
+        name = f"MCF10A_B0{number + 1}_s1.tif"
+        size = {"axes": "YX", "PhysicalSizeX": 0.325, "PhysicalSizeXUnit": "µm"}
+        size |= {"PhysicalSizeY": 0.325, "PhysicalSizeYUnit": "µm"}
+        tifffile.imwrite(folder / "images" / name, image.astype(np.uint16), ome=True, metadata=size)
+        if number in labels:
+            tifffile.imwrite(folder / "masks" / name, label_image.astype(np.uint16))
+    return folder
+
+
+def begin_upload(browser: Page, folder: Path) -> None:
+    browser.goto("/nuclei/plates")
+    browser.get_by_role("link", name="Add a plate").click()
+    browser.locator("#plate_folder").set_input_files(folder)
+    browser.get_by_role("button", name="Upload and check").click()
+
+
+def uploaded_files(site: Site) -> list[str]:
+    """Give the files of all uploads, by their paths in their plates' folders."""
+    area = site.home.inbox / ".uploads"
+    return sorted("/".join(path.relative_to(area).parts[2:]) for path in area.rglob("*") if path.is_file())
+
+
+@pytest.mark.slow
+def test_a_plate_in_stardists_layout_is_dropped_described_and_imported(
+    browser: Page, site: Site, tmp_path: Path
+) -> None:
+    add_plate(site.home.store, "other", "train", cell_line="MCF10A")
+    begin_upload(browser, make_stardist_plate(tmp_path / "my plate"))
+    run_next_inspection(site)
+    expect(browser.get_by_text("images/ and masks/, as for StarDist")).to_be_visible()
+    expect(browser.get_by_label("Name")).to_have_value("my_plate")
+    expect(browser.get_by_label("Role")).to_have_value('"train"')
+    expect(browser.get_by_label("Pixel size, µm")).to_have_value("0.325")
+    expect(browser.get_by_text("OME metadata of images/MCF10A_B01_s1.tif")).to_be_visible()
+    expect(browser.locator("#cell_lines option")).to_have_attribute("value", "MCF10A")
+    expect(browser.get_by_alt_text("with the outlines of its labels").first).not_to_have_js_property("naturalWidth", 0)
+    browser.get_by_label("Cell line").fill("MCF10A")
+    browser.get_by_label("Objective").fill("20X")
+    for label, choice in (("Binning", "1 x 1"), ("Replicate", "Biological"), ("Annotation", "Manual")):
+        browser.get_by_label(label).select_option(choice)
+    browser.get_by_role("button", name="Unpause and import").click()
+    assert run_next_inspection(site)["values"]["cell_line"] == "MCF10A"
+    with browser.expect_navigation(url="**/nuclei/runs/ingest_plates/**"):
+        pass
+    folder = site.home.inbox / "my_plate"
+    assert (folder / "DONE").exists()
+    known = {"name": "my_plate", "role": "train", "cell_line": "MCF10A", "objective": "20X", "binning": 1}
+    assert json.loads((folder / "plate.json").read_text()).items() >= known.items()
+    assert uploaded_files(site) == []
+    assert site.api.call("GET", "dags/ingest_plates")["is_paused"] is False
+    assert "It is whole; the next run of ingest_plates takes it in." in site.get("/plates/-/inbox")[1]
+
+
+@pytest.mark.slow
+def test_what_would_be_refused_is_said_before_a_plate_is_imported(browser: Page, site: Site, tmp_path: Path) -> None:
+    begin_upload(browser, make_stardist_plate(tmp_path / "p", labels=[0, 1]))
+    run_next_inspection(site)
+    expect(browser.get_by_text("This plate would be refused")).to_be_visible()
+    expect(browser.get_by_text("images/MCF10A_B03_s1.tif: has no label image")).to_be_visible()
+    upload = browser.url.partition("/uploads/")[2].partition("?")[0]
+    run = urllib.parse.unquote(browser.url.partition("run=")[2])
+    status, text = site.send("POST", f"/plates/-/uploads/{upload}/import", {"run": run})
+    assert status == 422
+    assert "would be refused" in text
+    assert not (site.home.inbox / "p").exists()
+
+
+def test_labels_that_lie_elsewhere_come_beside_their_images(browser: Page, site: Site, tmp_path: Path) -> None:
+    plate = make_stardist_plate(tmp_path / "p")
+    browser.goto("/nuclei/plates/-/add")
+    browser.locator("#plate_files").set_input_files(sorted((plate / "images").iterdir()))
+    browser.locator("#labels_folder").set_input_files(plate / "masks")
+    expect(browser.get_by_text("Plate: 3 files")).to_be_visible()
+    browser.get_by_role("button", name="Upload and check").click()
+    browser.wait_for_url("**/uploads/**")
+    names = [f"MCF10A_B0{number}_s1.tif" for number in (1, 2, 3)]
+    assert uploaded_files(site) == [f"{part}/{name}" for part in ("images", "labels") for name in names]
+
+
+def test_files_are_dropped(browser: Page, site: Site) -> None:
+    browser.goto("/nuclei/plates/-/add")
+    browser.evaluate(
+        """() => {
+          const dropped = new DataTransfer();
+          for (const name of ["a.tif", "a_masks.tif"]) dropped.items.add(new File(["content"], name));
+          const drop = new DragEvent("drop", { dataTransfer: dropped, cancelable: true });
+          document.querySelector("fieldset[data-place=plate]").dispatchEvent(drop);
+        }"""
+    )
+    expect(browser.get_by_text("Plate: 2 files, 14 bytes")).to_be_visible()
+    browser.get_by_role("button", name="Upload and check").click()
+    browser.wait_for_url("**/uploads/**")
+    assert uploaded_files(site) == ["a.tif", "a_masks.tif"]
+
+
+def test_a_plate_is_taken_from_a_folder_that_the_server_can_see(browser: Page, site: Site) -> None:
+    make_stardist_plate(site.home.inbox / "microscope" / "p7")
+    browser.goto("/nuclei/plates/-/add")
+    field = browser.get_by_label("Or a folder that the server can see")
+    field.fill("/etc")
+    browser.get_by_role("button", name="Upload and check").click()
+    expect(browser.get_by_role("alert")).to_contain_text("is no folder that may be taken")
+    field.fill(str(site.home.inbox / "microscope" / "p7"))
+    browser.get_by_role("button", name="Upload and check").click()
+    browser.wait_for_url("**/uploads/**")
+    assert len(uploaded_files(site)) == 6
+
+
+def begun(site: Site, *files: str) -> tuple[str, list[str | None]]:
+    status, text = site.send("POST", "/plates/-/uploads", {"plate": "p", "files": files})
+    assert status == 200
+    answer = json.loads(text)
+    return answer["id"], answer["paths"]
+
+
+def test_a_zip_is_unpacked(site: Site, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        for name in ("p/images/a.tif", "p/masks/a.tif", "p/.DS_Store"):
+            archive.writestr(name, "content")
+    upload, paths = begun(site, "p.zip")
+    assert paths == ["p.zip"]
+    content = (tmp_path / "p.zip").read_bytes()
+    assert site.send("PUT", f"/plates/-/uploads/{upload}/files?name=p.zip", content)[0] == 200
+    assert site.send("POST", f"/plates/-/uploads/{upload}/unpack", {"name": "p.zip"})[0] == 200
+    assert uploaded_files(site) == ["images/a.tif", "masks/a.tif"]
+
+
+def test_folders_around_a_plate_and_files_of_systems_are_left_out(site: Site) -> None:
+    assert begun(site, "p/images/a.tif", "p/Thumbs.db", "p/labels/a.tif")[1] == ["images/a.tif", None, "labels/a.tif"]
+
+
+def test_a_file_keeps_its_place_and_no_other(site: Site) -> None:
+    upload, _ = begun(site, "images/a.tif")
+    path = f"/plates/-/uploads/{upload}/files?name="
+    assert site.send("PUT", f"{path}images/a.tif", b"x" * 3_000_000)[0] == 200
+    for name in ("../a.tif", "/etc/passwd", "images/../../a.tif"):
+        status, text = site.send("PUT", path + urllib.parse.quote(name, safe=""), b"x")
+        assert status == 422
+        assert "leads elsewhere" in json.loads(text)["detail"]
+    for other in ("0" * 16, "..", "%2e%2e"):
+        assert site.send("PUT", f"/plates/-/uploads/{other}/files?name=a.tif", b"x")[0] in (404, 405, 422)
+    assert uploaded_files(site) == ["images/a.tif"]
+
+
+def test_an_upload_that_was_not_imported_is_listed_and_removed(browser: Page, site: Site) -> None:
+    begun(site, "a.tif")
+    browser.on("dialog", lambda dialog: dialog.accept())
+    browser.goto("/nuclei/plates/-/add")
+    browser.get_by_role("link", name="p", exact=True).click()
+    expect(browser.get_by_text("The files weren't looked at yet")).to_be_visible()
+    browser.go_back()
+    browser.get_by_role("button", name="Remove").click()
+    expect(browser.get_by_text("Begun and not imported")).to_have_count(0)
+    assert "There is no upload" in site.get(f"/plates/-/uploads/{'0' * 16}")[1]
+
+
+def test_only_what_a_run_of_the_upload_found_is_shown(site: Site) -> None:
+    upload, _ = begun(site, "a.tif")
+    for rest in ("outcome?run=..", "previews/1.png?run=x", "previews/..%2finspection.json?run=x"):
+        assert site.get(f"/plates/-/uploads/{upload}/{rest}")[0] == 404
+    assert site.send("POST", f"/plates/-/uploads/{upload}/import", {"run": "../.."})[0] == 404
