@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nucleus_dags.page.remembered import remembered
+from nucleus_dags.plates.names import is_key
 from nucleus_dags.plates.stored import StoredPlate, plate_paths, read_plate
 
 
@@ -23,16 +25,28 @@ class KnownPlate:
         return self.versions[0]
 
 
-def known_plates(store: Path) -> dict[str, KnownPlate]:
-    """Give all imported plates by name."""
+def known_plates(store: Path, keys: str = "[!.]*") -> dict[str, KnownPlate]:
+    """Give the imported plates whose keys match a pattern, by name."""
     versions: dict[str, list[StoredPlate]] = {}
-    for path in plate_paths(store):
+    for path in plate_paths(store, keys):
         plate = _plate_of(store / path / "report.json")
         versions.setdefault(plate.name, []).append(plate)
     return {
         name: KnownPlate(tuple(sorted(versions[name], key=lambda plate: plate.frozen_at, reverse=True)))
         for name in sorted(versions, key=str.casefold)
     }
+
+
+def known_plate(store: Path, name: str) -> KnownPlate | None:
+    """Give a plate by its name; None if there is none."""
+    return known_plates(store, f"{glob.escape(name)}@*").get(name) if is_key(f"{name}@{'0' * 12}") else None
+
+
+def version_folder(store: Path, name: str, digest: str) -> Path | None:
+    """Give the folder of a version of a plate; None if there is none."""
+    key = f"{name}@{digest}"
+    folder = store / "ingest" / key
+    return folder if is_key(key) and (folder / "report.json").exists() else None
 
 
 def details_of(store: Path, plate: StoredPlate) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -14,7 +14,7 @@ from nucleus_dags.launchers.task_operator import mlflow_run_url
 from nucleus_dags.page import arrivals
 from nucleus_dags.page.access import Person, may_start
 from nucleus_dags.page.dag_runs import is_paused
-from nucleus_dags.page.known_plates import KnownPlate, details_of, known_plates
+from nucleus_dags.page.known_plates import KnownPlate, details_of, known_plate, known_plates, version_folder
 from nucleus_dags.page.model_scores import shown_thresholds
 from nucleus_dags.page.pictures import thumbnail
 from nucleus_dags.page.places import inbox, store
@@ -104,7 +104,7 @@ def show_version(request: Request, person: Person, name: Name, digest: Name) -> 
 def show_picture(person: Person, name: Name, digest: Name) -> Response:
     """Show the middle of the first field."""
     try:
-        content = thumbnail(store() / _version(_plate(name), digest).path)
+        content = thumbnail(_folder(name, digest))
     except OSError:
         raise HTTPException(404, "The plate's first image can't be read.") from None
     return Response(content, media_type="image/png", headers=FOR_EVER)
@@ -113,17 +113,24 @@ def show_picture(person: Person, name: Name, digest: Name) -> Response:
 @router.get("/{name}/{digest}/drift")
 def show_drift(person: Person, name: Name, digest: Name) -> Response:
     """Show the page on which a task compares a plate with the training plates of its cell line."""
-    drift = drifts(store()).get(_version(_plate(name), digest).path)
+    drift = drifts(store()).get(f"ingest/{_folder(name, digest).name}")
     if drift is None:
         raise HTTPException(404, f"{name} wasn't compared with other plates.")
     return FileResponse(drift.page, media_type="text/html", headers=HARMLESS)
 
 
 def _plate(name: str) -> KnownPlate:
-    plate = known_plates(store()).get(name)
+    plate = known_plate(store(), name)
     if plate is None:
         raise HTTPException(404, f"There is no plate {name} in the store; look whether it is in the inbox.")
     return plate
+
+
+def _folder(name: str, digest: str) -> Path:
+    folder = version_folder(store(), name, digest)
+    if folder is None:
+        raise HTTPException(404, f"There is no version {digest} of a plate {name} in the store.")
+    return folder
 
 
 def _version(plate: KnownPlate, digest: str) -> StoredPlate:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import time
 import urllib.parse
 import zipfile
@@ -106,6 +107,21 @@ def test_a_plate_shows_f1_of_the_champion_on_it_and_which_models_were_trained_on
     assert "0.700" in corrected
     assert "No registered model was trained on it" in corrected
     assert "version 1</a>, the champion, on its version <code>000000000000</code>" in learnt
+
+
+def test_a_plate_says_in_which_runs_it_was_imported_and_segmented(site: Site) -> None:
+    key = Path(add_whole_plate(site.home.store, "p")).name
+    add_whole_plate(site.home.store, "other")
+    segmented = site.api.trigger("segment_plate", {"plate": key})
+    imported = site.api.trigger("ingest_plates", {})
+    # The scheduler names a part of a mapped task when it runs it.
+    with sqlite3.connect(site.home.database("airflow")) as database:
+        named = "UPDATE task_instance SET rendered_map_index = 'p' WHERE run_id = ? AND task_id = 'find_arrivals'"
+        assert database.execute(named, (imported,)).rowcount == 1
+    text = site.get("/plates/p")[1]
+    assert f"/runs/segment_plate/{urllib.parse.quote(segmented)}" in text
+    assert f"/dags/ingest_plates/runs/{urllib.parse.quote(imported)}" in text
+    assert "/runs/segment_plate/" not in site.get("/plates/other")[1]
 
 
 def test_without_mlflow_all_is_shown_but_what_it_knows(site: Site) -> None:
@@ -387,12 +403,13 @@ def test_a_file_keeps_its_place_and_no_other(site: Site) -> None:
 
 def test_an_upload_that_was_not_imported_is_listed_and_removed(browser: Page, site: Site) -> None:
     begun(site, "a.tif")
-    browser.on("dialog", lambda dialog: dialog.accept())
     browser.goto("/nuclei/plates/-/add")
     browser.get_by_role("link", name="p", exact=True).click()
     expect(browser.get_by_text("The files weren't looked at yet")).to_be_visible()
     browser.go_back()
     browser.get_by_role("button", name="Remove").click()
+    assert len(list((site.home.inbox / ".uploads").iterdir())) == 1
+    browser.get_by_role("button", name="Remove its files for good").click()
     expect(browser.get_by_text("Begun and not imported")).to_have_count(0)
     assert "There is no upload" in site.get(f"/plates/-/uploads/{'0' * 16}")[1]
 

@@ -168,11 +168,16 @@ async function start(event) {
   }
 }
 
+/** Remove an upload at the second click: Airflow's frame shows no question of the browser's own. */
 async function remove(event) {
-  const { upload: id, name } = event.currentTarget.dataset;
-  if (!confirm(`Remove the files of ${name}, which weren't imported?`)) return;
-  await ask("DELETE", `/plates/-/uploads/${id}`);
-  location.reload();
+  const asked = event.currentTarget;
+  if (asked.dataset.sure) {
+    await ask("DELETE", `/plates/-/uploads/${asked.dataset.upload}`);
+    location.reload();
+  } else {
+    asked.dataset.sure = "yes";
+    asked.textContent = "Remove its files for good";
+  }
 }
 
 for (const area of document.querySelectorAll("[data-place].drop")) {
