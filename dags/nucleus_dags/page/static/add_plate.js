@@ -54,10 +54,13 @@ async function drop(event) {
   event.preventDefault();
   const area = event.currentTarget;
   area.classList.remove("over");
-  // The list is emptied when this function waits.
-  const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
+  // The list is emptied when this function waits. What doesn't come from a disk has no entry.
+  const items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
+  const dropped = items.map((item) => item.webkitGetAsEntry() ?? item.getAsFile());
   const found = [];
-  for (const entry of entries) found.push(...(await filesOf(entry)));
+  for (const one of dropped) {
+    found.push(...(one instanceof File ? [{ path: one.name, file: one }] : await filesOf(one)));
+  }
   chosen[area.dataset.place] = found;
   showChosen();
 }
