@@ -98,6 +98,7 @@ def show_model(request: Request, person: Person, version: int) -> Response:
     known, scores = registry(), measured(store())
     found = rows(known, store(), scores)
     row = _row(found, version, known)
+    judged = scores.judged(row.key) if row.key else None
     return page(
         request,
         "model",
@@ -105,8 +106,8 @@ def show_model(request: Request, person: Person, version: int) -> Response:
         row=row,
         rows=[other for other in found if other.version and other.version != version],
         champion=next((other for other in found if other.is_champion), None),
-        judged=scores.judged(row.key) if row.key else None,
-        versions={other.key: other.version for other in found if other.version},
+        judged=judged,
+        against=next((other.version for other in found if judged and other.key in judged.champion), None),
         generations=generations(row.key, store()),
         dags=_dags([row]),
         mlflow=mlflow_run_url(row.mlflow_run_id) if row.mlflow_run_id else "",
