@@ -116,9 +116,7 @@ def registry() -> Registry:
 @lru_cache(1)
 def _asked(now: int, mlflow: str) -> Registry:
     if not mlflow:
-        return Registry(
-            (), "It isn't known where MLflow is: MLFLOW_TRACKING_URI isn't set for Airflow's API server."
-        )
+        return Registry((), "It isn't known where MLflow is: MLFLOW_TRACKING_URI isn't set for Airflow's API server.")
     try:
         return Registry(tuple(_versions(mlflow)))
     except AirflowApiError as error:

@@ -81,7 +81,14 @@ def result(
     """Write a result.json; gives its folder. `outputs` are relative to it."""
     folder = store / path
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"task": folder.parent.name, "key": folder.name, "version": 1, "params": params, "metrics": {}, "counts": {}}
+    content = {
+        "task": folder.parent.name,
+        "key": folder.name,
+        "version": 1,
+        "params": params,
+        "metrics": {},
+        "counts": {},
+    }
     of_store = {name: f"{path}/{file}" for name, file in outputs.items()}
     (folder / "result.json").write_text(json.dumps({**content, "outputs": of_store, "values": {}, **more}))
     return folder
@@ -134,7 +141,14 @@ def add_scores(
     table(
         folder / "f1.csv",
         [
-            {"group": kind, "name": name, "iou_threshold": t, "f1": value, "f1_low": value - 0.02, "f1_high": value + 0.02}
+            {
+                "group": kind,
+                "name": name,
+                "iou_threshold": t,
+                "f1": value,
+                "f1_low": value - 0.02,
+                "f1_high": value + 0.02,
+            }
             for kind, name in groups
             for t in thresholds
             for value in [f1[0] if t <= 0.7 else f1[1]]
@@ -151,9 +165,16 @@ def add_judgement(store: Path, champion: int, challenger: int, outcome: str = "p
     outputs = {"judgement": "judgement.json", "plates": "plates.csv", "gained": "gained.png", "lost": "lost.png"}
     params = {name: f"score/{key_of(number)}" for name, number in (("champion", champion), ("challenger", challenger))}
     folder = result(store, f"judge/{key}", params, outputs, counts={"gained": 31, "lost": 12})
-    rule = {"rule": "no cell line loses", "cell_line": "U2OS", "champion": 0.8, "challenger": 0.9, "allowed": "a loss of 0.05"}
+    rule = {
+        "rule": "no cell line loses",
+        "cell_line": "U2OS",
+        "champion": 0.8,
+        "challenger": 0.9,
+        "allowed": "a loss of 0.05",
+    }
     rules = [
-        {**rule, "metric": f"f1_at_{t}", "low": 0.05, "high": 0.15, "verdict": "holds", "more_nuclei": 0} for t in (0.7, 0.9)
+        {**rule, "metric": f"f1_at_{t}", "low": 0.05, "high": 0.15, "verdict": "holds", "more_nuclei": 0}
+        for t in (0.7, 0.9)
     ]
     rules.append({**rules[0], "metric": "fn_rate", "verdict": "broken", "allowed": "a rise to 0.15"})
     (folder / "judgement.json").write_text(json.dumps({"outcome": outcome, "rules": rules}))
