@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Body, HTTPException, Request
 from fastapi.responses import FileResponse, Response
 
 from nucleus_dags.manifest import manifest
-from nucleus_dags.page.access import Person, may_start
+from nucleus_dags.page.access import Person, may_start, refuse_unless_may_start
 from nucleus_dags.page.annotations import (
     KINDS,
     Sent,
@@ -24,12 +24,15 @@ from nucleus_dags.page.note import rendered
 from nucleus_dags.page.places import inbox, store
 from nucleus_dags.page.rendering import page
 from nucleus_dags.page.store_results import find_result
+from nucleus_dags.plates.uploads import hand_over_labels
 
 router = APIRouter(prefix="/annotate")
 KEPT = {"Cache-Control": "private, max-age=86400"}
 """A result doesn't change."""
 APART = {"Content-Security-Policy": "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"}
 """A page of a result runs nothing and asks for nothing, whatever is in it."""
+IMPORTS = "ingest_plates"
+"""The DAG that takes in what lies in the inbox; who may start it may return corrections."""
 MOST_CHOICES = 2000
 """Names of plates that a field suggests."""
 
@@ -49,6 +52,14 @@ def show_all(request: Request, person: Person, plate: str = "") -> Response:
         choices=_names_of_plates(),
         **_starting(person),
     )
+
+
+@router.post("/returned")
+def take_back(person: Person, upload: Annotated[str, Body(embed=True, max_length=100)]) -> dict[str, str]:
+    """Hand what a tool exported, and a person has sent, over to the inbox; gives its name there and the request."""
+    refuse_unless_may_start(IMPORTS, person)
+    entry, request = hand_over_labels(inbox(), upload, store())
+    return {"name": entry.name, "request": request}
 
 
 @router.get("/pictures/{queue}/{rank}.jpg")
@@ -106,7 +117,7 @@ def _file(path: Path | None, **options: Any) -> Response:
 
 
 def _starting(person: Any) -> dict[str, Any]:
-    dags = ("send_to_annotation", "ingest_plates", "compare_models")
+    dags = ("send_to_annotation", IMPORTS, "compare_models")
     return {
         "kinds": KINDS,
         "tools": manifest()["annotation_tools"],

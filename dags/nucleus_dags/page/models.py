@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request
@@ -147,9 +147,14 @@ def _in_words(group: Group) -> str:
 
 def _sorted(found: Sequence[Row], group: Group, sort: str) -> list[Row]:
     """Sort by a column, from large to small with a hyphen before it; rows without a value come last."""
-    columns: dict[str, Callable[[Row], Any]] = {"version": lambda row: row.version, "made": lambda row: row.made_at}
-    columns |= {f"f1_at_{t}": lambda row, t=t: row.f1(group, t) for t in shown_thresholds()}
-    value = columns.get(sort.removeprefix("-"), columns["version"])
+    column = sort.removeprefix("-")
+
+    def value(row: Row) -> Any:
+        at = {f"f1_at_{t}": t for t in shown_thresholds()}.get(column)
+        if at is not None:
+            return row.f1(group, at)
+        return row.made_at if column == "made" else row.version
+
     known = [row for row in found if value(row) is not None]
     known.sort(key=value, reverse=sort.startswith("-"))
     return known + [row for row in found if value(row) is None]

@@ -69,5 +69,11 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.filters |= {"when": when, "duration": duration, "f1": f1, "number": number, "capitalize_first": capitalize_first}
+ENVIRONMENT.filters |= {
+    "when": when,
+    "duration": duration,
+    "f1": f1,
+    "number": number,
+    "capitalize_first": capitalize_first,
+}
 ENVIRONMENT.globals["counted"] = counted

@@ -151,7 +151,7 @@ def add_scores(
             }
             for kind, name in groups
             for t in thresholds
-            for value in [f1[0] if t <= 0.7 else f1[1]]
+            for f in [f1[0] if t <= 0.7 else f1[1]]
         ],
     )
     rates = {"fn_rate": missed, "fp_rate": 0.01, "merge_rate": 0.02, "split_rate": 0.0}
