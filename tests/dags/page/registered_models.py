@@ -145,9 +145,9 @@ def add_scores(
                 "group": kind,
                 "name": name,
                 "iou_threshold": t,
-                "f1": value,
-                "f1_low": value - 0.02,
-                "f1_high": value + 0.02,
+                "f1": f,
+                "f1_low": f - 0.02,
+                "f1_high": f + 0.02,
             }
             for kind, name in groups
             for t in thresholds
