@@ -109,6 +109,7 @@ def show_model(request: Request, person: Person, version: int) -> Response:
         judged=judged,
         against=next((other.version for other in found if judged and other.key in judged.champion), None),
         generations=generations(row.key, store()),
+        versions=_versions_by_networks(found),
         dags=_dags([row]),
         mlflow=mlflow_run_url(row.mlflow_run_id) if row.mlflow_run_id else "",
         errors=_by_group(row),
@@ -163,6 +164,12 @@ def _sorted(found: Sequence[Row], group: Group, sort: str) -> list[Row]:
 def _dags(found: Sequence[Row]) -> dict[str, str]:
     runs = {row.dag_run_id for row in found} | {event.dag_run_id for row in found for event in row.events}
     return dags_of_runs(run for run in runs if run)
+
+
+def _versions_by_networks(found: Sequence[Row]) -> dict[tuple[str, ...], int]:
+    """Give the first version of each model, which may have been registered again with other settings."""
+    models = [(row.version, find_result(store(), "register_model", row.key or "")) for row in found]
+    return {tuple(model.params["networks"]): version for version, model in models if version and model}
 
 
 def _by_group(row: Row) -> list[Mapping[str, Any]]:

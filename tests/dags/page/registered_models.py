@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +34,27 @@ PNG = bytes.fromhex(
 """One black pixel."""
 
 
+@dataclass(frozen=True)
+class Mlflow:
+    """MLflow's server, and a client that writes into its database."""
+
+    client: MlflowClient
+    group: int
+    """Of its processes."""
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Let it answer nobody, as on a machine that is too busy."""
+        os.killpg(self.group, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self.group, signal.SIGCONT)
+
+
 @contextmanager
-def mlflow_of(site: Site) -> Iterator[MlflowClient]:
-    """Start MLflow where the page looks for it, with its login; gives a client that writes into its database."""
+def mlflow_of(site: Site) -> Iterator[Mlflow]:
+    """Start MLflow where the page looks for it, with its login."""
     address, folder = site.env["MLFLOW_TRACKING_URI"], site.home.folder
     servers = Servers(site.address, address)
     log = folder / "mlflow.log"
@@ -53,7 +74,7 @@ def mlflow_of(site: Site) -> Iterator[MlflowClient]:
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.3)
         database = f"sqlite:///{site.home.database('mlflow')}"
-        yield MlflowClient(database, database)
+        yield Mlflow(MlflowClient(database, database), process.pid)
     finally:
         process.terminate()
         process.wait(60)

@@ -6,14 +6,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
+import numpy as np
+
 from nucleus_dags.page.annotations import KINDS
 from tests.dags.page.registered_models import key_of, result, table
 
-JPEG = bytes.fromhex(
-    "ffd8ffe000104a46494600010100000100010000ffdb004300ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
-    "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffc0000b080001000101011100ffc40014000100000000000000000000000000"
-    "000009ffc40014100100000000000000000000000000000000ffda0008010100003f0037ffd9"
-)
+JPEG: bytes = imagecodecs.jpeg_encode(np.full((120, 240), 90, np.uint8))
 
 
 def add_sent(store: Path, number: int, plate: str, patches: int = 0, tool: str = "cvat") -> str:
