@@ -153,12 +153,13 @@ def test_what_answers_no_request_is_refused_at_once_and_leaves_nothing(
     site: Site, plate: str, browser: Page, tmp_path: Path, request_key: str, why: str
 ) -> None:
     export = export_of(request_key, tmp_path / "export.zip")
-    browser.goto("/nuclei/annotate")
-    browser.get_by_label("Export of the tool").set_input_files(export)
-    browser.on("console", lambda message: None)
-    browser.get_by_role("button", name="Return it").click()
-    browser.get_by_role("alert").filter(has_text=why).wait_for()
-    assert [path.name for path in site.home.inbox.iterdir()] == [".uploads"]
+    begun = browser.request.post("/nuclei/plates/-/uploads", data={"plate": "returned", "files": ["export.zip"]}).json()
+    address = f"/nuclei/plates/-/uploads/{begun['id']}"
+    assert browser.request.put(f"{address}/files?name=export.zip", data=export.read_bytes()).ok
+    answer = browser.request.post("/nuclei/annotate/returned", data={"upload": begun["id"]})
+    assert (answer.status, why in answer.json()["detail"]) == (422, True)
+    assert browser.request.delete(address).ok
+    assert [path.name for path in site.home.inbox.rglob("*")] == [".uploads"]
 
 
 def test_an_answer_that_was_refused_says_why(site: Site, plate: str) -> None:

@@ -152,7 +152,7 @@ def test_a_judgement_that_was_made_the_other_way_round_counts_with_the_other_sig
     three: MlflowClient, browser: Page
 ) -> None:
     browser.goto("/nuclei/models/compare?a=3&b=1")
-    assert ["U2OS cell line", "0.930", "0.810", "-0.120", "-0.150 to -0.050"] == rows_of(browser)[2][:5]
+    assert rows_of(browser)[2][:5] == ["U2OS cell line", "0.930", "0.810", "-0.120", "-0.150 to -0.050"]
     assert ["t1", "U2OS", "1\u202f200", "12", "31"] in rows_of(browser)
 
 
