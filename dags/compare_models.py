@@ -41,8 +41,8 @@ it. What was segmented before isn't again, so a run costs only what has come sin
 in MLflow, under Artifacts; the newest versions in the note of the run. Beside them is what thresholds and a watershed
 reach without a network. A version whose model the store lacks is there, without numbers.
 
-**Two versions** that are named in the form are also held against each other nucleus by nucleus: how many the second gains
-and loses, with pictures, and the differences of F1 with intervals, by the rules of the gate. Nothing is promoted.
+**Two versions** that are named in the form are also held against each other nucleus by nucleus: how many the second
+gains and loses, with pictures, and the differences of F1 with intervals, by the rules of the gate. Nothing is promoted.
 
 **Annotation:** F1 of each cell line against the nuclei that were annotated for each version, what the next hundred are
 expected to bring, and whether to go on; and F1 on the patches alone that were drawn at random.

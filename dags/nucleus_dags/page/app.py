@@ -8,14 +8,14 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from nucleus_dags.errors import FormError
-from nucleus_dags.page import add_plate, models, plates
+from nucleus_dags.page import add_plate, annotate, models, plates
 from nucleus_dags.page.access import to_login
 from nucleus_dags.page.rendering import HERE, page
 
 app = FastAPI(title="Nuclei", docs_url=None, redoc_url=None, openapi_url=None)
 app.mount("/static", StaticFiles(directory=HERE / "static"))
 # What is added has an address that could be a plate's.
-for section in (add_plate, plates, models):
+for section in (add_plate, plates, models, annotate):
     app.include_router(section.router)
 
 

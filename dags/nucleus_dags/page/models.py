@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request
@@ -98,6 +98,7 @@ def show_model(request: Request, person: Person, version: int) -> Response:
     known, scores = registry(), measured(store())
     found = rows(known, store(), scores)
     row = _row(found, version, known)
+    judged = scores.judged(row.key) if row.key else None
     return page(
         request,
         "model",
@@ -105,9 +106,10 @@ def show_model(request: Request, person: Person, version: int) -> Response:
         row=row,
         rows=[other for other in found if other.version and other.version != version],
         champion=next((other for other in found if other.is_champion), None),
-        judged=scores.judged(row.key) if row.key else None,
-        versions={other.key: other.version for other in found if other.version},
+        judged=judged,
+        against=next((other.version for other in found if judged and other.key in judged.champion), None),
         generations=generations(row.key, store()),
+        versions=_versions_by_networks(found),
         dags=_dags([row]),
         mlflow=mlflow_run_url(row.mlflow_run_id) if row.mlflow_run_id else "",
         errors=_by_group(row),
@@ -146,9 +148,14 @@ def _in_words(group: Group) -> str:
 
 def _sorted(found: Sequence[Row], group: Group, sort: str) -> list[Row]:
     """Sort by a column, from large to small with a hyphen before it; rows without a value come last."""
-    columns: dict[str, Callable[[Row], Any]] = {"version": lambda row: row.version, "made": lambda row: row.made_at}
-    columns |= {f"f1_at_{t}": lambda row, t=t: row.f1(group, t) for t in shown_thresholds()}
-    value = columns.get(sort.removeprefix("-"), columns["version"])
+    column = sort.removeprefix("-")
+
+    def value(row: Row) -> Any:
+        at = {f"f1_at_{t}": t for t in shown_thresholds()}.get(column)
+        if at is not None:
+            return row.f1(group, at)
+        return row.made_at if column == "made" else row.version
+
     known = [row for row in found if value(row) is not None]
     known.sort(key=value, reverse=sort.startswith("-"))
     return known + [row for row in found if value(row) is None]
@@ -157,6 +164,12 @@ def _sorted(found: Sequence[Row], group: Group, sort: str) -> list[Row]:
 def _dags(found: Sequence[Row]) -> dict[str, str]:
     runs = {row.dag_run_id for row in found} | {event.dag_run_id for row in found for event in row.events}
     return dags_of_runs(run for run in runs if run)
+
+
+def _versions_by_networks(found: Sequence[Row]) -> dict[tuple[str, ...], int]:
+    """Give the first version of each model, which may have been registered again with other settings."""
+    models = [(row.version, find_result(store(), "register_model", row.key or "")) for row in found]
+    return {tuple(model.params["networks"]): version for version, model in models if version and model}
 
 
 def _by_group(row: Row) -> list[Mapping[str, Any]]:

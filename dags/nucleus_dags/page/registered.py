@@ -17,7 +17,7 @@ from nucleus_dags.airflow_api import AirflowApiError, request_json
 from nucleus_dags.manifest import manifest
 
 CHAMPION = "champion"
-KEPT_S = 3
+KEPT_S = 1
 """What MLflow answered counts for so long, also that it didn't."""
 PATIENCE_S = 5
 PAGE_SIZE = 10_000

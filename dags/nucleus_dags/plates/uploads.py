@@ -31,6 +31,7 @@ from nucleus_dags.plates.inbox import DONE, Arrival, judge
 from nucleus_dags.plates.names import is_ignored, problem_of, shown
 from nucleus_dags.plates.no_plate import ARCHIVES, FOLDERS_OF_A_PLATE, HALF_COPIED
 from nucleus_dags.plates.plate_json import PLATE_JSON, plates_in, read_plate_folder
+from nucleus_dags.plates.returned import request_in
 
 UPLOADS, REPLACED = ".uploads", ".replaced"
 ROOTS = "NUCLEUS_FOLDERS"
@@ -346,6 +347,36 @@ def hand_over(inbox: Path, upload: str, store: Path) -> Path:
     with suppress(OSError):  # What was replaced may lie there.
         (_area(inbox) / upload).rmdir()
     return inbox / name
+
+
+def hand_over_labels(inbox: Path, upload: str, store: Path) -> tuple[Path, str]:
+    """Move what an annotation tool exported into the inbox; gives where it lies there, and the request it answers.
+
+    Earlier answers stay. Raises FormError for what isn't whole, and for what names no request of this store.
+    """
+    folder = find(inbox, upload)
+    entries = list(folder.iterdir())
+    entry = entries[0] if len(entries) == 1 and entries[0].is_file() else folder
+    if any(path.name.lower().endswith(HALF_COPIED) for path in folder.rglob("*")):
+        raise FormError("A file is still being sent, or broke off; wait, or begin anew.")
+    request = request_in(entry)
+    if request is None:
+        raise FormError(
+            "Nothing of it was sent by send_to_annotation: its images have no names that end with annotation- and 16 "
+            "digits. Return what the tool exported, with the names of the images as they were."
+        )
+    if not (store / "send_to_annotation" / request).is_dir():
+        raise FormError(
+            f"It answers the request {request}, which was not sent from this installation; return it where it was sent."
+        )
+    target = inbox / (entry.name if entry.is_file() else f"annotation-{request}")
+    if os.path.lexists(target):
+        target = target.with_name(f"{target.stem}-{upload}{target.suffix}")
+    move(entry, target)
+    for left in (folder, folder.parent):
+        with suppress(OSError):
+            left.rmdir()
+    return target, request
 
 
 def _refuse_unfinished(folder: Path) -> None:

@@ -8,11 +8,12 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 
 from nucleus_dags.assets import ANNOTATED_PLATES, REGISTERED_MODELS
+from nucleus_dags.errors import FormError
 from nucleus_dags.manifest import manifest
 from nucleus_dags.planning import compare_models
 from nucleus_dags.planning.compare_models import NothingToCompare
 from nucleus_dags.planning.types import ListedVersion
-from tasks.steps import forgetting, learning_curves
+from tasks.steps import forgetting, judge, learning_curves
 from tasks.steps.segment import Params as SegmentParams
 from tests.dags.stored_plates import add_plate
 from tests.repository import REPOSITORY
@@ -168,3 +169,42 @@ def test_the_end_of_a_comparison_runs_after_a_failure_and_does_not_hide_it() -> 
     dag = DagBag(str(DAGS / "compare_models.py")).dags["compare_models"]
     assert {task.task_id for task in dag.teardowns} == {"summary", "close_run"}
     assert dag.get_task("summary").on_failure_fail_dagrun
+
+
+def test_two_versions_that_a_person_names_are_judged_by_their_scores_and_the_gate() -> None:
+    scored = [{"outputs": {"scores": f"score/{number}"}} for number in range(3)]
+    pair = compare_models.pair_of(3, 1, VERSIONS)
+    known = {
+        "pair": {"versions": pair, "gate": {"most_loss": 0.1}},
+        "versions": {"versions": VERSIONS},
+        "scored": scored,
+    }
+    params = judge.Params(**compare_models.judgement_of({}, known))
+    assert (params.champion, params.challenger, params.gate.most_loss) == ("score/1", "score/0", 0.1)
+
+
+def test_a_comparison_by_itself_judges_no_two_versions() -> None:
+    assert compare_models.pair_of(None, None, VERSIONS) == []
+    assert compare_models.pair_lines([], None) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        (1, None, "give two different versions, or none"),
+        (1, 1, "give two different versions, or none"),
+        (1, 2, "2 can't be used. Versions that the store holds are 1, 3"),
+        (9, 3, "9 can't be used"),
+    ],
+)
+def test_a_pair_that_cannot_be_compared_is_refused_with_what_can(
+    before: int | None, after: int | None, why: str
+) -> None:
+    with pytest.raises(FormError, match=why):
+        compare_models.pair_of(before, after, VERSIONS)
+
+
+def test_the_note_says_what_the_second_of_two_versions_gains_and_loses() -> None:
+    judged: Any = {"counts": {"gained": 31, "lost": 12}}
+    [line] = compare_models.pair_lines([1, 3], judged)
+    assert line.startswith("Version 3 against version 1: 31 nuclei gained, 12 lost.")

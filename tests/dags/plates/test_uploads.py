@@ -24,6 +24,7 @@ from nucleus_dags.plates.uploads import (
     find,
     folder_at,
     hand_over,
+    hand_over_labels,
     new_upload,
     old_uploads,
     path_of,
@@ -472,3 +473,57 @@ def test_uploads_behind_a_link_are_refused(inbox: Path, tmp_path: Path) -> None:
     (inbox / ".uploads").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(FormError, match="is a link, and must be a folder"):
         new_upload(inbox, "p")
+
+
+REQUEST = "0123456789abcdef"
+
+
+@pytest.fixture
+def sent(store: Path) -> Path:
+    """A store that something was sent to annotation from."""
+    (store / "send_to_annotation" / REQUEST).mkdir(parents=True)
+    return store
+
+
+def upload_of(inbox: Path, *names: str) -> str:
+    """Put files into an upload; gives its id."""
+    upload = new_upload(inbox, "returned")
+    for name in names:
+        with receiving(upload.folder, name) as file:
+            file.write(b"{}")
+    return upload.id
+
+
+def test_corrected_labels_go_into_the_inbox_as_they_are_and_an_earlier_answer_stays(inbox: Path, sent: Path) -> None:
+    name = f"NAME_annotation-{REQUEST}.geojson"
+    first, second = (hand_over_labels(inbox, upload_of(inbox, name), sent) for _ in range(2))
+    assert (first[0], first[1]) == (inbox / name, REQUEST)
+    assert second[0].suffix == ".geojson"
+    assert sorted(path.name for path in inbox.iterdir()) == sorted([".uploads", first[0].name, second[0].name])
+    assert all_uploads(inbox) == []
+    assert isinstance(judge(first[0], 0), inboxes.Returned)
+
+
+def test_corrected_labels_in_several_files_become_one_folder_of_the_inbox(inbox: Path, sent: Path) -> None:
+    names = [f"labels/{number}_annotation-{REQUEST}.tif" for number in (1, 2)]
+    folder, _ = hand_over_labels(inbox, upload_of(inbox, *names), sent)
+    assert folder == inbox / f"annotation-{REQUEST}"
+    assert isinstance(judge(folder, 0), inboxes.Returned)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("labels.tif", "Nothing of it was sent by send_to_annotation"),
+        (f"a_annotation-{'f' * 16}.tif", "was not sent from this installation"),
+        (f"a_annotation-{REQUEST}.tif.part", "still being sent"),
+    ],
+)
+def test_what_is_no_whole_answer_to_a_request_of_this_store_stays_where_it_is(
+    inbox: Path, sent: Path, name: str, why: str
+) -> None:
+    upload = upload_of(inbox, name)
+    with pytest.raises(FormError, match=why):
+        hand_over_labels(inbox, upload, sent)
+    assert [path.name for path in inbox.iterdir()] == [".uploads"]
+    assert find(inbox, upload).is_dir()
