@@ -41,7 +41,13 @@ def change() -> None:
         )
     except FormError as error:
         fail_with(str(error))
-    show_lines([f"{changed.changed_by} changed the gate: {changed.reason}", "", *gate.change_lines(changed)])
+    show_lines(
+        [
+            f"{changed.changed_by} changed the gate: {changed.reason}",
+            "",
+            *(f"- {line}" for line in gate.value_changes(changed)),
+        ]
+    )
 
 
 with DAG(

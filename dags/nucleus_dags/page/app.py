@@ -7,13 +7,13 @@ from fastapi.responses import RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from nucleus_dags.page import plates, runs, starting
+from nucleus_dags.page import plates, runs, settings, starting
 from nucleus_dags.page.access import to_login
 from nucleus_dags.page.rendering import HERE, page
 
 app = FastAPI(title="Nuclei", docs_url=None, redoc_url=None, openapi_url=None)
 app.mount("/static", StaticFiles(directory=HERE / "static"))
-for section in (plates, starting, runs):
+for section in (plates, starting, runs, settings):
     app.include_router(section.router)
 
 

@@ -67,6 +67,11 @@ class Run:
         """What the note says first."""
         return next((line for line in self.note.splitlines() if line.strip()), "")
 
+    @property
+    def plate(self) -> str:
+        """Give the plate that it is about, if it is about one."""
+        return str(self.conf.get("plate") or "")
+
     def seconds(self, now: datetime) -> float | None:
         """Give how long it took, or takes up to now; None if it waits."""
         return ((self.ended or now) - self.started).total_seconds() if self.started else None
@@ -95,6 +100,11 @@ class Step:
     @property
     def done(self) -> int:
         return sum(self.states.get(state, 0) for state in DONE)
+
+    @property
+    def reached(self) -> int:
+        """How many parts have ended, but for those that others kept from their start."""
+        return self.done - self.states.get("upstream_failed", 0)
 
     @property
     def is_done(self) -> bool:

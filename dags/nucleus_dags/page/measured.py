@@ -110,7 +110,7 @@ def progress(steps: Sequence[Step], expected: Mapping[str, float], within: Mappi
 def seconds_left(
     steps: Sequence[Step], expected: Mapping[str, float], known: Mapping[str, float], now: datetime
 ) -> float | None:
-    """Estimate the rest of a run; `known` are seconds left of steps that say it themselves. None without any of both."""
+    """Estimate the rest of a run; `known` is what steps say themselves to have left. None if neither is known."""
     if not expected and not known:
         return None
     return sum(

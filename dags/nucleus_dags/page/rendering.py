@@ -55,6 +55,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}".replace(",", "\u202f")
 
 
+def sentence(words: str) -> str:
+    """Let words begin like a sentence."""
+    return words[:1].upper() + words[1:]
+
+
 def counted(amount: int, singular: str, plural: str = "") -> str:
     """`1 field`, `2 fields`."""
     return f"{number(amount)} {singular if amount == 1 else plural or f'{singular}s'}"
@@ -68,5 +73,11 @@ ENVIRONMENT = Environment(
     lstrip_blocks=True,
 )
 ENVIRONMENT.filters |= {"when": when, "duration": duration, "f1": f1, "number": number}
-ENVIRONMENT.filters |= {"note": rendered, "note_line": rendered_line, "run_state": run_state, "task_state": task_state}
+ENVIRONMENT.filters |= {
+    "note": rendered,
+    "note_line": rendered_line,
+    "run_state": run_state,
+    "task_state": task_state,
+    "sentence": sentence,
+}
 ENVIRONMENT.globals["counted"] = counted

@@ -45,6 +45,7 @@ from nucleus_dags.page.trainings import Training, finished_training, log_lines, 
 router = APIRouter(prefix="/runs")
 
 TRAIN_STEP = "train"
+IMPORTS = ("ingest", "ingest_train", "ingest_test")
 MOST_CURVES = 12
 
 
@@ -157,6 +158,7 @@ def _run(session: Session, person: BaseUser, dag_id: str, run_id: str) -> dict[s
         "steps": steps,
         "share": progress(steps, expected, {TRAIN_STEP: sum(found.share for found in running.values())}),
         "left": _left(steps, expected, running, now) if run.is_active else None,
+        "is_measured": bool(expected),
         "failures": failures_of(session, run),
         "questions": [asked for asked in questions(session, [dag_id]) if asked.run_id == run_id],
         "curves": _curves(store, running, receipts),
@@ -217,10 +219,8 @@ def _name(receipt: Receipt) -> str:
 
 def _made(receipts: Mapping[str, list[Receipt]]) -> list[Made]:
     """Say what came of a run, and where it is shown."""
-    plates = [
-        _plate_of(receipt) for task in ("ingest", "ingest_train", "ingest_test") for receipt in receipts.get(task, ())
-    ]
-    made = [Made(f"Plate {plate}", "plates") for plate in dict.fromkeys(plates) if plate]
+    imported = [receipt for task in IMPORTS for receipt in receipts.get(task, ())]
+    made = [Made(f"Plate {plate}", "plates") for plate in dict.fromkeys(map(_plate_of, imported)) if plate]
     made += [Made("Label images and tables of the plate", "results") for _ in receipts.get("assemble_plate", ())]
     if models := receipts.get("register_model"):
         made.append(Made("1 model" if len(models) == 1 else f"{len(models)} models", "models"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,7 @@ class Section:
         return self.title == MAIN
 
 
-def sections(form: typed.Form, offered: Mapping[str, Sequence[str]], values: Mapping[str, Any]) -> list[Section]:
+def form_sections(form: typed.Form, offered: Mapping[str, Sequence[str]], values: Mapping[str, Any]) -> list[Section]:
     """Give a form in sections.
 
     Args:
@@ -67,18 +67,8 @@ def sections(form: typed.Form, offered: Mapping[str, Sequence[str]], values: Map
     return [Section(title, fields) for title, fields in found.items()]
 
 
-def problems_by_field(
-    form: typed.Form, typed_in: Mapping[str, Any], checks: Mapping[str, Callable[[Any], str]]
-) -> dict[str, list[str]]:
-    """Give what is wrong in a filled form, by the names of its fields.
-
-    Args:
-        form: Of the DAG.
-        typed_in: As it was typed.
-        checks: By the name of a field, what says what is wrong with a value that is allowed by the form; empty if
-            nothing is.
-    """
-    given = typed.with_numbers(form, typed_in)
+def problems_by_field(form: typed.Form, given: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Give what is wrong in a filled form, by the names of its fields; numbers must have been read."""
     found = {
         name: [
             sentence.removeprefix(f"{param.schema.get('title', '')}: ")
@@ -86,9 +76,6 @@ def problems_by_field(
         ]
         for name, param in form.items()
     }
-    for name, check in checks.items():
-        if not found[name] and (problem := check(given.get(name, form[name].value))):
-            found[name].append(problem)
     return {name: sentences for name, sentences in found.items() if sentences}
 
 

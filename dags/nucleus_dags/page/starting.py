@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from nucleus_dags.page.access import Person, may_see, may_start
 from nucleus_dags.page.dag_runs import Dag, dags_of_the_project
 from nucleus_dags.page.measured import Estimate, estimate, measured_runs, work_of
 from nucleus_dags.page.rendering import duration, page
-from nucleus_dags.page.start_form import problems_by_field, sections
+from nucleus_dags.page.start_form import form_sections, problems_by_field
+from nucleus_dags.planning.gate import gate_in_force
 from nucleus_dags.planning.segment_plate import find_plate
 from nucleus_dags.plates.stored import newest_plates
 
@@ -36,6 +37,8 @@ STARTED_HERE = (
     "send_to_annotation",
 )
 """DAGs that people start, in the order in which a laboratory gets to know them."""
+CHANGE_GATE = "change_gate"
+"""Started from the settings."""
 ROLES = ("train", "test", "screen")
 NOT_MEASURED = "No measurement yet: no run of this kind has ended well here so far."
 
@@ -50,7 +53,7 @@ def show_form(request: Request, person: Person, session: SessionDep, dag_id: str
         request,
         "start",
         dag=dag,
-        sections=sections(form, _offered(store, dag_id), values),
+        form=form_sections(form, _offered(store, dag_id), values),
         estimate=_estimate_in_words(session, store, dag_id, form, values),
         may_start=may_start(dag_id, person),
     )
@@ -61,14 +64,20 @@ def check_form(person: Person, session: SessionDep, dag_id: str, filled: dict[st
     """Say what is wrong in a filled form, by field, and how long the run will take. Nothing is started."""
     _dag(session, person, dag_id)
     store, form = places.store(), form_of(dag_id) or {}
-    given = {name: value for name, value in filled.items() if name in form}
-    problems = problems_by_field(form, given, _checks(store, dag_id))
-    estimated = _estimate_in_words(session, store, dag_id, form, typed.with_numbers(form, given))
+    given = typed.with_numbers(form, {name: value for name, value in filled.items() if name in form})
+    problems = problems_by_field(form, given)
+    if not problems:
+        problems = _looked_up(store, dag_id, given)
+    estimated = _estimate_in_words(session, store, dag_id, form, given)
     return JSONResponse({"problems": problems, "estimate": estimated})
 
 
 def _dag(session: Session, person: Person, dag_id: str) -> Dag:
-    dag = dags_of_the_project(session).get(dag_id) if dag_id in STARTED_HERE and may_see(dag_id, person) else None
+    dag = (
+        dags_of_the_project(session).get(dag_id)
+        if dag_id in (*STARTED_HERE, CHANGE_GATE) and may_see(dag_id, person)
+        else None
+    )
     if dag is None:
         raise HTTPException(404, f"{dag_id} isn't started here; there are {', '.join(STARTED_HERE)}.")
     return dag
@@ -87,17 +96,25 @@ def _offered(store: Path, dag_id: str) -> dict[str, Sequence[str]]:
     }
 
 
-def _checks(store: Path, dag_id: str) -> dict[str, Callable[[Any], str]]:
-    """Give what is looked up of fields besides what their form allows."""
-    return {"plate": lambda name: _problem_of_plate(store, name)} if "plate" in (form_of(dag_id) or {}) else {}
+def _looked_up(store: Path, dag_id: str, given: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Give what is wrong with values that a form allows, as far as this installation says so."""
+    if "plate" in given:
+        try:
+            find_plate(given["plate"], places.inbox(), store)
+        except FormError as error:
+            return {"plate": [str(error)]}
+    if dag_id == CHANGE_GATE and _changes_nothing(store, given):
+        return {"reason": ["All values of the gate are as they are; change one."]}
+    return {}
 
 
-def _problem_of_plate(store: Path, name: str) -> str:
+def _changes_nothing(store: Path, given: Mapping[str, Any]) -> bool:
     try:
-        find_plate(name, places.inbox(), store)
-    except FormError as error:
-        return str(error)
-    return ""
+        values = gate_in_force(store).values
+    except FormError:
+        # Where the last change is damaged, any is one.
+        return False
+    return all(given.get(name) in (None, value) for name, value in values.items())
 
 
 def _estimate_in_words(session: Session, store: Path, dag_id: str, form: typed.Form, values: Mapping[str, Any]) -> str:

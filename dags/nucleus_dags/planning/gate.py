@@ -143,11 +143,11 @@ def change_gate(store: Path, wanted: Mapping[str, Any], reason: str, person: str
     return change
 
 
-def change_lines(change: Change) -> list[str]:
-    """Give a line of Markdown for every value that a change has changed."""
+def value_changes(change: Change) -> list[str]:
+    """Give every value that a change has changed, as it was and as it is."""
     before = change.before or {}
     return [
-        f"- {value_title(name)}: {before.get(name, 'unknown')} -> {value}"
+        f"{value_title(name)}: {before.get(name, 'unknown')} -> {value}"
         for name, value in change.after.items()
         if before.get(name) != value
     ]

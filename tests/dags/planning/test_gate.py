@@ -63,7 +63,7 @@ def test_a_change_counts_from_then_on_and_leaves_the_other_values_as_they_were(t
     assert made.before is not None
     assert made.after == made.before | {"most_loss": 0.02}
     assert gate_in_force(tmp_path).values == made.after
-    assert gate.change_lines(made) == ["- Largest loss of a cell line: 0.05 -> 0.02"]
+    assert gate.value_changes(made) == ["Largest loss of a cell line: 0.05 -> 0.02"]
 
 
 def test_all_changes_stay_and_the_newest_is_the_first(tmp_path: Path) -> None:

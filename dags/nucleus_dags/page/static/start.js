@@ -36,7 +36,8 @@ async function check() {
   });
   if (!answer.ok) throw new Error(`The form can't be checked now: the server answers with status ${answer.status}.`);
   const { problems, estimate } = await answer.json();
-  form.querySelector("[data-estimate]").textContent = estimate;
+  const shown = form.querySelector("[data-estimate]");
+  if (shown) shown.textContent = estimate;
   return problems;
 }
 
