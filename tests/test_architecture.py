@@ -76,7 +76,7 @@ def test_the_dags_package_imports_airflow_and_the_standard_library_only(path: st
         "local/processes.py": ("psutil",),
         "page/access.py": ("fastapi",),
         "page/app.py": ("fastapi", "starlette"),
-        "page/dag_runs.py": ("sqlalchemy",),
+        "page/airflow_runs.py": ("sqlalchemy",),
         "page/measured.py": ("sqlalchemy",),
         "page/note.py": ("markdown_it", "markupsafe"),
         "page/plates.py": ("fastapi",),

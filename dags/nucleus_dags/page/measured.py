@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from nucleus_dags.forms import typed
 from nucleus_dags.launchers.kinds import pool_of
 from nucleus_dags.manifest import manifest, method_entry, training_params
-from nucleus_dags.page.dag_runs import Run, Step, latest_successes, steps_of
+from nucleus_dags.page.airflow_runs import Run, Step, latest_successes, steps_of
 from nucleus_dags.page.receipts import Receipt, receipts_of
 from nucleus_dags.plates.stored import newest_version
 

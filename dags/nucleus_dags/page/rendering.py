@@ -55,9 +55,9 @@ def number(value: float) -> str:
     return f"{value:,.0f}".replace(",", "\u202f")
 
 
-def sentence(words: str) -> str:
-    """Let words begin like a sentence."""
-    return words[:1].upper() + words[1:]
+def capitalize_first(text: str) -> str:
+    """Begin a sentence with a capital letter, and leave the others as they are."""
+    return text[:1].upper() + text[1:]
 
 
 def counted(amount: int, singular: str, plural: str = "") -> str:
@@ -72,12 +72,15 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.filters |= {"when": when, "duration": duration, "f1": f1, "number": number}
 ENVIRONMENT.filters |= {
+    "when": when,
+    "duration": duration,
+    "f1": f1,
+    "number": number,
+    "capitalize_first": capitalize_first,
     "note": rendered,
     "note_line": rendered_line,
     "run_state": run_state,
     "task_state": task_state,
-    "sentence": sentence,
 }
 ENVIRONMENT.globals["counted"] = counted

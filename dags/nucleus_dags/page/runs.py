@@ -18,7 +18,7 @@ from nucleus_dags.forms.errors_plugin import form_of
 from nucleus_dags.launchers.task_operator import mlflow_run_url
 from nucleus_dags.page import places
 from nucleus_dags.page.access import Person, may_see, may_start
-from nucleus_dags.page.dag_runs import (
+from nucleus_dags.page.airflow_runs import (
     PAGE_SIZE,
     STATES,
     BusyPart,

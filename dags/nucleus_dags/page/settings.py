@@ -18,7 +18,7 @@ from nucleus_dags.forms.change_gate import change_gate_form
 from nucleus_dags.launchers.task_operator import mlflow_run_url
 from nucleus_dags.page import places
 from nucleus_dags.page.access import Person, may_start
-from nucleus_dags.page.dag_runs import dags_of_the_project
+from nucleus_dags.page.airflow_runs import dags_of_the_project
 from nucleus_dags.page.rendering import page
 from nucleus_dags.page.start_form import form_sections
 from nucleus_dags.page.starting import CHANGE_GATE

@@ -17,7 +17,7 @@ from nucleus_dags.forms.errors_plugin import form_of
 from nucleus_dags.manifest import manifest
 from nucleus_dags.page import places
 from nucleus_dags.page.access import Person, may_see, may_start
-from nucleus_dags.page.dag_runs import Dag, dags_of_the_project
+from nucleus_dags.page.airflow_runs import Dag, dags_of_the_project
 from nucleus_dags.page.measured import Estimate, estimate, measured_runs, work_of
 from nucleus_dags.page.rendering import duration, page
 from nucleus_dags.page.start_form import form_sections, problems_by_field
