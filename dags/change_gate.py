@@ -41,13 +41,8 @@ def change() -> None:
         )
     except FormError as error:
         fail_with(str(error))
-    show_lines(
-        [
-            f"{changed.changed_by} changed the gate: {changed.reason}",
-            "",
-            *(f"- {line}" for line in gate.value_changes(changed)),
-        ]
-    )
+    values = [f"- {line}" for line in gate.value_changes(changed)]
+    show_lines([f"{changed.changed_by} changed the gate: {changed.reason}", "", *values])
 
 
 with DAG(

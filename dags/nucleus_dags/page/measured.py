@@ -22,8 +22,8 @@ from nucleus_dags.forms import typed
 from nucleus_dags.launchers.kinds import pool_of
 from nucleus_dags.manifest import manifest, method_entry, training_params
 from nucleus_dags.page.airflow_runs import Run, Step, latest_successes, steps_of
+from nucleus_dags.page.known_plates import known_plates
 from nucleus_dags.page.receipts import Receipt, receipts_of
-from nucleus_dags.plates.stored import newest_version
 
 EARLIER_RUNS = 5
 """Older ones may be of another machine."""
@@ -142,8 +142,8 @@ def _computed(receipts: Sequence[Receipt], slots: Mapping[str, int]) -> float:
 
 
 def _fields(store: Path, values: Mapping[str, Any]) -> Work:
-    plate = newest_version(store, str(values["plate"]).partition("@")[0])
-    fields = float(plate.fovs) if plate else 0.0
+    plate = known_plates(store).get(str(values["plate"]).partition("@")[0])
+    fields = float(plate.newest.fovs) if plate else 0.0
     return {"segment": fields, "assemble_plate": fields}
 
 

@@ -55,14 +55,14 @@ def number(value: float) -> str:
     return f"{value:,.0f}".replace(",", "\u202f")
 
 
-def capitalize_first(text: str) -> str:
-    """Begin a sentence with a capital letter, and leave the others as they are."""
-    return text[:1].upper() + text[1:]
-
-
 def counted(amount: int, singular: str, plural: str = "") -> str:
     """`1 field`, `2 fields`."""
     return f"{number(amount)} {singular if amount == 1 else plural or f'{singular}s'}"
+
+
+def sentence(text: str) -> str:
+    """Give a capital letter at the beginning and a full stop at the end."""
+    return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
 ENVIRONMENT = Environment(
@@ -77,7 +77,7 @@ ENVIRONMENT.filters |= {
     "duration": duration,
     "f1": f1,
     "number": number,
-    "capitalize_first": capitalize_first,
+    "sentence": sentence,
     "note": rendered,
     "note_line": rendered_line,
     "run_state": run_state,

@@ -18,12 +18,13 @@ from nucleus_dags.manifest import manifest
 from nucleus_dags.page import places
 from nucleus_dags.page.access import Person, may_see, may_start
 from nucleus_dags.page.airflow_runs import Dag, dags_of_the_project
+from nucleus_dags.page.known_plates import known_plates
 from nucleus_dags.page.measured import Estimate, estimate, measured_runs, work_of
+from nucleus_dags.page.registered import registry
 from nucleus_dags.page.rendering import duration, page
 from nucleus_dags.page.start_form import form_sections, problems_by_field
 from nucleus_dags.planning.gate import gate_in_force
 from nucleus_dags.planning.segment_plate import find_plate
-from nucleus_dags.plates.stored import newest_plates
 
 router = APIRouter(prefix="/runs/start")
 
@@ -39,7 +40,6 @@ STARTED_HERE = (
 """DAGs that people start, in the order in which a laboratory gets to know them."""
 CHANGE_GATE = "change_gate"
 """Started from the settings."""
-ROLES = ("train", "test", "screen")
 NOT_MEASURED = "No measurement yet: no run of this kind has ended well here so far."
 
 
@@ -85,14 +85,20 @@ def _dag(session: Session, person: Person, dag_id: str) -> Dag:
 
 def _offered(store: Path, dag_id: str) -> dict[str, Sequence[str]]:
     """Give what there is to choose from, by field."""
-    names = {role: [plate.name for plate in newest_plates(store, role)] for role in ROLES}
-    every = sorted(name for of_role in names.values() for name in of_role)
-    labelled = [*names["test"], *names["train"]]
+    roles = {name: plate.newest.role for name, plate in known_plates(store).items()}
+    versions = [str(version.number) for version in registry().versions]
+    models = ["champion", "challenger", *manifest()["ready_models"], *versions]
+    labelled = [name for name, role in roles.items() if role != "screen"]
     return {
-        "plate": labelled if dag_id == "try_models" else every,
-        "train_plates": names["train"],
-        "test_plates": names["test"],
-        "models": ["champion", "challenger", *manifest()["ready_models"]],
+        "plate": labelled if dag_id == "try_models" else list(roles),
+        "train_plates": [name for name, role in roles.items() if role == "train"],
+        "test_plates": [name for name, role in roles.items() if role == "test"],
+        "model": models,
+        "proposals": models,
+        "models": models,
+        "version": versions,
+        "before": versions,
+        "after": versions,
     }
 
 

@@ -31,6 +31,7 @@ WORDS = {
     "ingest": "checks and imports plates",
     "ingest_test": "checks and imports test plates",
     "ingest_train": "checks and imports training plates",
+    "inspect_plate": "looks at the files of a plate",
     "judge": "applies the gate to the challenger",
     "keep_record": "records which plates were imported",
     "keep_record_of_annotated": "records which plates were imported",

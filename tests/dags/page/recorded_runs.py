@@ -79,17 +79,18 @@ class RecordedRun:
             *(self.dag_id, self.run_id, task_id),
         )[0]
         self._write(
-            "insert into hitl_detail (ti_id, options, subject, params, params_input, created_at) values (?, ?, ?, ?, ?, ?)",
+            "insert into hitl_detail (ti_id, options, subject, params, params_input, created_at) "
+            "values (?, ?, ?, ?, ?, ?)",
             *(ti_id, '["Approve", "Reject"]', subject, "{}", "{}", _text(datetime.now(UTC))),
         )
 
-    def leave_reason(self, task_id: str, reason: str) -> None:
+    def leave_reason(self, task_id: str, reason: str, map_index: int = -1) -> None:
         """Leave the XCom of a task that failed."""
         (number,) = self._write("select id from dag_run where dag_id = ? and run_id = ?", self.dag_id, self.run_id)[0]
         self._write(
             "insert into xcom (dag_run_id, task_id, map_index, key, dag_id, run_id, value, timestamp) "
-            "values (?, ?, -1, 'failure', ?, ?, ?, ?)",
-            *(number, task_id, self.dag_id, self.run_id, json.dumps(reason), _text(datetime.now(UTC))),
+            "values (?, ?, ?, 'failure', ?, ?, ?, ?)",
+            *(number, task_id, map_index, self.dag_id, self.run_id, json.dumps(reason), _text(datetime.now(UTC))),
         )
 
     def log(self, task_id: str, lines: list[str], map_index: int = -1) -> None:
