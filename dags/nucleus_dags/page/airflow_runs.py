@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from nucleus_dags.page.task_words import in_words
 from nucleus_dags.run_note import FAILURE_KEY
+from nucleus_dags.run_page import without_link
 
 TAG = "nuclei"
 """Of all DAGs of the project."""
@@ -287,7 +288,7 @@ def _runs(session: Session, chosen: Select[Any]) -> list[Run]:
             started=row.start_date,
             ended=row.end_date,
             person=row.triggering_user_name or "",
-            note=row.note or "",
+            note=without_link(row.note or ""),
             conf=row.conf or {},
         )
         for row in session.scalars(chosen)

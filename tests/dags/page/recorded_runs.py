@@ -68,6 +68,10 @@ class RecordedRun:
         where = "dag_id = ? and run_id = ? and state is null"
         self._write(f"update task_instance set state = ? where {where}", rest, self.dag_id, self.run_id)
 
+    def wait(self) -> None:
+        """Let the run wait as if it had just been asked for."""
+        self._set_run(state="queued", start_date=None)
+
     def note(self, text: str) -> None:
         self._site.api.set_note(self.dag_id, self.run_id, text)
 
