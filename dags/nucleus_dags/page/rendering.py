@@ -10,6 +10,9 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from nucleus_dags.page.note import rendered, rendered_line
+from nucleus_dags.page.task_words import run_state, task_state
+
 HERE = Path(__file__).parent
 SECTIONS = ("plates", "runs", "models", "results", "annotate", "settings")
 """Of the navigation: each is a module here, an address and a title."""
@@ -75,5 +78,9 @@ ENVIRONMENT.filters |= {
     "f1": f1,
     "number": number,
     "sentence": sentence,
+    "note": rendered,
+    "note_line": rendered_line,
+    "run_state": run_state,
+    "task_state": task_state,
 }
 ENVIRONMENT.globals["counted"] = counted
