@@ -79,6 +79,7 @@ def test_the_dags_package_imports_airflow_and_the_standard_library_only(path: st
         "page/pictures.py": ("PIL", "imagecodecs", "numpy", "tifffile"),
         "page/plates.py": ("fastapi",),
         "page/plugin.py": ("starlette",),
+        "page/results.py": ("fastapi",),
         "page/rendering.py": ("fastapi", "jinja2"),
         "planning/experiments.py": ("yaml",),
         "planning/methods.py": ("jsonschema", "yaml"),

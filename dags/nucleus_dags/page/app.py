@@ -7,13 +7,14 @@ from fastapi.responses import RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from nucleus_dags.page import plates
+from nucleus_dags.page import plates, results
 from nucleus_dags.page.access import to_login
 from nucleus_dags.page.rendering import HERE, page
 
 app = FastAPI(title="Nuclei", docs_url=None, redoc_url=None, openapi_url=None)
 app.mount("/static", StaticFiles(directory=HERE / "static"))
-for section in (plates,):
+app.mount("/leaflet", StaticFiles(packages=[("js_lib_leaflet", "static/js_lib_leaflet")]))
+for section in (plates, results):
     app.include_router(section.router)
 
 
