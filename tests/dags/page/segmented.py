@@ -63,13 +63,9 @@ def segment(store: Path, folder: Path, name: str, model: ModelName | ReadyModelN
 
     A plate that isn't for screening has the same labels as are found.
     """
-    pictures = [round_nuclei(seed, (SIDE_PX, SIDE_PX), NUCLEI) for seed in range(3)]
-    images = {fov: image for fov, (image, _) in zip((B07_1, B07_2, D08_1), pictures, strict=True)}
-    found: dict[str, NDArray[Any]] = {
-        B07_1: pictures[0][1],
-        B07_2: pictures[1][1],
-        D08_1: np.zeros_like(pictures[2][1]),
-    }
+    pictures = {fov: round_nuclei(seed, (SIDE_PX, SIDE_PX), NUCLEI) for seed, fov in enumerate((B07_1, B07_2, D08_1))}
+    images = {fov: image for fov, (image, _) in pictures.items()}
+    found = {fov: labels if fov != D08_1 else np.zeros_like(labels) for fov, (_, labels) in pictures.items()}
     plate = make_plate(folder / name, images, {} if role == "screen" else found, role=role, annotation="manual")
     stored = execute(ingest.TASK, ingest.Params(folder=str(plate)), store).outputs["plate"]
     confidences = {fov: [0.95] * int(labels.max()) for fov, labels in found.items()}

@@ -113,9 +113,7 @@ def test_what_is_not_of_a_result_is_not_given(site: Site, segmented: Segmented, 
     assert "This isn't possible" in text
 
 
-def test_a_result_that_names_a_file_outside_of_the_store_is_not_shown(
-    site: Site, segmented: Segmented, tmp_path: Path
-) -> None:
+def test_a_result_that_names_a_file_elsewhere_is_not_shown(site: Site, segmented: Segmented, tmp_path: Path) -> None:
     key = segmented.put(site.home.store)
     result = site.home.store / f"assemble_plate/{key}/result.json"
     content = json.loads(result.read_bytes())
@@ -215,7 +213,7 @@ def test_lists_of_many_results_come_quickly(site: Site) -> None:
     assert text.count("<tr>") == 3
 
 
-def test_fields_are_looked_through_with_keys_and_nuclei_by_a_click(
+def test_fields_are_looked_through_by_keys_and_nuclei_by_a_click(
     browser: Page, site: Site, segmented: Segmented
 ) -> None:
     segmented.put(site.home.store)
