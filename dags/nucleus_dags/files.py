@@ -10,6 +10,7 @@ import logging
 import os
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,15 @@ def write_whole(path: Path, content: Any, mode: int = 0o666) -> None:
 
 def move(source: Path, target: Path) -> None:
     """Give a file that is on the disk its name, in the place of another one; the name is on the disk at the end."""
-    source.replace(target)
-    _flush_names(target.parent)
+    move_all({source: target})
+
+
+def move_all(targets: Mapping[Path, Path]) -> None:
+    """Do as `move` for many, each to its target."""
+    for source, target in targets.items():
+        source.replace(target)
+    for folder in {target.parent for target in targets.values()}:
+        _flush_names(folder)
 
 
 def make_folder(folder: Path) -> None:

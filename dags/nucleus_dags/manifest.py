@@ -117,6 +117,8 @@ class Manifest(TypedDict):
     default_method: str
     annotation_tools: dict[str, str]
     """Titles by name."""
+    annotation_steps: dict[str, str]
+    """How a person works with each tool, in Markdown."""
     tasks: dict[str, TaskEntry]
     methods: dict[str, MethodEntry]
     """Those that are trained."""

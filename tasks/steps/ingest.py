@@ -14,13 +14,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import numpy as np
 import pydantic
@@ -30,21 +28,25 @@ from tasks import locks, tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.nuclei.errors import InputError, raise_if_any
 from tasks.nuclei.plates import other_files
+from tasks.nuclei.plates.arrival import (
+    check_fields,
+    in_threads,
+    left_out_of,
+    open_arrival,
+    refusing,
+    sentence_of,
+    warnings_of,
+)
 from tasks.nuclei.plates.field_check import (
     FieldCheck,
-    check_and_copy_field,
     copies_among,
     hashes_of,
     intensities_of,
-    judge_labels,
     read_files,
     size_in_words,
 )
-from tasks.nuclei.plates.files import FROZEN_REPORT, Plate, open_plate, pair_files
-from tasks.nuclei.plates.hcs_plates import HCS_FOLDER, pair_fields
+from tasks.nuclei.plates.files import FROZEN_REPORT, Plate, open_plate
 from tasks.nuclei.plates.info import PlateInfo, Role
-from tasks.nuclei.plates.pixel_size import PixelSize, disagreement
-from tasks.nuclei.plates.pixel_size import doubt as doubt_of_sizes
 from tasks.store import attempts
 from tasks.store.imported_plates import (
     known_missing,
@@ -55,20 +57,17 @@ from tasks.store.imported_plates import (
     was_doubted,
 )
 
-READERS = 4
 ANNOTATION_IN_TABLE_S1 = {"manual": "Manual", "semi-automatic": "Semi-Auto", "synthetic": "Synthetic"}
 MAX_LOGGED = 20
 """Sentences of one kind in the log and in the result; all are in report.json."""
 
 log = logging.getLogger("nucleus")
 
-T = TypeVar("T")
-R = TypeVar("R")
-
 
 class Params(TaskParams):
     folder: Annotated[str, pydantic.Field(pattern=r"^/")]
-    """Absolute path of the plate's folder, with plate.json, images/ and labels/, or images.ome.zarr for both.
+    """Absolute path of the plate's folder, with plate.json and its images and label images in one of the layouts of
+    tasks/nuclei/plates/layouts.py, such as images/ and labels/, or images.ome.zarr for both.
     Labels may lack for role screen. label_sets/ may hold further label images, origins.csv say how each nucleus got its
     label, and chosen_patches.csv how patches were chosen to be annotated. An image in ignored/ says which pixels of a
     field aren't annotated."""
@@ -81,9 +80,9 @@ VERSION = 2
 
 def output_key(params: Params) -> str:
     """Name of the imported plate: `<plate name>@<first 12 hex digits of its digest>`."""
-    plate = open_arrived_plate(params)
+    plate = open_arrival(Path(params.folder), params.role)
     hashes: dict[str, str] = {}
-    for of_field in _in_threads(lambda fov: hashes_of(read_files(fov, plate)), plate.fovs, "hashed"):
+    for of_field in in_threads(lambda fov: hashes_of(read_files(fov, plate)), plate.fovs, "hashed"):
         hashes |= of_field
     hashes |= other_files.hashes_of(plate)
     return _key(plate.info, plate_digest(plate.info, hashes))
@@ -95,32 +94,11 @@ def plate_digest(info: PlateInfo, sha256: dict[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def open_arrived_plate(params: Params) -> Plate:
-    """Open the plate; InputError unless its role is the one asked for and every image that needs labels has them."""
-    folder = Path(params.folder)
-    try:
-        plate = pair_fields(folder) if (folder / HCS_FOLDER).exists() else pair_files(folder)
-    except PermissionError as error:
-        who = f"user {os.getuid()} may not read it ({error.strerror})"
-        raise InputError(f"{error.filename}: {who}; give others the right to read the plate.") from None
-    role = plate.info.role
-    if params.role not in (None, role):
-        raise InputError(
-            f"{plate.folder}/plate.json: role is {role!r}, and the plate was given as a {params.role} plate; "
-            f"correct the role, or give it as a {role} plate."
-        )
-    unlabelled = [fov.image_path.name for fov in plate.fovs if fov.labels_path is None and role != "screen"]
-    raise_if_any(
-        [f"images/{name}: has no label image; add one of the same name to labels/" for name in unlabelled], plate.folder
-    )
-    return plate
-
-
 def run(params: Params, workspace: Workspace) -> Outcome:
     """Check and copy the plate and write report.json; refuses a plate that isn't the one its key was made from."""
     # What tifffile logs of a damaged file comes again in the error that names the file.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    plate = open_arrived_plate(params)
+    plate = open_arrival(Path(params.folder), params.role)
     checks = check_and_copy_plate(plate, workspace.output_dir)
     of_others = other_files.copied(plate, workspace.output_dir)
     of_fields = {name: sha256 for check in checks for name, sha256 in check.sha256.items()}
@@ -132,12 +110,12 @@ def run(params: Params, workspace: Workspace) -> Outcome:
         log.info("%d %s left out", number, what)
     refuse_or_leave_out(plate, checks, workspace.output_dir)
     sizes = {check.fov.name: (check.row["height_px"], check.row["width_px"]) for check in checks if check.row}
-    raise_if_any(other_files.problems_of(plate, sizes), plate.folder)
+    raise_if_any(other_files.problems_of(plate, sizes), plate.shown)
     report = _report(plate, digest, checks) | other_files.report_on(plate)
     frozen = workspace.store / "ingest"
     # Of two plates with the same image in two roles, one must find the other's report.
     with locks.held(frozen / ".roles.lock"):
-        raise_if_any(problems_of_roles(plate.info, report["fovs"], frozen), plate.folder)
+        raise_if_any(problems_of_roles(plate.info, report["fovs"], frozen), plate.shown)
         _compare_with_known(report, plate, checks, newest_version(plate.info.name, frozen))
         _log_report(report)
         (workspace.output_dir / FROZEN_REPORT).write_text(json.dumps(report, indent=1))
@@ -155,28 +133,15 @@ def check_and_copy_plate(plate: Plate, output_dir: Path) -> list[FieldCheck]:
     for name in ("images", "labels", *(["ignored"] if are_in_part else [])):
         (output_dir / name).mkdir()
     (output_dir / "plate.json").write_text(plate.info.model_dump_json(indent=1))
-    checks = list(_in_threads(lambda fov: check_and_copy_field(fov, plate, output_dir), plate.fovs, "checked"))
-    info = plate.info
-    judge_labels(checks, are_needed=info.role != "screen", are_exact=info.annotation == "synthetic")
-    return checks
+    return check_fields(plate, output_dir)
 
 
 def refuse_or_leave_out(plate: Plate, checks: Sequence[FieldCheck], output_dir: Path) -> None:
     """Refuse a plate with any fault, or remove the faulty fields of a screening plate from the output.
 
-    Raises InputError for all problems of all fields at once. A screening plate of faulty fields only is refused too,
-    and any whose images state another pixel size than plate.json.
+    Raises InputError for all problems of all fields at once.
     """
-    problems = [problem for check in checks for problem in check.problems]
-    problems_of_sizes = disagreement(_pixel_sizes(checks), plate.info.pixel_size_um)
-    if problems_of_sizes:
-        raise_if_any(problems_of_sizes + problems, plate.folder)
-    if plate.info.role != "screen":
-        if not problems and not any(len(check.areas_px) for check in checks):
-            problems = [f"labels/: holds no nucleus in any of its {len(plate.fovs)} files; label at least one"]
-        raise_if_any(problems, plate.folder)
-    if all(check.problems for check in checks):
-        raise_if_any(problems, plate.folder)
+    raise_if_any(refusing(plate, checks), plate.shown)
     for check in checks:
         for name in check.sha256.keys() - set([] if check.problems else check.names):
             (output_dir / name).unlink(missing_ok=True)
@@ -187,16 +152,8 @@ def _report(plate: Plate, digest: str, checks: Sequence[FieldCheck]) -> dict[str
     good = [check for check in checks if not check.problems]
     rows = [check.row for check in good]
     areas_px = np.concatenate([check.areas_px for check in good])
-    of_sizes = doubt_of_sizes(_pixel_sizes(good), info.pixel_size_um, info.size_is_of_images)
-    warnings = [{"file": file, "problem": problem} for file, problem in of_sizes.items()]
-    warnings += [{"file": file, "problem": remark} for file, remark in plate.remarks.items()]
-    warnings += [warning for check in good for warning in check.warnings]
+    warnings, left_out = warnings_of(plate, checks), left_out_of(plate, checks)
     doubts = [doubt for check in good for doubt in check.doubts]
-    left_out = [_left_out(check) for check in checks if check.problems]
-    left_out += [
-        {"fov": fault.name, "file": fault.name, "well": fault.well, "site": fault.site, "problem": fault.problem}
-        for fault in plate.faults
-    ]
     return {
         "digest": digest,
         "frozen_at": datetime.now(UTC).isoformat(timespec="microseconds"),
@@ -244,24 +201,9 @@ def _compare_with_known(report: dict[str, Any], plate: Plate, checks: Sequence[F
     unseen += [doubt for name, doubt in zip(missing, of_fields, strict=True) if name not in known_missing(known)]
     what_to_do = "import the plate without labels_confirmed, look at what is doubtful, then confirm that or correct it"
     head = f"plate.json: labels_confirmed is true, but there are doubts that nobody has seen as yet; {what_to_do}"
-    raise_if_any([head, *unseen] if unseen else [], plate.folder)
+    raise_if_any([head, *unseen] if unseen else [], plate.shown)
     report |= {"doubts": [], "confirmed_doubts": report["doubts"] + of_fields}
     report["counts"]["doubts"] = 0
-
-
-def _pixel_sizes(checks: Iterable[FieldCheck]) -> dict[str, PixelSize]:
-    return {check.names[0]: check.pixel_size for check in checks}
-
-
-def _left_out(check: FieldCheck) -> dict[str, Any]:
-    fov = check.fov
-    return {
-        "fov": fov.name,
-        "file": check.names[0],
-        "well": fov.well,
-        "site": fov.site,
-        "problem": "; ".join(check.problems),
-    }
 
 
 def _histogram(checks: Iterable[FieldCheck]) -> NDArray[np.int64]:
@@ -278,14 +220,7 @@ def _log_report(report: dict[str, Any]) -> None:
     _log_some([row["problem"] for row in report["left_out"]])
     _log_some([f"{doubt}; look at it before a training" for doubt in report["doubts"]])
     _log_some([f"{copy}; look whether a field was saved twice" for copy in report["copies"]])
-    _log_some([_sentence(warning) for warning in report["warnings"]])
-
-
-def _sentence(warning: dict[str, Any]) -> str:
-    if "label" not in warning:
-        return f"{warning['file']}: {warning['problem']}"
-    what = f"label {warning['label']} has {warning['problem']}"
-    return f"{warning['file']}: {what}; a nucleus is one piece of 5 px or more, look at it"
+    _log_some([sentence_of(warning) for warning in report["warnings"]])
 
 
 def _log_some(warnings: Sequence[str]) -> None:
@@ -324,17 +259,6 @@ def _table_s1_row(info: PlateInfo, fov_rows: list[dict[str, Any]], areas_px: NDA
         "Dataset Type": info.role.capitalize(),
         "GT Labelling": ANNOTATION_IN_TABLE_S1.get(info.annotation or ""),
     }
-
-
-def _in_threads(function: Callable[[T], R], items: Iterable[T], done: str) -> Iterator[R]:
-    """Apply `function` in threads, in order; a progress line for every tenth of many items."""
-    items = list(items)
-    step = max(len(items) // 10, 50)
-    with ThreadPoolExecutor(READERS) as threads:
-        for number, result in enumerate(threads.map(function, items), start=1):
-            if number % step == 0:
-                log.info("%s %d of %d", done, number, len(items))
-            yield result
 
 
 def _key(info: PlateInfo, digest: str) -> str:

@@ -107,18 +107,32 @@ def problems_of_roles(info: PlateInfo, fovs: list[dict[str, Any]], frozen: Path)
 
     A plate keeps its role and its images through all its versions, and an image its role in all plates.
     """
-    of_name = _frozen_plates(frozen, f"{glob.escape(info.name)}@")
-    versions = [(other, rows) for _, other, rows in of_name if other.name == info.name]
-    problems = [
-        f"plate.json: role is {info.role}, but a plate named {info.name} is known with role {role}; "
-        "give it the role that it had, or another name"
-        for role in sorted({other.role for other, _ in versions if other.role != info.role})
-    ]
+    versions = _versions(info, frozen)
+    problems = _other_roles(info, versions)
     fields = _fingerprints(fovs)
     values = {value for fingerprint in fields.values() for value in fingerprint.values}
     if versions and not any(row["pixels_sha256"] in values for _, rows in versions for row in rows):
         problems += _no_known_image(info, fields, versions)
     return problems + _images_in_the_other_role(info, fields, frozen)
+
+
+def problems_of_name(info: PlateInfo, frozen: Path) -> list[str]:
+    """Do as `problems_of_roles`, by the name of a plate alone."""
+    return _other_roles(info, _versions(info, frozen))
+
+
+def _versions(info: PlateInfo, frozen: Path) -> list[tuple[PlateInfo, list[dict[str, Any]]]]:
+    """Give the imported versions of a plate, with their rows."""
+    of_name = _frozen_plates(frozen, f"{glob.escape(info.name)}@")
+    return [(other, rows) for _, other, rows in of_name if other.name == info.name]
+
+
+def _other_roles(info: PlateInfo, versions: Iterable[tuple[PlateInfo, list[dict[str, Any]]]]) -> list[str]:
+    return [
+        f"plate.json: role is {info.role}, but a plate named {info.name} is known with role {role}; "
+        "give it the role that it had, or another name"
+        for role in sorted({other.role for other, _ in versions if other.role != info.role})
+    ]
 
 
 def _no_known_image(

@@ -161,9 +161,9 @@ ROWS: list[Row] = [
     ("labels in place of an image", written(LABEL_IMAGE), Refused("images/f1.tif: looks like a label image or a mask")),
     ("a mask in place of an image", written((LABEL_IMAGE > 0) * np.uint8(255)), Refused("f1.tif: looks like .*a mask")),
     (
-        "Cellpose's label image among the images of a screen",
-        of_screen(lambda plate: tifffile.imwrite(plate / "images/f1_cp_masks.tif", LABEL_IMAGE)),
-        Accepted("f1_cp_masks.tif: looks like a label image", 2, 0),
+        "a label image among the images of a screen",
+        of_screen(lambda plate: tifffile.imwrite(plate / "images/f1_nuclei.tif", LABEL_IMAGE)),
+        Accepted("f1_nuclei.tif: looks like a label image", 2, 0),
     ),
     ("an image enlarged by repeating pixels, background 0", written(ENLARGED), Accepted()),
     ("a constant image", written(np.full_like(IMAGE, 7)), Refused("f1.tif: every pixel is 7")),

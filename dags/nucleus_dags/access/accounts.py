@@ -24,6 +24,7 @@ NEEDED = {
     "segment_plate": "annotate",
     "send_to_annotation": "annotate",
     "ingest_plates": "annotate",
+    "inspect_plate": "annotate",
     "train_models": "train",
     "compare_models": "train",
     "try_models": "train",

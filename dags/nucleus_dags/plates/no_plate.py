@@ -12,7 +12,7 @@ from nucleus_dags.plates.plate_json import PLATE_JSON
 from nucleus_dags.plates.walk import walk
 
 IMAGES_OME_ZARR = "images.ome.zarr"
-FOLDERS_OF_A_PLATE = ("images", "labels")
+FOLDERS_OF_A_PLATE = ("images", "labels", "masks")
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 IMAGES = (
     *(".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".gif"),
@@ -189,6 +189,8 @@ def _of_images(content: Content) -> str | None:
         return None
     if all(path.parts[0] in FOLDERS_OF_A_PLATE for path in images):
         return f"has images and no {PLATE_JSON}; put one beside images/"
+    if all(len(path.parts) == 1 for path in images):
+        return f"has images, such as {shown(str(images[0]))}, and no {PLATE_JSON}; put one beside them"
     return f"has images, such as {shown(str(images[0]))}, and no {PLATE_JSON}; put the images into images/ and add one"
 
 

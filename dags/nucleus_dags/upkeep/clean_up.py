@@ -1,8 +1,9 @@
 """List what is old, and remove it with --really: `python -m nucleus_dags.upkeep.clean_up`.
 
-In this order: runs that a person deleted in MLflow, old rows of Airflow's database, old logs, and what nothing in the
-store refers to (`tasks.store.check --clean`). Runs of registered models, of each plate's newest segmentation, and those
-that these lie below, stay, also when somebody deleted them. The servers must be up: MLflow removes its artefacts.
+In this order: runs that a person deleted in MLflow, old logs, uploads that weren't handed over to the inbox, old rows
+of Airflow's database, and what nothing in the store refers to (`tasks.store.check --clean`). Runs of registered models,
+of each plate's newest segmentation, and those that these lie below, stay, also when somebody deleted them. The servers
+must be up: MLflow removes its artefacts.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from nucleus_dags.local.environment import environment
 from nucleus_dags.local.home import REPOSITORY, Home, home_of_environment
 from nucleus_dags.local.migrations import FOLDER_OF_COPIES
 from nucleus_dags.local.processes import runs
+from nucleus_dags.plates.uploads import UPLOADS, old_uploads, remove
 from nucleus_dags.upkeep.errors import UpkeepError
 
-DELETED_RUNS_DAYS, ROWS_DAYS, LOGS_DAYS = 30, 90, 90
+DELETED_RUNS_DAYS, ROWS_DAYS, LOGS_DAYS, UPLOADS_DAYS = 30, 90, 90, 30
 DAY_S = 86_400
 # Not those of triggers and DAGs: a trigger that watches the inbox may be older and in use.
 TABLES = (
@@ -57,10 +59,10 @@ def clean_up(home: Home, really: bool) -> None:
     if servers is None or not servers.processes or not all(runs(server) for server in servers.processes.values()):
         raise UpkeepError("The servers must be up, since MLflow removes its artefacts: `make up`, then clean up.")
     env = environment(home, servers)
-    freed = _remove_runs(home, env, really) + _remove_logs(home, really)
+    freed = _remove_runs(home, env, really) + _remove_logs(home, really) + remove_uploads(home, really)
     _remove_rows(env, really)
     print(
-        f"{freed / 1e6:10.1f} MB  {'removed' if really else 'could be removed'} of runs and logs; the store:",
+        f"{freed / 1e6:10.1f} MB  {'removed' if really else 'could be removed'} of runs, logs and uploads; the store:",
         flush=True,
     )
     command = ["tasks.store.check", "--store", str(home.store), "--clean", *(["--really"] if really else [])]
@@ -118,6 +120,18 @@ def _remove_logs(home: Home, really: bool) -> int:
         print(f"{size / 1e6:10.1f} MB  {path.relative_to(home.folder)}: {LOGS_DAYS} days old or older")
         if really:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return total
+
+
+def remove_uploads(home: Home, really: bool) -> int:
+    """Print old uploads; remove them if `really`. Gives their bytes."""
+    total = 0
+    for upload in old_uploads(home.inbox, UPLOADS_DAYS):
+        size = _size(upload)
+        total += size
+        print(f"{size / 1e6:10.1f} MB  inbox/{UPLOADS}/{upload.name}: {UPLOADS_DAYS} days old or older")
+        if really:
+            remove(home.inbox, upload.name)
     return total
 
 

@@ -10,8 +10,8 @@ Whatever names something is copied before what it names, so that nothing in the 
 5. All else. Results are listed until two lists in a row are the same: each was sealed after all that it was made from,
    so the second has the inputs of everything in the first.
 
-What is left out can be made again (checkpoints of work that isn't done, environments of third-party tools) or means
-nothing elsewhere (locks, what runs, logs of servers).
+What is left out can be made again (checkpoints of work that isn't done, environments of third-party tools, uploads that
+weren't handed over to the inbox) or means nothing elsewhere (locks, what runs, logs of servers).
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nucleus_dags.plates.inbox import REJECTED, entries, judge, quiet_s
+from nucleus_dags.plates.uploads import UPLOADS
 from nucleus_dags.upkeep.errors import UpkeepError
 
 RECORDS = ("store/arrivals", "store/retrainings", "store/skipped")
 """Copied before the databases."""
 RECEIPTS = "store/dag_runs"
-LEFT_OUT = ("servers.json", "logs/scheduler", "logs/dag_processor", "databases_before")
+LEFT_OUT = ("servers.json", "logs/scheduler", "logs/dag_processor", "databases_before", f"inbox/{UPLOADS}")
 LEFT_OUT_OF_A_HOME = ("logs", "airflow/logs/scheduler", "airflow/logs/dag_processor")
 OF_DATABASES = (".db", ".db-journal", ".db-wal", ".db-shm")
 MOST_LISTINGS = 100

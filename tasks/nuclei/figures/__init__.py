@@ -1,5 +1,5 @@
 """Figures: F1 curves, error rates, panels that show where the errors are; heat maps and an overview of a plate;
-scores of all versions on all plates; drift; patches to annotate, and what annotating brings.
+scores of all versions on all plates; drift; patches to annotate, and what annotating brings; previews of a plate.
 
 All draw on a `Figure` of their own (no state of pyplot), so that threads may draw at once; save with
 `figure.savefig(path)`.
@@ -15,6 +15,7 @@ from tasks.nuclei.figures.nucleus_examples import NucleusExample, examples_figur
 from tasks.nuclei.figures.patch_pictures import patch_picture
 from tasks.nuclei.figures.pictures import display_grey
 from tasks.nuclei.figures.plate_overview import OverviewTile, overview_figure, overview_picture
+from tasks.nuclei.figures.plate_previews import preview_picture
 
 __all__ = [
     "F1Curve",
@@ -34,6 +35,7 @@ __all__ = [
     "overview_picture",
     "patch_picture",
     "plate_heat_maps",
+    "preview_picture",
     "strip_figure",
     "window_around",
 ]

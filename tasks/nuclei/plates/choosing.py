@@ -85,9 +85,9 @@ def _values(axis: Axis, places: Iterable[Place], wanted: Value | None) -> Counte
 def problem_of_choice(axis: Axis, wanted: Value | None, values: Mapping[Value, int]) -> str | None:
     """Say why plate.json doesn't choose one of the values that there are, each of so many images."""
     there_are = ", ".join(
-        f"{value or repr(value)} ({_counted(values[value])})" for value in sorted(values, key=_in_order)
+        f"{value or repr(value)} ({_counted(values[value])})" for value in sorted(values, key=in_order)
     )
-    example = f'"{axis.key}": {_as_json(min(values, key=_in_order, default=1))}'
+    example = f'"{axis.key}": {_as_json(min(values, key=in_order, default=1))}'
     if wanted is None:
         if len(values) < 2:
             return None
@@ -118,7 +118,8 @@ def _as_json(value: Value) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
-def _in_order(value: Value) -> tuple[bool, Value]:
+def in_order(value: Value) -> tuple[bool, Value]:
+    """Sort numbers before names."""
     return isinstance(value, str), value
 
 

@@ -109,8 +109,8 @@ def hashes_of(contents: dict[str, bytes | InputError]) -> dict[str, str]:
     }
 
 
-def check_and_copy_field(fov: Fov, plate: Plate, output_dir: Path) -> FieldCheck:
-    """Read an image and its label image once; check, measure and copy what was read. What is faulty isn't copied.
+def check_field(fov: Fov, plate: Plate, copy_to: Path | None = None) -> FieldCheck:
+    """Read an image and its label image once; check, measure and perhaps copy what was read, but for what is faulty.
 
     Threads may check several fields at once. Of large ones, as many are decoded at a time as one may be large.
     """
@@ -123,10 +123,12 @@ def check_and_copy_field(fov: Fov, plate: Plate, output_dir: Path) -> FieldCheck
         except InputError as error:
             contents[name] = error
     with _ROOM.for_pixels(max(pixels)):
-        return _checked(check, contents, plate, output_dir)
+        return _checked(check, contents, plate, copy_to)
 
 
-def _checked(check: FieldCheck, contents: dict[str, bytes | InputError], plate: Plate, output_dir: Path) -> FieldCheck:
+def _checked(
+    check: FieldCheck, contents: dict[str, bytes | InputError], plate: Plate, copy_to: Path | None
+) -> FieldCheck:
     are_needed = plate.info.role != "screen"
     read: list[Any] = []
     kinds: tuple[tuple[Callable[..., Any], list[str]], ...] = (
@@ -149,9 +151,10 @@ def _checked(check: FieldCheck, contents: dict[str, bytes | InputError], plate: 
     check.settle_labels(are_needed)
     whole = {name: content for name, content in contents.items() if isinstance(content, bytes)}
     _read_metadata(check, plate, whole[check.names[0]])
-    for name, content in whole.items() if not check.problems else ():
-        (output_dir / name).write_bytes(content)
-        (output_dir / name).chmod(0o444)
+    if copy_to is not None and not check.problems:
+        for name, content in whole.items():
+            (copy_to / name).write_bytes(content)
+            (copy_to / name).chmod(0o444)
     return check
 
 

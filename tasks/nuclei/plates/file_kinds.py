@@ -42,10 +42,12 @@ _HIDDEN_COPY = re.compile(r"\.(?!_).*\.(?:tiff?|png)\..+", re.IGNORECASE)
 
 _SEPARATORS = re.compile(r"[\W_]+")
 
+OF_CELLPOSE = "files that Cellpose writes beside images"
+
 _KNOWN = {
     "thumbnails of the ImageXpress": re.compile(r".*_[sw]\d+_thumb.*", re.IGNORECASE),
     "correction images of the CV7000": re.compile(r"(?:DC_.+_CAM\d+|SC_.+_CH\d+)\.(?:tiff?|png)", re.IGNORECASE),
-    "files that Cellpose writes beside images": re.compile(r".*_seg\.npy|.*_cp_outlines\.txt", re.IGNORECASE),
+    OF_CELLPOSE: re.compile(r".*_seg\.npy|.*_cp_outlines\.txt", re.IGNORECASE),
     "files of the microscope that describe the measurement": re.compile(
         r".*\.(?:xml|mlf|mrf|mes|wpi|wpp|htd|xdce|columbusidx|idx|scan|nd|kin|xlog|lifext)"
         r"|(?:.*metadata|displaysettings|display_and_comments|.*_info|.*protocol|.*log|readme)\.(?:txt|json)"
@@ -108,8 +110,13 @@ def without_extension(name: str) -> str | None:
     return None if extension is None else unicodedata.normalize("NFC", name[: -len(extension)])
 
 
-def problem_of(path: Path) -> str | None:
-    """Say what is wrong with a file that should be an image, as far as can be told without reading it."""
+def extension_of(name: str) -> str:
+    """Give the extension of an image's file name, in its own letters."""
+    return next(name[-len(extension) :] for extension in EXTENSIONS if name.lower().endswith(extension))
+
+
+def problem_of(path: Path, plate_folder: Path) -> str | None:
+    """Say what is wrong with a file of a plate that should be an image, as far as can be told without reading it."""
     name = printable(path.name)
     if _is_unfinished(path.name):
         return f"{name}: is a copy that isn't finished; copy it again, or remove it"
@@ -119,13 +126,13 @@ def problem_of(path: Path) -> str | None:
     if stem is None:
         what_next = "export it as TIFF" if path.suffix.lower() in _EXPORTED else "remove it"
         return f"{name}: is not an image; allowed are {', '.join(EXTENSIONS)}, {what_next}"
-    return _problem_of_place(path, name) or _problem_of_name(stem, name)
+    return _problem_of_place(path, plate_folder, name) or _problem_of_name(stem, name)
 
 
-def _problem_of_place(path: Path, shown: str) -> str | None:
+def _problem_of_place(path: Path, plate_folder: Path, shown: str) -> str | None:
     """Say of a file that it lies elsewhere, behind a link, that it is none, or that it is far too large."""
     try:
-        inside(path.parents[1], f"{path.parent.name}/{path.name}")
+        inside(plate_folder, path.relative_to(plate_folder).as_posix())
     except InputError:
         return f"{shown}: is a link that leads out of the plate; put the file itself in its place"
     if path.exists() and not path.is_file():

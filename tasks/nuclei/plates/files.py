@@ -1,4 +1,7 @@
-"""A plate's files, paired: images with their label images, and with the images of what is ignored."""
+"""A plate's files, paired: images with their label images, and with the images of what is ignored.
+
+In whatever layout they arrive, they are presented as files of images/ and labels/.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from tasks.nuclei.errors import InputError, raise_if_any
 from tasks.nuclei.inside import inside
 from tasks.nuclei.plates.choosing import choose_images, odd_names
 from tasks.nuclei.plates.file_kinds import (
-    Part,
+    OF_CELLPOSE,
+    extension_of,
     is_left_by_a_system,
     known_kind,
     printable,
@@ -26,12 +30,19 @@ from tasks.nuclei.plates.file_kinds import (
 from tasks.nuclei.plates.image_files import EXTENSIONS, read_bytes
 from tasks.nuclei.plates.info import PlateInfo, read_plate_info
 from tasks.nuclei.plates.label_sets import LabelSets, find_label_sets
+from tasks.nuclei.plates.layouts import (
+    LABELS,
+    OWN_ENTRIES,
+    Layout,
+    image_of_mask,
+    is_named_as_mask,
+    layout_of,
+    owners_of,
+    picture_of_cellpose,
+)
 from tasks.nuclei.plates.name_parts import may_give_well, read_places
 from tasks.nuclei.plates.pixel_size import PixelSize, pixel_size_of_image
 from tasks.nuclei.plates.place import Place
-
-PARTS: tuple[Part, ...] = ("images", "labels", "ignored")
-"""Folders of a plate with a file for each field, or for some of them."""
 
 FROZEN_REPORT = "report.json"
 """`ingest` writes it into its copy of a plate: what it found, and the files of every field."""
@@ -44,7 +55,9 @@ class Fov:
     name: str
     """File name without the extension, accents composed."""
     image_path: Path
+    """In images/ of the plate, whatever the layout in which that arrives; `Plate.read` knows where the file is."""
     labels_path: Path | None
+    """In labels/, likewise."""
     well: str
     """Such as B07, W0025 where wells are only numbered, or empty where the file name gives none."""
     site: int | None
@@ -91,18 +104,34 @@ class Plate:
     """Further label images, by the name of their set and the field."""
     remarks: Mapping[str, str] = field(default_factory=dict, compare=False)
     """What a person should know of the plate, by the file or folder that it is about."""
+    layout: Layout = field(default=LABELS, compare=False)
+    """In which it arrived."""
+
+    @property
+    def shown(self) -> str:
+        """The plate's folder, and what images/ and labels/ mean in it, for the beginning of a message."""
+        return _shown(self.folder, self.layout)
 
 
-class _Listing(NamedTuple):
-    """The files of a folder by their names."""
+class Listing(NamedTuple):
+    """The files of a folder by the names of the fields that they are of."""
 
     files: dict[str, Path]
-    """Images by their names without extension."""
+    """Images; a field's name is that of its image without extension."""
     not_used: Counter[str]
     faults: list[Fault]
     """Of single files, which may be left out."""
     twice: set[str]
     """Names that several files have."""
+
+
+class PlateFiles(NamedTuple):
+    """The files of a plate that arrives; nothing but names has been read."""
+
+    layout: Layout
+    images: Listing
+    labels: Listing
+    ignored: Listing
 
 
 def open_plate(folder: Path) -> Plate:
@@ -122,25 +151,24 @@ def open_plate(folder: Path) -> Plate:
     return Plate(read_plate_info(folder), folder, tuple(fovs), label_sets=label_sets)
 
 
-def pair_files(folder: Path) -> Plate:
-    """Read plate.json, pair the files of images/, labels/ and ignored/ by name, and choose the images that are fields.
+def pair_files(folder: Path, content: Mapping[str, Any] | None = None) -> Plate:
+    """Read plate.json, pair images, label images and what is ignored by name, and choose the images that are fields.
 
-    Raises InputError that names what is wrong: plate.json is missing or wrong or doesn't say which channel, z, time
-    or acquisition is used of several; there is no image, a label image has no image, an ignored one no label image, two
-    files have one name, or two images one well and site; a file is of another kind. Images without labels are allowed.
-    Of a screening plate, single files that are wrong are left out.
+    `content` stands for that of plate.json where it isn't written yet. Raises InputError that names what is wrong:
+    plate.json is missing or wrong or doesn't say which channel, z, time or acquisition is used of several; the files
+    can be read in several ways; there is no image, a label image has no image, an ignored one no label image, two files
+    have one name, or two images one well and site; a file is of another kind. Images without labels are allowed. Of a
+    screening plate, single files that are wrong are left out.
     """
-    info = read_plate_info(folder, _stated_pixel_sizes(folder))
-    for part in PARTS if info.role != "screen" else PARTS[:1]:
-        refuse_other_folder(folder, part)
-    images, labels, ignored = (_listing(inside(folder, part)) for part in PARTS)
-    faults = [*images.faults, *labels.faults, *ignored.faults, *_without_images(labels.files, images.files)]
+    info = read_plate_info(folder, _stated_pixel_sizes(folder), content)
+    layout, images, labels, ignored = list_files(folder, needs_labels=info.role != "screen")
+    faults = [*images.faults, *labels.faults, *ignored.faults, *_without_images(labels.files, images.files, folder)]
     faults += _without_labels(ignored.files, images.files, labels.files)
     if info.role == "screen":
         # Which of the files is meant isn't known.
         for listing in (images, labels, ignored):
             for name in listing.twice:
-                del listing.files[name]
+                listing.files.pop(name, None)
     places = dict.fromkeys(images.files) if info.each_name_is_a_field else read_places(images.files, info.wells)
     if info.role == "screen":
         faults += _odd_ones(places, images.files)
@@ -153,14 +181,73 @@ def pair_files(folder: Path) -> Plate:
     sets = LabelSets({}, []) if info.role == "screen" else find_label_sets(folder, labels.files, without_extension)
     problems += sets.problems
     choice = choose_images(places, info)
-    raise_if_any(problems + choice.problems, folder)
-    fovs = [_fov(name, images, labels, ignored, places[name]) for name in choice.names]
+    raise_if_any(problems + choice.problems, _shown(folder, layout))
+    arrived: dict[Path, Path] = {}
+    fovs = [_fov(name, images, labels, ignored, places[name], folder, arrived) for name in choice.names]
     without_field = Counter({"label images of images left out": len(labels.files.keys() - set(choice.names))})
     not_used = images.not_used + labels.not_used + ignored.not_used + choice.not_used + without_field
-    remarks = _remark_on_wells(fovs) if info.role == "screen" else {}
     return Plate(
-        info, folder, tuple(fovs), not_used=not_used, faults=tuple(faults), label_sets=sets.files, remarks=remarks
+        info,
+        folder,
+        tuple(fovs),
+        read=lambda path: read_bytes(arrived.get(path, path)),
+        not_used=not_used,
+        faults=tuple(faults),
+        label_sets=sets.files,
+        remarks=_remark_on_wells(fovs) if info.role == "screen" else {},
+        layout=layout,
     )
+
+
+def list_files(folder: Path, needs_labels: bool = True) -> PlateFiles:
+    """List the files of a plate that aren't OME-Zarr, by their names.
+
+    Raises InputError where they can be read in several ways, there is no folder for the images, or one for a part has
+    another name.
+    """
+    layout = layout_of(folder)
+    if layout.images:
+        refuse_other_folder(folder, "images")
+        if needs_labels and layout.labels == LABELS.labels:
+            refuse_other_folder(folder, "labels")
+    if needs_labels:
+        refuse_other_folder(folder, "ignored")
+    images, ignored = _listing(folder, layout.images), _listing(folder, "ignored")
+    owners = owners_of(path.name for path in images.files.values())
+    for name in [name for name in images.files if picture_of_cellpose(name, owners)]:
+        del images.files[name]
+        images.not_used[OF_CELLPOSE] += 1
+    masks = _take_masks(images) if layout.labels_lie_beside else _listing(folder, layout.labels)
+    return PlateFiles(layout, images, _by_images(masks, images.files, owners, folder), ignored)
+
+
+def _take_masks(images: Listing) -> Listing:
+    """Take the label images out of a listing that has images and label images."""
+    names = [name for name in images.files if is_named_as_mask(name)]
+    return Listing({name: images.files.pop(name) for name in names}, Counter(), [], images.twice & set(names))
+
+
+def _by_images(masks: Listing, images: Mapping[str, Path], owners: dict[str, str], folder: Path) -> Listing:
+    """Give label images by the names of their images; one without an image keeps its own."""
+
+    def owner(name: str) -> str:
+        return name if name in images else image_of_mask(name, owners) or name
+
+    labels = Listing({}, masks.not_used, masks.faults, {owner(name) for name in masks.twice})
+    for name, path in masks.files.items():
+        image, shown = owner(name), path.relative_to(folder).as_posix()
+        if image in labels.files:
+            other = labels.files[image].name
+            problem = f"{shown}: is a second label image of {image}, beside {other}; remove one of them"
+            labels.faults.append(Fault(shown, problem))
+            labels.twice.add(image)
+        else:
+            labels.files[image] = path
+    return labels
+
+
+def _shown(folder: Path, layout: Layout) -> str:
+    return f"{folder} ({layout.meaning})" if layout.meaning else str(folder)
 
 
 def _odd_ones(places: Mapping[str, Place | None], images: dict[str, Path]) -> list[Fault]:
@@ -175,10 +262,10 @@ def _odd_ones(places: Mapping[str, Place | None], images: dict[str, Path]) -> li
     ]
 
 
-def _without_images(labels: Mapping[str, Path], images: Mapping[str, Path]) -> Iterator[Fault]:
+def _without_images(labels: Mapping[str, Path], images: Mapping[str, Path], folder: Path) -> Iterator[Fault]:
     for name, path in labels.items():
         if name not in images:
-            shown = f"labels/{path.name}"
+            shown = path.relative_to(folder).as_posix()
             yield Fault(shown, f"{shown}: {without_image(name, images)}")
 
 
@@ -209,8 +296,8 @@ def _stated_pixel_sizes(folder: Path) -> Iterator[PixelSize]:
     def read(path: Path) -> PixelSize:
         return pixel_size_of_image(read_bytes(path), path)
 
-    refuse_other_folder(folder, "images")
-    yield from stated_sizes(partial(read, path) for path in _listing(inside(folder, "images")).files.values())
+    images = list_files(folder, needs_labels=False).images
+    yield from stated_sizes(partial(read, path) for path in images.files.values())
 
 
 def stated_sizes(reads: Iterable[Callable[[], PixelSize]]) -> Iterator[PixelSize]:
@@ -231,19 +318,24 @@ def stated_sizes(reads: Iterable[Callable[[], PixelSize]]) -> Iterator[PixelSize
         raise first
 
 
-def _listing(folder: Path) -> _Listing:
-    """Sort the files of a folder by what they are, going by their names; a folder that isn't there is empty."""
-    listing = _Listing({}, Counter(), [], set())
+def _listing(plate_folder: Path, part: str) -> Listing:
+    """Sort the files of a folder of a plate by what they are, going by their names; one that isn't there is empty.
+
+    Where that is the plate's own folder, it holds plate.json and the like besides.
+    """
+    folder = inside(plate_folder, part) if part else plate_folder
+    listing = Listing({}, Counter(), [], set())
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if is_left_by_a_system(path.name):
+        if is_left_by_a_system(path.name) or (not part and path.name in OWN_ENTRIES):
             continue
         if (kind := known_kind(path.name)) is not None:
             listing.not_used[kind] += 1
             continue
-        name, problem = without_extension(path.name), problem_of(path)
-        shown = f"{folder.name}/{printable(path.name)}"
+        name, problem = without_extension(path.name), problem_of(path, plate_folder)
+        prefix = f"{part}/" if part else ""
+        shown = f"{prefix}{printable(path.name)}"
         if problem is not None:
-            listing.faults.append(Fault(shown, f"{folder.name}/{problem}"))
+            listing.faults.append(Fault(shown, f"{prefix}{problem}"))
         elif name in listing.files:
             other = listing.files[name].name
             problem = f"{shown}: has the same name as {other}; remove or rename one of them"
@@ -254,8 +346,24 @@ def _listing(folder: Path) -> _Listing:
     return listing
 
 
-def _fov(name: str, images: _Listing, labels: _Listing, ignored: _Listing, place: Place | None) -> Fov:
-    image_path, labels_path = images.files[name], labels.files.get(name)
+def _fov(
+    name: str,
+    images: Listing,
+    labels: Listing,
+    ignored: Listing,
+    place: Place | None,
+    folder: Path,
+    arrived: dict[Path, Path],
+) -> Fov:
+    """Present a field as files of images/ and labels/, and note in `arrived` where other ones lie."""
+    image_path = folder / "images" / images.files[name].name
+    arrived[image_path] = images.files[name]
+    labels_path = None
+    if (mask := labels.files.get(name)) is not None:
+        # Where a mask has a name of its own, it gets that of its image.
+        own = without_extension(mask.name) == name
+        labels_path = folder / "labels" / (mask.name if own else f"{name}{extension_of(mask.name)}")
+        arrived[labels_path] = mask
     # Of a screening plate, labels may be missing where they are faulty.
     ignored_path = ignored.files.get(name) if labels_path else None
     if place is None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ from tasks.nuclei.plates.files import Fault, Fov, Plate, stated_sizes
 from tasks.nuclei.plates.hcs import HcsField
 from tasks.nuclei.plates.hcs_listing import HcsListing, list_hcs, refuse_fields_twice
 from tasks.nuclei.plates.info import PlateInfo, read_plate_info
+from tasks.nuclei.plates.layouts import HCS_FOLDER, OME_ZARR
 
-HCS_FOLDER = "images.ome.zarr"
 PARTS = ("images", "labels")
 
 UNLISTED = (
@@ -41,16 +41,18 @@ CHANNEL, Z, TIME, ACQUISITION = AXES
 IMAGE = Axis("image", "kinds of images, by the ends of their names", "which one to use")
 
 
-def pair_fields(folder: Path) -> Plate:
+def pair_fields(folder: Path, content: Mapping[str, Any] | None = None) -> Plate:
     """Read plate.json and list the fields of images.ome.zarr; no pixels are read.
 
-    Raises InputError as `list_hcs` does, if images/ or labels/ lies beside, and where plate.json doesn't choose among
-    several acquisitions or images of one field. The error names fields of which it doesn't choose the channel, plane,
-    time or label image, those without labels unless it is a screening plate, and those whose pixels aren't square. A
-    screening plate is without its faulty fields and wells.
+    `content` stands for that of plate.json where it isn't written yet. Raises InputError as `list_hcs` does, if
+    images/ or labels/ lies beside, and where plate.json doesn't choose among several acquisitions or images of one
+    field. The error names fields of which it doesn't choose the channel, plane, time or label image, those without
+    labels unless it is a screening plate, and those whose pixels aren't square. A screening plate is without its faulty
+    fields and wells.
     """
     listing = list_hcs(inside(folder, HCS_FOLDER))
-    info = read_plate_info(folder, stated_sizes(partial(getattr, field, "pixel_size") for field in listing.fields))
+    stated = stated_sizes(partial(getattr, field, "pixel_size") for field in listing.fields)
+    info = read_plate_info(folder, stated, content)
     of_acquisition = _of_one_acquisition(listing.fields, info)
     every = _chosen(of_acquisition, IMAGE, [field.ending for field in of_acquisition], info)
     faults = [*_faulty_wells(listing, folder), *_faulty_fields(every, info, folder)]
@@ -80,6 +82,7 @@ def pair_fields(folder: Path) -> Plate:
         doubts=lambda path: by_labels[path].label_doubts(info.labels, info.z, info.time),
         faults=tuple(faults),
         remarks={unlisted.relative_to(folder).as_posix(): UNLISTED for unlisted in listing.unlisted},
+        layout=OME_ZARR,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -144,16 +144,16 @@ class PlateInfo(pydantic.BaseModel):
         return self
 
 
-def read_plate_info(folder: Path, stated: Iterable[PixelSize] | None = None) -> PlateInfo:
+def read_plate_info(
+    folder: Path, stated: Iterable[PixelSize] | None = None, given: Mapping[str, Any] | None = None
+) -> PlateInfo:
     """Read and validate plate.json; InputError names the key, what came and what is allowed.
 
     `stated` are the pixel sizes that the images of a plate that arrives state; they are read only if plate.json leaves
-    its own out. It is None for a plate that was imported.
+    its own out. It is None for a plate that was imported. `given` stands for the content of the file.
     """
     path = inside(folder, "plate.json")
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise InputError(f'{path}: must be one JSON object, as in {{"name": "my-plate", ...}}; correct the file.')
+    content = content_of(path) if given is None else dict(given)
     size_is_of_images = stated is not None and content.get("pixel_size_um") is None
     if stated is not None and size_is_of_images:
         content["pixel_size_um"] = first_stated(stated, path)
@@ -164,6 +164,24 @@ def read_plate_info(folder: Path, stated: Iterable[PixelSize] | None = None) -> 
         raise InputError(f"{path}: {'; '.join(problems)}.") from None
     info._size_is_of_images = size_is_of_images
     return info
+
+
+def content_of(plate_json: Path) -> dict[str, Any]:
+    """Read plate.json, whatever its keys and values are."""
+    content = read_json(plate_json)
+    if not isinstance(content, dict):
+        raise InputError(f'{plate_json}: must be one JSON object, as in {{"name": "my-plate", ...}}; correct the file.')
+    return content
+
+
+def problems_of_values(content: Mapping[str, Any]) -> dict[str, str]:
+    """Say what is wrong with the values of a plate.json, by their keys; "" where it isn't one value that is wrong."""
+    try:
+        PlateInfo.model_validate(dict(content), context=ARRIVES)
+    except pydantic.ValidationError as error:
+        wrong = [(str(problem["loc"][0]) if problem["loc"] else "", problem) for problem in error.errors()]
+        return {key: _describe(problem) for key, problem in reversed(wrong)}
+    return {}
 
 
 def _describe(problem: Any) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tasks.nuclei.plates import chosen_patches, origins
 from tasks.nuclei.plates.files import Plate
-from tasks.nuclei.plates.image_files import read_numbered
+from tasks.nuclei.plates.image_files import decode_numbered
 from tasks.nuclei.plates.label_sets import problems_of_sizes
 
 
@@ -40,7 +40,8 @@ def problems_of(plate: Plate, sizes: Mapping[str, tuple[int, int]]) -> list[str]
         problems += chosen_patches.problems_of(chosen_patches.read_chosen_patches(plate.folder), sizes)
     if not _has(origins.ORIGINS, plate):
         return problems
-    labels = {fov.name: read_numbered(fov.labels_path).ids for fov in plate.fovs if fov.labels_path}
+    paths = {fov.name: fov.labels_path for fov in plate.fovs if fov.labels_path}
+    labels = {name: decode_numbered(plate.read(path), path).ids for name, path in paths.items()}
     return problems + origins.problems_of(origins.read_origins(plate.folder), labels)
 
 

@@ -85,6 +85,11 @@ def pixel_size_of_image(data: bytes, path: Path) -> PixelSize:
 
     Raises InputError if height and width of a pixel differ. Descriptions that can't be read state nothing.
     """
+    return stated_in_image(data, path)[0]
+
+
+def stated_in_image(data: bytes, path: Path) -> tuple[PixelSize, str]:
+    """Do as `pixel_size_of_image`, and give what of the file states the size, in words."""
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
             return _stated(tiff)
@@ -92,17 +97,22 @@ def pixel_size_of_image(data: bytes, path: Path) -> PixelSize:
         raise InputError(f"{path}: {error}") from None
     # Each kind of description has its own types of errors.
     except Exception:
-        return NOT_STATED
+        return NOT_STATED, ""
 
 
-def _stated(tiff: tifffile.TiffFile) -> PixelSize:
-    """Give the first size in a unit of length, or else the first in another."""
-    best = NOT_STATED
-    for read in (_of_ome, _of_metaseries, _of_lsm, _of_resolution):
+def _stated(tiff: tifffile.TiffFile) -> tuple[PixelSize, str]:
+    """Give the first size in a unit of length, or else the first in another, and what states it."""
+    best = NOT_STATED, ""
+    for read, words in (
+        (_of_ome, "OME metadata"),
+        (_of_metaseries, "MetaMorph's metadata"),
+        (_of_lsm, "LSM metadata"),
+        (_of_resolution, "TIFF tags"),
+    ):
         size = read(tiff)
         if size.um is not None:
-            return size
-        best = best if best.stated else size
+            return size, words
+        best = best if best[0].stated else (size, words)
     return best
 
 

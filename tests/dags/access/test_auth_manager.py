@@ -20,7 +20,7 @@ from tests.repository import REPOSITORY
 
 PEOPLE = {role: role for role in (*ROLES, NOTES, "pipeline")}
 """Everybody has the name of their role, and the password <role>'s."""
-BY_ANNOTATORS = {"segment_plate", "send_to_annotation", "ingest_plates"}
+BY_ANNOTATORS = {"segment_plate", "send_to_annotation", "ingest_plates", "inspect_plate"}
 
 
 def write(path: Path, people: dict[str, str], word: str = "'s") -> None:

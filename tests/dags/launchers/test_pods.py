@@ -159,6 +159,8 @@ def test_only_what_reads_the_inbox_or_pretrained_weights_has_them(monkeypatch: p
     of_arrival = mounts_of("ingest", {"folder": "/nucleus/inbox/plate"})
     assert of_arrival["/nucleus/inbox"] == {"name": "nucleus", "subPath": "inbox", "readOnly": True}
     assert "/nucleus/inbox" not in mounts_of("ingest", {"folder": "/nucleus/store/receive_annotation/1/plate"})
+    of_upload = mounts_of("inspect_plate", {"folder": "/nucleus/inbox/.uploads/0123456789abcdef/p", "values": {}})
+    assert of_upload["/nucleus/inbox"]["readOnly"]
 
 
 def test_a_store_that_the_template_has_read_only_stays_so() -> None:

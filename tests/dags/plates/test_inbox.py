@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nucleus_dags.plates import inbox, inbox_trigger
+from nucleus_dags.plates import inbox, inbox_trigger, uploads
 from nucleus_dags.plates.inbox import PATIENCE, Arrival, NoPlate, Returned, judge, look_at, new_entries
 from nucleus_dags.plates.inbox_trigger import InboxTrigger
 from tests.limits import within_limits
@@ -404,6 +404,22 @@ def test_the_trigger_is_silent_on_what_was_handled(folders: tuple[Path, Path]) -
 
 @pytest.mark.parametrize("name", [b"2026-11", b"caf\xe9"])
 @pytest.mark.parametrize("polling", ["true", "false"])
+def test_the_trigger_is_silent_on_an_upload_and_tells_of_it_when_it_is_handed_over(folders: tuple[Path, Path]) -> None:
+    box, store = folders
+
+    def upload() -> None:
+        given = uploads.new_upload(box, "from a browser")
+        make_plate(given.folder / "deeper", done=True)
+        for name in ("images/a.tif", "DONE"):
+            with uploads.receiving(given.folder, name) as file:
+                file.write(b"pixels")
+        uploads.write_plate_json(given.folder, {"name": "plate", "role": "screen"})
+        uploads.hand_over(box, given.id, store)
+
+    told = asyncio.run(first_event(box, store, upload, 60))
+    assert told["folder"] == "plate"
+
+
 def test_the_trigger_tells_of_what_is_no_plate_after_a_while(
     folders: tuple[Path, Path], name: bytes, polling: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,7 +78,13 @@ SITUATIONS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     ),
     "two folders deeper": ("2026", files("11/a/plate.json"), "holds a plate in its folder 11/a/; move that"),
     "deeper and misnamed": ("2026", files("a/Plate.json"), "holds a plate in its folder a/; move that folder"),
-    "images alone": ("a", files("a.tif", "b.tif"), "has images, such as a.tif, and no plate.json; put the images into"),
+    "images alone": ("a", files("a.tif", "b.tif"), "has images, such as a.tif, and no plate.json; put one beside them"),
+    "images in a folder of another name": (
+        "a",
+        files("raw/a.tif"),
+        "has images, such as raw/a.tif, and no plate.json; put the images into images/ and add one",
+    ),
+    "images and masks": ("a", files("images/a.tif", "masks/a.tif"), "has images and no plate.json; put one beside"),
     "of a microscope": ("a", files("a.nd2"), "has images, such as a.nd2, and no plate.json"),
     "images and labels": ("a", files(*PLATE), "has images and no plate.json; put one beside images/"),
     "OME-Zarr in a folder": (

@@ -144,6 +144,12 @@ def test_a_plate_that_is_still_being_copied_is_left_out_and_named(
     ]
 
 
+def test_uploads_that_were_not_handed_over_are_left_out(home: Installation, tmp_path: Path) -> None:
+    write(home.folder / "inbox/.uploads/0123456789abcdef/p/images/a.tif", "pixels")
+    made = backup.save(home, tmp_path / "to")
+    assert [file.path for file in made.files if file.path.startswith("inbox/")] == ["inbox/plate/plate.json"]
+
+
 def test_a_result_that_is_not_what_its_task_wrote_is_named(home: Installation, tmp_path: Path) -> None:
     write(home.folder / "store/score/0123456789abcdef/files.json", json.dumps({"f1.csv": "0" * 64}))
     made = backup.save(home, tmp_path / "to")

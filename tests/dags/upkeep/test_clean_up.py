@@ -6,7 +6,9 @@ import pytest
 from mlflow import MlflowClient
 
 from nucleus_dags.local.home import Home
-from nucleus_dags.upkeep.clean_up import DAY_S, clean_up, old_logs, removable_runs
+from nucleus_dags.plates.uploads import new_upload
+from nucleus_dags.upkeep import clean_up as module
+from nucleus_dags.upkeep.clean_up import DAY_S, clean_up, old_logs, removable_runs, remove_uploads
 from nucleus_dags.upkeep.errors import UpkeepError
 from tests.tracked import track_in
 
@@ -67,3 +69,17 @@ def test_logs_that_nothing_was_written_to_for_long_are_old(home: Home) -> None:
 def test_without_servers_nothing_is_cleaned_up(home: Home) -> None:
     with pytest.raises(UpkeepError, match="make up"):
         clean_up(home, really=True)
+
+
+def test_old_uploads_are_listed_and_removed_when_it_is_asked_for(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upload = new_upload(home.inbox, "p")
+    (upload.folder / "a.tif").write_bytes(bytes(10**6))
+    assert remove_uploads(home, really=True) == 0
+    monkeypatch.setattr(module, "UPLOADS_DAYS", -1)
+    assert remove_uploads(home, really=False) == 10**6
+    assert upload.folder.exists()
+    assert f"1.0 MB  inbox/.uploads/{upload.id}" in capsys.readouterr().out
+    remove_uploads(home, really=True)
+    assert not upload.folder.exists()

@@ -161,7 +161,7 @@ def test_a_folder_in_other_letters_is_named(plate: Path, part: str) -> None:
         pair_files(plate)
 
 
-@pytest.mark.parametrize("name", ["f1_cp_masks", "f1_label", "f1-mask", "mask_f1", "Labels of F1"])
+@pytest.mark.parametrize("name", ["f1_mask", "f1_label", "f1-mask", "mask_f1", "Labels of F1"])
 def test_a_label_image_of_nearly_the_name_of_an_image_is_told_which(tmp_path: Path, name: str) -> None:
     plate = make_plate(tmp_path / "p", {"f1": IMAGE, "f12": IMAGE}, {name: LABEL_IMAGE})
     with pytest.raises(
@@ -170,7 +170,7 @@ def test_a_label_image_of_nearly_the_name_of_an_image_is_told_which(tmp_path: Pa
         pair_files(plate)
 
 
-@pytest.mark.parametrize(("other", "part"), [("masks", "labels"), ("Annotations", "labels"), ("raw", "images")])
+@pytest.mark.parametrize(("other", "part"), [("Masks", "labels"), ("Annotations", "labels"), ("raw", "images")])
 def test_a_folder_of_another_name_is_told_its_right_one(plate: Path, other: str, part: str) -> None:
     (plate / part).rename(plate / other)
     with pytest.raises(InputError, match=rf"has a folder {other}/; rename it to {part}/"):

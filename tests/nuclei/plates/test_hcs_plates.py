@@ -15,8 +15,9 @@ from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.files import open_plate
 from tasks.nuclei.plates.hcs import HcsWriter
 from tasks.nuclei.plates.hcs_listing import list_hcs
-from tasks.nuclei.plates.hcs_plates import HCS_FOLDER, pair_fields
+from tasks.nuclei.plates.hcs_plates import pair_fields
 from tasks.nuclei.plates.image_files import decode_image, decode_numbered, read_image, read_label_image
+from tasks.nuclei.plates.layouts import HCS_FOLDER
 from tasks.steps.ingest import TASK, Params
 from tests.nuclei.plates.test_hcs import change, make_0_5
 from tests.plates import INFO, two_squares

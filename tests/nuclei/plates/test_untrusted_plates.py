@@ -18,11 +18,12 @@ import tifffile
 import zarr
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates.field_check import check_and_copy_field
+from tasks.nuclei.plates.field_check import check_field
 from tasks.nuclei.plates.files import Plate, pair_files
 from tasks.nuclei.plates.hcs import HcsWriter
-from tasks.nuclei.plates.hcs_plates import HCS_FOLDER, pair_fields
+from tasks.nuclei.plates.hcs_plates import pair_fields
 from tasks.nuclei.plates.info import read_plate_info
+from tasks.nuclei.plates.layouts import HCS_FOLDER
 from tasks.nuclei.plates.raster import MAX_FIELD_PIXELS
 from tasks.nuclei.plates.room import Room
 from tests.limits import within_limits
@@ -207,7 +208,7 @@ def checked(plate: Path, output_dir: Path) -> tuple[list[str], float]:
         (output_dir / part).mkdir(parents=True)
     opened = pair_files(plate)
     tracemalloc.start()
-    problems = check_and_copy_field(opened.fovs[0], opened, output_dir).problems
+    problems = check_field(opened.fovs[0], opened, output_dir).problems
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return problems, most

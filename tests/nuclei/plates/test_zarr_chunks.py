@@ -15,7 +15,7 @@ from tasks.contract import execute
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.hcs import HcsWriter
 from tasks.nuclei.plates.hcs_listing import list_hcs
-from tasks.nuclei.plates.hcs_plates import HCS_FOLDER
+from tasks.nuclei.plates.layouts import HCS_FOLDER
 from tasks.nuclei.plates.zarr_chunks import read_plane
 from tasks.steps.ingest import TASK, Params
 from tests.plates import INFO
