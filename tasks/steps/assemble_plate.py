@@ -2,9 +2,9 @@
 
 Every part is an output of `segment` for some fields of the plate. Written are labels/, nuclei.parquet
 and nuclei.csv (the same rows), wells.csv, heat_map.png if the names of the fields give wells,
-overview.png, and plate.ome.zarr if asked for, with the nuclei of each field beside its pixels. All name the model. Fields
-that `ingest` left out of the plate are counted in wells.csv, which has a row for a well without any other, and in the
-titles of the pictures.
+overview.png, and plate.ome.zarr if asked for, with the nuclei of each field beside its pixels. All name the
+model. Fields that `ingest` left out of the plate are counted in wells.csv, which has a row for a well without any
+other, and in the titles of the pictures.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ log = logging.getLogger("nucleus")
 
 LEFT_OUT_SHOWN = 20
 CHANNEL_NAME = "nuclear stain"
-"""In OME-Zarr, where plate.json gives a number or nothing."""
+"""In OME-Zarr, where the names of the images give a number or nothing."""
 OVERVIEW_FIELDS = 12
 OVERVIEW_IN_DIAMETERS = 9
 """Side of the part of a field that the overview shows, in diameters of a typical nucleus."""
@@ -250,7 +250,7 @@ def _draw_overview(
     doubtful = nuclei[is_doubtful(nuclei) == 1]
     tiles = []
     for fov in _some_of(plate.fovs):
-        of_fov = doubtful.loc[doubtful["fov"] == fov.name, "label"].to_numpy()
+        of_fov = doubtful.loc[doubtful["fov"] == fov.name, "label"].tolist()
         label_image = read_label_image(labels[fov.name])
         picture = figures.overview_picture(read_image(fov.image_path), label_image, side_px, of_fov)
         tiles.append(figures.OverviewTile(_short_name(fov), picture))
@@ -316,10 +316,11 @@ def _write_ome_zarr(
 
 
 def _channel(plate: Plate) -> Channel:
-    """Give the name of the channel and the range that shows the nuclei of some of a plate's fields, dead cells aside."""
+    """Give the name of the channel, and the range in which the nuclei of some fields lie, dead cells aside."""
     ranges = [robust_range(read_image(fov.image_path)) for fov in _some_of(plate.fovs)]
     low, high = min(seen.low for seen in ranges), max(seen.high for seen in ranges)
-    name = plate.info.channel if isinstance(plate.info.channel, str) else CHANNEL_NAME
+    channel = plate.fovs[0].channel
+    name = channel if isinstance(channel, str) else CHANNEL_NAME
     # An image of one intensity has no range, and viewers refuse an empty one.
     return Channel(name, round(low), max(round(high), round(low) + 1))
 

@@ -289,12 +289,13 @@ def test_an_ome_zarr_plate_shows_all_fields_in_one_range_and_has_the_nuclei_of_e
     pd.testing.assert_frame_equal(tables[0], whole)
 
 
-def test_an_ome_zarr_plate_of_dark_fields_can_be_shown(tmp_path: Path) -> None:
-    plate = open_plate(make_plate(tmp_path / "screen", {B07_1: np.zeros_like(IMAGE)}, {}, role="test", channel="DAPI"))
-    result = assemble(tmp_path, [add_part(tmp_path, "part", plate, {B07_1: NONE})], ome_zarr=True)
+def test_an_ome_zarr_plate_of_dark_fields_can_be_shown_and_has_the_name_of_its_channel(tmp_path: Path) -> None:
+    name = "B - 07(fld 1 wv DAPI - DAPI)"
+    plate = open_plate(make_plate(tmp_path / "screen", {name: np.zeros_like(IMAGE)}, {}, role="test"))
+    result = assemble(tmp_path, [add_part(tmp_path, "part", plate, {name: NONE})], ome_zarr=True)
     (field,) = list_hcs(tmp_path / result.outputs["ome_zarr"]).fields
     (channel,) = json.loads((field.folder / ".zattrs").read_text())["omero"]["channels"]
-    assert channel["label"] == "DAPI"
+    assert channel["label"] == "DAPI - DAPI"
     assert channel["window"]["start"] < channel["window"]["end"]
 
 

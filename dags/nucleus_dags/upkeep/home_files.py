@@ -6,7 +6,7 @@ Whatever names something is copied before what it names, so that nothing in the 
    were newer than Airflow's database would tell of a DAG run that nobody starts any more.
 2. Airflow's database: it names MLflow's runs, and receipts and results in the store.
 3. MLflow's database: it names artefacts, and results in the store.
-4. Receipts of DAG runs, which name results.
+4. Receipts of DAG runs and the names of segmented plates, which lead to results.
 5. All else. Results are listed until two lists in a row are the same: each was sealed after all that it was made from,
    so the second has the inputs of everything in the first.
 
@@ -28,6 +28,7 @@ from nucleus_dags.upkeep.errors import UpkeepError
 RECORDS = ("store/arrivals", "store/retrainings", "store/skipped")
 """Copied before the databases."""
 RECEIPTS = "store/dag_runs"
+NAMED_RESULTS = "results"
 LEFT_OUT = ("servers.json", "logs/scheduler", "logs/dag_processor", "databases_before")
 LEFT_OUT_OF_A_HOME = ("logs", "airflow/logs/scheduler", "airflow/logs/dag_processor")
 OF_DATABASES = (".db", ".db-journal", ".db-wal", ".db-shm")
@@ -55,6 +56,7 @@ def list_below(folder: Path, *names: str) -> Listing:
 
 def list_rest(folder: Path, left_out: tuple[str, ...]) -> Listing:
     """List what is copied at the end."""
+    listing = list_below(folder, NAMED_RESULTS)
     seen = None
     for _ in range(MOST_LISTINGS):
         results = _results(folder)
@@ -63,9 +65,8 @@ def list_rest(folder: Path, left_out: tuple[str, ...]) -> Listing:
         seen = results
     else:
         raise UpkeepError(f"Results come and go in {folder}/store all the time; try again when less is going on.")
-    arriving = _arriving(folder / "inbox")
-    listing = Listing(arriving=arriving)
-    away = {*LEFT_OUT, *left_out, *RECORDS, RECEIPTS, *(f"inbox/{name}" for name in arriving)}
+    listing.arriving = _arriving(folder / "inbox")
+    away = {*LEFT_OUT, *left_out, *RECORDS, RECEIPTS, NAMED_RESULTS, *(f"inbox/{name}" for name in listing.arriving)}
     for name in sorted(path.name for path in folder.iterdir()):
         _list_below(folder, name, listing, tuple(away), seen)
     return listing

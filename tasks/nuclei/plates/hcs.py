@@ -2,7 +2,7 @@
 
     plate.ome.zarr/        rows, columns and wells of the plate
       B/07/                fields of well B07, counted from 0; each names its site
-        0/                 an image, (y, x), as a pyramid s0, s1, ..., with the name of its channel and the range to show
+        0/                 an image, (y, x), as a pyramid s0, s1, ..., with its channel's name and the range to show
           labels/nuclei/   its label image, as a pyramid that lies on the image's at every level
           tables/nuclei/   table.parquet, a row for each label
 

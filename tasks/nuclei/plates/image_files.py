@@ -216,9 +216,9 @@ def write_label_image(
 ) -> None:
     """Write a (y, x) integer label image as zlib-compressed TIFF.
 
-    The dtype is uint16, or uint32 where the largest label is over 65,535. The pixel size is written as ImageJ does, which
-    Fiji, tifffile and Bio-Formats (QuPath, OMERO) read in µm: OME-XML would give ImageJ itself centimetres. Fiji shows
-    `info` by Image > Show Info.
+    The dtype is uint16, or uint32 where the largest label is over 65,535. The pixel size is written as ImageJ
+    writes it: Fiji, tifffile and Bio-Formats, which QuPath and OMERO use, read it in µm. Fiji shows `info` by
+    Image > Show Info.
     """
     if label_image.ndim != 2 or label_image.dtype.kind not in "ui":
         raise ValueError(f"A label image is (y, x) integer, got {label_image.shape} {label_image.dtype}.")
