@@ -17,8 +17,8 @@ from typing import Any
 from nucleus_dags.files import make_folder, move
 from nucleus_dags.plates.stored import StoredPlate, superseding_plate
 
-FOLDER = "results"
-"""`tasks.store.check` and `upkeep` know it under this name too."""
+NAMED_RESULTS = "results"
+"""Folder beside the store."""
 
 
 def name_result(store: Path, plate: StoredPlate, made_by: Mapping[str, Any], assembled: str) -> Path:
@@ -28,7 +28,7 @@ def name_result(store: Path, plate: StoredPlate, made_by: Mapping[str, Any], ass
     doesn't count any more has a folder of its own, `<plate>@<digest>`. Raises OSError where no link can be made.
     """
     is_newest = superseding_plate(store, plate.path) is None
-    folder = store.parent / FOLDER / (plate.name if is_newest else Path(plate.path).name)
+    folder = store.parent / NAMED_RESULTS / (plate.name if is_newest else Path(plate.path).name)
     make_folder(folder)
     link = folder / name_of_model(made_by)
     beside = link.with_name(f".{link.name}.{os.getpid()}")
@@ -42,7 +42,8 @@ def name_result(store: Path, plate: StoredPlate, made_by: Mapping[str, Any], ass
 
 
 def name_of_model(made_by: Mapping[str, Any]) -> str:
-    """Give the file name of a model as `segment` names it: v3 for a version, or base, classical, external-stardist."""
+    """Give the file name of a model as `segment` names it: v3 of a version, or what another one is chosen by."""
     if "version" in made_by:
         return f"v{made_by['version']}"
+    # A colon, between method and tool, can't be in a name on Windows.
     return str(made_by["name"]).replace(":", "-")

@@ -23,12 +23,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nucleus_dags.plates.inbox import REJECTED, entries, judge, quiet_s
+from nucleus_dags.plates.named_results import NAMED_RESULTS
 from nucleus_dags.upkeep.errors import UpkeepError
 
 RECORDS = ("store/arrivals", "store/retrainings", "store/skipped")
 """Copied before the databases."""
 RECEIPTS = "store/dag_runs"
-NAMED_RESULTS = "results"
 LEFT_OUT = ("servers.json", "logs/scheduler", "logs/dag_processor", "databases_before")
 LEFT_OUT_OF_A_HOME = ("logs", "airflow/logs/scheduler", "airflow/logs/dag_processor")
 OF_DATABASES = (".db", ".db-journal", ".db-wal", ".db-shm")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from nucleus_dags.plates.named_results import name_of_model, name_result
+from nucleus_dags.local.home import Home
+from nucleus_dags.plates.named_results import NAMED_RESULTS, name_of_model, name_result
 from nucleus_dags.plates.stored import StoredPlate, read_plate
 from tasks.steps.find_model import READY
+from tasks.store import contents
 from tests.dags.stored_plates import add_plate
 
 VERSION_3 = {"version": 3, "key": "0123456789abcdef"}
@@ -50,9 +53,15 @@ def test_a_model_has_a_file_name_that_people_know_it_by(made_by: dict[str, objec
     assert name_of_model(made_by) == name
 
 
-def test_a_name_that_a_model_may_have_leads_nowhere_else() -> None:
-    assert "/" not in READY.replace(r"\w", "")
-    assert name_of_model({"name": "external:a..b"}) == "external-a..b"
+def test_home_and_check_know_the_folder_by_its_name(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    assert home.results == home.store.parent / NAMED_RESULTS
+    assert contents.NAMED_RESULTS == NAMED_RESULTS
+
+
+@pytest.mark.parametrize("name", ["external:../v3", "external:..", "../base", "external:a/b", "external:a:b", "."])
+def test_a_name_that_leads_elsewhere_is_none_of_a_model(name: str) -> None:
+    assert re.fullmatch(READY, name) is None
 
 
 def test_the_name_of_plate_and_model_leads_to_the_result_also_when_the_data_folder_moves(store: Path) -> None:
