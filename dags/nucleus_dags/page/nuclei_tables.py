@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from itertools import groupby, islice
 from pathlib import Path
@@ -45,11 +45,12 @@ class NucleiOfField(NamedTuple):
 NO_NUCLEI = NucleiOfField(0, 0, 0, None, None)
 
 
-def first_rows(path: Path, most: int) -> Rows:
-    """Give so many rows of a table, as they are shown."""
+def first_rows(path: Path, most: int, left_out: Collection[str]) -> Rows:
+    """Give so many rows of a table, without some of its columns."""
     with path.open(newline="") as file:
         columns, *rows = islice(csv.reader(file), most + 1)
-    return Rows(columns, [[_unescaped(value) for value in row] for row in rows])
+    kept = [number for number, column in enumerate(columns) if column not in left_out]
+    return Rows([columns[number] for number in kept], [[_unescaped(row[number]) for number in kept] for row in rows])
 
 
 def nuclei_by_field(path: Path) -> Mapping[str, NucleiOfField]:

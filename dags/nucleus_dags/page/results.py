@@ -13,6 +13,7 @@ from nucleus_dags.launchers.task_operator import mlflow_run_url
 from nucleus_dags.manifest import manifest
 from nucleus_dags.page import nuclei_tables, pictures, places
 from nucleus_dags.page.access import Person
+from nucleus_dags.page.registered import registry
 from nucleus_dags.page.rendering import page
 from nucleus_dags.page.segmented_plates import (
     Field,
@@ -23,7 +24,6 @@ from nucleus_dags.page.segmented_plates import (
     fields_of,
     info_of,
     plate_of,
-    remarks_in,
     remarks_of,
     runs_by_key,
     segmented_plate,
@@ -35,6 +35,8 @@ router = APIRouter(prefix="/results")
 
 SHOWN_AT_ONCE = 50
 ROWS_SHOWN = 10
+SAID_ABOVE = ("plate", "model")
+"""Columns that are the same in all rows of a result."""
 OUTLINE_COLOUR, DOUBTFUL_COLOUR, TRUE_COLOUR = (255, 190, 0), (255, 60, 255), (86, 180, 233)
 """The first two are those of the overview of a plate; all are told apart by the usual kinds of colour blindness."""
 # The address has the key of a result, which never changes; only who is logged in may see it.
@@ -104,6 +106,7 @@ def show_results(
         plate=plate,
         number=number,
         pages=pages,
+        problem=registry().problem,
     )
 
 
@@ -236,11 +239,7 @@ def _by_address(results: Iterable[SegmentedPlate]) -> list[list[SegmentedPlate]]
 
 def _listed(of_one: Sequence[SegmentedPlate], runs: dict[str, Run]) -> Listed:
     newest, run = of_one[0], runs.get(of_one[0].key)
-    return Listed(newest, len(of_one) - 1, run, _all_remarks(newest, run))
-
-
-def _all_remarks(result: SegmentedPlate, run: Run | None) -> list[Remark]:
-    return [*(remarks_in(run) if run else ()), *remarks_of(result)]
+    return Listed(newest, len(of_one) - 1, run, remarks_of(newest, run, registry()))
 
 
 def _page_of(request: Request, result: SegmentedPlate) -> Response:
@@ -254,13 +253,14 @@ def _page_of(request: Request, result: SegmentedPlate) -> Response:
         versions=versions,
         run=run,
         mlflow_url=mlflow_run_url(run.mlflow_run_id) if run else "",
-        remarks=_all_remarks(result, run),
+        remarks=remarks_of(result, run, registry()),
+        problem=registry().problem if result.version else "",
         stored=plate_of(result),
         info=info_of(result),
         pictures={name: title for name, title in PICTURES.items() if (result.folder / name).exists()},
         has_truth=any(field.true_labels for field in fields_of(result).values()),
-        nuclei=nuclei_tables.first_rows(result.folder / "nuclei.csv", ROWS_SHOWN),
-        wells=nuclei_tables.first_rows(result.folder / "wells.csv", ROWS_SHOWN),
+        nuclei=nuclei_tables.first_rows(result.folder / "nuclei.csv", ROWS_SHOWN, SAID_ABOVE),
+        wells=nuclei_tables.first_rows(result.folder / "wells.csv", ROWS_SHOWN, SAID_ABOVE),
         doubtful_below=manifest()["doubtful_below"],
         colours={"outline": _css(OUTLINE_COLOUR), "doubtful": _css(DOUBTFUL_COLOUR), "true": _css(TRUE_COLOUR)},
     )

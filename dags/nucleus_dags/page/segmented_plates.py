@@ -5,9 +5,11 @@ Every path in a result is one of the store, or the result isn't shown.
 
 from __future__ import annotations
 
+import glob
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -15,8 +17,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nucleus_dags.manifest import manifest
+from nucleus_dags.page.registered import Registry
 from nucleus_dags.page.remembered import remembered
 from nucleus_dags.planning.remarks import remarks_on, remarks_on_segmentations
+from nucleus_dags.planning.usability import MARK, shortcoming
+from nucleus_dags.plates.named_results import name_of_model
 from nucleus_dags.plates.names import is_key
 from nucleus_dags.plates.stored import StoredPlate, read_plate
 
@@ -39,7 +44,10 @@ class SegmentedPlate:
     plate_folder: Path
     """Of the version of it that was segmented, in the store."""
     model: str
-    """Name of the model in addresses and folders; see `name_of_model`."""
+    """Name of the model in addresses, as in the folder results/."""
+    version: int | None
+    """Of the registered model; None of one that isn't registered."""
+    model_key: str
     model_in_words: str
     """As in tables and pictures."""
     outputs: Mapping[str, str]
@@ -82,7 +90,7 @@ class Remark(NamedTuple):
 
 
 class Run(NamedTuple):
-    """The DAG run that made a result."""
+    """The DAG run that made a result; known while its receipts are kept."""
 
     receipts: Path
     """`dag_runs/<DAG>/<id of the run>` in the store."""
@@ -116,12 +124,6 @@ def segmented_plate(store: Path, key: str) -> SegmentedPlate | None:
     return _read(path) if _KEY.fullmatch(key) and path.exists() else None
 
 
-def name_of_model(model: Mapping[str, Any]) -> str:
-    """Give the name of a model in addresses: `version-3`, or that of a model that isn't registered, such as `base`."""
-    name: str = f"version-{model['version']}" if "version" in model else model["name"]
-    return name.replace(":", "-")
-
-
 def fields_of(result: SegmentedPlate) -> Mapping[str, Field]:
     """Give the fields of a plate by name, sorted."""
     report = result.plate_folder / "report.json"
@@ -144,11 +146,37 @@ def info_of(result: SegmentedPlate) -> Mapping[str, Any]:
     return _json(result.plate_folder / "plate.json")
 
 
-def remarks_of(result: SegmentedPlate) -> list[Remark]:
-    """Say what the note of `segment_plate` says of the label images and of the plate."""
+def remarks_of(result: SegmentedPlate, run: Run | None, registry: Registry) -> list[Remark]:
+    """Say all that a person should know of a result: of its model, its label images, and its plate."""
     parts: Any = [_part(part / "result.json") for part in result.parts]
     lines = [*remarks_on_segmentations(parts), *remarks_on([plate_of(result)])]
-    return _as_remarks(lines)
+    remarks = [*_on_model(result, registry), *(_in_note(run) if run else ()), *_as_remarks(lines), *_on_version(result)]
+    return list(dict.fromkeys(remarks))
+
+
+def _on_model(result: SegmentedPlate, registry: Registry) -> Iterator[Remark]:
+    """Say it if the model is known now to be of no use."""
+    version = registry.version(result.version) if result.version else None
+    if version and version.key == result.model_key and (wrong := _shortcoming_in(version.tags)):
+        yield Remark(f"The model {wrong} of its test plates.")
+
+
+def _shortcoming_in(tags: Mapping[str, str]) -> str:
+    with suppress(ValueError):  # People may change tags in MLflow.
+        return shortcoming({"fn_rate/all": float(tags.get("fn_rate/all", 0))}).removeprefix(MARK).strip()
+    return ""
+
+
+def _on_version(result: SegmentedPlate) -> Iterator[Remark]:
+    """Say it if the plate was imported anew since."""
+    own, folder = plate_of(result), result.plate_folder.parent
+    versions = [_plate(path) for path in folder.glob(f"{glob.escape(result.plate)}@*/report.json")]
+    newest = max(versions, key=lambda plate: plate.frozen_at)
+    if newest.path != own.path:
+        yield Remark(
+            f"It is of an earlier version of the plate, imported on {own.frozen_at[:10]}; the one imported on "
+            f"{newest.frozen_at[:10]} counts. Segment the plate again."
+        )
 
 
 def runs_by_key(store: Path) -> dict[str, Run]:
@@ -157,10 +185,10 @@ def runs_by_key(store: Path) -> dict[str, Run]:
     return {(made := _receipt(path)).key: Run(path.parents[1], made.mlflow_run_id) for _, path in sorted(receipts)}
 
 
-def remarks_in(run: Run) -> list[Remark]:
-    """Say what the note of a run says of the model, and of the plate as an outlier, while its receipts are kept."""
+def _in_note(run: Run) -> list[Remark]:
+    """Say what the note of a run says of the model, and of the plate as an outlier."""
     of_model = [_receipt(path).warning for path in run.receipts.glob("find_model/*.json")]
-    remarks = [Remark(warning) for warning in of_model if warning]
+    remarks = [Remark(warning.removeprefix(MARK).strip()) for warning in of_model if warning]
     for path in run.receipts.glob("compare/*.json"):
         warnings = run.receipts.parents[2] / "drift" / _receipt(path).key / "warnings.txt"
         found = warnings.read_text().splitlines() if warnings.exists() else []
@@ -171,7 +199,7 @@ def remarks_in(run: Run) -> list[Remark]:
 def _as_remarks(lines: Iterable[str]) -> list[Remark]:
     """Read lines of Markdown: an item for each remark, and below it one for each detail."""
     remarks: list[Remark] = []
-    for line in lines:
+    for line in (line.replace("`", "") for line in lines):
         if item := _ITEM.fullmatch(line):
             remarks.append(Remark(item[1]))
         elif detail := _DETAIL.fullmatch(line):
@@ -198,6 +226,8 @@ def _read(path: Path) -> SegmentedPlate | None:
             plate=key.rpartition("@")[0],
             plate_folder=store / plate,
             model=name_of_model(model),
+            version=model.get("version"),
+            model_key=model["key"],
             model_in_words=_in_words(model),
             outputs=result["outputs"],
             counts=result["counts"],

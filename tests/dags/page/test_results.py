@@ -9,6 +9,8 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,10 +22,13 @@ import zarr
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from nucleus_dags.page.registered import Registry, Version
+from nucleus_dags.page.segmented_plates import remarks_of, segmented_plate
 from tasks.store.registered_model import ReadyModelName
 from tests.dags.page.segmented import (
     B07_1,
     B07_2,
+    CHAMPION,
     D08_1,
     NUCLEI,
     SIDE_PX,
@@ -32,6 +37,7 @@ from tests.dags.page.segmented import (
     add_receipt,
 )
 from tests.dags.page.site import Site
+from tests.dags.stored_plates import add_plate
 
 BASE = ReadyModelName(name="base", key="f" * 16)
 RED_WORDS = "🔴 The model misses 62 % of the nuclei of its test plates."
@@ -65,12 +71,39 @@ def test_a_result_is_listed_by_plate_and_model_with_what_to_know_of_it(site: Sit
     add_receipt(site.home.store, "manual__1", "assemble_plate", key)
     add_receipt(site.home.store, "manual__1", "find_model", "b" * 16, warning=RED_WORDS)
     _, text = site.get("/results")
-    assert "/results/screen/version-3" in text
+    assert "/results/screen/v3" in text
     assert "/runs/segment_plate/manual__1" in text
-    assert RED_WORDS in text
+    assert RED_WORDS.removeprefix("🔴 ") in text
     assert "1 of 3 label images look wrong" in text
     _, text = site.get("/results?plate=other")
-    assert "/results/screen/version-3" not in text
+    assert "/results/screen/v3" not in text
+
+
+def test_a_model_that_mlflow_knows_to_be_of_no_use_is_told_of_in_words(segmented: Segmented, tmp_path: Path) -> None:
+    key = segmented.put(tmp_path / "store")
+    result = segmented_plate(tmp_path / "store", key)
+    assert result is not None
+    tags = {"key": CHAMPION.key, "fn_rate/all": "0.62"}
+    version = Version(CHAMPION.version, (), datetime.now(UTC), "", "", tags)
+    told = "The model misses 62 % of the nuclei of its test plates."
+    assert told in [remark.text for remark in remarks_of(result, None, Registry((version,)))]
+    good = replace(version, tags=tags | {"fn_rate/all": "0.05"})
+    of_another_mlflow = replace(version, tags=tags | {"key": "0" * 16})
+    for other in (good, of_another_mlflow):
+        assert told not in [remark.text for remark in remarks_of(result, None, Registry((other,)))]
+
+
+def test_a_result_of_a_plate_that_was_imported_anew_says_so(site: Site, segmented: Segmented) -> None:
+    segmented.put(site.home.store)
+    assert "earlier version of the plate" not in site.get("/results/screen/v3")[1]
+    add_plate(site.home.store, "screen", "screen", digest="f" * 12, frozen_at="2999-01-01T00:00:00")
+    assert "the one imported on 2999-01-01 counts" in site.get("/results/screen/v3")[1]
+
+
+def test_what_is_not_known_while_mlflow_is_away_is_said(site: Site, segmented: Segmented) -> None:
+    segmented.put(site.home.store)
+    for path in ("/results", "/results/screen/v3"):
+        assert "It isn't known whether" in site.get(path)[1]
 
 
 def test_older_results_of_a_plate_and_a_model_are_folded_and_stay_to_be_seen(site: Site, segmented: Segmented) -> None:
@@ -81,10 +114,10 @@ def test_older_results_of_a_plate_and_a_model_are_folded_and_stay_to_be_seen(sit
     _, text = site.get("/results")
     assert "2 results" in text
     assert "and 1 older result" in text
-    _, text = site.get("/results/screen/version-3")
-    assert f"/results/screen/version-3/{new}/nuclei.csv" in text
+    _, text = site.get("/results/screen/v3")
+    assert f"/results/screen/v3/{new}/nuclei.csv" in text
     assert "This isn&#39;t the newest" not in text
-    status, text = site.get(f"/results/screen/version-3/{old}")
+    status, text = site.get(f"/results/screen/v3/{old}")
     assert status == 200
     assert "This isn't the newest result" in text
     assert site.get("/results/screen/base")[0] == 200
@@ -93,17 +126,17 @@ def test_older_results_of_a_plate_and_a_model_are_folded_and_stay_to_be_seen(sit
 @pytest.mark.parametrize(
     "path",
     [
-        "/results/screen/version-4",
-        "/results/other/version-3",
-        "/results/screen/version-3/0000000000000000",
-        "/results/screen/version-3/..%2f..%2fingest",
+        "/results/screen/v4",
+        "/results/other/v3",
+        "/results/screen/v3/0000000000000000",
+        "/results/screen/v3/..%2f..%2fingest",
         "/results/screen/base/KEY",
-        "/results/screen/version-3/KEY/result.json",
-        "/results/screen/version-3/KEY/..%2fresult.json",
-        "/results/screen/version-3/KEY/image?field=..%2f..%2fplate",
-        "/results/screen/version-3/KEY/image?field=none",
-        f"/results/screen/version-3/KEY/truth?field={B07_1}",
-        "/results/screen/version-3/KEY/ome-zarr.zip",
+        "/results/screen/v3/KEY/result.json",
+        "/results/screen/v3/KEY/..%2fresult.json",
+        "/results/screen/v3/KEY/image?field=..%2f..%2fplate",
+        "/results/screen/v3/KEY/image?field=none",
+        f"/results/screen/v3/KEY/truth?field={B07_1}",
+        "/results/screen/v3/KEY/ome-zarr.zip",
     ],
 )
 def test_what_is_not_of_a_result_is_not_given(site: Site, segmented: Segmented, path: str) -> None:
@@ -119,7 +152,7 @@ def test_a_result_that_names_a_file_elsewhere_is_not_shown(site: Site, segmented
     content = json.loads(result.read_bytes())
     content["params"]["segmentations"] = [f"segment/../../{tmp_path.name}"]
     result.write_text(json.dumps(content))
-    assert site.get("/results/screen/version-3")[0] == 404
+    assert site.get("/results/screen/v3")[0] == 404
 
 
 def test_names_are_shown_as_they_are(site: Site) -> None:
@@ -128,7 +161,7 @@ def test_names_are_shown_as_they_are(site: Site) -> None:
 
 
 def test_pictures_are_those_of_the_field_and_its_outlines(site: Site, segmented: Segmented) -> None:
-    result = f"screen/version-3/{segmented.put(site.home.store)}"
+    result = f"screen/v3/{segmented.put(site.home.store)}"
     image, headers = got(site, of_field(result, "image", B07_1))
     assert Image.open(io.BytesIO(image)).size == (SIDE_PX, SIDE_PX)
     assert headers["Cache-Control"] == "private, max-age=31536000, immutable"
@@ -136,12 +169,12 @@ def test_pictures_are_those_of_the_field_and_its_outlines(site: Site, segmented:
     assert np.asarray(Image.open(io.BytesIO(bright))).mean() > np.asarray(Image.open(io.BytesIO(image))).mean()
     for field, colours in ((B07_1, {(255, 190, 0)}), (B07_2, {(255, 190, 0), (255, 60, 255)}), (D08_1, set())):
         outlines = Image.open(io.BytesIO(got(site, of_field(result, "outlines", field))[0])).convert("RGBA")
-        seen = {colour[:3] for _, colour in outlines.getcolors() or [] if colour[3]}
-        assert seen == colours
+        pixels = np.asarray(outlines)
+        assert {tuple(colour) for colour in pixels[pixels[..., 3] > 0][:, :3].tolist()} == colours
 
 
 def test_fields_say_what_makes_them_worth_looking_at(site: Site, segmented: Segmented) -> None:
-    result = f"screen/version-3/{segmented.put(site.home.store)}"
+    result = f"screen/v3/{segmented.put(site.home.store)}"
     fields = json.loads(got(site, f"{result}/fields")[0])
     assert [(field["name"], field["well"], field["nuclei"], field["doubtful"]) for field in fields] == [
         (B07_1, "B07", NUCLEI, 0),
@@ -154,7 +187,7 @@ def test_fields_say_what_makes_them_worth_looking_at(site: Site, segmented: Segm
 
 def test_a_pixel_gives_the_row_of_its_nucleus(site: Site, segmented: Segmented) -> None:
     key = segmented.put(site.home.store)
-    result = f"screen/version-3/{key}"
+    result = f"screen/v3/{key}"
     labels = tifffile.imread(site.home.store / f"assemble_plate/{key}/labels/{B07_2}.tif")
     y, x = np.argwhere(labels == 5)[0]
     nucleus = json.loads(got(site, of_field(result, "nucleus", B07_2, y=y, x=x))[0])
@@ -166,8 +199,8 @@ def test_a_pixel_gives_the_row_of_its_nucleus(site: Site, segmented: Segmented) 
 
 def test_masks_are_downloaded_as_a_zip_of_the_label_images(site: Site, segmented: Segmented) -> None:
     key = segmented.put(site.home.store)
-    content, headers = got(site, f"screen/version-3/{key}/masks.zip")
-    assert headers["Content-Disposition"] == 'attachment; filename="screen_version-3_masks.zip"'
+    content, headers = got(site, f"screen/v3/{key}/masks.zip")
+    assert headers["Content-Disposition"] == 'attachment; filename="screen_v3_masks.zip"'
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.testzip() is None
         assert sorted(archive.namelist()) == [f"masks/{name}.tif" for name in (B07_1, B07_2, D08_1)]
@@ -177,8 +210,8 @@ def test_masks_are_downloaded_as_a_zip_of_the_label_images(site: Site, segmented
 
 def test_an_ome_zarr_plate_is_downloaded_whole(site: Site, segmented: Segmented, tmp_path: Path) -> None:
     key = segmented.put(site.home.store, ome_zarr=True)
-    assert "ome-zarr.zip" in site.get("/results/screen/version-3")[1]
-    with zipfile.ZipFile(io.BytesIO(got(site, f"screen/version-3/{key}/ome-zarr.zip")[0])) as archive:
+    assert "ome-zarr.zip" in site.get("/results/screen/v3")[1]
+    with zipfile.ZipFile(io.BytesIO(got(site, f"screen/v3/{key}/ome-zarr.zip")[0])) as archive:
         archive.extractall(tmp_path / "unzipped")
     label_image = zarr.open_array(tmp_path / "unzipped/screen.ome.zarr/B/07/0/labels/nuclei/s0", mode="r")
     np.testing.assert_array_equal(
@@ -189,23 +222,23 @@ def test_an_ome_zarr_plate_is_downloaded_whole(site: Site, segmented: Segmented,
 @pytest.mark.parametrize("name", ["nuclei.csv", "nuclei.parquet", "wells.csv"])
 def test_tables_are_downloaded_whole_under_a_name_that_tells_them(site: Site, segmented: Segmented, name: str) -> None:
     key = segmented.put(site.home.store)
-    content, headers = got(site, f"screen/version-3/{key}/{name}")
+    content, headers = got(site, f"screen/v3/{key}/{name}")
     assert content == (site.home.store / f"assemble_plate/{key}/{name}").read_bytes()
-    assert f'filename="screen_version-3_{name}"' in headers["Content-Disposition"]
+    assert f'filename="screen_v3_{name}"' in headers["Content-Disposition"]
 
 
 def test_who_is_not_logged_in_gets_no_picture(site: Site, segmented: Segmented) -> None:
     key = segmented.put(site.home.store)
-    url = f"{site.address}/nuclei/results/screen/version-3/{key}/thumbnail"
+    url = f"{site.address}/nuclei/results/screen/v3/{key}/thumbnail"
     with urllib.request.urlopen(url, timeout=60) as answer:
         assert "/auth/login" in answer.url
-    picture, _ = got(site, f"screen/version-3/{key}/thumbnail")
+    picture, _ = got(site, f"screen/v3/{key}/thumbnail")
     assert Image.open(io.BytesIO(picture)).size == (160, 160)
 
 
 def test_lists_of_many_results_come_quickly(site: Site) -> None:
     add_many(site.home.store, results=1000, plates=500, fields=384)
-    for path in ("/results", "/results", "/results?page=20", "/results?plate=plate499"):
+    for path in ("/results", "/results?page=20", "/results?plate=plate499"):
         started = time.monotonic()
         status, text = site.get(path)
         assert status == 200
@@ -218,7 +251,7 @@ def test_fields_are_looked_through_by_keys_and_nuclei_by_a_click(
 ) -> None:
     segmented.put(site.home.store)
     browser.goto("/nuclei/results")
-    browser.get_by_role("link", name="screen", exact=True).click()
+    browser.get_by_role("link", name="screen, v3").click()
     shown = browser.locator("#shown")
     expect(shown).to_contain_text(f"Field 1 of 3: {B07_1}, well B07, site 1: {NUCLEI} nuclei")
     expect(browser.locator("#doubts")).to_be_hidden()
@@ -258,7 +291,7 @@ def click_on_a_nucleus(browser: Page, site: Site) -> None:
 
 def test_contrast_is_changed_by_sliders_and_back(browser: Page, site: Site, segmented: Segmented) -> None:
     segmented.put(site.home.store)
-    browser.goto("/nuclei/results/screen/version-3")
+    browser.goto("/nuclei/results/screen/v3")
     levels, auto = browser.locator("#levels"), browser.get_by_label("Contrast of each field by itself")
     expect(levels).to_contain_text("white is")
     usual = levels.inner_text()
@@ -272,7 +305,7 @@ def test_contrast_is_changed_by_sliders_and_back(browser: Page, site: Site, segm
 
 def test_labels_of_a_plate_are_drawn_beside_what_was_found(browser: Page, site: Site, segmented: Segmented) -> None:
     segmented.put(site.home.store, name="tested", role="test")
-    browser.goto("/nuclei/results/tested/version-3")
+    browser.goto("/nuclei/results/tested/v3")
     browser.get_by_label("Labels of the plate").check()
     expect(browser.locator("img.pixels")).to_have_count(3)
     assert "/truth?" in (browser.locator("img.pixels").last.get_attribute("src") or "")
@@ -283,8 +316,8 @@ def test_masks_are_saved_from_the_page_within_airflow(browser: Page, site: Site,
     browser.goto("/plugin/nuclei")
     frame = browser.frame_locator("iframe[title=Nuclei]")
     frame.get_by_role("link", name="Results").click()
-    frame.get_by_role("link", name="screen", exact=True).click()
+    frame.get_by_role("link", name="screen, v3").click()
     with browser.expect_download() as download:
         frame.get_by_role("link", name="Masks", exact=True).click()
-    assert download.value.suggested_filename == "screen_version-3_masks.zip"
+    assert download.value.suggested_filename == "screen_v3_masks.zip"
     expect(frame.locator("#shown")).to_contain_text("Field 1 of 3")

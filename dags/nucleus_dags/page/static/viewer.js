@@ -149,7 +149,7 @@ async function ask({ latlng }) {
     return;
   }
   mark.setLatLng([-nucleus.centroid_y_px - 0.5, Number(nucleus.centroid_x_px) + 0.5]).addTo(map);
-  const list = document.createElement("dl");
+  const list = Object.assign(document.createElement("dl"), { className: "facts" });
   const row = [
     ["Label", nucleus.label],
     ["Area", `${Number(nucleus.area_um2).toFixed(1)} µm² (${nucleus.area_px} px)`],
