@@ -31,6 +31,7 @@ from tasks.methods.method import PRESETS, Method
 from tasks.methods.registry import baseline_method, default_method, found_methods, place_of
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.scoring import SHOWN_IOU_THRESHOLDS
+from tasks.nuclei.tables import DOUBTFUL_BELOW
 from tasks.nuclei.usability import MOST_MISSED
 from tasks.store.ready_models import ready_models
 from tasks.store.registered_model import REGISTERED_MODEL
@@ -49,6 +50,7 @@ def manifest(methods: Mapping[str, Method]) -> dict[str, Any]:
         "registered_model": REGISTERED_MODEL,
         "shown_iou_thresholds": SHOWN_IOU_THRESHOLDS,
         "most_missed": MOST_MISSED,
+        "doubtful_below": DOUBTFUL_BELOW,
         "presets": PRESETS,
         "presets_of_augment": importlib.import_module("tasks.steps.augment").PRESETS,
         "default_method": default_method().name,

@@ -88,6 +88,7 @@ def test_the_dags_package_imports_airflow_and_the_standard_library_only(path: st
         "page/note.py": ("markdown_it", "markupsafe"),
         "page/plates.py": ("fastapi",),
         "page/plugin.py": ("starlette",),
+        "page/results.py": ("fastapi",),
         "page/rendering.py": ("fastapi", "jinja2"),
         "page/runs.py": ("fastapi", "sqlalchemy"),
         "page/settings.py": ("fastapi",),

@@ -8,14 +8,15 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from nucleus_dags.errors import FormError
-from nucleus_dags.page import add_plate, annotate, models, plates, runs, settings, starting
+from nucleus_dags.page import add_plate, annotate, models, plates, results, runs, settings, starting
 from nucleus_dags.page.access import to_login
 from nucleus_dags.page.rendering import HERE, page
 
 app = FastAPI(title="Nuclei", docs_url=None, redoc_url=None, openapi_url=None)
 app.mount("/static", StaticFiles(directory=HERE / "static"))
+app.mount("/leaflet", StaticFiles(packages=[("js_lib_leaflet", "static/js_lib_leaflet")]))
 # What is added has an address that could be a plate's, and what is started one that could be a run's.
-for section in (add_plate, plates, starting, runs, models, annotate, settings):
+for section in (add_plate, plates, starting, runs, models, results, annotate, settings):
     app.include_router(section.router)
 
 

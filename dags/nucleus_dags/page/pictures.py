@@ -44,6 +44,17 @@ class Levels(NamedTuple):
     white: int
 
 
+class Outlines(NamedTuple):
+    """Outlines of the nuclei of a label image, just inside of them."""
+
+    labels: Path
+    colour: Colour
+    marked: Collection[int] = ()
+    """Labels whose outlines have a colour of their own."""
+    marked_colour: Colour = (0, 0, 0)
+    width_px: int = 1
+
+
 class Field(NamedTuple):
     """What a viewer needs to know of a field before it shows it."""
 
@@ -69,20 +80,11 @@ def field_picture(path: Path, levels: Levels | None = None) -> bytes:
         return _encoded(_grey(image, levels or percentile_levels(image)), "JPEG", quality=QUALITY)
 
 
-def outlines_picture(
-    path: Path, colour: Colour, *, marked: Collection[int] = (), marked_colour: Colour = (0, 0, 0), width_px: int = 1
-) -> bytes:
-    """Give the outlines of a label image as a PNG of the same size, transparent between them.
-
-    They lie just inside of each nucleus. Those of the labels `marked` have a colour of their own.
-    """
+def outlines_picture(outlines: Outlines) -> bytes:
+    """Give outlines as a PNG of the size of their label image, transparent between them."""
     with _AT_A_TIME:
-        label_image = _label_image(path)
-        found = outlines(label_image, width_px).astype(np.uint8)
-        if marked:
-            found[(found > 0) & np.isin(label_image, list(marked))] = 2
-        picture = Image.fromarray(found)
-        picture.putpalette([0, 0, 0, *colour, *marked_colour])
+        picture = Image.fromarray(_marked(outlines))
+        picture.putpalette([0, 0, 0, *outlines.colour, *outlines.marked_colour])
         return _encoded(picture, "PNG", compress_level=FAST, transparency=0)
 
 
@@ -93,20 +95,23 @@ def label_at(path: Path, y: int, x: int) -> int:
     return int(label_image[y, x]) if 0 <= y < height and 0 <= x < width else 0
 
 
-@lru_cache(maxsize=1024)
 def thumbnail(plate_folder: Path) -> bytes:
-    """Give the middle of a stored plate's first field as a small square PNG of some kilobytes, in grey.
-
-    Raises FileNotFoundError for a plate without images.
-    """
+    """Give a small picture of the first field of a stored plate. Raises FileNotFoundError for one without images."""
     paths = [path for path in (plate_folder / "images").iterdir() if not path.name.startswith(".")]
     if not paths:
         raise FileNotFoundError(f"{plate_folder / 'images'} holds no image.")
+    return small_picture(min(paths))
+
+
+@lru_cache(maxsize=1024)
+def small_picture(path: Path, outlines: Outlines | None = None) -> bytes:
+    """Give the middle of an image as a small square PNG of some kilobytes, in grey or with outlines."""
     with _AT_A_TIME:
-        image = _read(min(paths))
-        y, x = (max(0, (size - THUMBNAIL_SHOWS_PX) // 2) for size in image.shape)
-        middle = image[y : y + THUMBNAIL_SHOWS_PX, x : x + THUMBNAIL_SHOWS_PX]
-        picture = _grey(middle, percentile_levels(image))
+        image = _read(path)
+        picture = _middle(_grey(image, percentile_levels(image)))
+        if outlines:
+            picture = picture.convert("RGB")
+            picture.paste(outlines.colour, mask=_middle(Image.fromarray(_marked(outlines) > 0)))
         picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX)
         return _encoded(picture, "PNG")
 
@@ -120,7 +125,7 @@ def percentile_levels(image: NDArray[Any], black: float = BLACK_PERCENTILE, whit
     return Levels(*(int(np.searchsorted(counted, rank, side="right")) for rank in (below, last - above)))
 
 
-def outlines(label_image: NDArray[np.integer], width_px: int = 1) -> NDArray[np.bool_]:
+def edges(label_image: NDArray[np.integer], width_px: int = 1) -> NDArray[np.bool_]:
     """Say of each pixel of a label image whether it belongs to a nucleus, and one beside it doesn't belong to the same.
 
     The image's edge is none. Wider outlines grow inwards.
@@ -140,6 +145,21 @@ def outlines(label_image: NDArray[np.integer], width_px: int = 1) -> NDArray[np.
         found |= edge
         left[edge] = 0
     return found
+
+
+def _marked(outlines: Outlines) -> NDArray[np.uint8]:
+    """Give, of each pixel, whether it is of an outline: 1, or 2 where its label is marked."""
+    label_image = _label_image(outlines.labels)
+    found = edges(label_image, outlines.width_px).astype(np.uint8)
+    if outlines.marked:
+        found[(found > 0) & np.isin(label_image, list(outlines.marked))] = 2
+    return found
+
+
+def _middle(picture: Image.Image) -> Image.Image:
+    left, top = (max(0, (size - THUMBNAIL_SHOWS_PX) // 2) for size in picture.size)
+    right, bottom = (min(size, (size + THUMBNAIL_SHOWS_PX) // 2) for size in picture.size)
+    return picture.crop((left, top, right, bottom))
 
 
 def _grey(image: NDArray[Any], levels: Levels) -> Image.Image:

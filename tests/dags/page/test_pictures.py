@@ -18,10 +18,11 @@ from skimage.segmentation import find_boundaries
 from nucleus_dags.page.pictures import (
     THUMBNAIL_PX,
     Levels,
+    Outlines,
     describe_field,
+    edges,
     field_picture,
     label_at,
-    outlines,
     outlines_picture,
     percentile_levels,
     thumbnail,
@@ -114,21 +115,21 @@ def test_outlines_are_those_of_the_reports() -> None:
     _, label_image = round_nuclei(nuclei=40)
     label_image[100:120, 0:30] = 90
     label_image[100:120, 30:50] = 91
-    np.testing.assert_array_equal(outlines(label_image), find_boundaries(label_image, mode="inner"))
+    np.testing.assert_array_equal(edges(label_image), find_boundaries(label_image, mode="inner"))
 
 
 def test_wider_outlines_grow_inwards() -> None:
     _, label_image = two_squares()
-    assert (outlines(label_image, 2) <= (label_image > 0)).all()
-    assert [np.count_nonzero(outlines(label_image, width)) for width in (1, 2, 3)] == [32, 48, 52]
+    assert (edges(label_image, 2) <= (label_image > 0)).all()
+    assert [np.count_nonzero(edges(label_image, width)) for width in (1, 2, 3)] == [32, 48, 52]
 
 
 def test_outlines_are_in_one_colour_and_transparent_between_them(tmp_path: Path) -> None:
     _, label_image = two_squares()
     write_label_image(tmp_path / "a.tif", label_image)
-    picture = Image.open(io.BytesIO(outlines_picture(tmp_path / "a.tif", AMBER))).convert("RGBA")
+    picture = Image.open(io.BytesIO(outlines_picture(Outlines(tmp_path / "a.tif", AMBER)))).convert("RGBA")
     pixels = np.asarray(picture)
-    found = outlines(label_image)
+    found = edges(label_image)
     assert (pixels[found] == [*AMBER, 255]).all()
     assert (pixels[~found][:, 3] == 0).all()
 
@@ -136,7 +137,7 @@ def test_outlines_are_in_one_colour_and_transparent_between_them(tmp_path: Path)
 def test_labels_that_are_marked_have_their_own_colour(tmp_path: Path) -> None:
     _, label_image = two_squares()
     write_label_image(tmp_path / "a.tif", label_image)
-    content = outlines_picture(tmp_path / "a.tif", AMBER, marked=[2], marked_colour=PINK)
+    content = outlines_picture(Outlines(tmp_path / "a.tif", AMBER, [2], PINK))
     pixels = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
     assert pixels[2, 2].tolist() == list(AMBER)
     assert pixels[10, 20].tolist() == list(PINK)
@@ -181,5 +182,5 @@ def test_a_field_of_a_screening_microscope_is_shown_quickly(tmp_path: Path) -> N
     write_label_image(tmp_path / "labels.tif", label_image)
     started = time.process_time()
     field_picture(field)
-    outlines_picture(tmp_path / "labels.tif", AMBER)
+    outlines_picture(Outlines(tmp_path / "labels.tif", AMBER))
     assert time.process_time() - started < 3
