@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse, Response
 
 from nucleus_dags.page.access import Person, may_start, refuse_unless_may_start
 from nucleus_dags.page.dag_runs import is_paused
-from nucleus_dags.page.inspections import Inspection, inspection, inspections
+from nucleus_dags.page.inspections import Inspection, inspection, latest_inspection
 from nucleus_dags.page.known_plates import known_plates
 from nucleus_dags.page.places import inbox, store
 from nucleus_dags.page.rendering import page
@@ -90,7 +90,7 @@ def remove(upload: str) -> None:
 def show_form(request: Request, person: Person, upload: str, run: str = "") -> Response:
     """Show what was found in the files, and the form."""
     folder = uploads.find(inbox(), upload)
-    shown = inspection(folder, store(), run) if run else next(inspections(folder, store()), None)
+    shown = inspection(folder, store(), run) if run else latest_inspection(folder, store())
     plates = known_plates(store()).values()
     return page(
         request,

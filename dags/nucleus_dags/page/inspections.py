@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from nucleus_dags.files import read_if_whole
@@ -43,17 +43,28 @@ class Inspection:
 
 def inspection(folder: Path, store: Path, run_id: str) -> Inspection | None:
     """Give what a DAG run found in the folder of an upload; None if it hasn't ended, failed, or was about another."""
-    return next((one for one in inspections(folder, store) if one.run_id == run_id), None)
+    if PurePath(run_id).name != run_id:
+        return None
+    receipts = (store / "dag_runs" / TASK / run_id / TASK).glob("*.json")
+    return next((found for receipt in receipts if (found := _found_by(receipt, folder, store))), None)
 
 
-def inspections(folder: Path, store: Path) -> Iterator[Inspection]:
-    """Give all that was found in the folder of an upload, the latest first."""
-    receipts = store.glob(f"dag_runs/{TASK}/*/{TASK}/*.json")
-    for receipt in sorted(receipts, key=lambda path: path.stat().st_mtime, reverse=True):
-        content = read_if_whole(receipt) or {}
-        if content.get("params", {}).get("folder") != str(folder):
-            continue
-        result = find_result(store, TASK, content["key"])
-        found = result.output("inspection") if result else None
-        if result and found:
-            yield Inspection(result, receipt.parts[-3], content["params"]["values"], json_at(found))
+def latest_inspection(folder: Path, store: Path) -> Inspection | None:
+    """Give what was found in the folder of an upload by the last DAG run that looked at it."""
+    receipts = sorted(store.glob(f"dag_runs/{TASK}/*/{TASK}/*.json"), key=_time, reverse=True)
+    return next((found for receipt in receipts if (found := _found_by(receipt, folder, store))), None)
+
+
+def _time(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def _found_by(receipt: Path, folder: Path, store: Path) -> Inspection | None:
+    content = read_if_whole(receipt)
+    if content is None or content["params"]["folder"] != str(folder):
+        return None
+    result = find_result(store, TASK, content["key"])
+    found = result.output("inspection") if result else None
+    if result is None or found is None:
+        return None
+    return Inspection(result, receipt.parts[-3], content["params"]["values"], json_at(found))

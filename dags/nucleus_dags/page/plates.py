@@ -22,6 +22,7 @@ from nucleus_dags.page.plate_runs import runs_on
 from nucleus_dags.page.plate_scores import drifts, scores_of
 from nucleus_dags.page.registered import registry
 from nucleus_dags.page.rendering import page
+from nucleus_dags.page.segmented_plates import SegmentedPlate, segmented_plates
 from nucleus_dags.planning.remarks import FOLLOWS_FROM_DOUBTS
 from nucleus_dags.plates.stored import StoredPlate
 
@@ -69,6 +70,7 @@ def show_plates(request: Request, person: Person, role: str = "") -> Response:
         champion=models.champion,
         scores=scores_of(models.champion, store()),
         drifts=drifts(store()),
+        segmented=_segmented(),
         thresholds=shown_thresholds(),
         may_add=may_start("ingest_plates", person),
         paused=is_paused("ingest_plates"),
@@ -119,6 +121,11 @@ def show_drift(person: Person, name: Name, digest: Name) -> Response:
     return FileResponse(drift.page, media_type="text/html", headers=HARMLESS)
 
 
+def _segmented() -> dict[str, SegmentedPlate]:
+    """Give the last segmentation of each version of a plate, by its path in the store."""
+    return {f"ingest/{one.plate_folder.name}": one for one in reversed(segmented_plates(store()))}
+
+
 def _plate(name: str) -> KnownPlate:
     plate = known_plate(store(), name)
     if plate is None:
@@ -159,6 +166,7 @@ def _page_of(request: Request, plate: KnownPlate, version: StoredPlate) -> Respo
         champion=models.champion,
         scores=scores_of(models.champion, store()),
         drifts=drifts(store()),
+        segmented=_segmented(),
         trained={key: [model for model in models.versions if key in model.plates] for key in keys},
         runs=runs_on([version.name, *keys]),
         mlflow_run_url=mlflow_run_url,

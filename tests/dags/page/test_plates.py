@@ -26,6 +26,7 @@ from tests.dags.page.filled_store import (
     register_champion,
 )
 from tests.dags.page.inspections import run_next_inspection
+from tests.dags.page.segmented import add_many
 from tests.dags.page.site import Site
 from tests.dags.stored_plates import add_plate
 from tests.fields import round_nuclei
@@ -73,6 +74,12 @@ def test_what_is_doubtful_or_left_out_stands_beside_a_plate(site: Site) -> None:
     assert "no training uses the plate until they are corrected" in text
     assert "3 more" in text
     assert "well B02: images/x.tif: is damaged" in site.get("/plates/screened")[1]
+
+
+def test_a_screening_plate_shows_how_many_nuclei_were_found_in_it_last(site: Site) -> None:
+    add_many(site.home.store, results=2, plates=1, fields=2)
+    assert "900<br>" in row(site.get("/plates")[1], "plate000")
+    assert "/results/plate000/version-2/0000000000000001" in site.get("/plates/plate000")[1]
 
 
 def test_drift_is_that_of_the_latest_comparison(site: Site) -> None:
