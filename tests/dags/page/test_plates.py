@@ -290,7 +290,7 @@ def uploaded_files(site: Site) -> list[str]:
 def test_a_plate_in_stardists_layout_is_dropped_described_and_imported(
     browser: Page, site: Site, tmp_path: Path
 ) -> None:
-    add_plate(site.home.store, "other", "train", cell_line="MCF10A")
+    add_whole_plate(site.home.store, "other", "train", cell_line="MCF10A")
     begin_upload(browser, make_stardist_plate(tmp_path / "my plate"))
     run_next_inspection(site)
     expect(browser.get_by_text("images/ and masks/, as for StarDist")).to_be_visible()
