@@ -76,6 +76,6 @@ def test_the_servers_say_where_the_data_are_and_how_a_hidden_folder_becomes_visi
 ) -> None:
     home = Home(tmp_path / name)
     home.make_folders()
-    *_, data = servers.where_to_go(home, Servers("http://a:1", "http://m:2")).splitlines()
+    data, *_ = servers.where_to_go(home, Servers("http://a:1", "http://m:2")).splitlines()
     assert data.startswith(f"Data    {home.folder}")
     assert ("`mv .nucleus nucleus-data`" in data) is hint
