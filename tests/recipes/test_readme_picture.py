@@ -1,0 +1,48 @@
+"""The picture of README.md: which field it shows, and what is beside each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tasks.recipes import readme_picture
+from tasks.recipes.readme_picture import PICTURE, SegmentedField, main, most_usual, picture
+
+MOST_BYTES = 300_000
+
+
+def field(name: str, found: int) -> SegmentedField:
+    """Four square nuclei, of which some are found."""
+    true_labels = np.zeros((40, 60), np.int32)
+    for number in range(4):
+        true_labels[5:15, 5 + 14 * number : 15 + 14 * number] = number + 1
+    return SegmentedField(
+        name, (200 * (true_labels > 0)).astype(np.uint8), true_labels, true_labels * (true_labels <= found)
+    )
+
+
+def test_it_is_of_the_field_whose_f1_is_nearest_to_that_of_all_fields() -> None:
+    shown, f1 = most_usual([field("all", 4), field("two", 2), field("three", 3)])
+    assert shown.name == "three"
+    assert f1 == pytest.approx([6 / 7, 6 / 7])
+
+
+def test_image_truth_and_prediction_are_beside_each_other_in_one_colour_per_nucleus() -> None:
+    figure = picture(field("two", 2))
+    assert [axes.get_title() for axes in figure.axes] == ["Image", "Truth", "Prediction"]
+    _, truth, prediction = (np.asarray(axes.images[0].get_array()) for axes in figure.axes)
+    assert (truth[10, 10] == prediction[10, 10]).all()
+    assert (truth[10, 38] != prediction[10, 38]).any()
+
+
+def test_the_picture_of_the_repository_is_small() -> None:
+    assert PICTURE.stat().st_size < MOST_BYTES
+
+
+def test_without_the_images_it_says_which_folder_to_give(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path), "--data", str(tmp_path)]) == 2
+    assert "give the folder that holds" in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
+    assert readme_picture.PLATE not in {path.name for path in tmp_path.iterdir()}
