@@ -7,6 +7,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,9 @@ import pytest
 import tifffile
 import yaml
 
+from nucleus_dags.planning.experiments import read_matrix
 from tasks.methods.fpn2_ws.method import BASE
+from tasks.nuclei.plates.info import PlateInfo
 from tasks.nuclei.scoring import score_instances
 from tasks.recipes.install_base_model import install
 from tests.fields import round_nuclei
@@ -159,6 +162,18 @@ def test_the_figures_of_the_base_model_are_those_of_its_card() -> None:
     assert f"| {f1[1][0]} | {f1[2][0]} | {cost} |" in README
     measured = (REPOSITORY / "tests/README.md").read_text()
     assert f"| {cost} | {f1[0][0]} | {f1[1][0]} ({f1[1][1]}) | {f1[2][0]} ({f1[2][1]}) |" in measured
+
+
+def test_the_plate_json_and_the_matrix_that_users_copy_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (REPOSITORY / "dags/README.md").read_text()
+    (plate_json,) = re.findall(r"(?ms)^    \{$.*?^    \}$", page)
+    assert PlateInfo.model_validate_json(plate_json).role == "train"
+    (matrix,) = re.findall(r"(?m)^    columns:\n(?:    .*\n)+", page)
+    (tmp_path / "ours.yaml").write_text(textwrap.dedent(matrix))
+    monkeypatch.setenv("NUCLEUS_EXPERIMENTS", str(tmp_path))
+    assert len(read_matrix("ours").rows()) == 2 * 2 * 3
 
 
 @pytest.mark.slow
