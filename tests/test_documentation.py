@@ -98,10 +98,10 @@ def is_there(module: str) -> bool:
 
 @every_page
 def test_every_file_of_the_repository_that_a_page_names_is_there(page: Path) -> None:
-    files = rf"(?:{'|'.join(FOLDERS)})/[\w./-]+\.(?:py|sh|yaml|json|md|txt|lock|cff)"
-    for span in re.findall(r"`([^`\n]+)`", page.read_text()):
-        if re.fullmatch(files, span):
-            assert (REPOSITORY / span).exists() or (page.parent / span).exists(), span
+    files = rf"(?<![\w./<$~-])(?:{'|'.join(FOLDERS)})/[\w./-]+\.(?:py|sh|yaml|json|md|txt|lock)(?![\w/])"
+    for line in code(page.read_text()):
+        for name in re.findall(files, line):
+            assert (REPOSITORY / name).exists() or (page.parent / name).exists(), line
 
 
 def test_pages_and_code_name_the_same_variables_of_the_environment() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
-from tasks.recipes import readme_picture
-from tasks.recipes.readme_picture import PICTURE, SegmentedField, main, most_usual, picture
+from tasks.recipes.readme_picture import PICTURE, PLATE, SegmentedField, main, most_usual, picture
+from tests.fields import round_nuclei
 
 MOST_BYTES = 300_000
 
@@ -45,4 +47,20 @@ def test_without_the_images_it_says_which_folder_to_give(tmp_path: Path, capsys:
     assert main([str(tmp_path), "--data", str(tmp_path)]) == 2
     assert "give the folder that holds" in capsys.readouterr().err
     assert not (tmp_path / "store").exists()
-    assert readme_picture.PLATE not in {path.name for path in tmp_path.iterdir()}
+    assert not (tmp_path / PLATE).exists()
+
+
+@pytest.mark.slow
+def test_the_command_segments_the_images_and_says_the_f1_of_the_field_that_it_draws(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, drawn = tmp_path / "data", tmp_path / "drawn.png"
+    for part in ("images", "labels"):
+        (data / "dsb2018/medium-520/test" / part).mkdir(parents=True)
+    (data / "dsb2018/manifest.csv").touch()
+    for number in range(2):
+        for part, content in zip(("images", "labels"), round_nuclei(number, radius_px=14), strict=True):
+            tifffile.imwrite(data / "dsb2018/medium-520/test" / part / f"field-{number}.tif", content)
+    assert main([str(tmp_path / "out"), "--data", str(data), "--into", str(drawn)]) == 0
+    assert re.search(rf"field field-\d of {PLATE}; F1 1\.000 at 0\.7, [01]\.\d+ at 0\.9", capsys.readouterr().out)
+    assert drawn.read_bytes().startswith(b"\x89PNG")
