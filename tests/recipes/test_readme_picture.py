@@ -59,8 +59,9 @@ def test_the_command_segments_the_images_and_says_the_f1_of_the_field_that_it_dr
         (data / "dsb2018/medium-520/test" / part).mkdir(parents=True)
     (data / "dsb2018/manifest.csv").touch()
     for number in range(2):
-        for part, content in zip(("images", "labels"), round_nuclei(number, radius_px=14), strict=True):
-            tifffile.imwrite(data / "dsb2018/medium-520/test" / part / f"field-{number}.tif", content)
+        image, label_image = round_nuclei(number, radius_px=14)
+        tifffile.imwrite(data / "dsb2018/medium-520/test/images" / f"field-{number}.tif", image)
+        tifffile.imwrite(data / "dsb2018/medium-520/test/labels" / f"field-{number}.tif", label_image)
     assert main([str(tmp_path / "out"), "--data", str(data), "--into", str(drawn)]) == 0
     assert re.search(rf"field field-\d of {PLATE}; F1 1\.000 at 0\.7, [01]\.\d+ at 0\.9", capsys.readouterr().out)
     assert drawn.read_bytes().startswith(b"\x89PNG")
