@@ -1,0 +1,98 @@
+"""The page in a real API server of Airflow, which knows the DAGs; no scheduler runs beside, so a started run waits."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nucleus_dags.airflow_api import AirflowApi
+from nucleus_dags.local.environment import environment
+from nucleus_dags.local.home import Home, Servers
+from tests.ports import free_port
+from tests.repository import REPOSITORY
+
+MOST_WAIT_S = 180
+
+
+@dataclass(frozen=True)
+class Site:
+    """A server with an empty store and inbox, which tests fill."""
+
+    home: Home
+    address: str
+    """Of Airflow."""
+    env: dict[str, str]
+
+    @property
+    def api(self) -> AirflowApi:
+        return AirflowApi(self.address, self.home.login())
+
+    @property
+    def login(self) -> tuple[str, str]:
+        return self.home.login()
+
+    def token(self) -> str:
+        return self.api._token
+
+    def get(self, path: str, token: str | None = None) -> tuple[int, str]:
+        """Ask for a page below /nuclei as a browser does that is logged in; gives status and text."""
+        request = urllib.request.Request(f"{self.address}/nuclei{path}")
+        request.add_header("Cookie", f"_token={token or self.token()}")
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def empty(self) -> None:
+        """Remove what a test put into store and inbox."""
+        for folder in (self.home.store, self.home.inbox):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Site]:
+    """Start a server in a folder and stop it afterwards."""
+    home = Home(folder)
+    home.make_folders()
+    servers = Servers(f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}")
+    env = environment(home, servers)
+    shutil.copy(REPOSITORY / "dags/nucleus_dags/manifest.json", home.manifest)
+    for command in (["db", "migrate"], ["dags", "reserialize"]):
+        _airflow(command, env)
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "airflow", "api-server"], env=env, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        _wait_for(f"{servers.airflow_url}/api/v2/version", process, folder / "server.log")
+        yield Site(home, servers.airflow_url, env)
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _airflow(arguments: list[str], env: dict[str, str]) -> None:
+    ended = subprocess.run([sys.executable, "-m", "airflow", *arguments], env=env, capture_output=True, text=True)
+    assert ended.returncode == 0, f"airflow {' '.join(arguments)}: {ended.stdout}{ended.stderr}"
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + MOST_WAIT_S
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except OSError:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.3)
