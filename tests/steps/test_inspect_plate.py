@@ -127,7 +127,8 @@ def test_of_several_channels_it_is_said_which_there_are_and_asked_for_one(tmp_pa
 
 def test_typed_values_come_before_plate_json_and_that_before_proposals(tmp_path: Path, store: Path) -> None:
     plate = one_field(tmp_path / "p", name="in-json", objective="20X")
-    values = inspect(plate, store, objective="40X")["values"]
+    values = inspect(plate, store, objective="40X", cell_line="", channel=None)["values"]
+    assert (values["cell_line"], "channel" in values) == (INFO["cell_line"], False)
     assert (values["name"], values["objective"], values["role"]) == ("in-json", "40X", "train")
 
 
