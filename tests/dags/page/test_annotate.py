@@ -97,7 +97,7 @@ def test_ticked_patches_are_skipped_by_the_run_that_sends_the_next_ones(site: Si
     runs = site.api.call("GET", "dags/send_to_annotation/dagRuns?order_by=-run_after")["dag_runs"]
     assert runs[0]["conf"] == {
         **{"plate": "a", "tool": "cvat", "role": "train", "target": "corrected", "patches": 7, "fields": 10},
-        "skip": "f2_y0-100_x200-300\nf3_y0-100_x300-400",
+        "skip": ["f2_y0-100_x200-300", "f3_y0-100_x300-400"],
     }
 
 

@@ -11,7 +11,7 @@ function valueOf(field) {
   return field.type === "number" || field.dataset.number !== undefined ? Number(text) : text;
 }
 
-/** Collect the fields by name; of several with the same name, which are ticked, the values come in lines. */
+/** Collect the fields by name. Those with data-line, which are ticked, make a list. */
 export function confOf(form) {
   const conf = {};
   for (const field of form.elements) {
@@ -20,7 +20,7 @@ export function confOf(form) {
       const value = valueOf(field);
       if (value !== undefined) conf[field.name] = value;
     } else if (field.checked) {
-      conf[field.name] = conf[field.name] ? `${conf[field.name]}\n${field.value}` : field.value;
+      (conf[field.name] ??= []).push(field.value);
     }
   }
   return conf;
