@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -130,8 +130,7 @@ def thumbnail(person: Person, result: Result) -> Response:
     """Give a small picture of the first field with its outlines."""
     first = next(iter(fields_of(result).values()))
     outlines = pictures.Outlines(result.labels / f"{first.name}.tif", OUTLINE_COLOUR, width_px=2)
-    content = pictures.small_picture(first.image, outlines)
-    return Response(content, media_type="image/png", headers=FOR_EVER)
+    return _picture(lambda: pictures.small_picture(first.image, outlines), "image/png")
 
 
 @router.get("/{plate}/{model}/{key}/fields")
@@ -173,7 +172,7 @@ def describe_field(person: Person, field: OneField) -> Response:
 def show_image(person: Person, field: OneField, black: Intensity = None, white: Intensity = None) -> Response:
     """Give a field in grey, between two intensities or with the usual contrast."""
     levels = None if black is None or white is None else pictures.Levels(black, white)
-    return Response(pictures.field_picture(field.image, levels), media_type="image/jpeg", headers=FOR_EVER)
+    return _picture(lambda: pictures.field_picture(field.image, levels), "image/jpeg")
 
 
 @router.get("/{plate}/{model}/{key}/outlines")
@@ -182,7 +181,7 @@ def show_outlines(person: Person, result: Result, field: OneField, width: Width 
     nuclei = nuclei_tables.nuclei_in(result.folder / "nuclei.csv", field.name)
     doubtful = [int(nucleus["label"]) for nucleus in nuclei if nuclei_tables.is_doubtful(nucleus)]
     outlines = pictures.Outlines(result.labels / f"{field.name}.tif", OUTLINE_COLOUR, doubtful, DOUBTFUL_COLOUR, width)
-    return Response(pictures.outlines_picture(outlines), media_type="image/png", headers=FOR_EVER)
+    return _picture(lambda: pictures.outlines_picture(outlines), "image/png")
 
 
 @router.get("/{plate}/{model}/{key}/truth")
@@ -191,7 +190,7 @@ def show_true_outlines(person: Person, field: OneField, width: Width = 1) -> Res
     if field.true_labels is None:
         raise HTTPException(404, f"The field {field.name} came without labels.")
     outlines = pictures.Outlines(field.true_labels, TRUE_COLOUR, width_px=width)
-    return Response(pictures.outlines_picture(outlines), media_type="image/png", headers=FOR_EVER)
+    return _picture(lambda: pictures.outlines_picture(outlines), "image/png")
 
 
 @router.get("/{plate}/{model}/{key}/nucleus")
@@ -264,6 +263,13 @@ def _page_of(request: Request, result: SegmentedPlate) -> Response:
         doubtful_below=manifest()["doubtful_below"],
         colours={"outline": _css(OUTLINE_COLOUR), "doubtful": _css(DOUBTFUL_COLOUR), "true": _css(TRUE_COLOUR)},
     )
+
+
+def _picture(draw: Callable[[], bytes], media_type: str) -> Response:
+    try:
+        return Response(draw(), media_type=media_type, headers=FOR_EVER)
+    except (OSError, ValueError) as error:
+        raise HTTPException(404, f"The store has lost a file, or it is damaged: {error}") from error
 
 
 def _css(colour: pictures.Colour) -> str:

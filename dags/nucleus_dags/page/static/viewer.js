@@ -7,7 +7,7 @@ const pixelSizeUm = Number(viewer.dataset.pixelSize);
 const part = (id) => document.getElementById(id);
 
 const STEPS = 1000; // of the sliders
-const WIDEST_PX = 6;
+const WIDEST_PX = 4;
 const NOTHING = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEAAAAALAAAAAABAAEAAAIBAAA=";
 
 const ORDERS = {
@@ -29,6 +29,9 @@ const map = L.map("map", {
 const image = L.imageOverlay(NOTHING, [[0, 0], [1, 1]], { className: "pixels" }).addTo(map);
 const outlines = L.imageOverlay(NOTHING, [[0, 0], [1, 1]], { className: "pixels" }).addTo(map);
 const truth = L.imageOverlay(NOTHING, [[0, 0], [1, 1]], { className: "pixels" });
+image.setZIndex(1);
+truth.setZIndex(2);
+outlines.setZIndex(3);
 const mark = L.circleMarker([0, 0], { radius: 12, color: "#fff", weight: 2, fill: false, interactive: false });
 
 let fields = []; // in the order in which they are gone through
@@ -97,7 +100,8 @@ function drawOutlines() {
   widthPx = Math.min(Math.max(Math.round(1.2 / 2 ** map.getZoom()), 1), WIDEST_PX);
   outlines.setUrl(url("outlines", { width: widthPx }));
   const wanted = part("truth")?.checked && fields[at].hasTruth;
-  if (wanted) truth.setUrl(url("truth", { width: widthPx }));
+  // Seen inside of the outlines above it where both are the same.
+  if (wanted) truth.setUrl(url("truth", { width: 2 * widthPx }));
   toggle(truth, wanted);
   toggle(outlines, part("outlines").checked);
 }
@@ -187,7 +191,7 @@ const ScaleBar = L.Control.extend({
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input:not([type=checkbox]), select")) return;
   const does = { ArrowLeft: () => show(at - 1), ArrowRight: () => show(at + 1), o: () => part("outlines").click(),
-    t: () => part("truth")?.click() }[event.key];
+    t: () => part("truth")?.click(), "+": () => map.zoomIn(), "-": () => map.zoomOut() }[event.key];
   if (!does) return;
   event.preventDefault();
   does();
