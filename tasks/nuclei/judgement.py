@@ -66,8 +66,8 @@ class Gate(pydantic.BaseModel):
     """No rate of splits, merges, false positives or false negatives of a cell line may be shown to have risen above
     this. 15 % is the paper's bound for screens."""
     most_rate_rise: float = pydantic.Field(0.05, ge=0, le=1, title="Largest rise of an error rate")
-    """A rate that was above most_error_rate may rise by this much. The 95 % CI of every rate must exclude that it
-    rises by this much above what it may."""
+    """A rate that was above the largest one already may rise by this much. The 95 % CI of every rate must exclude that
+    it rises by this much above what it may."""
 
 
 class ModelScores(NamedTuple):

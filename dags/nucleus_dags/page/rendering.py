@@ -65,6 +65,11 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
+def capitalize_first(text: str) -> str:
+    """Begin a sentence with a capital letter, and leave the others as they are."""
+    return text[:1].upper() + text[1:]
+
+
 ENVIRONMENT = Environment(
     loader=FileSystemLoader(HERE / "templates"),
     autoescape=True,
@@ -78,6 +83,7 @@ ENVIRONMENT.filters |= {
     "f1": f1,
     "number": number,
     "sentence": sentence,
+    "capitalize_first": capitalize_first,
     "note": rendered,
     "note_line": rendered_line,
     "run_state": run_state,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.common.db.common import SessionDep
@@ -162,7 +163,7 @@ def _run(session: Session, person: BaseUser, dag_id: str, run_id: str) -> dict[s
         "failures": failures_of(session, run),
         "questions": [asked for asked in questions(session, [dag_id]) if asked.run_id == run_id],
         "curves": _curves(store, running, receipts),
-        "made": _made(receipts),
+        "made": _made(run.plate.partition("@")[0], receipts),
         "mlflow": mlflow_run_url(found) if (found := mlflow_run_of(receipts)) else None,
         "filled": _filled(run),
         "may_unpause": may_start(dag_id, person),
@@ -217,11 +218,14 @@ def _name(receipt: Receipt) -> str:
     return ", ".join(str(part) for part in (receipt["task"], params.get("target"), params.get("tool")) if part)
 
 
-def _made(receipts: Mapping[str, list[Receipt]]) -> list[Made]:
-    """Say what came of a run, and where it is shown."""
+def _made(plate: str, receipts: Mapping[str, list[Receipt]]) -> list[Made]:
+    """Say what came of a run about a plate, or about none, and where it is shown."""
     imported = [receipt for task in IMPORTS for receipt in receipts.get(task, ())]
-    made = [Made(f"Plate {plate}", "plates") for plate in dict.fromkeys(map(_plate_of, imported)) if plate]
-    made += [Made("Label images and tables of the plate", "results") for _ in receipts.get("assemble_plate", ())]
+    names = [name for name in dict.fromkeys(map(_plate_of, imported)) if name]
+    made = [Made(f"Plate {name}", f"plates/{quote(name)}") for name in names]
+    made += [
+        Made("Label images and tables", f"results?plate={quote(plate)}") for _ in receipts.get("assemble_plate", ())
+    ]
     if models := receipts.get("register_model"):
         made.append(Made("1 model" if len(models) == 1 else f"{len(models)} models", "models"))
     if receipts.get("send_to_annotation"):

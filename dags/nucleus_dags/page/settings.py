@@ -61,6 +61,7 @@ def show_settings(request: Request, person: Person, session: SessionDep) -> Resp
         form=form_sections(change_gate_form(), {}, {}),
         estimate=None,
         may_start=may_start(CHANGE_GATE, person),
+        action="Change the gate",
         where=_where(),
         mlflow=mlflow_run_url(None),
         versions=_versions(),

@@ -25,6 +25,7 @@ from nucleus_dags.page.rendering import duration, page
 from nucleus_dags.page.start_form import form_sections, problems_by_field
 from nucleus_dags.planning.gate import gate_in_force
 from nucleus_dags.planning.segment_plate import find_plate
+from nucleus_dags.plates.plate_json import plates_in
 
 router = APIRouter(prefix="/runs/start")
 
@@ -56,6 +57,7 @@ def show_form(request: Request, person: Person, session: SessionDep, dag_id: str
         form=form_sections(form, _offered(store, dag_id), values),
         estimate=_estimate_in_words(session, store, dag_id, form, values),
         may_start=may_start(dag_id, person),
+        action="Start",
     )
 
 
@@ -85,7 +87,8 @@ def _dag(session: Session, person: Person, dag_id: str) -> Dag:
 
 def _offered(store: Path, dag_id: str) -> dict[str, Sequence[str]]:
     """Give what there is to choose from, by field."""
-    roles = {name: plate.newest.role for name, plate in known_plates(store).items()}
+    roles = {plate.name: plate.role for plate in plates_in(places.inbox()).plates}
+    roles |= {name: plate.newest.role for name, plate in known_plates(store).items()}
     versions = [str(version.number) for version in registry().versions]
     models = ["champion", "challenger", *manifest()["ready_models"], *versions]
     labelled = [name for name, role in roles.items() if role != "screen"]

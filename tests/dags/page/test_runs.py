@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from html import unescape
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ def text_of(site: Site, path: str) -> str:
     """Give the words of a page, without its tags."""
     status, html = site.get(path)
     assert status == 200, html
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", " ", html)))
 
 
 def check(site: Site, dag_id: str, **filled: Any) -> dict[str, Any]:
@@ -116,9 +117,8 @@ def test_a_failed_run_says_in_words_what_failed_and_why_and_leads_to_the_log(sit
     run.end("failed")
     html = site.get(run.path)[1]
     words = text_of(site, run.path)
-    assert (
-        "Checks and imports training plates: HeLa-3: failed. images/A01.tif is RGB &lt;b&gt;; save it in grey." in words
-    )
+    assert "Checks and imports training plates: HeLa-3: failed. images/A01.tif is RGB <b>; save it in grey." in words
+    assert "<b>" not in html
     assert re.search(r'href="/dags/train_models/runs/[^"]+/tasks/ingest_train/mapped/0\?try_number=1"', html)
     assert "not reached, since a step before failed" in words
 
@@ -257,8 +257,8 @@ def test_the_settings_show_the_gate_who_changed_it_and_what_can_not_be_read(site
     assert str(site.home.store) in words
     change_gate(site.home.store, {"most_loss": 0.02}, "A <strict> screen.", "anna", NOON, "manual__1")
     words = text_of(site, "/settings")
-    assert "As anna changed it on 2026-11-27 12:00 UTC: A &lt;strict&gt; screen." in words
-    assert "Largest loss of a cell line: 0.05 -&gt; 0.02" in words
+    assert "As anna changed it on 2026-11-27 12:00 UTC: A <strict> screen." in words
+    assert "Largest loss of a cell line: 0.05 -> 0.02" in words
     (site.home.store / "gates/000002.json").write_text("{")
     words = text_of(site, "/settings")
     assert "The last change of the gate can't be read, so nothing is judged. gates/000002.json" in words
@@ -345,7 +345,7 @@ def test_the_gate_is_changed_by_a_run_that_says_why(browser: Page, site: Site) -
     browser.goto("/nuclei/settings")
     browser.get_by_label("Largest loss of a cell line").fill("0.02")
     browser.get_by_label("Reason").fill("A stricter screen.")
-    browser.get_by_role("button", name="Start").click()
+    browser.get_by_role("button", name="Change the gate").click()
     browser.wait_for_url("**/nuclei/runs/change_gate/manual__*")
     expect(browser.get_by_text("A stricter screen.")).to_be_visible()
 
