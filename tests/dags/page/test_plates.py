@@ -79,7 +79,7 @@ def test_what_is_doubtful_or_left_out_stands_beside_a_plate(site: Site) -> None:
 def test_a_screening_plate_shows_how_many_nuclei_were_found_in_it_last(site: Site) -> None:
     add_many(site.home.store, results=2, plates=1, fields=2)
     assert "900<br>" in row(site.get("/plates")[1], "plate000")
-    assert "/results/plate000/version-2/0000000000000001" in site.get("/plates/plate000")[1]
+    assert "/results/plate000/v2/0000000000000001" in site.get("/plates/plate000")[1]
 
 
 def test_drift_is_that_of_the_latest_comparison(site: Site) -> None:
