@@ -96,8 +96,13 @@ def status(home: Home) -> bool:
 def where_to_go(home: Home, servers: Servers) -> str:
     """Say where the pages are, and how to log in."""
     name, password = home.login()
-    pages = f"Airflow {servers.airflow_url}\nMLflow  {training_pages(servers.mlflow_url)}"
-    return f"{pages}\nLogin   {name}, password {password}"
+    pages = {
+        "Nuclei": f"{servers.airflow_url}/plugin/nuclei",
+        "Airflow": servers.airflow_url,
+        "MLflow": training_pages(servers.mlflow_url),
+        "Login": f"{name}, password {password}",
+    }
+    return "\n".join(f"{page:<7} {where}" for page, where in pages.items())
 
 
 def _start(home: Home, servers: Servers, names: list[str]) -> None:
