@@ -19,8 +19,8 @@ from nucleus_dags.manifest import manifest
 from nucleus_dags.notes import FAILURE, fail_with, failure_lines, show_lines
 from nucleus_dags.planning import compare_models
 from nucleus_dags.planning.baseline import of_models
+from nucleus_dags.planning.gate import gate_in_force
 from nucleus_dags.planning.remarks import remarks_on, remarks_on_segmentations
-from nucleus_dags.planning.retrain_champion import read_gate
 from nucleus_dags.planning.runs import run_to_open, runs_to_close
 from nucleus_dags.planning.train_models import refuse_unknown_fields
 from nucleus_dags.planning.types import ListedVersion, RunsToClose, StoredPlatePath
@@ -62,7 +62,7 @@ def plan(listed: dict[str, list[ListedVersion]]) -> list[StoredPlatePath]:
         refuse_unknown_fields(context["dag_run"].conf or {}, compare_models_form())
         plates = compare_models.plan(_store(), listed["versions"])
         pair = compare_models.pair_of(form["before"], form["after"], listed["versions"])
-        gate = read_gate()["gate"] if pair else {}
+        gate = gate_in_force(_store()).rules if pair else {}
     except FormError as error:
         fail_with(str(error))
     except compare_models.NothingToCompare as reason:

@@ -27,6 +27,7 @@ from nucleus_dags.planning.candidates import (
     opened_candidates,
     trainings_on,
 )
+from nucleus_dags.planning.gate import gate_in_force
 from nucleus_dags.planning.remarks import remarks_on_segmentations
 from nucleus_dags.planning.retrain_champion import champions_of, judgement_of, report_of
 from nucleus_dags.planning.retraining_decision import challenger_of, promotion_of, rejection_of
@@ -59,8 +60,8 @@ Keeps the model in force, the *champion*, up to date with the plates that arrive
 arrive meanwhile are taken by the next run. Without anything new it skips itself and says so.
 
 **What happens:** a *challenger* is trained on all training plates from the champion's weights. Both segment every test
-plate of the store and are scored on it. `judge` applies the gate, a table in `dags/nucleus_dags/gate.yaml`: no cell
-line may lose, the mean may not fall, no new kind of error may appear.
+plate of the store and are scored on it. `judge` applies the gate: no cell line may lose, the mean
+may not fall, no new kind of error may appear. `change_gate` changes it; the note says by which gate was judged.
 
 **Doubts:** a training plate whose labels may be wrong is left out until they are corrected or confirmed; the note of
 the run names it. It names test plates of this kind too, which are used.
@@ -89,7 +90,7 @@ def plan(found: dict[str, FoundModel | None]) -> list[StoredPlatePath]:
     dag_run, ti = context["dag_run"], context["ti"]
     try:
         refuse_unknown_fields(dag_run.conf or {}, retrain_champion_form())
-        gate = retrain_champion.read_gate()
+        gate = gate_in_force(_store())
         planned = retrain_champion.plan(context["params"], gate, _store(), found["model"], dag_run.run_id)
     except retrain_champion.NothingNew as reason:
         show_lines([str(reason)])
@@ -113,12 +114,17 @@ def judgement_or_skip(candidate: Params, known: Params) -> Params:
 # The first model is judged against none; a run without anything new has nothing to decide.
 @task(trigger_rule="none_failed_min_one_success")
 def decide(
-    champion_version: int, test_plates: list[StoredPlatePath], reported: Any, scored: Any, judged: Any
+    champion_version: int,
+    test_plates: list[StoredPlatePath],
+    gate_in_words: str,
+    reported: Any,
+    scored: Any,
+    judged: Any,
 ) -> Decision:
     """Say what came out, and which candidate may become champion, if any."""
     results: list[Result] = [result for result in judged or [] if result]
     return retraining_decision.decide(
-        _store(), champion_version, test_plates, list(reported), list(scored), results, mlflow_run_url
+        _store(), champion_version, test_plates, list(reported), list(scored), results, mlflow_run_url, gate_in_words
     )
 
 
@@ -273,7 +279,8 @@ with DAG(
 
     with TaskGroup("Promote", prefix_group_id=False):
         champion_version = test_plates["champion_version"]
-        decided: Any = decide(champion_version, test_plates, report.output, score.output, judge.output)
+        gate_in_words = test_plates["gate_in_words"]
+        decided: Any = decide(champion_version, test_plates, gate_in_words, report.output, score.output, judge.output)
         challenger = launch(
             "find_model",
             task_id="find_challenger",

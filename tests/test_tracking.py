@@ -85,3 +85,14 @@ def test_system_metrics_are_logged_once_a_minute(run, monkeypatch):
         pass
     _, sampled_every_s, samples = monitor.call_args.args
     assert sampled_every_s * samples == 60
+
+
+def test_the_description_of_a_run_leads_to_the_dag_run_that_made_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUCLEUS_RUN_PAGE", "http://airflow/runs/train_models/manual__1")
+    link = "[The run that made it](http://airflow/runs/train_models/manual__1)"
+    monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("experiment", "dag run 3", "name"))
+    opened = Run()
+    assert opened.id is not None
+    assert MlflowClient().get_run(opened.id).data.tags["mlflow.note.content"] == link
+    opened.set_note("F1 is high.")
+    assert MlflowClient().get_run(opened.id).data.tags["mlflow.note.content"] == f"F1 is high.\n\n{link}"

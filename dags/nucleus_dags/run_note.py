@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from nucleus_dags.airflow_api import AirflowApi, AirflowApiError
+from nucleus_dags.run_page import with_link
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,12 +81,12 @@ def note_of(dag_id: str, dag_run_id: str) -> str:
 
 
 def set_note(dag_id: str, dag_run_id: str, note: str) -> None:
-    """Set the note; where Airflow's API can't be called, only the log has it."""
+    """Set the note, with the way to the page of the run; where Airflow's API can't be called, only the log has it."""
     api = _api()
     if api is None:
         return
     try:
-        api.set_note(dag_id, dag_run_id, note)
+        api.set_note(dag_id, dag_run_id, with_link(note, dag_id, dag_run_id, NOTE_CHARACTERS))
     except AirflowApiError as error:
         log.info("The note of the DAG run stays empty: %s", error)
 

@@ -57,17 +57,17 @@ class Gate(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    most_loss: float = pydantic.Field(0.05, ge=0, le=1)
+    most_loss: float = pydantic.Field(0.05, ge=0, le=1, title="Largest loss of a cell line")
     """A cell line may lose this much of any of F1 at 0.7, F1 at 0.9 and area under the F1 curve. The 95 % CI must
     exclude that it loses twice as much."""
-    least_mean_gain: float = pydantic.Field(0.0, ge=-1, le=1)
+    least_mean_gain: float = pydantic.Field(0.0, ge=-1, le=1, title="Smallest mean gain")
     """The mean over cell lines of the gain in area under the F1 curve must not be shown to be below this."""
-    most_error_rate: float = pydantic.Field(0.15, ge=0, le=1)
+    most_error_rate: float = pydantic.Field(0.15, ge=0, le=1, title="Largest error rate")
     """No rate of splits, merges, false positives or false negatives of a cell line may be shown to have risen above
     this. 15 % is the paper's bound for screens."""
-    most_rate_rise: float = pydantic.Field(0.05, ge=0, le=1)
-    """A rate that was above most_error_rate may rise by this much. The 95 % CI of every rate must exclude that it
-    rises by this much above what it may."""
+    most_rate_rise: float = pydantic.Field(0.05, ge=0, le=1, title="Largest rise of an error rate")
+    """A rate that was above the largest one already may rise by this much. The 95 % CI of every rate must exclude that
+    it rises by this much above what it may."""
 
 
 class ModelScores(NamedTuple):

@@ -20,10 +20,18 @@ from tasks.contract import ServiceError
 T = TypeVar("T")
 
 DAG_RUN_TAG = "dag_run_id"
+NOTE_TAG = "mlflow.note.content"
+"""The description at the top of a run's page."""
 
 
 class TrackingError(ServiceError):
     """MLflow can't be reached or refuses. Nothing is lost: the task may be run again to log its result."""
+
+
+def run_page_link() -> str:
+    """Give, in Markdown, the way to the page of the DAG run that this task belongs to; empty where none is known."""
+    page = os.environ.get("NUCLEUS_RUN_PAGE")
+    return f"[The run that made it]({page})" if page else ""
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.utils.time import get_current_time_millis
 
 from tasks.tracking import models
-from tasks.tracking.client import failures_named
+from tasks.tracking.client import NOTE_TAG, failures_named, run_page_link
 
 DATASET_CONTEXTS = {"train": "training", "test": "testing", "screen": "segmented"}
 SAMPLED_EVERY_S, SAMPLES_PER_POINT = 10, 6
@@ -94,8 +94,8 @@ class Run:
                 self._client.log_batch(self.id, tags=[RunTag(name, value) for name, value in tags.items()])
 
     def set_note(self, markdown: str) -> None:
-        """Set the description at the top of the run's page."""
-        self.set_tags({"mlflow.note.content": markdown})
+        """Set the description at the top of the run's page; it ends with the way to the run on the page Nuclei."""
+        self.set_tags({NOTE_TAG: "\n\n".join(filter(None, [markdown, run_page_link()]))})
 
     def log_plate(self, name: str, digest: str, source: str, role: str, profile: str) -> None:
         """Log a plate as a dataset input of the run."""

@@ -13,7 +13,7 @@ from mlflow.entities import Run as MlflowRun
 
 from tasks.nuclei.errors import InputError
 from tasks.store.registered_model import REGISTERED_MODEL
-from tasks.tracking.client import DAG_RUN_TAG, all_pages, failures_named, made_once
+from tasks.tracking.client import DAG_RUN_TAG, NOTE_TAG, all_pages, failures_named, made_once, run_page_link
 
 PLATES_EXPERIMENT = "plates"
 PARENT_TAG = "mlflow.parentRunId"
@@ -40,6 +40,8 @@ def open_run(
 ) -> str:
     """Give the id of a run of a DAG run, made when it doesn't exist yet: its own, or a child of that, by name."""
     tags = {DAG_RUN_TAG: dag_run_id, **(more_tags or {})} | ({PARENT_TAG: parent_run_id} if parent_run_id else {})
+    if link := run_page_link():
+        tags[NOTE_TAG] = link
     with failures_named():
         client = MlflowClient()
         experiment_id = _experiment(client, experiment)

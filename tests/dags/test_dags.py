@@ -47,6 +47,7 @@ def test_a_dag_and_its_modules_of_planning_and_of_the_form_have_one_name(dags: d
         "baseline",
         "candidates",
         "drift",
+        "gate",
         "fields",
         "initial_weights",
         "methods",

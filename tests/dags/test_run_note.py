@@ -8,6 +8,7 @@ import pytest
 from nucleus_dags import run_note
 from nucleus_dags.airflow_api import AirflowApiError
 from nucleus_dags.run_note import FAILURE_KEY, NOTE_CHARACTERS, WITHOUT_A_WORD, NotedFailure, fitting_note, note_failure
+from nucleus_dags.run_page import without_link
 
 
 class Airflow:
@@ -100,3 +101,24 @@ def test_a_failure_is_no_other_one_where_airflow_does_not_answer(monkeypatch: py
     monkeypatch.setattr(run_note, "_api", Silent)
     note_failure(failed("train", ValueError("no room"), {}))
     assert run_note.failed_tasks("train_models", "manual__1") == []
+
+
+def test_a_note_ends_with_the_way_to_the_page_of_its_run_once(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://127.0.0.1:8080/")
+    address = "http://127.0.0.1:8080/plugin/nuclei/nuclei/runs/promote_model/manual__1"
+    run_note.set_note("promote_model", "manual__1", "Version 2 is champion.")
+    assert airflow.note == f"Version 2 is champion.\n\n[This run on the page Nuclei]({address})"
+    note_failure(failed("promote_model", RuntimeError("no space left")))
+    assert airflow.note.startswith("promote_model failed: no space left\n\nVersion 2 is champion.")
+    assert airflow.note.count(address) == 1
+    assert without_link(airflow.note).endswith("Version 2 is champion.")
+
+
+def test_a_note_without_room_for_the_way_to_its_page_stays_as_it_is(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://127.0.0.1:8080")
+    run_note.set_note("promote_model", "manual__1", "n" * (NOTE_CHARACTERS - 20))
+    assert airflow.note == "n" * (NOTE_CHARACTERS - 20)

@@ -29,7 +29,8 @@ NEEDED = {
     "compare_models": "train",
     "try_models": "train",
     "run_experiments": "train",
-    # Both decide what is champion.
+    # They decide what is champion.
+    "change_gate": "approve",
     "retrain_champion": "approve",
     "promote_model": "approve",
 }

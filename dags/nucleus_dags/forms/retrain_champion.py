@@ -15,8 +15,10 @@ from nucleus_dags.forms.fields import (
 )
 from nucleus_dags.forms.train_models import random_seed_field
 from nucleus_dags.manifest import manifest
+from nucleus_dags.planning.gate import APPROVALS
 from nucleus_dags.planning.initial_weights import CYCLES
 
+AS_GATE = "as in the gate"
 FIRST_MODEL = "It counts only while there is no champion; later models are like the champion."
 
 
@@ -43,9 +45,9 @@ def _of_every_retraining() -> dict[str, Param]:
             section=MAIN,
         ),
         "approval": Param(
-            "as in gate.yaml",
+            AS_GATE,
             type="string",
-            enum=["as in gate.yaml", "automatic", "by_person"],
+            enum=[AS_GATE, *APPROVALS],
             title="Approval",
             description="automatic: a challenger that passes the gate becomes champion by itself. by_person: somebody "
             "approves it in this page first, within three days. Where the test plates are too few to decide, neither "

@@ -32,7 +32,9 @@ class LocalProcessOperator(TaskOperator):
         return SubprocessHook()
 
     def run_command(self, params: dict[str, Any], arguments: list[str], context: Context) -> None:
-        ended = self._hook.run_command([sys.executable, *arguments], env=self._environment(), cwd=str(REPOSITORY))
+        ended = self._hook.run_command(
+            [sys.executable, *arguments], env={**os.environ, **self.variables(context)}, cwd=str(REPOSITORY)
+        )
         if ended.exit_code < 0:
             name = signal.Signals(-ended.exit_code).name
             raise AirflowException(f"{self.task} was ended by {name}; its last line: {ended.output}")
@@ -46,10 +48,6 @@ class LocalProcessOperator(TaskOperator):
         with suppress(subprocess.TimeoutExpired):
             process.wait(KILL_GRACE_S)
         _signal_group(process.pid, signal.SIGKILL)
-
-    def _environment(self) -> dict[str, str]:
-        run = {"MLFLOW_RUN_ID": self.mlflow_run_id} if self.mlflow_run_id else {}
-        return {**os.environ, **run}
 
 
 def _signal_group(leader_pid: int, number: signal.Signals) -> None:

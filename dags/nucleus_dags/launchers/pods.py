@@ -98,7 +98,7 @@ class TaskPodOperator(TaskOperator, KubernetesPodOperator):
         self.container_resources = resources(self.task)
         self.labels["nucleus-task"] = self.task
         self.arguments = arguments
-        self.env_vars = _threads(self.task) | ({"MLFLOW_RUN_ID": self.mlflow_run_id} if self.mlflow_run_id else {})
+        self.env_vars = _threads(self.task) | self.variables(context)
         if plate := params.get("folder") or params.get("plate"):
             self.labels["nucleus-plate"] = make_safe_label_value(Path(plate).name)
         self.full_pod_spec = self._template()

@@ -17,6 +17,7 @@ from nucleus_dags.launchers.command_line import arguments_of, params_file_of
 from nucleus_dags.manifest import manifest
 from nucleus_dags.mlflow_pages import training_pages
 from nucleus_dags.run_note import reason_of
+from nucleus_dags.run_page import VARIABLE, run_page_url
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -136,6 +137,12 @@ class TaskOperator(BaseOperator):
             return self.hand_on(results if isinstance(given, list) else results[0], _plain(self.known))
         small = [{name: value for name, value in result.items() if name in SMALL_RESULT} for result in results]
         return small if isinstance(given, list) else small[0]
+
+    def variables(self, context: Context) -> dict[str, str]:
+        """Give the environment that says where a task shows what it does: its MLflow run, and the page of the run."""
+        ti = context["ti"]
+        found = {"MLFLOW_RUN_ID": self.mlflow_run_id, VARIABLE: run_page_url(ti.dag_id, ti.run_id)}
+        return {name: value for name, value in found.items() if value}
 
     def _hands_on(self, error: AirflowException, context: Context) -> bool:
         """Whether the next tasks are told of an error as of a result."""

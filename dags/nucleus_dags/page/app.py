@@ -8,14 +8,14 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from nucleus_dags.errors import FormError
-from nucleus_dags.page import add_plate, annotate, models, plates
+from nucleus_dags.page import add_plate, annotate, models, plates, runs, settings, starting
 from nucleus_dags.page.access import to_login
 from nucleus_dags.page.rendering import HERE, page
 
 app = FastAPI(title="Nuclei", docs_url=None, redoc_url=None, openapi_url=None)
 app.mount("/static", StaticFiles(directory=HERE / "static"))
-# What is added has an address that could be a plate's.
-for section in (add_plate, plates, models, annotate):
+# What is added has an address that could be a plate's, and what is started one that could be a run's.
+for section in (add_plate, plates, starting, runs, models, annotate, settings):
     app.include_router(section.router)
 
 

@@ -33,5 +33,14 @@ class NucleiPage(AirflowPlugin):
             "icon": f"{PREFIX}/static/nuclei.svg",
             "icon_dark_mode": f"{PREFIX}/static/nuclei-dark.svg",
             "url_route": "nuclei",
-        }
+        },
+        # A tab on the page of every run.
+        {
+            "name": "Nuclei: this run",
+            "href": f"{PREFIX}/runs/{{DAG_ID}}/{{RUN_ID}}",
+            "destination": "dag_run",
+            "icon": f"{PREFIX}/static/nuclei.svg",
+            "icon_dark_mode": f"{PREFIX}/static/nuclei-dark.svg",
+            "url_route": "nuclei_run",
+        },
     ]

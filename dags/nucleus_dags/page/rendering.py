@@ -10,6 +10,9 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from nucleus_dags.page.note import rendered, rendered_line
+from nucleus_dags.page.task_words import run_state, task_state
+
 HERE = Path(__file__).parent
 SECTIONS = ("plates", "runs", "models", "results", "annotate", "settings")
 """Of the navigation: each is a module here, an address and a title."""
@@ -57,6 +60,11 @@ def counted(amount: int, singular: str, plural: str = "") -> str:
     return f"{number(amount)} {singular if amount == 1 else plural or f'{singular}s'}"
 
 
+def sentence(text: str) -> str:
+    """Give a capital letter at the beginning and a full stop at the end."""
+    return text[:1].upper() + text[1:].rstrip(".") + "."
+
+
 def capitalize_first(text: str) -> str:
     """Begin a sentence with a capital letter, and leave the others as they are."""
     return text[:1].upper() + text[1:]
@@ -74,6 +82,11 @@ ENVIRONMENT.filters |= {
     "duration": duration,
     "f1": f1,
     "number": number,
+    "sentence": sentence,
     "capitalize_first": capitalize_first,
+    "note": rendered,
+    "note_line": rendered_line,
+    "run_state": run_state,
+    "task_state": task_state,
 }
 ENVIRONMENT.globals["counted"] = counted

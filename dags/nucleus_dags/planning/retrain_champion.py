@@ -12,12 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nucleus_dags.errors import FormError
 from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.manifest import InitialWeights, manifest, method_entry, short_title, training_params
 from nucleus_dags.planning.baseline import scores_of_baseline
+from nucleus_dags.planning.gate import APPROVALS, Gate
 from nucleus_dags.planning.initial_weights import CYCLES, INITIALISATION, refuse_what_does_not_fit
 from nucleus_dags.planning.methods import FOR_CELL_LINES, checked, takes_weights, trainings_of
 from nucleus_dags.planning.remarks import remarks_on
@@ -32,8 +31,6 @@ from nucleus_dags.planning.types import (
 )
 from nucleus_dags.plates.stored import StoredPlate, newest_plates
 
-GATE = Path(__file__).parents[1] / "gate.yaml"
-APPROVALS = ("automatic", "by_person")
 FROM_CHAMPION = "champion"
 NEW_EACH_TIME = ("rois", INITIALISATION, "random_seed")
 """Params of a training that a candidate doesn't take over from the champion."""
@@ -45,18 +42,9 @@ class NothingNew(Exception):
     """There is nothing to train on that wasn't judged already; says what there is."""
 
 
-def read_gate() -> dict[str, Any]:
-    """Give the content of gate.yaml: the params `gate` of the task `judge`, and how a challenger is approved."""
-    gate = yaml.safe_load(GATE.read_text())
-    approval = gate.pop("approval", None)
-    if approval not in APPROVALS:
-        raise FormError(f"{GATE.name}: approval is {approval!r}; it may be {' or '.join(APPROVALS)}.")
-    return {"gate": gate, "approval": approval}
-
-
 def plan(
     form: Mapping[str, Any],
-    gate: Mapping[str, Any],
+    gate: Gate,
     store: Path,
     champion: FoundModel | None,
     dag_run_id: str,
@@ -82,7 +70,7 @@ def plan(
         "test_plates": [{"plate": path} for path in test],
         "champion_version": champion["version"] if champion else 0,
         "settings": {champion["method"]: _kept_settings(champion)} if champion else {},
-        "gate": gate["gate"],
+        "gate": gate.rules,
     }
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
     _refuse_old_work(store, digest, new, form["also_without_news"], remarks)
@@ -91,7 +79,8 @@ def plan(
     return {
         **decisive,  # type: ignore[typeddict-item]
         "digest": digest,
-        "approval": gate["approval"] if form["approval"] == "as in gate.yaml" else form["approval"],
+        "gate_in_words": gate.in_words,
+        "approval": form["approval"] if form["approval"] in APPROVALS else gate.approval,
         "open_run": training_to_open("retraining", dag_run_id, ["challenger"], trained_on, children=names),
         "remarks": remarks,
     }

@@ -37,14 +37,18 @@ def decide(
     scored: Sequence[Result],
     judged: Sequence[Result],
     page_of: Callable[[str], str],
+    gate_in_words: str,
 ) -> Decision:
     """Say what came out, and which candidate may become champion, if any.
 
-    There is a report on every candidate. `page_of` gives the address of an MLflow run.
+    There is a report on every candidate. `page_of` gives the address of an MLflow run, `gate_in_words` says by which
+    gate they were judged.
     """
     run_ids = [report["mlflow_run_id"] for report in reported]
     of_run = {result["mlflow_run_id"]: result["metrics"] for result in scored}
-    cautions = [*_best_of(len(run_ids)), uses_in_words(store, [tested["plate"] for tested in test_plates]), ""]
+    judged_by = [gate_in_words, ""] if champion_version else []
+    uses = uses_in_words(store, [tested["plate"] for tested in test_plates])
+    cautions = [*_best_of(len(run_ids)), *judged_by, uses, ""]
     if not champion_version:
         best = max(run_ids, key=lambda run_id: of_run[run_id]["f1_area/all"])
         return _first_decision(best, shortcoming(of_run[best]), cautions)

@@ -137,6 +137,7 @@ class RetrainingPlan(TypedDict):
     champion_version: int
     """0 without a champion."""
     gate: Params
+    gate_in_words: str
     approval: str
     digest: str
     """Stands for all that decides what comes out."""

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -27,6 +28,9 @@ def pod_template(name: str) -> V1Pod:
     return pod
 
 
+CONTEXT: Any = {"ti": SimpleNamespace(dag_id="train_models", run_id="manual__1")}
+
+
 def requested_pod(task: str, part: dict[str, Any] | None = None) -> dict[str, Any]:
     """Give the pod that is asked for when a task runs, for one part of it if it is a mapped one."""
     settings = {"task": "segment"} if task == "find_stored" else {}
@@ -36,7 +40,7 @@ def requested_pod(task: str, part: dict[str, Any] | None = None) -> dict[str, An
         patch.setattr(operator, "_template", lambda: pod_template(resources_of(operator.task)["container_image"]))
         patch.setattr(operator, "_execute_when_the_quota_has_room", lambda context: None)
         patch.setattr(mounts, "make_folders", lambda *_: None)
-        operator.run_command(params, arguments_of(operator.task, params, STORE, RECEIPT), {})
+        operator.run_command(params, arguments_of(operator.task, params, STORE, RECEIPT), CONTEXT)
     pod = operator.build_pod_request_obj(dry_run=True)
     content: dict[str, Any] = ApiClient().sanitize_for_serialization(pod)
     return content

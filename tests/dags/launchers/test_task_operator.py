@@ -351,3 +351,11 @@ def test_tasks_of_one_part_are_run_one_after_the_other_and_their_results_handed_
     operator = probe(settings={"plates": ["a", "b"]}, prepare=one_for_each, hand_on=plates_of)
     assert execute(operator) == ["a", "b"]
     assert len(list(store.glob("dag_runs/**/*.json"))) == 2
+
+
+def test_a_task_is_told_where_its_run_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    context: Any = {"ti": TaskInstance()}
+    assert probe(mlflow_run_id="0123").variables(context) == {"MLFLOW_RUN_ID": "0123"}
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example.org")
+    address = "https://airflow.example.org/plugin/nuclei/nuclei/runs/train_models/"
+    assert probe().variables(context) == {"NUCLEUS_RUN_PAGE": f"{address}manual__2026-01-02T03%3A04%3A05%2B00%3A00"}

@@ -1,5 +1,6 @@
 """From the plates of a store, the champion and a filled form to what `retrain_champion` does."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from nucleus_dags.forms.retrain_champion import retrain_champion_form
 from nucleus_dags.manifest import manifest
 from nucleus_dags.planning import retrain_champion, retrainings
 from nucleus_dags.planning.candidates import calibration_of, opened_candidates, trainings_on
+from nucleus_dags.planning.gate import change_gate, gate_in_force
 from nucleus_dags.planning.retrain_champion import NothingNew
 from nucleus_dags.planning.types import FoundModel, RetrainingPlan
 from nucleus_dags.plates.stored import newest_plates
@@ -59,8 +61,7 @@ def store(tmp_path: Path) -> Path:
 
 def plan_with(store: Path, champion: FoundModel | None, **changes: Any) -> RetrainingPlan:
     form = filled(retrain_champion_form(), **changes)
-    gate = retrain_champion.read_gate()
-    return retrain_champion.plan(form, gate, store, champion, "manual__2026-11-23T04:18:05")
+    return retrain_champion.plan(form, gate_in_force(store), store, champion, "manual__2026-11-23T04:18:05")
 
 
 def plan(store: Path, **changes: Any) -> RetrainingPlan:
@@ -370,15 +371,16 @@ def found(champion: FoundModel | None) -> Any:
     return {"values": {"model": champion}}
 
 
-def test_the_gate_of_the_yaml_file_is_what_judge_takes() -> None:
-    read = retrain_champion.read_gate()
-    assert Gate(**read["gate"]) == Gate()
-    assert read["approval"] == "automatic"
+def test_a_changed_gate_judges_the_next_retraining_which_says_so(store: Path) -> None:
+    assert plan(store)["gate_in_words"] == "Judged by the default gate."
+    wanted = {"most_loss": 0.02, "approval": "by_person"}
+    change_gate(store, wanted, "A stricter screen.", "anna", datetime(2026, 11, 27, 17, 5, tzinfo=UTC), "manual__1")
+    planned = plan(store)
+    assert Gate(**planned["gate"]) == Gate(most_loss=0.02)
+    assert planned["approval"] == "by_person"
+    in_words = "Judged by the gate as anna changed it on 2026-11-27 17:05 UTC: A stricter screen."
+    assert planned["gate_in_words"] == in_words
 
 
-def test_a_gate_with_an_unknown_approval_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = tmp_path / "gate.yaml"
-    gate.write_text("approval: perhaps\n")
-    monkeypatch.setattr(retrain_champion, "GATE", gate)
-    with pytest.raises(FormError, match=r"gate\.yaml: approval is 'perhaps'; it may be automatic or by_person"):
-        retrain_champion.read_gate()
+def test_what_the_form_says_of_the_approval_goes_before_the_gate(store: Path) -> None:
+    assert plan(store, approval="by_person")["approval"] == "by_person"

@@ -29,13 +29,14 @@ def judged(store: Path, run: str, outcome: str, mean_gain: float, **more: list[s
     return {"mlflow_run_id": run, "outputs": {"judgement": path}, "counts": {"gained": 5, "lost": 3}}
 
 
+GATE = "Judged by the default gate."
 TESTED: Any = [{"plate": "ingest/t@000000000000"}, {"plate": "ingest/u@000000000000"}]
 
 
 def decide(store: Path, runs: str, judgements: list[Any], version: int = 4, scored: list[Any] | None = None) -> Any:
     reports, page_of = [reported(run) for run in runs], "http://page/{}".format
     scored = scored or [scored_as(run, 0.9) for run in runs]
-    return retraining_decision.decide(store, version, TESTED, reports, scored, judgements, page_of)
+    return retraining_decision.decide(store, version, TESTED, reports, scored, judgements, page_of, GATE)
 
 
 def scored_as(run: str, area: float, missed: float = 0.1) -> Any:
@@ -60,6 +61,11 @@ def test_the_best_of_several_is_said_to_be_partly_luck(store: Path) -> None:
     both = [judged(store, run, "passed", 0.1) for run in "12"]
     assert decide(store, "12", both)["lines"][0].startswith("The best of 2 candidates is taken. Its scores on these")
     assert not any("best of" in line for line in decide(store, "1", both[:1])["lines"])
+
+
+def test_the_note_says_by_which_gate_was_judged_and_nothing_of_it_where_nothing_was(store: Path) -> None:
+    assert GATE in decide(store, "1", [judged(store, "1", "passed", 0.1)])["lines"]
+    assert GATE not in decide(store, "1", [], version=0, scored=[scored_as("1", 0.9)])["lines"]
 
 
 def test_it_is_counted_how_often_the_test_plates_were_used_to_decide(store: Path) -> None:

@@ -50,7 +50,7 @@ async function look(runId) {
 }
 
 function show(runId) {
-  location.href = `${root}/plates/-/uploads/${upload()}?run=${encodeURIComponent(runId)}#outcome`;
+  location.href = `${root}/plates/-/uploads/${upload()}?run=${encodeURIComponent(runId)}`;
 }
 
 function upload() {

@@ -1,6 +1,6 @@
 // What all pages share. Airflow shows them in a frame that may not lead the browser elsewhere.
 
-const { root, airflow } = document.body.dataset;
+export const { root, airflow } = document.body.dataset;
 
 /** Follow a link outside of this page: in Airflow's own window for its pages, else in a new tab. */
 function leave(event) {

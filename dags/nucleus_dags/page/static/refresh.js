@@ -1,0 +1,37 @@
+// Shows how things go on: asks for the changing part of a page every few seconds, while somebody looks at it.
+
+import { root, airflow } from "./page.js";
+
+const EVERY_MS = 5000;
+
+function goesOn(part) {
+  return part.querySelector("[data-goes-on]")?.dataset.goesOn === "yes";
+}
+
+async function refresh(part) {
+  if (document.hidden) return;
+  const answer = await fetch(part.dataset.refresh).catch(() => null);
+  const text = answer?.ok ? await answer.text() : null;
+  // What didn't change stays, with the place of the cursor and what is selected; so does a field that is being filled in.
+  if (text === null || text === part.shown || part.contains(document.activeElement)) return;
+  part.innerHTML = text;
+  part.shown = text;
+}
+
+async function unpause(event) {
+  const button = event.target.closest("[data-unpause]");
+  if (!button) return;
+  button.disabled = true;
+  const answer = await fetch(`${airflow}/api/v2/dags/${button.dataset.unpause}`, {
+    method: "PATCH",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ is_paused: false }),
+  });
+  if (answer.ok) location.reload();
+  else button.after(` Airflow answers with status ${answer.status}.`);
+}
+
+for (const part of document.querySelectorAll("[data-refresh]")) {
+  setInterval(() => goesOn(part) && refresh(part), EVERY_MS);
+}
+document.addEventListener("click", unpause);
