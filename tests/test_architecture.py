@@ -85,7 +85,6 @@ def test_the_dags_package_imports_airflow_and_the_standard_library_only(path: st
         "page/plate_runs.py": ("sqlalchemy",),
         "page/airflow_runs.py": ("sqlalchemy",),
         "page/measured.py": ("sqlalchemy",),
-        "page/note.py": ("markdown_it", "markupsafe"),
         "page/plates.py": ("fastapi",),
         "page/plugin.py": ("starlette",),
         "page/rendering.py": ("fastapi", "jinja2"),
