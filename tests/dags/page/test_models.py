@@ -162,7 +162,9 @@ def test_for_a_pair_that_was_not_judged_compare_models_is_started_with_it(three:
     assert [row[0] for row in rows_of(browser)] == ["t1 plate"]
     with browser.expect_request("**/dags/compare_models/dagRuns") as asked:
         browser.get_by_role("button", name="Start compare_models").click()
-    assert asked.value.post_data_json["conf"] == {"before": 2, "after": 3}
+    sent = asked.value.post_data_json
+    assert sent is not None
+    assert sent["conf"] == {"before": 2, "after": 3}
     browser.wait_for_url("**/nuclei/runs/compare_models/**")
 
 
