@@ -20,7 +20,6 @@ from nucleus_dags.page.annotations import (
     picture_of,
 )
 from nucleus_dags.page.dag_runs import is_paused
-from nucleus_dags.page.note import rendered
 from nucleus_dags.page.places import inbox, store
 from nucleus_dags.page.rendering import page
 from nucleus_dags.page.store_results import find_result
@@ -90,7 +89,7 @@ def show_sent(request: Request, person: Person, key: str) -> Response:
         request,
         "annotation",
         sent=sent,
-        steps=rendered(manifest()["annotation_steps"].get(sent.result.params["tool"], "")),
+        steps=manifest()["annotation_steps"].get(sent.result.params["tool"], ""),
         patches=patches_of(sent),
         **_starting(person),
     )

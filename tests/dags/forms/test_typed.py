@@ -97,7 +97,7 @@ def test_a_right_form_reaches_airflow_with_its_numbers_read_and_all_else_as_it_w
     assert answer.json() == {"conf": {"version": 3, "reason": "better on U2OS"}, "note": "µ"}
 
 
-@pytest.mark.parametrize("dag_id", ["no_dag_of_ours", "fields", "compare_models"])
+@pytest.mark.parametrize("dag_id", ["no_dag_of_ours", "fields", "ingest_plates"])
 def test_what_is_no_form_of_ours_passes_as_it_is(page: TestClient, dag_id: str) -> None:
     answer = page.post(TRIGGER.format(dag_id), json={"conf": {"version": "x"}})
     assert answer.json()["detail"].startswith("'x'")

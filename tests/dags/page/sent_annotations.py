@@ -12,7 +12,7 @@ import numpy as np
 from nucleus_dags.page.annotations import KINDS
 from tests.dags.page.registered_models import key_of, result, table
 
-JPEG: bytes = imagecodecs.jpeg_encode(np.full((120, 240), 90, np.uint8))
+JPEG = bytes(imagecodecs.jpeg_encode(np.full((120, 240), 90, np.uint8)))
 
 
 def add_sent(store: Path, number: int, plate: str, patches: int = 0, tool: str = "cvat") -> str:

@@ -139,7 +139,7 @@ def test_two_versions_are_compared_with_intervals_and_gained_and_lost_nuclei(
     browser.goto("/nuclei/models")
     browser.get_by_label("Compare version").select_option("1")
     browser.get_by_label("with version").select_option("3, champion")
-    browser.get_by_role("button", name="Compare").click()
+    browser.get_by_role("button", name="Compare", exact=True).click()
     differences = {row[0]: row[1:5] for row in rows_of(browser)[:5]}
     assert differences["U2OS cell line"] == ["0.810", "0.930", "+0.120", "+0.050 to +0.150"]
     assert differences["t2 plate"] == ["0.810", "0.930", "+0.120", ""]
@@ -162,7 +162,9 @@ def test_for_a_pair_that_was_not_judged_compare_models_is_started_with_it(three:
     assert [row[0] for row in rows_of(browser)] == ["t1 plate"]
     with browser.expect_request("**/dags/compare_models/dagRuns") as asked:
         browser.get_by_role("button", name="Start compare_models").click()
-    assert asked.value.post_data_json["conf"] == {"before": 2, "after": 3}
+    sent = asked.value.post_data_json
+    assert sent is not None
+    assert sent["conf"] == {"before": 2, "after": 3}
     browser.wait_for_url("**/nuclei/runs/compare_models/**")
 
 
