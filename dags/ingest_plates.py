@@ -188,7 +188,7 @@ with DAG(
     receive = launch(
         "receive_annotation",
         each=answers(arrivals),
-        hand_on_refusals=True,
+        errors_handed_on="refusals",
         map_index_template="{{ task.each['folder'].rsplit('/', 1)[-1] }}",
     )
     to_import: Any = plates(arrivals)
@@ -196,7 +196,7 @@ with DAG(
     ingest = launch(
         "ingest",
         each=to_import.map(ingest_plates.folder_of),
-        hand_on_refusals=True,
+        errors_handed_on="refusals",
         map_index_template="{{ task.each['folder'].rsplit('/', 1)[-1] }}",
     )
     new: Any = sort_out(to_import, to_import["without_plate"])

@@ -167,26 +167,26 @@ with DAG(
         "find_model",
         each=models_to_find(to_import["models"]),
         # One tool or model that breaks must not keep the others from being tried: so with all tasks on single ones.
-        hand_on_failures=True,
+        errors_handed_on="all",
         map_index_template="{{ task.each['model'] }}",
     )
     store_networks = launch(
         TRAIN,
         task_id="store_networks",
         each=networks_to_store(find_model.output),
-        hand_on_failures=True,
+        errors_handed_on="all",
         # Nothing is learnt that a further try would resume.
         retries=2,
     )
     tried: Any = models(find_model.output, store_networks.output, listed.output["values"])
     # Many models are tried: in one MLflow run their params and curves would hide one another.
-    segment = segment_what_is_left(tried, tested, hand_on_failures=True)
+    segment = segment_what_is_left(tried, tested, errors_handed_on="all")
     score = launch(
         "score",
         each=tried,
         known={"segmented": segment.output, "found": FOUND, "plates": tested, "mlflow_run_id": None},
         prepare=scoring_or_reason,
-        hand_on_failures=True,
+        errors_handed_on="all",
         # Without anything left to segment, that is skipped.
         trigger_rule="none_failed",
     )

@@ -35,7 +35,7 @@ from scipy import stats
 from tasks.nuclei.scoring import IOU_THRESHOLDS, OBJECT_LEVEL_IOU, InstanceScores, f1_score
 
 OF_ONE_MODEL, OF_A_DIFFERENCE = 0.15, 0.02
-"""Intraclass correlations that are assumed of the nuclei of a field; tasks/nuclei/README.md has measured ones."""
+"""Intraclass correlations that are assumed of the nuclei of a field; tests/README.md has measured ones."""
 PRIOR_FREEDOM = 4.0
 """How many degrees of freedom these assumptions are worth: the true variance is within 0.36 and 8.3 times the assumed
 one with a probability of 95 %."""

@@ -48,7 +48,7 @@ def install(store: Path) -> str:
 
 def _install(store: Path) -> str:
     method = default_method()
-    weights, model = _model_of(method)
+    weights, model = base_model_of(method)
     task: Task[Any] = importlib.import_module(method.training).TASK
     training = task.params_type.model_validate(model.training)
     network = f"{task.name}/{task.output_key(training, store)}"
@@ -69,7 +69,8 @@ def _install(store: Path) -> str:
     return f"The base model is champion of {REGISTERED_MODEL}."
 
 
-def _model_of(method: Method) -> tuple[InitialWeights, AsItIs]:
+def base_model_of(method: Method) -> tuple[InitialWeights, AsItIs]:
+    """Give the weights that come with a method, and what makes a model of them as they are."""
     return next((weights, weights.as_it_is) for weights in method.initial_weights if weights.as_it_is)
 
 

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.active_learning OUT_FOLDER [--group every] [--seeds 0 1 2]
 
-Takes the training images of the Data Science Bowl, or of one group of them, in patches of about 25 nuclei, as if nobody
+Takes patches of about 25 nuclei of the training images of the Data Science Bowl, or of one group of them, as if nobody
 had annotated them: a plate with nuclei of many kinds. A network begins from an encoder that was trained on ImageNet,
 and learns from two patches. Then in every round some more are annotated, which their labels stand for: chosen by
 `choose_patches`, a fifth of them at random, or all at random; the network learns on, and is scored on the test images.
@@ -66,10 +66,12 @@ class Setting:
     seeds: tuple[int, ...] = (0, 1, 2)
     rounds: int = 5
     nuclei_per_patch: int = 25
+    pool_patches: int = 160
+    """So many of all are the plate, drawn at random once."""
     first_patches: int = 2
     patches_per_round: int = 6
     first_rois: int = 1200
-    rois_per_round: int = 600
+    rois_per_round: int = 400
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,10 @@ def prepared(bench: Bench, data: Path) -> Images:
         whole = real_plates.make_plate(train, bench.out_folder / "whole")
         _cut(whole, labelled, bench.setting.nuclei_per_patch)
         shutil.rmtree(pool, ignore_errors=True)
-        shutil.copytree(labelled / "images", pool / "images")
+        (pool / "images").mkdir(parents=True)
+        patches = sorted(path.name for path in (labelled / "images").iterdir())
+        for name in np.random.default_rng(0).permutation(patches)[: bench.setting.pool_patches]:
+            shutil.copy(labelled / "images" / name, pool / "images")
     of_pool = _imported(pool, {"name": "pool", "cell_line": group, "role": "screen"}, bench)
     tested = real_plates.make_plate(test, inbox)
     return Images(of_pool, labelled, _imported(tested, json.loads((tested / "plate.json").read_text()), bench))

@@ -8,7 +8,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
 
 from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
@@ -76,9 +76,9 @@ class TaskOperator(BaseOperator):
     status 2 (bad params or input) fails at once; 99 skips, anything but 0 fails and may be retried. A task is done when
     its result can be read back and is of this task and these params, not when its process or pod says so.
 
-    With `hand_on_refusals`, exit status 2 is no failure: the next tasks get the reason under `refused`, and the
-    `params`. With `hand_on_failures`, they get that of anything that fails at its last try, so that one of several
-    parts doesn't keep them from the others.
+    Errors that are handed on are no failures: the next tasks get the reason under `refused`, and the `params`, so that
+    one of several parts doesn't keep them from the others. With `refusals`, these are bad params and bad input; with
+    `all`, also whatever fails at its last try.
     """
 
     receipt_is_seen_within_s: ClassVar[float] = 0
@@ -99,8 +99,7 @@ class TaskOperator(BaseOperator):
         prepare: Prepare | None = None,
         hand_on: HandOn | None = None,
         mlflow_run_id: str | None = None,
-        hand_on_refusals: bool = False,
-        hand_on_failures: bool = False,
+        errors_handed_on: Literal["none", "refusals", "all"] = "none",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -113,8 +112,7 @@ class TaskOperator(BaseOperator):
         self.prepare = prepare
         self.hand_on = hand_on
         self.mlflow_run_id = mlflow_run_id
-        self.hand_on_refusals = hand_on_refusals or hand_on_failures
-        self.hand_on_failures = hand_on_failures
+        self.errors_handed_on = errors_handed_on
 
     @abstractmethod
     def run_command(self, params: dict[str, Any], arguments: list[str], context: Context) -> None:
@@ -142,10 +140,10 @@ class TaskOperator(BaseOperator):
     def _hands_on(self, error: AirflowException, context: Context) -> bool:
         """Whether the next tasks are told of an error as of a result."""
         if isinstance(error, BadInput):
-            return self.hand_on_refusals
+            return self.errors_handed_on != "none"
         ti = context["ti"]
-        is_last_try = self.hand_on_failures and ti.try_number > ti.max_tries
-        return is_last_try and not isinstance(error, AirflowSkipException)
+        is_for_good = ti.try_number > ti.max_tries and not isinstance(error, AirflowSkipException)
+        return is_for_good and self.errors_handed_on == "all"
 
     def _given(self) -> dict[str, Any] | list[dict[str, Any]]:
         """Give the params, or those of several tasks that are run one after the other."""

@@ -94,11 +94,16 @@ def status(home: Home) -> bool:
 
 
 def where_to_go(home: Home, servers: Servers) -> str:
-    """Say where pages and data are, and how to log in."""
+    """Say where data and pages are, and how to log in."""
     name, password = home.login()
-    pages = f"Airflow {servers.airflow_url}\nMLflow  {training_pages(servers.mlflow_url)}"
-    data = f"Data    {home.folder}{_if_hidden(home)}"
-    return f"{pages}\nLogin   {name}, password {password}\n{data}"
+    pages = {
+        "Nuclei": f"{servers.airflow_url}/plugin/nuclei",
+        "Airflow": servers.airflow_url,
+        "MLflow": training_pages(servers.mlflow_url),
+        "Data": f"{home.folder}{_if_hidden(home)}",
+        "Login": f"{name}, password {password}",
+    }
+    return "\n".join(f"{page:<7} {where}" for page, where in pages.items())
 
 
 def _if_hidden(home: Home) -> str:

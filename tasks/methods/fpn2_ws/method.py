@@ -41,7 +41,7 @@ def load(network_dirs: Sequence[Path], settings: Settings) -> Fpn2Ws:
     return Fpn2Ws([load_map_network(folder) for folder in network_dirs], settings)
 
 
-# What reached the highest F1 for CPU minutes on two cores; see "Measured" in README.md.
+# What reached the highest F1 for CPU minutes on two cores; see tests/README.md.
 LAPTOP: dict[str, Any] = {
     "encoder": "mobilenetv2",
     "decoder": "unet",

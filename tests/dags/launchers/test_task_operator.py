@@ -84,14 +84,14 @@ def test_a_done_task_gives_its_small_result_and_each_output_as_an_xcom() -> None
 
 
 def test_bad_input_may_be_handed_on_in_the_task_s_words() -> None:
-    refused = execute(probe(settings={"ending": "bad input"}, hand_on_refusals=True))
+    refused = execute(probe(settings={"ending": "bad input"}, errors_handed_on="refusals"))
     assert refused == {"refused": "plate.json: role is missing; add it.", "params": {"ending": "bad input"}}
     with pytest.raises(AirflowException):
-        execute(probe(settings={"ending": "fault"}, hand_on_refusals=True))
+        execute(probe(settings={"ending": "fault"}, errors_handed_on="refusals"))
 
 
 def test_what_fails_at_its_last_try_may_be_handed_on_and_nobody_is_told_that_the_run_failed() -> None:
-    operator = probe(settings={"ending": "fault"}, hand_on_failures=True)
+    operator = probe(settings={"ending": "fault"}, errors_handed_on="all")
     with pytest.raises(AirflowException):
         execute(operator, TaskInstance(try_number=2, max_tries=2))
     last = TaskInstance(try_number=3, max_tries=2)
@@ -105,7 +105,7 @@ def test_a_reason_not_to_start_a_part_may_be_handed_on() -> None:
     def refuse(given: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
         raise BadInput("cellpose is broken")
 
-    assert execute(probe(prepare=refuse, hand_on_failures=True)) == {"refused": "cellpose is broken", "params": {}}
+    assert execute(probe(prepare=refuse, errors_handed_on="all")) == {"refused": "cellpose is broken", "params": {}}
 
 
 def test_a_part_of_a_mapped_task_may_have_an_mlflow_run_of_its_own(store: Path) -> None:

@@ -76,6 +76,7 @@ def test_the_servers_say_where_the_data_are_and_how_a_hidden_folder_becomes_visi
 ) -> None:
     home = Home(tmp_path / name)
     home.make_folders()
-    *_, data = servers.where_to_go(home, Servers("http://a:1", "http://m:2")).splitlines()
+    said = servers.where_to_go(home, Servers("http://a:1", "http://m:2")).splitlines()
+    [data] = [line for line in said if line.startswith("Data ")]
     assert data.startswith(f"Data    {home.folder}")
     assert ("`mv .nucleus nucleus-data`" in data) is hint

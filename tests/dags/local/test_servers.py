@@ -192,7 +192,8 @@ def test_airflow_and_mlflow_ask_for_the_password_and_no_command_has_it_among_its
 def test_up_status_and_demo_say_how_to_log_in(home: Home) -> None:
     _, password = home.login()
     said = servers.where_to_go(home, Servers("http://127.0.0.1:8080", "http://127.0.0.1:5000"))
-    assert said.splitlines()[1] == "MLflow  http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
+    assert said.splitlines()[0] == "Nuclei  http://127.0.0.1:8080/plugin/nuclei"
+    assert said.splitlines()[2] == "MLflow  http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
     assert said.splitlines()[-1] == f"Login   admin, password {password}"
 
 
