@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from nucleus_dags.airflow_api import AirflowApi
@@ -31,7 +32,7 @@ class Site:
     """Of Airflow."""
     env: dict[str, str]
 
-    @property
+    @cached_property
     def api(self) -> AirflowApi:
         return AirflowApi(self.address, self.home.login())
 
