@@ -402,8 +402,6 @@ def test_the_trigger_is_silent_on_what_was_handled(folders: tuple[Path, Path]) -
     assert told["folder"] == "new"
 
 
-@pytest.mark.parametrize("name", [b"2026-11", b"caf\xe9"])
-@pytest.mark.parametrize("polling", ["true", "false"])
 def test_the_trigger_is_silent_on_an_upload_and_tells_of_it_when_it_is_handed_over(folders: tuple[Path, Path]) -> None:
     box, store = folders
 
@@ -420,6 +418,8 @@ def test_the_trigger_is_silent_on_an_upload_and_tells_of_it_when_it_is_handed_ov
     assert told["folder"] == "plate"
 
 
+@pytest.mark.parametrize("name", [b"2026-11", b"caf\xe9"])
+@pytest.mark.parametrize("polling", ["true", "false"])
 def test_the_trigger_tells_of_what_is_no_plate_after_a_while(
     folders: tuple[Path, Path], name: bytes, polling: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import stat
 import zipfile
 from collections import namedtuple
@@ -15,8 +16,8 @@ import pytest
 
 from nucleus_dags.errors import FormError
 from nucleus_dags.plates import inbox as inboxes
-from nucleus_dags.plates import uploads
 from nucleus_dags.plates.inbox import Arrival, judge, look_at
+from nucleus_dags.plates.plate_json import plates_in
 from nucleus_dags.plates.uploads import (
     LEAST_FREE_BYTES,
     ROOTS,
@@ -97,7 +98,7 @@ def import_all(inbox: Path, store: Path) -> None:
 
 def no_room(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     usage = namedtuple("usage", "free")
-    monkeypatch.setattr(uploads.shutil, "disk_usage", lambda path: usage(free))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(free))
 
 
 def test_an_upload_is_a_hidden_folder_that_is_found_by_its_id(inbox: Path) -> None:
@@ -300,7 +301,7 @@ def test_an_upload_is_no_plate_for_the_inbox_whatever_is_in_it(inbox: Path, stor
     assert inboxes.entries(inbox) == []
     assert inboxes.new_entries(inbox, store, 0) == []
     assert inboxes.no_plates_in(inbox, set()) == []
-    assert uploads.plates_in(inbox).folder_names == set()
+    assert plates_in(inbox).folder_names == set()
 
 
 def test_a_plate_is_handed_over_whole_under_its_name(inbox: Path, store: Path) -> None:
@@ -409,7 +410,7 @@ def test_files_are_copied_where_they_cannot_be_linked(inbox: Path, monkeypatch: 
     def other_disk(*args: object, **options: object) -> None:
         raise OSError(18, "Invalid cross-device link")
 
-    monkeypatch.setattr(uploads.os, "link", other_disk)
+    monkeypatch.setattr(os, "link", other_disk)
     folder = new_upload(inbox, "p").folder
     take_folder(inbox, folder, str(source))
     assert (folder / "images/a.tif").read_text() == "images/a.tif"

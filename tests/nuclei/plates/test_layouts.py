@@ -47,15 +47,14 @@ def write(path: Path, array: NDArray[Any]) -> None:
 
 def pairs(plate: Plate) -> dict[str, str | None]:
     """Give the label image of each image, by the names under which they are presented."""
-    shown = {}
+    shown: dict[str, str | None] = {}
     for fov in plate.fovs:
         np.testing.assert_array_equal(decode_image(plate.read(fov.image_path), fov.image_path), IMAGE)
         if fov.labels_path is not None:
-            labels = decode_numbered(plate.read(fov.labels_path), fov.labels_path).label_image
-            np.testing.assert_array_equal(labels, LABEL_IMAGE)
-        names = [path and path.relative_to(plate.folder).as_posix() for path in (fov.image_path, fov.labels_path)]
-        assert names[0] is not None
-        shown[names[0]] = names[1]
+            numbered = decode_numbered(plate.read(fov.labels_path), fov.labels_path)
+            np.testing.assert_array_equal(numbered.label_image, LABEL_IMAGE)
+        labels_name = fov.labels_path.relative_to(plate.folder).as_posix() if fov.labels_path else None
+        shown[fov.image_path.relative_to(plate.folder).as_posix()] = labels_name
     return shown
 
 
