@@ -11,8 +11,9 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow.models.pool import Pool
 from sqlalchemy import select
@@ -23,7 +24,7 @@ from nucleus_dags.launchers.kinds import pool_of
 from nucleus_dags.manifest import manifest, method_entry, training_params
 from nucleus_dags.page.airflow_runs import Run, Step, latest_successes, steps_of
 from nucleus_dags.page.known_plates import known_plates
-from nucleus_dags.page.receipts import Receipt, receipts_of
+from nucleus_dags.page.receipts import receipts_of
 
 EARLIER_RUNS = 5
 """Older ones may be of another machine."""
@@ -121,24 +122,40 @@ def seconds_left(
 
 
 def _measured(store: Path, form: typed.Form, run: Run, steps: Iterable[Step], slots: Mapping[str, int]) -> Measured:
-    receipts = receipts_of(store, run.dag_id, run.run_id)
+    computed = _computed(store, run.dag_id, run.run_id, run.ended)
     now = datetime.now(UTC)
     seconds = {
-        step.task_id: max(step.seconds(now) or 0.0, _computed(receipts.get(step.task_id, ()), slots))
+        step.task_id: max(step.seconds(now) or 0.0, computed.get(step.task_id, NOTHING).side_by_side(slots))
         for step in steps
         if step.task_id not in BY_PEOPLE
     }
     return Measured(seconds, work_of(store, run.dag_id, form, run.conf))
 
 
-def _computed(receipts: Sequence[Receipt], slots: Mapping[str, int]) -> float:
-    """Give the seconds that the computations of a step take, as many side by side as its pool allows."""
-    if not receipts:
-        return 0.0
-    task = receipts[0]["task"]
-    # A method that was removed since has no pool any more.
-    beside = slots.get(pool_of(task), 1) if task in manifest()["tasks"] else 1
-    return sum(receipt["seconds"] for receipt in receipts) / max(1, min(len(receipts), beside))
+class Computed(NamedTuple):
+    """What the computations of a step took, one after the other."""
+
+    task: str
+    parts: int
+    seconds: float
+
+    def side_by_side(self, slots: Mapping[str, int]) -> float:
+        """Give the seconds that they take with as many side by side as the pool allows."""
+        # A method that was removed since has no pool any more.
+        beside = slots.get(pool_of(self.task), 1) if self.task in manifest()["tasks"] else 1
+        return self.seconds / max(1, min(self.parts, beside))
+
+
+NOTHING = Computed("", 0, 0.0)
+
+
+@lru_cache(maxsize=500)
+def _computed(store: Path, dag_id: str, run_id: str, ended: datetime | None) -> Mapping[str, Computed]:
+    """Sum up the receipts of a run, by step. One that has ended, which may have thousands, stays as it is."""
+    return {
+        step: Computed(found[0]["task"], len(found), sum(receipt["seconds"] for receipt in found))
+        for step, found in receipts_of(store, dag_id, run_id).items()
+    }
 
 
 def _fields(store: Path, values: Mapping[str, Any]) -> Work:

@@ -223,9 +223,8 @@ def _made(plate: str, receipts: Mapping[str, list[Receipt]]) -> list[Made]:
     imported = [receipt for task in IMPORTS for receipt in receipts.get(task, ())]
     names = [name for name in dict.fromkeys(map(_plate_of, imported)) if name]
     made = [Made(f"Plate {name}", f"plates/{quote(name)}") for name in names]
-    made += [
-        Made("Label images and tables", f"results?plate={quote(plate)}") for _ in receipts.get("assemble_plate", ())
-    ]
+    if receipts.get("assemble_plate"):
+        made.append(Made("Label images and tables", f"results?plate={quote(plate)}"))
     if models := receipts.get("register_model"):
         made.append(Made("1 model" if len(models) == 1 else f"{len(models)} models", "models"))
     if receipts.get("send_to_annotation"):

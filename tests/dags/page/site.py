@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class Site:
     """Of Airflow."""
     env: dict[str, str]
 
-    @property
+    @cached_property
     def api(self) -> AirflowApi:
         return AirflowApi(self.address, self.home.login())
 

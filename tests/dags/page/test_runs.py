@@ -327,7 +327,9 @@ def test_a_run_of_a_paused_dag_says_so_and_is_unpaused_on_its_page(browser: Page
 def test_airflows_page_of_a_run_has_a_tab_that_shows_it_and_links_lead_back(browser: Page, site: Site) -> None:
     run = RecordedRun(site, "segment_plate", plate="HeLa-3")
     browser.goto(f"/dags/{run.dag_id}/runs/{run.run_id}")
-    browser.get_by_role("link", name="Nuclei: this run").or_(browser.get_by_text("Nuclei: this run")).first.click()
+    browser.get_by_role("link", name="Nuclei: this run").or_(browser.get_by_text("Nuclei: this run")).first.click(
+        timeout=120_000
+    )
     frame = browser.frame_locator("iframe")
     expect(frame.get_by_role("heading", level=1)).to_have_text("Find the nuclei of a plate: HeLa-3")
     frame.get_by_role("link", name="Run in Airflow").click()
