@@ -11,14 +11,18 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from nucleus_dags.assets import ANNOTATED_PLATES, REGISTERED_MODELS
 from nucleus_dags.baseline import baseline
+from nucleus_dags.errors import FormError
+from nucleus_dags.forms.compare_models import compare_models_form
 from nucleus_dags.launchers import DEFAULT_ARGS, launch
 from nucleus_dags.launchers.task_operator import Result, mlflow_run_url
 from nucleus_dags.manifest import manifest
-from nucleus_dags.notes import FAILURE, failure_lines, show_lines
+from nucleus_dags.notes import FAILURE, fail_with, failure_lines, show_lines
 from nucleus_dags.planning import compare_models
 from nucleus_dags.planning.baseline import of_models
 from nucleus_dags.planning.remarks import remarks_on, remarks_on_segmentations
+from nucleus_dags.planning.retrain_champion import read_gate
 from nucleus_dags.planning.runs import run_to_open, runs_to_close
+from nucleus_dags.planning.train_models import refuse_unknown_fields
 from nucleus_dags.planning.types import ListedVersion, RunsToClose, StoredPlatePath
 from nucleus_dags.plates.stored import newest_plates
 from nucleus_dags.run_note import NotedFailure
@@ -37,6 +41,9 @@ it. What was segmented before isn't again, so a run costs only what has come sin
 in MLflow, under Artifacts; the newest versions in the note of the run. Beside them is what thresholds and a watershed
 reach without a network. A version whose model the store lacks is there, without numbers.
 
+**Two versions** that are named in the form are also held against each other nucleus by nucleus: how many the second gains
+and loses, with pictures, and the differences of F1 with intervals, by the rules of the gate. Nothing is promoted.
+
 **Annotation:** F1 of each cell line against the nuclei that were annotated for each version, what the next hundred are
 expected to bring, and whether to go on; and F1 on the patches alone that were drawn at random.
 """
@@ -50,14 +57,21 @@ def _store() -> Path:
 def plan(listed: dict[str, list[ListedVersion]]) -> list[StoredPlatePath]:
     """Choose the test plates; give them, and the params of `open_run` under its name."""
     context = get_current_context()
+    form = context["params"]
     try:
+        refuse_unknown_fields(context["dag_run"].conf or {}, compare_models_form())
         plates = compare_models.plan(_store(), listed["versions"])
+        pair = compare_models.pair_of(form["before"], form["after"], listed["versions"])
+        gate = read_gate()["gate"] if pair else {}
+    except FormError as error:
+        fail_with(str(error))
     except compare_models.NothingToCompare as reason:
         show_lines([str(reason)])
         raise AirflowSkipException(str(reason)) from None
     context["ti"].xcom_push(
         "open_run", run_to_open("comparisons", context["dag_run"].run_id, "all versions on all test plates, ")
     )
+    context["ti"].xcom_push("pair", {"versions": pair, "gate": gate})
     context["ti"].xcom_push("curves", {"annotated": compare_models.annotated_patches(_store())})
     return plates
 
@@ -69,6 +83,13 @@ def scoring_or_skip(model: dict[str, Any], known: dict[str, Any]) -> dict[str, A
     return scoring_of(model, known)
 
 
+def judgement_or_skip(given: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    """Give the params of `judge` for two versions that a person named."""
+    if not known["pair"]["versions"]:
+        raise AirflowSkipException("No two versions were named.")
+    return compare_models.judgement_of(given, known)
+
+
 @task
 def summary(
     listed: dict[str, list[ListedVersion]],
@@ -77,11 +98,14 @@ def summary(
     found: str,
     compared: Result | None,
     curves: Result | None,
+    pair: dict[str, Any],
+    judged: Result | None,
 ) -> RunsToClose:
     """Show the matrix and what annotating brings; fails when a task before it did. Gives the params of `close_run`."""
-    for_close_run = runs_to_close(mlflow_run_id, None, compared is not None and curves is not None)
+    is_lacking = bool(pair["versions"]) and judged is None
+    for_close_run = runs_to_close(mlflow_run_id, None, compared is not None and curves is not None and not is_lacking)
     page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
-    if compared is None or curves is None:
+    if compared is None or curves is None or is_lacking:
         show_lines([*failure_lines(), "", page])
         get_current_context()["ti"].xcom_push("return_value", for_close_run)
         raise NotedFailure(FAILURE)
@@ -95,7 +119,7 @@ def summary(
     )
     remarks = remarks_on_segmentations(of_models(all_segmentations(found, segmented)))
     remarks += remarks_on(newest_plates(_store(), "test"))
-    lines = [in_short, "", page, "", *remarks]
+    lines = [in_short, "", page, "", *compare_models.pair_lines(pair["versions"], judged), "", *remarks]
     lines += ["", *compare_models.forgotten_lines(matrix), "", *compare_models.advice_lines(curves), ""]
     title = f"F1 at {' / '.join(map(str, manifest()['shown_iou_thresholds']))}:"
     show_lines([*lines, title, "", *compare_models.matrix_table(matrix, baseline_rows, listed["versions"])])
@@ -112,6 +136,7 @@ with DAG(
     max_active_runs=1,
     # A person unpauses it, since it segments.
     is_paused_upon_creation=True,
+    params=compare_models_form(),
     default_args=DEFAULT_ARGS,
     tags=["nuclei"],
 ):
@@ -145,8 +170,19 @@ with DAG(
         mlflow_run_id=mlflow_run_id,
     )
 
+    judge = launch(
+        "judge",
+        known={
+            "pair": test_plates["pair"],
+            "versions": listed.output["values"],
+            "scored": score.output,
+        },
+        prepare=judgement_or_skip,
+        mlflow_run_id=mlflow_run_id,
+    )
+
     # Teardowns run after a failure too; the summary counts for the state of the DAG run.
-    results = (forgetting.output, learning_curves.output)
+    results = (forgetting.output, learning_curves.output, test_plates["pair"], judge.output)
     ended: Any = summary(listed.output["values"], mlflow_run_id, segment.output, FOUND, *results)
     close_run = launch("close_run", settings=ended, mlflow_run_id=mlflow_run_id)
     ended.as_teardown(setups=open_run, on_failure_fail_dagrun=True)

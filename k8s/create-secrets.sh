@@ -27,15 +27,27 @@ json.dump({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "st
 
 # The accounts of programs, by the hashes of their passwords; those of people come by account.sh.
 accounts_of_programs() {
-  python3 -c '
+  { value airflow-login 'passwords\.json'; echo; value mlflow-login MLFLOW_TRACKING_PASSWORD; echo
+    value mlflow-page-login MLFLOW_TRACKING_PASSWORD; } | python3 -c '
 import hashlib, json, sys
-of_notes, of_tasks = sys.stdin.read().splitlines()
+of_notes, of_tasks, of_page = sys.stdin.read().splitlines()
 passwords = {name: ("notes", password) for name, password in json.loads(of_notes).items()}
-passwords["pipeline"] = ("pipeline", of_tasks)
+passwords |= {"pipeline": ("pipeline", of_tasks), "page": ("page", of_page)}
 print(json.dumps({
     name: {"role": role, "sha256": hashlib.sha256(password.encode()).hexdigest()}
     for name, (role, password) in passwords.items()
 }))'
+}
+
+# An installation from before lacks the accounts of programs that came later: gives the secret with them, if so.
+with_missing_accounts() {
+  { accounts_of_programs; kubectl get secret accounts --namespace "$namespace" -o json; } | python3 -c '
+import base64, json, sys
+of_programs, secret = json.loads(sys.stdin.readline()), json.load(sys.stdin)
+known = json.loads(base64.b64decode(secret["data"]["accounts.json"]))
+if of_programs.keys() - known.keys():
+    content = json.dumps(of_programs | known, indent=1).encode()
+    json.dump(secret | {"data": {"accounts.json": base64.b64encode(content).decode()}}, sys.stdout)'
 }
 
 { random; random; random; } | create database-passwords postgres mlflow airflow
@@ -46,5 +58,11 @@ random | create airflow-api-secret-key api-secret-key
 random | create airflow-jwt-secret jwt-secret
 random | sed 's|.*|{"notes": "&"}|' | create airflow-login passwords.json
 { echo pipeline; random; } | create mlflow-login MLFLOW_TRACKING_USERNAME MLFLOW_TRACKING_PASSWORD
-{ value airflow-login 'passwords\.json'; echo; value mlflow-login MLFLOW_TRACKING_PASSWORD; } |
+{ echo page; random; } | create mlflow-page-login MLFLOW_TRACKING_USERNAME MLFLOW_TRACKING_PASSWORD
+if is_there accounts; then
+  changed=$(with_missing_accounts)
+  # Refused when somebody else changed it meanwhile: the version that was read comes with it.
+  [ -z "$changed" ] || printf '%s' "$changed" | kubectl replace --namespace "$namespace" --filename -
+else
   accounts_of_programs | create accounts accounts.json
+fi

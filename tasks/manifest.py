@@ -14,6 +14,7 @@ import argparse
 import importlib
 import json
 import pkgutil
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -22,7 +23,7 @@ from typing import Any
 
 import pydantic
 
-from tasks import steps
+from tasks import annotation, steps
 from tasks.annotation.tools import TOOLS
 from tasks.contract import BAD_INPUT, DONE, FAILED, NOTHING_TO_DO, Task
 from tasks.files import written_whole
@@ -30,10 +31,13 @@ from tasks.methods.method import PRESETS, Method
 from tasks.methods.registry import baseline_method, default_method, found_methods, place_of
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.scoring import SHOWN_IOU_THRESHOLDS
+from tasks.nuclei.tables import DOUBTFUL_BELOW
 from tasks.nuclei.usability import MOST_MISSED
 from tasks.store.ready_models import ready_models
 from tasks.store.registered_model import REGISTERED_MODEL
 
+STEPS = "## Send and return, step by step"
+"""Heading of the part of tasks/annotation/README.md that has a paragraph for each tool."""
 MANIFEST = Path(__file__).parents[1] / "dags/nucleus_dags/manifest.json"
 
 
@@ -46,10 +50,12 @@ def manifest(methods: Mapping[str, Method]) -> dict[str, Any]:
         "registered_model": REGISTERED_MODEL,
         "shown_iou_thresholds": SHOWN_IOU_THRESHOLDS,
         "most_missed": MOST_MISSED,
+        "doubtful_below": DOUBTFUL_BELOW,
         "presets": PRESETS,
         "presets_of_augment": importlib.import_module("tasks.steps.augment").PRESETS,
         "default_method": default_method().name,
         "annotation_tools": {name: tool.title for name, tool in TOOLS.items()},
+        "annotation_steps": _annotation_steps(),
         "tasks": {task.name: _described_task(task) for task in tasks},
         "methods": {name: _described_method(method) for name, method in trained.items()},
         "thresholds": {name: _thresholds(method) for name, method in methods.items()},
@@ -73,6 +79,16 @@ def _tasks_of_steps() -> Iterator[Task[Any]]:
         step = importlib.import_module(f"{steps.__name__}.{module}")
         if hasattr(step, "TASK"):
             yield step.TASK
+
+
+def _annotation_steps() -> dict[str, str]:
+    """Give how a person works with each annotation tool, in Markdown: its paragraph of tasks/annotation/README.md."""
+    _, _, steps = (Path(annotation.__path__[0]) / "README.md").read_text().partition(f"\n{STEPS}\n")
+    # Its links lead to files beside it.
+    text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", steps.partition("\n## ")[0])
+    paragraphs = [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
+    by_first_word = {found[1]: one for one in paragraphs if (found := re.match(r"\*\*([\w-]+)", one))}
+    return {name: by_first_word[re.split(r"[ ,]", tool.title)[0]] for name, tool in TOOLS.items()}
 
 
 def _described_task(task: Task[Any]) -> dict[str, Any]:

@@ -76,6 +76,25 @@ def test_only_the_server_that_people_log_in_to_has_the_accounts_and_only_the_sch
     assert accounts == f"{values['apiServer']['extraVolumeMounts'][0]['mountPath']}/accounts.json"
 
 
+def test_of_airflows_servers_only_that_of_its_pages_logs_in_to_mlflow_by_an_account_of_its_own() -> None:
+    values = read("airflow/values.yaml")
+    logins = {
+        name: {
+            variable["name"]: variable["valueFrom"]["secretKeyRef"]
+            for variable in part["env"]
+            if "mlflow" in str(variable.get("valueFrom", {}))
+        }
+        for name, part in values.items()
+        if isinstance(part, dict) and part.get("env")
+    }
+    names = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+    assert {name: login for name, login in logins.items() if login} == {
+        "apiServer": {name: {"name": "mlflow-page-login", "key": name} for name in names}
+    }
+    script = (K8S / "create-secrets.sh").read_text()
+    assert f"| create mlflow-page-login {' '.join(names)}\n" in script
+
+
 def test_pods_that_ended_unseen_are_removed_beside_the_scheduler_and_not_by_a_job_of_the_chart() -> None:
     values = read("airflow/values.yaml")
     assert "cleanup" not in values

@@ -158,10 +158,20 @@ def test_nothing_may_talk_to_anything_but_for_what_is_named() -> None:
     assert {name for name, component in components.items() if component == "installation"} == {"install-base-model"}
     [allowed] = policies["tasks"]["podSelector"]["matchExpressions"]
     assert set(allowed["values"]) == {"task", "installation"}
-    [from_tasks] = policies["mlflow"]["ingress"]
-    assert from_tasks["from"] == [{"podSelector": {"matchExpressions": [allowed]}}]
-    [to_mlflow] = policies["tasks"]["egress"]
-    assert to_mlflow["to"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "mlflow"}}}]
+    page = policies["airflow-page"]["podSelector"]
+    # As the chart labels its pods: of these, the server of Airflow's pages alone.
+    assert page == {"matchLabels": {"tier": "airflow", "component": "api-server"}}
+    [to_mlflow] = policies["mlflow"]["ingress"]
+    assert to_mlflow["from"] == [{"podSelector": {"matchExpressions": [allowed]}}, {"podSelector": page}]
+    mlflow = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "mlflow"}}}
+    to_it = {
+        name: [rule for rule in spec.get("egress", []) if mlflow in rule.get("to", [])]
+        for name, spec in policies.items()
+    }
+    reaching = {name for name, rules in to_it.items() if rules}
+    assert reaching == {"tasks", "airflow-page"}
+    for name in reaching:
+        assert policies[name]["egress"] == [{"to": [mlflow], "ports": to_mlflow["ports"]}]
 
 
 def test_names_are_asked_for_at_the_clusters_own_name_servers_alone() -> None:

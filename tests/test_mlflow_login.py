@@ -22,7 +22,10 @@ from tests.repository import REPOSITORY
 OF_ONE_MACHINE = {"admin": "all", "nobody": ""}
 OF_A_CLUSTER = {
     name: {"role": role, "sha256": sha256(password.encode()).hexdigest()}
-    for name, role, password in [("pipeline", "pipeline", "write"), ("anna", "approve", "look"), ("eva", "look", "")]
+    for name, role, password in [
+        *[("pipeline", "pipeline", "write"), ("page", "page", "page")],
+        *[("anna", "approve", "look"), ("eva", "look", "")],
+    ]
 }
 ALIAS = "/api/2.0/mlflow/registered-models/alias"
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -82,8 +85,10 @@ def test_an_account_that_is_taken_away_is_out_at_once(mlflow: TestClient, accoun
     assert mlflow.get("/", auth=("anna", "look")).status_code == 401
 
 
-def test_another_account_looks_and_searches_but_makes_no_model_the_champion(mlflow: TestClient) -> None:
-    viewer = ("anna", "look")
+@pytest.mark.parametrize("viewer", [("anna", "look"), ("page", "page")])
+def test_another_account_looks_and_searches_but_makes_no_model_the_champion(
+    mlflow: TestClient, viewer: tuple[str, str]
+) -> None:
     assert mlflow.get("/", auth=viewer).text == "reached"
     assert mlflow.post("/ajax-api/2.0/mlflow/runs/search", auth=viewer).text == "reached"
     refused = [mlflow.request(method, ALIAS, auth=viewer) for method in ("POST", "PUT", "PATCH", "DELETE")]

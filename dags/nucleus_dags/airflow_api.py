@@ -95,13 +95,15 @@ class AirflowApi:
         return [text for line in self.call("GET", path)["content"] for text in (line["event"], *_errors(line))]
 
 
-def request_json(method: str, url: str, body: object = None, headers: dict[str, str] | None = None) -> Any:
+def request_json(
+    method: str, url: str, body: object = None, headers: dict[str, str] | None = None, timeout_s: float = 30
+) -> Any:
     """Send `body` as JSON and give the JSON answer, or None for an empty one."""
     data = None if body is None else json.dumps(body).encode()
     sent_headers = {"Content-Type": "application/json", "Accept": "application/json", **(headers or {})}
     request = urllib.request.Request(url, data, sent_headers, method=method)
     try:
-        with without_proxy.open(request, timeout=30) as response:
+        with without_proxy.open(request, timeout=timeout_s) as response:
             text = response.read()
     except urllib.error.HTTPError as error:
         raise AirflowApiError(f"{method} {url}: {error.code}: {error.read().decode()[:1000]}", error.code) from error

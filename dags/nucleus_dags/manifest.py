@@ -110,11 +110,15 @@ class Manifest(TypedDict):
     shown_iou_thresholds: list[float]
     most_missed: float
     """A model that misses a larger share of the nuclei isn't taken for one that finds nuclei."""
+    doubtful_below: float
+    """A nucleus with a lower confidence is shown as doubtful."""
     presets: dict[str, str]
     presets_of_augment: dict[str, dict[str, Any]]
     default_method: str
     annotation_tools: dict[str, str]
     """Titles by name."""
+    annotation_steps: dict[str, str]
+    """How a person works with each tool, in Markdown."""
     tasks: dict[str, TaskEntry]
     methods: dict[str, MethodEntry]
     """Those that are trained."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from fastapi import FastAPI, HTTPException, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from nucleus_dags.page import plates
+from nucleus_dags.errors import FormError
+from nucleus_dags.page import add_plate, annotate, models, plates, results
 from nucleus_dags.page.access import to_login
 from nucleus_dags.page.rendering import HERE, page
 
 app = FastAPI(title="Nuclei", docs_url=None, redoc_url=None, openapi_url=None)
 app.mount("/static", StaticFiles(directory=HERE / "static"))
-for section in (plates,):
+app.mount("/leaflet", StaticFiles(packages=[("js_lib_leaflet", "static/js_lib_leaflet")]))
+# What is added has an address that could be a plate's.
+for section in (add_plate, plates, models, results, annotate):
     app.include_router(section.router)
 
 
@@ -28,4 +31,17 @@ async def say_what_is_wrong(request: Request, error: HTTPException) -> Response:
     """Answer with a page; to who isn't logged in, with Airflow's login."""
     if error.status_code == 401 and request.method == "GET":
         return to_login(request)
-    return page(request, "error", status=error.status_code, message=error.detail)
+    return _said(request, error.detail, error.status_code)
+
+
+@app.exception_handler(FormError)
+async def say_what_was_asked_for(request: Request, error: FormError) -> Response:
+    """Answer likewise where a person asked for something that isn't there, or sent what can't be taken."""
+    return _said(request, str(error), 404 if request.method == "GET" else 422)
+
+
+def _said(request: Request, message: str, status: int) -> Response:
+    """Give a page, or to a script that changes something, which shows it itself, the message."""
+    if request.method == "GET":
+        return page(request, "error", status=status, message=message)
+    return JSONResponse({"detail": message}, status)

@@ -1,17 +1,159 @@
-"""Plates: what there is, and how well it is understood."""
+"""Plates: what there is and how well it is understood, what is on its way, and what was refused."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
 
-from nucleus_dags.page.access import Person
+from fastapi import APIRouter, HTTPException, Request
+from fastapi import Path as InAddress
+from fastapi.responses import FileResponse, Response
+
+from nucleus_dags.launchers.task_operator import mlflow_run_url
+from nucleus_dags.page import arrivals
+from nucleus_dags.page.access import Person, may_start
+from nucleus_dags.page.dag_runs import is_paused
+from nucleus_dags.page.known_plates import KnownPlate, details_of, known_plates
+from nucleus_dags.page.model_scores import shown_thresholds
+from nucleus_dags.page.pictures import thumbnail
+from nucleus_dags.page.places import inbox, store
+from nucleus_dags.page.plate_runs import runs_on
+from nucleus_dags.page.plate_scores import drifts, scores_of
+from nucleus_dags.page.registered import registry
 from nucleus_dags.page.rendering import page
+from nucleus_dags.planning.remarks import FOLLOWS_FROM_DOUBTS
+from nucleus_dags.plates.stored import StoredPlate
 
 router = APIRouter(prefix="/plates")
 
+ROLES = {"train": "Training", "test": "Test", "screen": "Screening"}
+FACTS = {
+    "objective": "Objective",
+    "binning": "Binning",
+    "pixel_size_um": "Pixel size, µm",
+    "replicate": "Replicate",
+    "annotation": "Annotation",
+    "label_set": "Labels by",
+    "channel": "Channel",
+    "z": "Plane",
+    "time": "Time point",
+    "acquisition": "Acquisition",
+    "wells": "Wells of the plate",
+}
+"""Keys of plate.json and what they are called."""
+MOST_FIELDS = 500
+"""Rows of the table of fields."""
+FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}
+"""What has a digest in its address doesn't change."""
+HARMLESS = {"Content-Security-Policy": "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"}
+"""A page that a task wrote may show pictures, and nothing else."""
+
+Name = Annotated[str, InAddress(max_length=200)]
+
 
 @router.get("")
-def show_plates(request: Request, person: Person) -> Response:
+def show_plates(request: Request, person: Person, role: str = "") -> Response:
     """List all plates, each in its newest version."""
-    return page(request, "plates", plates=[])
+    known = known_plates(store())
+    shown = [plate for plate in known.values() if role in ("", plate.newest.role)]
+    models = registry()
+    return page(
+        request,
+        "plates",
+        plates=shown,
+        role=role,
+        roles=ROLES,
+        counts=Counter(plate.newest.role for plate in known.values()),
+        registry=models,
+        champion=models.champion,
+        scores=scores_of(models.champion, store()),
+        drifts=drifts(store()),
+        thresholds=shown_thresholds(),
+        may_add=may_start("ingest_plates", person),
+        paused=is_paused("ingest_plates"),
+    )
+
+
+@router.get("/-/inbox")
+def show_inbox(request: Request, person: Person) -> Response:
+    """Give a part of the list: to look through large folders takes a while."""
+    return page(
+        request,
+        "plates_inbox",
+        waiting=arrivals.waiting(inbox(), store()),
+        rejected=arrivals.rejected(inbox(), store()),
+    )
+
+
+@router.get("/{name}")
+def show_plate(request: Request, person: Person, name: Name) -> Response:
+    """Show a plate in the version that counts."""
+    plate = _plate(name)
+    return _page_of(request, plate, plate.newest)
+
+
+@router.get("/{name}/{digest}")
+def show_version(request: Request, person: Person, name: Name, digest: Name) -> Response:
+    """Show a plate in any version."""
+    plate = _plate(name)
+    return _page_of(request, plate, _version(plate, digest))
+
+
+@router.get("/{name}/{digest}/picture")
+def show_picture(person: Person, name: Name, digest: Name) -> Response:
+    """Show the middle of the first field."""
+    try:
+        content = thumbnail(store() / _version(_plate(name), digest).path)
+    except OSError:
+        raise HTTPException(404, "The plate's first image can't be read.") from None
+    return Response(content, media_type="image/png", headers=FOR_EVER)
+
+
+@router.get("/{name}/{digest}/drift")
+def show_drift(person: Person, name: Name, digest: Name) -> Response:
+    """Show the page on which a task compares a plate with the training plates of its cell line."""
+    drift = drifts(store()).get(_version(_plate(name), digest).path)
+    if drift is None:
+        raise HTTPException(404, f"{name} wasn't compared with other plates.")
+    return FileResponse(drift.page, media_type="text/html", headers=HARMLESS)
+
+
+def _plate(name: str) -> KnownPlate:
+    plate = known_plates(store()).get(name)
+    if plate is None:
+        raise HTTPException(404, f"There is no plate {name} in the store; look whether it is in the inbox.")
+    return plate
+
+
+def _version(plate: KnownPlate, digest: str) -> StoredPlate:
+    for version in plate.versions:
+        if version.digest == digest:
+            return version
+    raise HTTPException(404, f"{plate.newest.name} has no version {digest}.")
+
+
+def _page_of(request: Request, plate: KnownPlate, version: StoredPlate) -> Response:
+    info, report = details_of(store(), version)
+    keys = [Path(one.path).name for one in plate.versions]
+    models = registry()
+    return page(
+        request,
+        "plate",
+        plate=plate,
+        version=version,
+        roles=ROLES,
+        facts={title: info[key] for key, title in FACTS.items() if info.get(key) is not None},
+        report=report,
+        fields=report.get("fovs", [])[:MOST_FIELDS],
+        wells=len({row["well"] for row in report.get("fovs", []) if row.get("well")}),
+        follows=FOLLOWS_FROM_DOUBTS.get(version.role, ""),
+        registry=models,
+        champion=models.champion,
+        scores=scores_of(models.champion, store()),
+        drifts=drifts(store()),
+        trained={key: [model for model in models.versions if key in model.plates] for key in keys},
+        runs=runs_on([version.name, *keys]),
+        mlflow_run_url=mlflow_run_url,
+        thresholds=shown_thresholds(),
+    )

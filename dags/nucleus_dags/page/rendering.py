@@ -57,6 +57,11 @@ def counted(amount: int, singular: str, plural: str = "") -> str:
     return f"{number(amount)} {singular if amount == 1 else plural or f'{singular}s'}"
 
 
+def capitalize_first(text: str) -> str:
+    """Begin a sentence with a capital letter, and leave the others as they are."""
+    return text[:1].upper() + text[1:]
+
+
 ENVIRONMENT = Environment(
     loader=FileSystemLoader(HERE / "templates"),
     autoescape=True,
@@ -64,5 +69,5 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.filters |= {"when": when, "duration": duration, "f1": f1, "number": number}
+ENVIRONMENT.filters |= {"when": when, "duration": duration, "f1": f1, "number": number, "capitalize_first": capitalize_first}
 ENVIRONMENT.globals["counted"] = counted

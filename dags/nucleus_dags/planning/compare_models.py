@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nucleus_dags.errors import FormError
 from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.manifest import manifest
 from nucleus_dags.planning.types import ListedVersion, Model, Params, StoredPlatePath
@@ -30,6 +31,41 @@ def plan(store: Path, versions: Sequence[ListedVersion]) -> list[StoredPlatePath
     if not plates:
         raise NothingToCompare("No test plate is in the store; put one into the inbox whose plate.json has role test.")
     return [{"plate": path} for path in plates]
+
+
+def pair_of(before: int | None, after: int | None, versions: Sequence[ListedVersion]) -> list[int]:
+    """Give the two versions that are compared nucleus by nucleus; none if none were named. Raises FormError."""
+    if before is None and after is None:
+        return []
+    if before is None or after is None or before == after:
+        raise FormError("Version, With version: give two different versions, or none.")
+    usable = [version["version"] for version in versions if version["model"]]
+    if unknown := [str(number) for number in (before, after) if number not in usable]:
+        raise FormError(
+            f"Version, With version: {' and '.join(unknown)} can't be used. Versions that the store holds are "
+            f"{', '.join(map(str, usable))}."
+        )
+    return [before, after]
+
+
+def judgement_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
+    """Give the params of `judge` for the pair: the first version takes the place of the champion."""
+    usable = [version["version"] for version in known["versions"]["versions"] if version["model"]]
+    scores = dict(zip(usable, _scores(known)[0], strict=True))
+    before, after = known["pair"]["versions"]
+    return {**given, "champion": scores[before], "challenger": scores[after], "gate": known["pair"]["gate"]}
+
+
+def pair_lines(pair: Sequence[int], judged: Result | None) -> list[str]:
+    """Say what the second of two versions gains and loses; nothing if none were named."""
+    if not pair or judged is None:
+        return []
+    before, after = pair
+    counts = judged["counts"]
+    return [
+        f"Version {after} against version {before}: {counts['gained']} nuclei gained, {counts['lost']} lost. The page "
+        "Nuclei shows them under Models."
+    ]
 
 
 def usable_models(listed: Result, known: Mapping[str, Any]) -> list[Model]:

@@ -12,7 +12,7 @@ from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.plates.stored import StoredPlate
 
 _CONFIRM = '`"labels_confirmed": true` in plate.json'
-_FOLLOWS_FROM_DOUBTS = {
+FOLLOWS_FROM_DOUBTS = {
     "train": f"no training uses the plate until they are corrected, or confirmed by {_CONFIRM}",
     "test": f"scores on the plate may be wrong; correct them, or confirm them by {_CONFIRM}",
     "screen": "nuclei may be missing there; look at them",
@@ -58,7 +58,7 @@ def _on_doubts(plate: StoredPlate) -> list[str]:
     if not plate.doubts:
         return []
     doubts = "1 doubt" if len(plate.doubts) == 1 else f"{len(plate.doubts)} doubts"
-    follows = _FOLLOWS_FROM_DOUBTS[plate.role]
+    follows = FOLLOWS_FROM_DOUBTS[plate.role]
     return [f"- **{plate.name}**: {doubts} about its labels or images; {follows}:", *_first_of(plate.doubts)]
 
 

@@ -167,6 +167,11 @@ def is_as_found(arrival: Arrival | Returned) -> bool:
     return judge(arrival.folder, 0) == arrival
 
 
+def outcome_of_labels(entry: Path, store: Path) -> dict[str, Any] | None:
+    """Give what became of corrected labels in the state in which they lie in the inbox; None if nothing has yet."""
+    return read_if_whole(Returned(entry, _state(entry, 0) or "", "").record(store))
+
+
 def set_aside(arrival: Arrival | Returned, store: Path, reason: str) -> Path:
     """Move an arrival into inbox/rejected and write the reason beside; gives the file with the reason.
 

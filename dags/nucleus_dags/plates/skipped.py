@@ -47,9 +47,9 @@ def skip(store: Path, plate: str, names: Iterable[str], fovs: Collection[str], f
             f"such as {next(iter(fovs), '')}, and of patches as the queue shows them, such as "
             f"{next(iter(fovs), '')}_y0-500_x0-500."
         )
-    before = [] if forget else _remembered(store, plate)
+    before = [] if forget else skipped_names(store, plate)
     all_names = list(dict.fromkeys([*before, *given]))
-    if all_names != _remembered(store, plate):
+    if all_names != skipped_names(store, plate):
         write_whole(_path(store, plate), {"skipped": all_names})
     # A version of the plate may have lost a field.
     return _of([name for name in all_names if _is_of(name, fovs)], fovs)
@@ -59,7 +59,8 @@ def is_patch(name: str) -> bool:
     return PATCH.fullmatch(_as_in_queue(name)) is not None
 
 
-def _remembered(store: Path, plate: str) -> list[str]:
+def skipped_names(store: Path, plate: str) -> list[str]:
+    """Give the names of fields and patches that aren't offered of a plate, as the queue shows them."""
     names: list[str] = (read_if_whole(_path(store, plate)) or {}).get("skipped", [])
     return names
 

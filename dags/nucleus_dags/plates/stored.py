@@ -26,6 +26,8 @@ class StoredPlate:
     frozen_at: str
     """UTC, ISO 8601."""
     fovs: int
+    nuclei: int
+    """Labelled ones that count; 0 of a screening plate."""
     doubts: tuple[str, ...]
     """Sentences about labels and images that may be wrong; `ingest` leaves out those that plate.json confirms."""
     left_out: tuple[str, ...]
@@ -38,6 +40,11 @@ class StoredPlate:
     """How many files of the plate's folder are no fields, by what they are, such as images of other channels."""
     chosen_patches: Mapping[str, int]
     """How many patches were chosen to be annotated, at random or ranked; empty where none was."""
+
+    @property
+    def digest(self) -> str:
+        """Tells the versions of a plate apart."""
+        return self.path.rpartition("@")[2]
 
     @property
     def trains(self) -> bool:
@@ -82,6 +89,7 @@ def read_plate(store: Path, path: str) -> StoredPlate:
     return StoredPlate(
         *(info.name, info.role, info.cell_line, path, report["frozen_at"]),
         fovs=len(report.get("fovs", [])),
+        nuclei=report.get("counts", {}).get("nuclei", 0),
         doubts=tuple(report.get("doubts", [])),
         left_out=tuple(_of_field(row) for row in report.get("left_out", [])),
         copies=tuple(report.get("copies", [])),
@@ -96,7 +104,11 @@ def _of_field(row: Mapping[str, Any]) -> str:
     return f"well {row['well']}: {row['problem']}" if row["well"] else str(row["problem"])
 
 
+def plate_paths(store: Path, keys: str = "[!.]*") -> list[str]:
+    """Give the paths in the store of the plates whose keys match a pattern."""
+    return [path.parent.relative_to(store).as_posix() for path in store.glob(f"ingest/{keys}/report.json")]
+
+
 def _all_plates(store: Path, keys: str = "[!.]*") -> list[StoredPlate]:
     """Give the plates whose keys match a pattern. To read the reports of thousands takes minutes."""
-    folders = [path.parent for path in store.glob(f"ingest/{keys}/report.json")]
-    return [read_plate(store, folder.relative_to(store).as_posix()) for folder in folders]
+    return [read_plate(store, path) for path in plate_paths(store, keys)]

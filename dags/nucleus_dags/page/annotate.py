@@ -1,0 +1,121 @@
+"""Annotate: what people correct in which tool, what came back, the queue of patches, and whether to go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import FileResponse, Response
+
+from nucleus_dags.manifest import manifest
+from nucleus_dags.page.access import Person, may_start
+from nucleus_dags.page.annotations import (
+    KINDS,
+    Sent,
+    advice,
+    all_sent,
+    find_sent,
+    patches_of,
+    picture_of,
+)
+from nucleus_dags.page.dag_runs import is_paused
+from nucleus_dags.page.note import rendered
+from nucleus_dags.page.places import inbox, store
+from nucleus_dags.page.rendering import page
+from nucleus_dags.page.store_results import find_result
+
+router = APIRouter(prefix="/annotate")
+KEPT = {"Cache-Control": "private, max-age=86400"}
+"""A result doesn't change."""
+APART = {"Content-Security-Policy": "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"}
+"""A page of a result runs nothing and asks for nothing, whatever is in it."""
+MOST_CHOICES = 2000
+"""Names of plates that a field suggests."""
+
+
+@router.get("")
+def show_all(request: Request, person: Person, plate: str = "") -> Response:
+    """List what was sent, by plate, with what came back of it."""
+    sent = all_sent(store(), inbox())
+    curves = advice(store())
+    return page(
+        request,
+        "annotate",
+        sent={name: of_plate for name, of_plate in sent.items() if plate in ("", name)},
+        plates=list(sent),
+        plate=plate,
+        curves=curves,
+        choices=_names_of_plates(),
+        **_starting(person),
+    )
+
+
+@router.get("/pictures/{queue}/{rank}.jpg")
+def send_picture(person: Person, queue: str, rank: str) -> Response:
+    """Send the picture of a patch."""
+    return _file(picture_of(store(), queue, rank), headers=KEPT)
+
+
+@router.get("/curves/{key}.png")
+def send_curves(person: Person, key: str) -> Response:
+    """Send the picture of learning curves."""
+    result = find_result(store(), "learning_curves", key)
+    return _file(result.output("figure") if result else None, headers=KEPT)
+
+
+@router.get("/corrections/{key}")
+def send_corrections(person: Person, key: str) -> Response:
+    """Send the page on what was corrected, with pictures."""
+    result = find_result(store(), "receive_annotation", key)
+    return _file(result.output("page") if result else None, headers=KEPT | APART)
+
+
+@router.get("/{key}")
+def show_sent(request: Request, person: Person, key: str) -> Response:
+    """Show what was sent once: its package, how to correct it, what came back, and the queue of patches."""
+    sent = _sent(key)
+    return page(
+        request,
+        "annotation",
+        sent=sent,
+        steps=rendered(manifest()["annotation_steps"].get(sent.result.params["tool"], "")),
+        patches=patches_of(sent),
+        **_starting(person),
+    )
+
+
+@router.get("/{key}/package")
+def send_package(person: Person, key: str) -> Response:
+    """Send the ZIP that the tool opens. It doesn't say which model made the proposals."""
+    archive = _sent(key).result.output("archive")
+    return _file(archive, filename=archive.name if archive else None)
+
+
+def _sent(key: str) -> Sent:
+    sent = find_sent(store(), inbox(), key)
+    if sent is None:
+        raise HTTPException(404, "Nothing was sent under this address; the page Annotate lists what was.")
+    return sent
+
+
+def _file(path: Path | None, **options: Any) -> Response:
+    if path is None or not path.is_file():
+        raise HTTPException(404, "The store has no such file any more.")
+    return FileResponse(path, **options)
+
+
+def _starting(person: Any) -> dict[str, Any]:
+    dags = ("send_to_annotation", "ingest_plates", "compare_models")
+    return {
+        "kinds": KINDS,
+        "tools": manifest()["annotation_tools"],
+        "may": {dag_id: may_start(dag_id, person) for dag_id in dags},
+        "paused": {dag_id: is_paused(dag_id) for dag_id in dags},
+    }
+
+
+def _names_of_plates() -> list[str]:
+    """Give the names of plates that may be sent: those of the store, without the results of single versions."""
+    names = {path.name.rpartition("@")[0] for path in store().glob("ingest/[!.]*@*")}
+    return sorted(names)[:MOST_CHOICES]

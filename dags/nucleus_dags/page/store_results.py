@@ -1,0 +1,94 @@
+"""Results in the store, as their tasks wrote them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from nucleus_dags.page.remembered import remembered
+
+RESULT = "result.json"
+KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(@[0-9a-f]{12})?")
+"""Leads nowhere else than to what lies in a folder."""
+
+
+@dataclass(frozen=True)
+class StoredResult:
+    """The output folder of a task."""
+
+    folder: Path
+    made_at: datetime
+    content: Mapping[str, Any]
+    """result.json"""
+
+    @property
+    def key(self) -> str:
+        return self.folder.name
+
+    @property
+    def store(self) -> Path:
+        return self.folder.parent.parent
+
+    @property
+    def path(self) -> str:
+        """Relative to the store."""
+        return f"{self.folder.parent.name}/{self.folder.name}"
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        params: Mapping[str, Any] = self.content["params"]
+        return params
+
+    def output(self, name: str) -> Path | None:
+        """Give the file of an output; None where the result has none of this name."""
+        path = self.content["outputs"].get(name)
+        return self.store / path if path else None
+
+
+def results_of(store: Path, task: str) -> list[StoredResult]:
+    """Give all results of a task, the oldest first."""
+    found = [result_at(path.parent) for path in store.glob(f"{task}/[!.]*/{RESULT}")]
+    return sorted(found, key=lambda result: result.made_at)
+
+
+def find_result(store: Path, task: str, key: str) -> StoredResult | None:
+    """Give a result by its key, which may come from an address: of what can't be one, there is none."""
+    return result_in(store, f"{task}/{key}") if KEY.fullmatch(key) else None
+
+
+def result_at(folder: Path) -> StoredResult:
+    """Read a result. Raises OSError for one that is gone."""
+    return _result_of(folder / RESULT)
+
+
+def result_in(store: Path, path: str) -> StoredResult | None:
+    """Give the result that a path of another one's params lies in; None where the store has lost it."""
+    try:
+        return result_at(store.joinpath(*Path(path).parts[:2]))
+    except OSError:
+        return None
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """Read a table in CSV. Raises OSError for one that is gone."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@remembered
+def json_at(path: Path) -> dict[str, Any]:
+    """Give the object in a JSON file, which others must not change. Raises OSError for one that is gone."""
+    content: dict[str, Any] = json.loads(path.read_bytes())
+    return content
+
+
+@remembered
+def _result_of(path: Path) -> StoredResult:
+    made_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    return StoredResult(path.parent, made_at, json.loads(path.read_bytes()))

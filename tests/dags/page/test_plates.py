@@ -1,0 +1,227 @@
+"""The section Plates: the list, a plate's own page, and what lies in the inbox."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.dags.page.filled_store import (
+    CHAMPION,
+    add_drift,
+    add_model,
+    add_score,
+    add_whole_plate,
+    mlflow_beside,
+    register_champion,
+)
+from tests.dags.page.site import Site
+from tests.dags.stored_plates import add_plate
+
+
+def row(text: str, plate: str) -> str:
+    """Give the row of the list that is about a plate."""
+    return next(part for part in text.split("<tr ") if f"/plates/{plate}/" in part)
+
+
+def test_an_empty_installation_says_what_to_begin_with(site: Site) -> None:
+    status, text = site.get("/plates")
+    assert status == 200
+    assert "There is no plate yet" in text
+    assert "Add a plate" in text
+
+
+def test_a_plate_is_listed_in_its_newest_version_with_the_number_of_versions(site: Site) -> None:
+    add_whole_plate(site.home.store, "p", "train", fields=2)
+    add_whole_plate(site.home.store, "p", "train", fields=3, digest="1" * 12, day=2)
+    text = row(site.get("/plates")[1], "p")
+    assert "/plates/p/111111111111/picture" in text
+    assert '<td data-value="3">3</td>' in text
+    assert '<td data-value="36">36</td>' in text
+    assert '<td data-value="2">2</td>' in text
+    assert "2026-11-02 00:00" in text
+
+
+def test_the_list_is_filtered_by_role(site: Site) -> None:
+    for name, role in (("a", "train"), ("b", "test"), ("c", "screen")):
+        add_whole_plate(site.home.store, name, role)
+    text = site.get("/plates?role=test")[1]
+    assert [name in text for name in ("/plates/a", "/plates/b", "/plates/c")] == [False, True, False]
+    assert "All 3" in text
+
+
+def test_what_is_doubtful_or_left_out_stands_beside_a_plate(site: Site) -> None:
+    left_out = [{"well": "B02", "problem": "images/x.tif: is damaged"}]
+    add_whole_plate(site.home.store, "doubtful", "train", doubts=["labels/a.tif: two pieces"] * 13)
+    add_whole_plate(site.home.store, "screened", "screen", left_out=left_out)
+    text = site.get("/plates")[1]
+    assert "13 doubts" in row(text, "doubtful")
+    assert "1 field left out" in row(text, "screened")
+    text = site.get("/plates/doubtful")[1]
+    assert "no training uses the plate until they are corrected" in text
+    assert "3 more" in text
+    assert "well B02: images/x.tif: is damaged" in site.get("/plates/screened")[1]
+
+
+def test_drift_is_that_of_the_latest_comparison(site: Site) -> None:
+    plate = add_whole_plate(site.home.store, "p", "screen")
+    add_drift(site.home.store, "0" * 16, plate, ["mean intensity 3,000; perhaps a longer exposure."])
+    assert "1 outlier" in row(site.get("/plates")[1], "p")
+    add_drift(site.home.store, "1" * 16, plate, [], segmentation="assemble_plate/x")
+    os.utime(site.home.store / "drift" / ("1" * 16) / "result.json", (time.time() + 9,) * 2)
+    assert "none" in row(site.get("/plates")[1], "p")
+    assert "with the nuclei that a model found" in site.get("/plates/p")[1]
+    assert site.get("/plates/p/000000000000/drift") == (200, f"<title>Drift</title><p>{plate}</p>")
+
+
+def test_a_plate_shows_f1_of_the_champion_on_it_and_which_models_were_trained_on_it(site: Site) -> None:
+    store = site.home.store
+    scored = add_whole_plate(store, "scored")
+    earlier = add_whole_plate(store, "corrected")
+    add_whole_plate(store, "corrected", digest="1" * 12, day=2)
+    add_whole_plate(store, "learnt", "train")
+    add_model(store)
+    add_score(store, "b" * 16, {scored: (0.951, 0.812), earlier: (0.7, 0.3)})
+    add_score(store, "c" * 16, {scored: (0.111, 0.111)}, {"method": "classical", "networks": [], "settings": {}})
+    with mlflow_beside(site):
+        register_champion(site, CHAMPION, trained_on={"learnt": "0" * 12})
+        plates, corrected, learnt = (site.get(f"/plates{path}")[1] for path in ("", "/corrected", "/learnt"))
+    assert "version 1" in plates
+    for shown in ("0.951", "0.931-0.951", "0.812"):
+        assert shown in row(plates, "scored")
+    assert "0.111" not in plates
+    assert "not scored" in row(plates, "corrected")
+    assert "hasn't been scored on this version" in corrected
+    assert "0.700" in corrected
+    assert "No registered model was trained on it" in corrected
+    assert "version 1</a>, the champion, on its version <code>000000000000</code>" in learnt
+
+
+def test_without_mlflow_all_is_shown_but_what_it_knows(site: Site) -> None:
+    add_whole_plate(site.home.store, "p")
+    for path in ("/plates", "/plates/p"):
+        status, text = site.get(path)
+        assert status == 200
+        assert "doesn&#39;t answer" in text
+
+
+def test_a_plates_page_shows_what_plate_json_says_its_fields_and_versions(site: Site) -> None:
+    add_whole_plate(site.home.store, "p", origins={"drawn": 10, "corrected": 5}, label_sets={"anna": {"f": "x"}})
+    add_whole_plate(site.home.store, "p", digest="1" * 12, day=2, confirmed_doubts=["labels/a.tif: two pieces"])
+    status, text = site.get("/plates/p")
+    assert status == 200
+    for shown in ("20X", "0.65", "biological", "manual", "p_B07_s2", "64 x 80", "labels/a.tif: two pieces"):
+        assert shown in text
+    text = site.get("/plates/p/000000000000")[1]
+    assert "This is an earlier version" in text
+    assert "anna: of 1 field" in text
+    assert "10 were drawn" in text
+
+
+def test_a_plate_that_was_imported_long_ago_is_shown_too(site: Site) -> None:
+    add_plate(site.home.store, "old", "train")
+    assert site.get("/plates/old")[0] == 200
+    assert site.get("/plates/old/000000000000/picture")[0] == 404
+
+
+@pytest.mark.parametrize("path", ["/plates/none", "/plates/p/1", "/plates/p/..%2f..%2fsecret", "/plates/%2e%2e/x"])
+def test_only_what_is_in_the_store_has_a_page(site: Site, path: str) -> None:
+    add_whole_plate(site.home.store, "p")
+    assert site.get(path)[0] == 404
+
+
+def test_names_and_texts_of_files_are_no_html(site: Site) -> None:
+    add_whole_plate(site.home.store, "p", "train", cell_line="<b>x</b>", doubts=["<script>alert(1)</script>"])
+    for path in ("/plates", "/plates/p"):
+        text = site.get(path)[1]
+        assert "<b>x" not in text
+        assert "<script>alert" not in text
+        assert "&lt;b&gt;x" in text
+
+
+def test_what_lies_in_the_inbox_is_shown_with_what_it_waits_for(site: Site) -> None:
+    inbox = site.home.inbox
+    for name in ("whole", "half", "done"):
+        (inbox / name).mkdir()
+    for name in ("whole", "done"):
+        (inbox / name / "plate.json").write_text("{}")
+        (inbox / name / "DONE").write_text("")
+    (inbox / "half" / "a.tif").write_text("")
+    text = site.get("/plates/-/inbox")[1]
+    assert "It is whole; the next run of ingest_plates takes it in." in text
+    assert "being copied" in text
+    fingerprints = inbox_fingerprint(site, "done")
+    record = site.home.store / "arrivals" / "done" / f"{fingerprints}.json"
+    record.parent.mkdir(parents=True)
+    record.write_text(json.dumps({"plate": "ingest/done@000000000000"}))
+    assert ">done<" not in site.get("/plates/-/inbox")[1]
+
+
+def inbox_fingerprint(site: Site, name: str) -> str:
+    from nucleus_dags.plates.inbox import look_at
+
+    arrival = look_at(site.home.inbox / name, 60)
+    assert arrival is not None
+    return arrival.fingerprint
+
+
+def test_a_rejected_plate_is_shown_with_what_is_wrong_until_it_is_imported(site: Site) -> None:
+    folder = site.home.inbox / "rejected"
+    (folder / "bad-20261127-101500").mkdir(parents=True)
+    (folder / "bad-20261127-101500.txt").write_text(
+        "images/a.tif: <i>has</i> no label image.\n\nWhat came is bad-20261127-101500/ (or still in the inbox)."
+    )
+    (folder / "notes.txt").write_text("of a person")
+    text = site.get("/plates/-/inbox")[1]
+    assert "images/a.tif: &lt;i&gt;has&lt;/i&gt; no label image." in text
+    assert "What came is" not in text
+    assert "of a person" not in text
+    assert "set aside 2026-11-27 10:15 UTC" in text
+    record = site.home.store / "arrivals" / "bad" / "1.json"
+    record.parent.mkdir(parents=True)
+    record.write_text(json.dumps({"plate": "ingest/bad@000000000000"}))
+    later = 1795860000
+    os.utime(record, (later, later))
+    assert "1 rejected plate that was imported later" in site.get("/plates/-/inbox")[1]
+
+
+def test_a_list_of_500_plates_comes_within_a_second(site: Site) -> None:
+    for number in range(500):
+        path = add_whole_plate(site.home.store, f"p{number}", ("train", "test", "screen")[number % 3], fields=20)
+        if number % 3 == 1:
+            add_score(site.home.store, f"{number:016x}", {path: (0.9, 0.8)})
+    site.get("/plates")
+    started = time.monotonic()
+    text = site.get("/plates")[1]
+    assert time.monotonic() - started < 1
+    assert "p499" in text
+
+
+def test_plates_are_sorted_by_a_click_and_found_by_words(browser: Page, site: Site) -> None:
+    for name, fields in (("b", 10), ("a", 9), ("c", 2)):
+        add_whole_plate(site.home.store, name, fields=fields)
+    browser.goto("/nuclei/plates")
+    names = browser.locator("#plates tbody th")
+    browser.get_by_role("button", name="fields").click()
+    expect(names).to_have_text(["c", "a", "b"])
+    browser.get_by_role("button", name="fields").press("Enter")
+    expect(names).to_have_text(["b", "a", "c"])
+    browser.get_by_label("Search").fill("A")
+    expect(browser.locator("#plates tbody tr:visible th")).to_have_text(["a"])
+    browser.get_by_label("Search").fill("nothing")
+    expect(browser.get_by_text("No plate fits")).to_be_visible()
+    browser.get_by_label("Search").fill("")
+    browser.get_by_role("link", name="a", exact=True).click()
+    expect(browser.get_by_role("heading", name="a", exact=True)).to_be_visible()
+    expect(browser.get_by_alt_text("The middle of the first field")).to_have_js_property("naturalWidth", 80)
+
+
+def test_a_narrow_screen_scrolls_no_page_sideways(browser: Page, site: Site) -> None:
+    add_whole_plate(site.home.store, "a-plate-with-a-very-long-name-" * 3, doubts=["labels/" + "x" * 200])
+    browser.set_viewport_size({"width": 390, "height": 800})
+    for path in ("/nuclei/plates", "/nuclei/plates/" + "a-plate-with-a-very-long-name-" * 3):
+        browser.goto(path, wait_until="networkidle")
+        assert browser.evaluate("document.documentElement.scrollWidth") == 390
