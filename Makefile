@@ -6,14 +6,16 @@ AIRFLOW_PORT ?= 8080
 MLFLOW_PORT ?= 5000
 PORTS = --airflow-port $(AIRFLOW_PORT) --mlflow-port $(MLFLOW_PORT)
 RUN = PYTHONPATH=dags .venv/bin/python -m
+# Where an installation keeps its data. Only recipes use it, since they come after `install`.
+HOME_FOLDER = $(or $(shell $(RUN) nucleus_dags.local.home),$(error the folder of the data is not known))
 # Of the servers' home, whether they run or not.
-AT_HOME = home=$${NUCLEUS_HOME:-.nucleus}; db="$$home/mlflow/mlflow.db"; \
+AT_HOME = home='$(HOME_FOLDER)'; db="$$home/mlflow/mlflow.db"; \
 	if [ -f "$$db" ]; then export MLFLOW_TRACKING_URI="sqlite:///$$db"; fi; .venv/bin/python -m
 LOCK = --quiet --generate-hashes --override requirements.overrides --custom-compile-command "make lock"
 IMAGES = cpu gpu airflow mlflow
 TOOLS = stardist cellpose
 TAG = dev
-SBOM = $(or $(OUT),.nucleus/sbom)
+SBOM = $(or $(OUT),$(HOME_FOLDER)/sbom)
 # What the images begin from.
 BASE_IMAGE = python:3.12-slim-bookworm
 IS_SUPPORTED = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
@@ -65,7 +67,7 @@ manifest: install ## write down what tasks and methods say of themselves, for th
 
 tool: install ## install a third-party tool for the method "external": TOOL=stardist or TOOL=cellpose
 	@[ -f 'tasks/methods/external/adapters/$(TOOL).lock' ] || { echo "TOOL=$(TOOL): give stardist or cellpose." >&2; exit 1; }
-	@folder="$${NUCLEUS_HOME:-.nucleus}/tools/$(TOOL)"; echo "Installing $(TOOL) into $$folder ..."; \
+	@folder='$(HOME_FOLDER)/tools/$(TOOL)'; echo "Installing $(TOOL) into $$folder ..."; \
 	.venv/bin/python -m venv "$$folder" && \
 	"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
 	  -r 'tasks/methods/external/adapters/$(TOOL).lock'
@@ -85,23 +87,23 @@ bench: install ## benchmarks, some minutes
 	.venv/bin/python -m pytest tests/benchmarks --benchmark-only
 
 base-model: install ## train the base model anew, for hours; resumes where it was; OUT=<folder> DATA=<folder of real images>
-	.venv/bin/python -m tasks.recipes.base_model '$(or $(OUT),.nucleus/base_model)' $(if $(DATA),--data '$(DATA)')
+	.venv/bin/python -m tasks.recipes.base_model '$(or $(OUT),$(HOME_FOLDER)/base_model)' $(if $(DATA),--data '$(DATA)')
 	.venv/bin/python -m tasks.manifest
 
 paper-plates: install ## make plates of the paper's own images and labels: FROM=<folder of its authors>; they go into the inbox
 	@$(if $(FROM),,echo "Give the folder with the authors' images and labels: make paper-plates FROM=<folder>" >&2; exit 1)
-	@.venv/bin/python -m tasks.recipes.paper_plates '$(FROM)' "$${NUCLEUS_HOME:-.nucleus}/inbox"
+	@.venv/bin/python -m tasks.recipes.paper_plates '$(FROM)' '$(HOME_FOLDER)/inbox'
 
 paper-tables: install ## run the paper's experiments and make its tables and figures; PLAN=yes SCALE=0.1 MATRIX=<name>
 	@$(RUN) nucleus_dags.local.paper_tables $(PORTS) --scale $(or $(SCALE),1) --matrix '$(or $(MATRIX),paper)' \
 	  $(if $(filter yes,$(PLAN)),--plan)
 
 findings: install ## try the paper's findings in small and write them down, ten CPU hours; resumes; PLAN=yes OUT=<folder> DATA=<images>
-	@$(RUN) nucleus_dags.local.findings "$(or $(OUT),$${NUCLEUS_HOME:-.nucleus}/findings)" dags/experiments \
+	@$(RUN) nucleus_dags.local.findings '$(or $(OUT),$(HOME_FOLDER)/findings)' dags/experiments \
 	  $(if $(DATA),--data '$(DATA)') $(if $(filter yes,$(PLAN)),--plan)
 
 bench-dsb2018: install ## train three times on real images and score, about three hours of CPU time; resumes
-	.venv/bin/python -m tests.benchmarks.train_on_dsb2018 $${NUCLEUS_HOME:-.nucleus}/bench-dsb2018
+	.venv/bin/python -m tests.benchmarks.train_on_dsb2018 '$(HOME_FOLDER)/bench-dsb2018'
 
 images: ## build the container images with docker, podman or buildah; TAG=dev, IMAGES="cpu gpu airflow mlflow", BASE_IMAGE=<name>@sha256:<digest>
 	@for tool in docker podman buildah none; do $$tool info >/dev/null 2>&1 && break; done; \
@@ -113,7 +115,7 @@ images: ## build the container images with docker, podman or buildah; TAG=dev, I
 	    || exit 1; \
 	done
 
-sbom: install ## write a list of what is in each image, in CycloneDX's format; OUT=.nucleus/sbom, TAG and BASE_IMAGE as for images
+sbom: install ## write a list of what is in each image, in CycloneDX's format; OUT=<folder>, TAG and BASE_IMAGE as for images
 	@mkdir -p '$(SBOM)'; for image in $(IMAGES); do \
 	  images/debian-packages.sh nucleus-$$image:$(TAG) >'$(SBOM)'/$$image.debian 2>/dev/null || rm '$(SBOM)'/$$image.debian; \
 	done

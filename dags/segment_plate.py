@@ -20,6 +20,7 @@ from nucleus_dags.planning.remarks import left_out_in_short, remarks_on, remarks
 from nucleus_dags.planning.runs import run_to_open, runs_to_close
 from nucleus_dags.planning.train_models import refuse_unknown_fields
 from nucleus_dags.planning.types import FoundModel, Params, PlateToImport, ReadyModel, RunsToClose
+from nucleus_dags.plates.named_results import name_result
 from nucleus_dags.plates.stored import StoredPlate, read_plate
 from nucleus_dags.run_note import NotedFailure
 
@@ -36,9 +37,9 @@ by itself, if `ingest_plates` is unpaused.
 **What happens:** the plate is cut into parts of 100 fields; what fails is tried again by parts. `assemble_plate` puts
 label images and tables together. Then the nuclei found are compared with those on the training plates of the cell line.
 
-**Result:** in the store, under `assemble_plate/`; the note of the run says where, how many fields were left out when
-the plate was imported and why, which images are doubtful, and outliers. The model's name, version and digest are
-written into all of it.
+**Result:** label images, tables and pictures in `results/<plate>/<model>/` of the data folder, such as
+`results/plate-7/v3/`. The note of the run says where that is, how many fields were left out when the plate was imported
+and why, which images are doubtful, and outliers. The model's name, version and digest are written into all of it.
 """
 
 
@@ -96,17 +97,28 @@ def summary(
     # Of a model that isn't registered there is none.
     warning = (ti.xcom_pull(task_ids="find_model", key="values") or {}).get("warning", "")
     remarks = remarks_on_segmentations(segmented or [])
-    show_lines(_lines(mlflow_run_id, plate, assembled, compared, not_compared, remarks, warning))
+    where = _named(plate, all_parts[0]["made_by"], assembled) if plate and all_parts and assembled else ""
+    show_lines(_lines(mlflow_run_id, plate, assembled, where, compared, not_compared, remarks, warning))
     if not succeeded:
         ti.xcom_push("return_value", for_close_run)
         raise NotedFailure(FAILURE)
     return for_close_run
 
 
+def _named(plate: StoredPlate, made_by: Params, assembled: Result) -> str:
+    """Name what was put together, and say where it is. It is there all the same where it can't get a name."""
+    result = f"assemble_plate/{assembled['key']}"
+    try:
+        return str(name_result(_store(), plate, made_by, result))
+    except OSError as error:
+        return f"{_store() / result} (in results/ there is no link to it: {error})"
+
+
 def _lines(
     mlflow_run_id: str,
     plate: StoredPlate | None,
     assembled: Result | None,
+    where: str,
     compared: list[Result],
     not_compared: int,
     remarks: Sequence[str] = (),
@@ -115,11 +127,11 @@ def _lines(
     page = f"[MLflow run]({mlflow_run_url(mlflow_run_id)})"
     if plate is None or assembled is None:
         return [*failure_lines(), "", page]
-    counts, where = assembled["counts"], _store() / "assemble_plate" / assembled["key"]
+    counts = assembled["counts"]
     found = f"{warning} {counts['nuclei']} nuclei in {counts['fovs']} fields".strip()
     found += f"; {left_out_in_short(plate)}" if plate.left_out else ""
     found += "; look at the remarks below" if remarks else ""
-    lines = [found, "", f"Label images and tables: {where}", "", page, "", *remarks, *remarks_on([plate])]
+    lines = [found, "", f"Label images, tables and pictures: {where}", "", page, "", *remarks, *remarks_on([plate])]
     return drift.note(_store(), lines, compared, not_compared)
 
 

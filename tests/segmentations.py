@@ -35,7 +35,7 @@ def add_part(
     for fov in plate.fovs:
         if fov.name in label_images:
             label_image = label_images[fov.name]
-            write_label_image(store / path / "labels" / f"{fov.name}.tif", label_image)
+            write_label_image(store / path / "labels" / f"{fov.name}.tif", label_image, plate.info.pixel_size_um)
             where = {"plate": plate.info.name, "well": fov.well, "site": fov.site, "fov": fov.name}
             none = np.full(int(label_image.max()), np.nan)
             found = Nuclei(label_image, np.asarray(confidences.get(fov.name, none), np.float32))

@@ -101,7 +101,7 @@ def test_the_context_holds_each_file_that_an_image_copies(image: str) -> None:
 
 def test_the_context_holds_nothing_that_no_image_copies() -> None:
     assert all(
-        kept_out(Path(path)) for path in (".git/config", "tests/conftest.py", ".nucleus/store/plates/1", "k8s/x")
+        kept_out(Path(path)) for path in (".git/config", "tests/conftest.py", "nucleus-data/store/plates/1", "k8s/x")
     )
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -10,6 +11,7 @@ import yaml
 
 from nucleus_dags.launchers.kinds import KINDS
 from nucleus_dags.manifest import manifest
+from nucleus_dags.plates.named_results import NAMED_RESULTS
 from nucleus_mlflow_login import OPEN_PATHS
 from tests.cluster import airflow
 from tests.manifests import K8S, contents, of_kind, pod_template
@@ -281,6 +283,7 @@ def test_airflow_sees_each_folder_that_its_settings_name_and_may_write_where_it_
     read_only = {name for path, name in folders.items() if mounts[path].get("readOnly")}
     assert set(folders.values()) == {"NUCLEUS_STORE", "NUCLEUS_INBOX", "NUCLEUS_EXPERIMENTS"}
     assert read_only == {"NUCLEUS_EXPERIMENTS"}
+    assert not mounts[f"{Path(settings['NUCLEUS_STORE']).parent}/{NAMED_RESULTS}"].get("readOnly")
     # Where the kubelet makes one itself, it belongs to root.
     made = re.search(r"/srv/nucleus/data/\{(.*?)\}", (K8S / "README.md").read_text())
     assert made is not None

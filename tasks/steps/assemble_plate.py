@@ -2,8 +2,9 @@
 
 Every part is an output of `segment` for some fields of the plate. Written are labels/, nuclei.parquet
 and nuclei.csv (the same rows), wells.csv, heat_map.png if the names of the fields give wells,
-overview.png, and plate.ome.zarr if asked for. All name the model. Fields that `ingest` left out of the plate
-are counted in wells.csv, which has a row for a well without any other, and in the titles of the pictures.
+overview.png, and plate.ome.zarr if asked for, with the nuclei of each field beside its pixels. All name the
+model. Fields that `ingest` left out of the plate are counted in wells.csv, which has a row for a well without any
+other, and in the titles of the pictures.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pydantic
+import tifffile
 from matplotlib.figure import Figure
 
 from tasks import tracking
@@ -27,9 +29,11 @@ from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskPar
 from tasks.files import link_or_copy
 from tasks.nuclei import figures
 from tasks.nuclei.errors import InputError, first_of, raise_if_any
+from tasks.nuclei.intensity import robust_range
 from tasks.nuclei.plates.files import Fov, Plate
-from tasks.nuclei.plates.hcs import HcsWriter
-from tasks.nuclei.plates.image_files import read_image, read_label_image
+from tasks.nuclei.plates.hcs import Channel, HcsWriter
+from tasks.nuclei.plates.image_files import read_bytes, read_image, read_label_image, write_label_image
+from tasks.nuclei.plates.pixel_size import pixel_size_of_image
 from tasks.nuclei.plates.wells import is_well, parse_well, smallest_grid
 from tasks.nuclei.tables import DOUBTFUL_BELOW, is_doubtful, read_nuclei, wells_table, write_csv, write_parquet
 from tasks.store.imported_plates import left_out_of
@@ -42,6 +46,8 @@ MOST_APART = 1.1
 log = logging.getLogger("nucleus")
 
 LEFT_OUT_SHOWN = 20
+CHANNEL_NAME = "nuclear stain"
+"""In OME-Zarr, where the names of the images give a number or nothing."""
 OVERVIEW_FIELDS = 12
 OVERVIEW_IN_DIAMETERS = 9
 """Side of the part of a field that the overview shows, in diameters of a typical nucleus."""
@@ -86,7 +92,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     labels = _labels_by_fov(parts, plate)
     sites = _sites_by_well(plate) if params.ome_zarr else {}
 
-    _link_labels(labels, workspace.output_dir / "labels")
+    _link_labels(labels, plate.info.pixel_size_um, model, workspace.output_dir / "labels")
     nuclei = _nuclei_table(parts, plate, model)
     write_csv(nuclei, workspace.output_dir / "nuclei.csv")
     write_parquet(workspace.output_dir / "nuclei.parquet", nuclei, {"plate": plate.info.name, "model": model})
@@ -106,7 +112,7 @@ def run(params: Params, workspace: Workspace) -> Outcome:
         numbered = plate.fovs[0].well and 'number the wells; say in plate.json how many there are, such as "wells": 384'
         log.info("no heat map: the names of the fields %s", numbered or "give no wells, as …_B07_s1_w1 would")
     if params.ome_zarr:
-        _write_ome_zarr(plate, labels, sites, model, workspace.output_dir / "plate.ome.zarr")
+        _write_ome_zarr(plate, labels, nuclei, sites, model, workspace.output_dir / "plate.ome.zarr")
         outputs["ome_zarr"] = "plate.ome.zarr"
 
     counts = {"fovs": len(plate.fovs), "wells": len(wells), "nuclei": len(nuclei), "left_out": len(left_out)}
@@ -218,10 +224,14 @@ def _sites_by_well(plate: Plate) -> dict[str, list[int]]:
     return sites
 
 
-def _link_labels(labels: dict[str, Path], folder: Path) -> None:
+def _link_labels(labels: dict[str, Path], pixel_size_um: float, model: str, folder: Path) -> None:
+    """Give label images a second name; those of before they stated the size of their pixels are written anew."""
     folder.mkdir()
     for path in labels.values():
-        link_or_copy(path, folder / path.name)
+        if pixel_size_of_image(read_bytes(path), path).um is not None:
+            link_or_copy(path, folder / path.name)
+        else:
+            write_label_image(folder / path.name, tifffile.imread(path), pixel_size_um, model)
 
 
 def _nuclei_table(parts: list[Part], plate: Plate, model: str) -> pd.DataFrame:
@@ -235,13 +245,12 @@ def _nuclei_table(parts: list[Part], plate: Plate, model: str) -> pd.DataFrame:
 def _draw_overview(
     plate: Plate, labels: dict[str, Path], nuclei: pd.DataFrame, left_out: int, model: str, path: Path
 ) -> None:
-    chosen = np.unique(np.linspace(0, len(plate.fovs) - 1, OVERVIEW_FIELDS).round().astype(int))
     typical_area_px = float(nuclei["area_px"].median()) if len(nuclei) else _TYPICAL_AREA_PX
     side_px = max(_MIN_OVERVIEW_PX, round(OVERVIEW_IN_DIAMETERS * 2 * np.sqrt(typical_area_px / np.pi)))
     doubtful = nuclei[is_doubtful(nuclei) == 1]
     tiles = []
-    for fov in (plate.fovs[number] for number in chosen):
-        of_fov = doubtful.loc[doubtful["fov"] == fov.name, "label"].to_numpy()
+    for fov in _some_of(plate.fovs):
+        of_fov = doubtful.loc[doubtful["fov"] == fov.name, "label"].tolist()
         label_image = read_label_image(labels[fov.name])
         picture = figures.overview_picture(read_image(fov.image_path), label_image, side_px, of_fov)
         tiles.append(figures.OverviewTile(_short_name(fov), picture))
@@ -249,6 +258,12 @@ def _draw_overview(
     title += _left_out_in_title(left_out)
     figure = figures.overview_figure(tiles, plate.info.pixel_size_um, title, model, _doubt_in_words(nuclei))
     _save(figure, path, plate, model)
+
+
+def _some_of(fovs: Sequence[Fov]) -> list[Fov]:
+    """Choose some fields for pictures, evenly spread."""
+    chosen = np.unique(np.linspace(0, len(fovs) - 1, OVERVIEW_FIELDS).round().astype(int))
+    return [fovs[number] for number in chosen]
 
 
 def _doubt_in_words(nuclei: pd.DataFrame) -> str:
@@ -283,12 +298,16 @@ def _save(figure: Figure, path: Path, plate: Plate, model: str) -> None:
     figure.savefig(path, metadata={"Title": plate.info.name, "Description": f"Segmented with {model}"})
 
 
-def _write_ome_zarr(plate: Plate, labels: dict[str, Path], sites: dict[str, list[int]], model: str, path: Path) -> None:
-    writer = HcsWriter(path, plate.info.name, sites, plate.info.pixel_size_um, model)
+def _write_ome_zarr(
+    plate: Plate, labels: dict[str, Path], nuclei: pd.DataFrame, sites: dict[str, list[int]], model: str, path: Path
+) -> None:
+    writer = HcsWriter(path, plate.info.name, sites, plate.info.pixel_size_um, model, _channel(plate))
+    by_fov = dict(iter(nuclei.groupby("fov")))
 
     def write(fov: Fov) -> None:
         assert fov.site is not None
         writer.write_field(fov.well, fov.site, read_image(fov.image_path), read_label_image(labels[fov.name]))
+        writer.write_nuclei(fov.well, fov.site, by_fov.get(fov.name, nuclei.head(0)))
 
     with ThreadPoolExecutor(_THREADS) as threads:
         for done, _ in enumerate(threads.map(write, plate.fovs), start=1):
@@ -296,9 +315,19 @@ def _write_ome_zarr(plate: Plate, labels: dict[str, Path], sites: dict[str, list
                 log.info("OME-Zarr: %d of %d fields", done, len(plate.fovs))
 
 
+def _channel(plate: Plate) -> Channel:
+    """Give the name of the channel, and the range in which the nuclei of some fields lie, dead cells aside."""
+    ranges = [robust_range(read_image(fov.image_path)) for fov in _some_of(plate.fovs)]
+    low, high = min(seen.low for seen in ranges), max(seen.high for seen in ranges)
+    channel = plate.fovs[0].channel
+    name = channel if isinstance(channel, str) else CHANNEL_NAME
+    # An image of one intensity has no range, and viewers refuse an empty one.
+    return Channel(name, round(low), max(round(high), round(low) + 1))
+
+
 TASK = Task(
     name="assemble_plate",
-    version=3,
+    version=4,
     params_type=Params,
     run=run,
     log=log_result,

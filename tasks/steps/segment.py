@@ -281,7 +281,7 @@ def _find_and_write(
     for position, (column, value) in enumerate(where.items()):
         table.insert(position, column, value)
     made_by = str(params.made_by) if params.made_by else None
-    write_label_image(_labels_path(workspace, fov), nuclei.label_image, made_by)
+    write_label_image(_labels_path(workspace, fov), nuclei.label_image, plate.info.pixel_size_um, made_by)
     _doubts_path(workspace, fov).write_text(json.dumps(doubts))
     with written_whole(_table_path(workspace, fov)) as beside:
         write_csv(table, beside)

@@ -50,7 +50,7 @@ log = logging.getLogger("nucleus")
 class Finding:
     kind: Literal["incomplete", "altered", "orphaned"]
     path: str
-    """Relative to the store; of a registered model its address in MLflow."""
+    """Relative to the store; of a registered model its address in MLflow, of a link in results/ relative to that."""
     meaning: str
     remedy: str
 
@@ -76,6 +76,7 @@ def check(contents: Contents, models: Mapping[str, str], keep_days: float) -> It
     """Give all findings; reads every file of every result."""
     yield from _unfinished(contents)
     yield from _missing_inputs(contents, models)
+    yield from _names_of_nothing(contents)
     for name in unreferenced(contents, models, keep_days):
         yield Finding("orphaned", name, "nothing refers to it", CLEAN_UP)
     yield from _wrong_files(contents)
@@ -110,6 +111,14 @@ def _missing_inputs(contents: Contents, models: Mapping[str, str]) -> Iterator[F
         if receipt.result and not contents.holds(receipt.result):
             remedy = f"clear its task in Airflow to have it made again, or {CLEAN_UP}"
             yield Finding("orphaned", contents.name(receipt.path), f"{receipt.result} isn't in the store", remedy)
+
+
+def _names_of_nothing(contents: Contents) -> Iterator[Finding]:
+    for path in contents.named:
+        if not path.exists():
+            name = path.relative_to(contents.store.parent).as_posix()
+            remedy = "segment the plate again with this model, or remove the link"
+            yield Finding("orphaned", name, f"it leads to {path.readlink()}, which isn't there", remedy)
 
 
 def _wrong_files(contents: Contents) -> Iterator[Finding]:

@@ -15,6 +15,8 @@ from tasks.files import LEFT_BY_A_KILL, time_at
 RECEIPTS = "dag_runs"
 RECORDS = ("arrivals", RECEIPTS, "gates", "retrainings", "skipped")
 """Folders of what DAGs write down; all others hold results."""
+NAMED_RESULTS = "results"
+"""Folder beside the store: `<plate>/<model>` are links to segmented plates."""
 PLATES, SEGMENTED_PLATES = "ingest/", "assemble_plate/"
 PARTIAL, RECEIPT = ".partial", ".json"
 """Of DAG runs, the other files are params that were too long for an argument."""
@@ -46,6 +48,8 @@ class Contents:
     receipts: list[Receipt] = field(default_factory=list)
     half_written: list[Path] = field(default_factory=list)
     """Records whose writer was killed."""
+    named: list[Path] = field(default_factory=list)
+    """Links by the names of plates and models."""
 
     def holds(self, name: str) -> bool:
         return (self.store / name).exists()
@@ -63,6 +67,8 @@ def look_into(store: Path) -> Contents:
     _add_results(contents)
     _add_partials(contents)
     _add_records(contents)
+    named = sorted((store.parent / NAMED_RESULTS).glob("*/*"))
+    contents.named.extend(path for path in named if path.is_symlink())
     return contents
 
 

@@ -358,6 +358,9 @@ def test_a_version_is_promoted_and_segments_a_plate(system: System, first_run: s
     assert "nuclei in 2 fields" in segmented["note"]
     (assembled,) = (system.cluster.store / "assemble_plate").glob("[0-9a-f]*")
     assert len(list((assembled / "labels").iterdir())) == 2
+    named = system.cluster.store.parent / "results/tiny-test/v2"
+    assert named.resolve() == assembled.resolve()
+    assert "/nucleus/results/tiny-test/v2" in segmented["note"]
     assert system.cluster.no_task_pod_is_left()
 
 

@@ -106,7 +106,7 @@ class Month(Laboratory):
         texts = set()
         for path in labels.iterdir():
             with tifffile.TiffFile(path) as tiff:
-                texts.add(tiff.pages.first.description)
+                texts.add((tiff.imagej_metadata or {})["Info"])
         (text,) = texts
         return text
 

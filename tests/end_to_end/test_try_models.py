@@ -38,4 +38,7 @@ def test_a_plate_is_segmented_by_a_model_that_needs_no_training(system: Laborato
     dag_run_id = system.run("segment_plate", plate="annotated", model="classical")
     (assembled,) = system.results("segment_plate", dag_run_id)["assemble_plate"]
     assert assembled["params"]["model"]["name"] == "classical"
-    assert (system.home.store / assembled["outputs"]["assembled"] / "nuclei.csv").exists()
+    named = system.home.results / "annotated/classical"
+    assert named.resolve() == system.home.store / assembled["outputs"]["assembled"]
+    assert (named / "nuclei.csv").exists()
+    assert str(named) in system.note("segment_plate", dag_run_id)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet
 import pytest
+import tifffile
 from mlflow import MlflowClient
 from numpy.typing import NDArray
 from PIL import Image
@@ -20,6 +21,8 @@ from tasks.contract import BAD_INPUT, Result, execute
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.files import FROZEN_REPORT, Plate, open_plate
 from tasks.nuclei.plates.hcs_listing import list_hcs
+from tasks.nuclei.plates.image_files import write_label_image
+from tasks.nuclei.plates.pixel_size import pixel_size_of_image
 from tasks.nuclei.tables import read_nuclei
 from tasks.steps.assemble_plate import TASK, Params
 from tasks.store.registered_model import ModelName
@@ -190,6 +193,18 @@ def test_label_images_are_the_files_of_the_parts_under_a_second_name(tmp_path: P
     assert (folder / "labels" / f"{B07_1}.tif").samefile(tmp_path / segmentations[0] / "labels" / f"{B07_1}.tif")
 
 
+def test_label_images_of_before_they_stated_their_pixel_size_are_written_with_it(tmp_path: Path) -> None:
+    _, segmentations = make(tmp_path)
+    old = tmp_path / segmentations[0] / "labels" / f"{B07_1}.tif"
+    write_label_image(old, TWO_NUCLEI * np.uint16(7))
+    labels = tmp_path / assemble(tmp_path, segmentations).outputs["assembled"] / "labels"
+    sizes = {path.stem: pixel_size_of_image(path.read_bytes(), path).um for path in labels.iterdir()}
+    assert sizes == dict.fromkeys(FOUND, 0.5)
+    np.testing.assert_array_equal(tifffile.imread(labels / old.name), TWO_NUCLEI * 7)
+    with tifffile.TiffFile(labels / old.name) as tiff:
+        assert (tiff.imagej_metadata or {})["Info"] == str(MODEL)
+
+
 def test_pictures_name_plate_and_model(tmp_path: Path) -> None:
     _, segmentations = make(tmp_path)
     folder = tmp_path / assemble(tmp_path, segmentations).outputs["assembled"]
@@ -253,6 +268,35 @@ def test_an_ome_zarr_plate_has_every_field_in_its_well_with_its_labels(tmp_path:
         np.testing.assert_array_equal(field.read_image(1), IMAGE)
         np.testing.assert_array_equal(field.read_labels(), label_image)
         assert field.pixel_size.um == 0.5
+
+
+def test_an_ome_zarr_plate_shows_all_fields_in_one_range_and_has_the_nuclei_of_each(tmp_path: Path) -> None:
+    images = {B07_1: IMAGE, D08_1: IMAGE * np.uint16(3)}
+    plate = open_plate(make_plate(tmp_path / "screen", images, {}, role="test"))
+    part = add_part(tmp_path, "part", plate, {B07_1: TWO_NUCLEI, D08_1: NONE})
+    result = assemble(tmp_path, [part], ome_zarr=True)
+    windows, tables = [], []
+    for field in list_hcs(tmp_path / result.outputs["ome_zarr"]).fields:
+        assert field.channels == ["nuclear stain"]
+        (channel,) = json.loads((field.folder / ".zattrs").read_text())["omero"]["channels"]
+        windows.append(channel["window"])
+        tables.append(pd.read_parquet(field.folder / "tables/nuclei/table.parquet"))
+    assert windows[0] == windows[1]
+    assert 0 <= windows[0]["start"] <= IMAGE.min()
+    assert IMAGE.max() < windows[0]["end"] <= 3 * IMAGE.max()
+    whole = pd.read_parquet(tmp_path / result.outputs["assembled"] / "nuclei.parquet")
+    assert [len(table) for table in tables] == [2, 0]
+    pd.testing.assert_frame_equal(tables[0], whole)
+
+
+def test_an_ome_zarr_plate_of_dark_fields_can_be_shown_and_has_the_name_of_its_channel(tmp_path: Path) -> None:
+    name = "B - 07(fld 1 wv DAPI - DAPI)"
+    plate = open_plate(make_plate(tmp_path / "screen", {name: np.zeros_like(IMAGE)}, {}, role="test"))
+    result = assemble(tmp_path, [add_part(tmp_path, "part", plate, {name: NONE})], ome_zarr=True)
+    (field,) = list_hcs(tmp_path / result.outputs["ome_zarr"]).fields
+    (channel,) = json.loads((field.folder / ".zattrs").read_text())["omero"]["channels"]
+    assert channel["label"] == "DAPI - DAPI"
+    assert channel["window"]["start"] < channel["window"]["end"]
 
 
 def test_fields_without_a_place_of_their_own_are_refused_for_ome_zarr_before_any_work(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tasks.nuclei.errors import InputError
 from tasks.nuclei.measure import nuclei_table
 from tasks.nuclei.plates.files import open_plate
 from tasks.nuclei.plates.image_files import read_image
+from tasks.nuclei.plates.pixel_size import pixel_size_of_image
 from tasks.nuclei.segmentation import Nuclei
 from tasks.steps import ingest, segment
 from tasks.store.registered_model import ModelName
@@ -65,7 +66,14 @@ def test_a_part_of_the_plate_is_segmented_as_the_whole_would_be_and_names_the_mo
         written, expected = (store / r.outputs["segmentation"] / "labels" / f"{name}.tif" for r in (part, whole))
         assert np.array_equal(tifffile.imread(written), tifffile.imread(expected))
         with tifffile.TiffFile(written) as tiff:
-            assert tiff.pages.first.description == "nucleus-segmenter version 3, 0123456789abcdef"
+            assert (tiff.imagej_metadata or {})["Info"] == "nucleus-segmenter version 3, 0123456789abcdef"
+
+
+def test_label_images_have_the_pixel_size_of_their_plate(store):
+    labels = store / execute(segment.TASK, params(fovs=NAMES[:1]), store).outputs["segmentation"] / "labels"
+    path = labels / f"{NAMES[0]}.tif"
+    assert open_plate(store / "plate").info.pixel_size_um == 0.5
+    assert pixel_size_of_image(path.read_bytes(), path).um == 0.5
 
 
 def test_a_field_that_the_plate_lacks_is_refused(store):

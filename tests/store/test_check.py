@@ -275,6 +275,31 @@ def test_a_segmented_plate_stays_with_what_it_was_made_from(store: Path) -> None
     assert findings(store) == []
 
 
+def test_a_name_of_a_segmented_plate_that_leads_nowhere_is_named(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assembled = add(dataclasses.replace(AUGMENT, name="assemble_plate"), store, add_plate(store))
+    for name, target in (("v3", assembled), ("v4", "assemble_plate/fedcba9876543210")):
+        link = store.parent / "results" / "plate-7" / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(f"../../store/{target}")
+    assert findings(store) == [("orphaned", "results/plate-7/v4")]
+    assert call(store) == 1
+    assert "segment the plate again with this model, or remove the link" in capsys.readouterr().out
+
+
+def test_the_clean_up_counts_nothing_under_the_names_of_segmented_plates_and_leaves_them(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assembled = add(dataclasses.replace(AUGMENT, name="assemble_plate"), store, add_plate(store))
+    link = store.parent / "results/plate-7/v3"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(f"../../store/{assembled}")
+    assert call(store, "--clean", "--really") == 0
+    assert (link / "result.json").exists()
+    assert capsys.readouterr().out.split() == ["0.0", "MB", "removed"]
+
+
 def test_receipts_count_as_many_days_as_are_asked_for(store: Path) -> None:
     name = add_in_dag_run(AUGMENT, store, days_ago=31)
     assert call(store, "--clean", "--really", "--keep-days", "32") == 0

@@ -68,6 +68,9 @@ def _of_airflow(home: Home, servers: Servers) -> dict[str, str]:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home.database('airflow')}",
         # A task that was silent for so many seconds is tried again; the default is 300.
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "90",
+        # Airflow writes both into its settings at the first start, where they would stay when the home moves.
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home.folder / "airflow" / "logs"),
+        "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(home.folder / "airflow/logs/dag_processor"),
         # Tasks wait some two minutes for an API server that starts again; the default, some ten seconds, uses up all
         # tries of a task meanwhile.
         "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "30",

@@ -1,8 +1,10 @@
 """The folder of everything that the servers and tasks of one person write, and the record of what runs.
 
-The folder is `.nucleus/` of the repository, or `NUCLEUS_HOME`: `inbox/` (plates to work on), `store/` (results),
-`experiments/` (a person's own matrices), `airflow/`, `mlflow/` and `logs/` of the servers, which no other user of the
-machine reads, `login.json`, and `servers.json`, which says what runs.
+The folder is `nucleus-data/` of the repository, or `NUCLEUS_HOME`: `inbox/` (plates to work on), `results/` (segmented
+plates by name), `store/` (all results), `experiments/` (a person's own matrices), `airflow/`, `mlflow/` and `logs/` of
+the servers, which no other user of the machine reads, `login.json`, and `servers.json`, which says what runs.
+
+`python -m nucleus_dags.local.home` prints it, for the Makefile.
 """
 
 from __future__ import annotations
@@ -18,8 +20,10 @@ from nucleus_dags.local.processes import Server
 RESTORING = "restoring.json"
 """Is in the folder while a backup is being restored into it."""
 REPOSITORY = Path(__file__).resolve().parents[3]
+VISIBLE, HIDDEN = "nucleus-data", ".nucleus"
+"""Names of the folder in the repository, now and in earlier versions."""
 ACCOUNT = "admin"
-OPEN_FOLDERS = ("inbox", "store", "experiments")
+OPEN_FOLDERS = ("inbox", "results", "store", "experiments")
 """Others may put plates or matrices of experiments into them, and read results, if the owner lets them."""
 PRIVATE_FOLDERS = ("airflow", "mlflow", "logs")
 """They hold databases, keys and logs: who reads the keys can be anybody to Airflow."""
@@ -47,6 +51,11 @@ class Home:
     @property
     def store(self) -> Path:
         return self.folder / "store"
+
+    @property
+    def results(self) -> Path:
+        """Segmented plates by the names of plate and model."""
+        return self.folder / "results"
 
     @property
     def manifest(self) -> Path:
@@ -106,4 +115,18 @@ class Home:
 
 
 def home_of_environment() -> Home:
-    return Home(Path(os.environ.get("NUCLEUS_HOME") or REPOSITORY / ".nucleus").resolve())
+    chosen = os.environ.get("NUCLEUS_HOME")
+    return Home((Path(chosen) if chosen else home_in(REPOSITORY)).resolve())
+
+
+def home_in(repository: Path) -> Path:
+    """Give the folder in a repository. What an earlier version began in the hidden one goes on there.
+
+    It isn't moved by itself: notes, what waits in Airflow's database and the environments of third-party tools name it.
+    """
+    visible, hidden = repository / VISIBLE, repository / HIDDEN
+    return hidden if (hidden / "store").is_dir() and not (visible / "store").is_dir() else visible
+
+
+if __name__ == "__main__":
+    print(home_of_environment().folder)

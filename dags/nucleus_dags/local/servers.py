@@ -1,6 +1,6 @@
 """Airflow and MLflow on this machine, for one person: `python -m nucleus_dags.local.servers up|down|status`.
 
-Everything that they write lies in `.nucleus/` of the repository, or in `NUCLEUS_HOME`. The servers
+Everything that they write lies in `nucleus-data/` of the repository, or in `NUCLEUS_HOME`. The servers
 listen on this machine only, and let in who knows the password in `login.json` there.
 """
 
@@ -19,7 +19,7 @@ from nucleus_dags.airflow_api import AirflowApi, AirflowApiError, without_proxy
 from nucleus_dags.launchers.kinds import GPU_POOL, PROCESSING_POOL
 from nucleus_dags.local import migrations
 from nucleus_dags.local.environment import HOST, cores, environment, environment_of_mlflow, port_of
-from nucleus_dags.local.home import REPOSITORY, Home, Servers, home_of_environment
+from nucleus_dags.local.home import HIDDEN, REPOSITORY, VISIBLE, Home, Servers, home_of_environment
 from nucleus_dags.local.migrations import AIRFLOW, MLFLOW
 from nucleus_dags.local.processes import ServersError, runs, started_server, stop_orphans, stop_server
 from nucleus_dags.mlflow_pages import training_pages
@@ -94,15 +94,22 @@ def status(home: Home) -> bool:
 
 
 def where_to_go(home: Home, servers: Servers) -> str:
-    """Say where the pages are, and how to log in."""
+    """Say where data and pages are, and how to log in."""
     name, password = home.login()
     pages = {
         "Nuclei": f"{servers.airflow_url}/plugin/nuclei",
         "Airflow": servers.airflow_url,
         "MLflow": training_pages(servers.mlflow_url),
+        "Data": f"{home.folder}{_if_hidden(home)}",
         "Login": f"{name}, password {password}",
     }
     return "\n".join(f"{page:<7} {where}" for page, where in pages.items())
+
+
+def _if_hidden(home: Home) -> str:
+    if home.folder.name != HIDDEN:
+        return ""
+    return f", as in earlier versions; to see it in file managers: `make down`, `mv {HIDDEN} {VISIBLE}`, `make up`"
 
 
 def _start(home: Home, servers: Servers, names: list[str]) -> None:

@@ -36,7 +36,7 @@ KEPT = 30
 """Of so many backups the lists stay; one a day reaches back for a month."""
 README = """Backups of a nucleus segmentation, made by `make backup`.
 backups/ has a list of files for each backup, objects/ their contents, each under its SHA-256.
-To restore: `make restore FROM=<this folder>` in the repository, on a machine without a .nucleus folder.
+To restore: `make restore FROM=<this folder>` in the repository, on a machine without a nucleus-data folder.
 By hand: zcat a list; the content of the file with the SHA-256 abcd... is objects/ab/abcd...
 """
 

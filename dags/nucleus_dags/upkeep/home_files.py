@@ -6,7 +6,7 @@ Whatever names something is copied before what it names, so that nothing in the 
    again. A record that were newer than Airflow's database would tell of a DAG run that nobody starts any more.
 2. Airflow's database: it names MLflow's runs, and receipts and results in the store.
 3. MLflow's database: it names artefacts, and results in the store.
-4. Receipts of DAG runs, which name results.
+4. Receipts of DAG runs and the names of segmented plates, which lead to results.
 5. All else. Results are listed until two lists in a row are the same: each was sealed after all that it was made from,
    so the second has the inputs of everything in the first.
 
@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nucleus_dags.plates.inbox import REJECTED, entries, judge, quiet_s
+from nucleus_dags.plates.named_results import NAMED_RESULTS
 from nucleus_dags.plates.uploads import UPLOADS
 from nucleus_dags.upkeep.errors import UpkeepError
 
@@ -56,6 +57,7 @@ def list_below(folder: Path, *names: str) -> Listing:
 
 def list_rest(folder: Path, left_out: tuple[str, ...]) -> Listing:
     """List what is copied at the end."""
+    listing = list_below(folder, NAMED_RESULTS)
     seen = None
     for _ in range(MOST_LISTINGS):
         results = _results(folder)
@@ -64,9 +66,8 @@ def list_rest(folder: Path, left_out: tuple[str, ...]) -> Listing:
         seen = results
     else:
         raise UpkeepError(f"Results come and go in {folder}/store all the time; try again when less is going on.")
-    arriving = _arriving(folder / "inbox")
-    listing = Listing(arriving=arriving)
-    away = {*LEFT_OUT, *left_out, *RECORDS, RECEIPTS, *(f"inbox/{name}" for name in arriving)}
+    listing.arriving = _arriving(folder / "inbox")
+    away = {*LEFT_OUT, *left_out, *RECORDS, RECEIPTS, NAMED_RESULTS, *(f"inbox/{name}" for name in listing.arriving)}
     for name in sorted(path.name for path in folder.iterdir()):
         _list_below(folder, name, listing, tuple(away), seen)
     return listing

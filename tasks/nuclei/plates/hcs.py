@@ -2,13 +2,17 @@
 
     plate.ome.zarr/        rows, columns and wells of the plate
       B/07/                fields of well B07, counted from 0; each names its site
-        0/                 an image, (y, x), as a pyramid s0, s1, ...
+        0/                 an image, (y, x), as a pyramid s0, s1, ..., with its channel's name and the range to show
           labels/nuclei/   its label image, as a pyramid that lies on the image's at every level
+          tables/nuclei/   table.parquet, a row for each label
 
 Version 0.4 of the format is written, because most readers know it, napari and Fractal among them; 0.1 to
 0.5 are read, and images that name no version. The plate has the rows and columns of a real one (96, 384 or
 1536 wells), and only wells with images are named: so every well lies in its place in a viewer, and a missing
 one stays missing. Fields are numbered from 0, because napari shows the field of the same name of every well.
+
+OME-Zarr has no tables yet. Those here are feature tables as Fractal proposes them, of which ngio and napari's plugins
+of Fractal read Parquet too; in AnnData, the other form, integers and missing numbers become floats.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from typing import Any, NamedTuple
 
 import numcodecs
 import numpy as np
+import pandas as pd
 import zarr
 from numpy.typing import NDArray
 from ome_zarr.format import FormatV04
@@ -33,6 +38,7 @@ from tasks.nuclei.plates.image_files import refuse_unwritten
 from tasks.nuclei.plates.pixel_size import NOT_STATED, PixelSize, pixel_size, square
 from tasks.nuclei.plates.wells import column_name, parse_well, row_name, smallest_grid
 from tasks.nuclei.plates.zarr_chunks import Plane, read_plane
+from tasks.nuclei.tables import write_parquet
 
 LABELS_NAME = "nuclei"
 MODEL_KEY = "segmented_with"
@@ -49,6 +55,16 @@ _FORMAT = FormatV04()
 _LEVELS = 4
 # One level of a field is one file; larger images have several.
 _MAX_CHUNK_PX = 4096
+_FEATURE_TABLE = {
+    "type": "feature_table",
+    "table_version": "1",
+    "backend": "parquet",
+    "region": {"path": f"../labels/{LABELS_NAME}"},
+    "index_key": "label",
+    "index_type": "int",
+    "instance_key": "label",
+}
+"""Attributes of a table of version 1 of Fractal's proposal: rows belong to the labels of the region."""
 
 
 class _Image(NamedTuple):
@@ -58,6 +74,16 @@ class _Image(NamedTuple):
     axes: list[str]
     """Such as c, z, y, x."""
     pixel_size: PixelSize
+
+
+class Channel(NamedTuple):
+    """How viewers show the images of a plate. All fields are shown alike, so that they can be compared."""
+
+    name: str
+    low: float
+    """Intensity that is black."""
+    high: float
+    """Intensity that is white, more than `low`."""
 
 
 @dataclass(frozen=True)
@@ -153,18 +179,25 @@ class HcsField:
 
 
 class HcsWriter:
-    """Writes a plate: first which wells and sites it has, then the pixels of each field.
+    """Writes a plate: first which wells and sites it has, then pixels and table of each field.
 
     `sites` are those of each well, such as {"B07": [1, 4]}; `model` names the model that found the nuclei.
     """
 
     def __init__(
-        self, folder: Path, name: str, sites: Mapping[str, Sequence[int]], pixel_size_um: float, model: str
+        self,
+        folder: Path,
+        name: str,
+        sites: Mapping[str, Sequence[int]],
+        pixel_size_um: float,
+        model: str,
+        channel: Channel,
     ) -> None:
         self.folder = folder
         self.sites = {well: sorted(sites[well]) for well in sorted(sites, key=parse_well)}
         self.pixel_size_um = pixel_size_um
         self.model = model
+        self.channel = channel
         grid = smallest_grid(parse_well(well) for well in sites)
         root = zarr.open_group(folder, mode="w-", zarr_format=2)
         write_plate_metadata(
@@ -183,15 +216,30 @@ class HcsWriter:
 
     def write_field(self, well: str, site: int, image: NDArray[np.integer], label_image: NDArray[np.integer]) -> None:
         """Write a field's image and label image, (y, x) of one shape. Threads may write different fields at once."""
-        path = f"{_well_path(well)}/{self.sites[well].index(site)}"
-        group = zarr.open_group(self.folder, mode="r+", zarr_format=2).create_group(path)
+        group = zarr.open_group(self.folder, mode="r+", zarr_format=2).create_group(self._path(well, site))
         options = self._options(image.shape)
         write_multiscale(_image_pyramid(image), group, name=f"{well}, site {site}", **options)
         label_metadata = {"source": {"image": "../../"}}
         levels = [label_image, *(_labels_at_centres(label_image, 2**level) for level in range(1, _LEVELS))]
         write_multiscale_labels(levels, group, LABELS_NAME, label_metadata=label_metadata, **options)
+        group.attrs["omero"] = self._omero(image.dtype)
         group.attrs[SITE_KEY] = site
         group.attrs[MODEL_KEY] = group[f"labels/{LABELS_NAME}"].attrs[MODEL_KEY] = self.model
+
+    def write_nuclei(self, well: str, site: int, nuclei: pd.DataFrame) -> None:
+        """Write the table of the nuclei of a field that is written, a row for each `label`."""
+        folder = self.folder / self._path(well, site) / "tables"
+        tables = zarr.create_group(folder, zarr_format=2, attributes={"tables": [LABELS_NAME]})
+        tables.create_group(LABELS_NAME, attributes=_FEATURE_TABLE)
+        write_parquet(folder / LABELS_NAME / "table.parquet", nuclei, {"model": self.model})
+
+    def _path(self, well: str, site: int) -> str:
+        return f"{_well_path(well)}/{self.sites[well].index(site)}"
+
+    def _omero(self, dtype: np.dtype[Any]) -> dict[str, Any]:
+        """Give what OME-Zarr says of rendering, under this name."""
+        window = {"min": 0, "max": int(np.iinfo(dtype).max), "start": self.channel.low, "end": self.channel.high}
+        return {"channels": [{"label": self.channel.name, "color": "FFFFFF", "active": True, "window": window}]}
 
     def _options(self, shape: tuple[int, ...]) -> dict[str, Any]:
         # Blosc, because some readers know no zstd without it. Higher levels take longer and save next to nothing.

@@ -211,10 +211,14 @@ def _decode_kinds(data: bytes, path: Path) -> NDArray[np.uint8]:
     return kinds.astype(np.uint8)
 
 
-def write_label_image(path: Path, label_image: NDArray[Any], description: str | None = None) -> None:
-    """Write a (y, x) integer label image as zlib-compressed TIFF, `description` in its tag ImageDescription.
+def write_label_image(
+    path: Path, label_image: NDArray[Any], pixel_size_um: float | None = None, info: str | None = None
+) -> None:
+    """Write a (y, x) integer label image as zlib-compressed TIFF.
 
-    The dtype is uint16, or uint32 where the largest label is over 65,535.
+    The dtype is uint16, or uint32 where the largest label is over 65,535. The pixel size is written as ImageJ
+    writes it: Fiji, tifffile and Bio-Formats, which QuPath and OMERO use, read it in µm. Fiji shows `info` by
+    Image > Show Info.
     """
     if label_image.ndim != 2 or label_image.dtype.kind not in "ui":
         raise ValueError(f"A label image is (y, x) integer, got {label_image.shape} {label_image.dtype}.")
@@ -227,8 +231,20 @@ def write_label_image(path: Path, label_image: NDArray[Any], description: str | 
         label_image.astype(dtype, copy=False),
         compression="zlib",
         compressionargs={"level": FAST_LEVEL},
-        description=description,
+        **({} if pixel_size_um is None else _as_imagej(pixel_size_um, info)),
     )
+
+
+def _as_imagej(pixel_size_um: float, info: str | None) -> dict[str, Any]:
+    """Give the tags of ImageJ; tifffile writes those of an image by itself, but of none of uint32."""
+    return {
+        "description": "ImageJ=1.54\nunit=micron\n",
+        "metadata": None,
+        "resolution": (1 / pixel_size_um,) * 2,
+        "resolutionunit": tifffile.RESUNIT.NONE,
+        "byteorder": "<",
+        "extratags": tifffile.imagej_metadata_tag({"Info": info} if info else {}, "<"),
+    }
 
 
 def _decoded_image(data: bytes, path: Path) -> tuple[NDArray[Any], tuple[int, int] | None]:

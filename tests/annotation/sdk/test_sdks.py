@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nucleus_dags.local.home import home_in
 from tasks.annotation.sheet import Sheet, label_image_of, sheet_of
 from tasks.annotation.tools import TOOLS
 from tests.annotation.crowded import label_image_with_ids, there_and_back
 from tests.repository import REPOSITORY
 
-SDKS = Path(os.environ.get("NUCLEUS_ANNOTATION_SDKS", REPOSITORY / ".nucleus" / "annotation"))
+SDKS = Path(os.environ.get("NUCLEUS_ANNOTATION_SDKS", home_in(REPOSITORY) / "annotation"))
 FIELDS: dict[str, Any] = {f"B07_{seed}": label_image_with_ids(seed, 70_000) for seed in range(3)}
 
 pytestmark = pytest.mark.slow

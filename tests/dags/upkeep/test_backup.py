@@ -133,6 +133,44 @@ def test_a_result_that_comes_while_results_are_listed_comes_with_what_it_was_mad
     assert len(listed) == 3
 
 
+def test_the_names_of_segmented_plates_are_restored_and_lead_to_what_is_restored(
+    home: Installation, tmp_path: Path
+) -> None:
+    write(home.folder / "store/assemble_plate/0123456789abcdef/labels/a.tif", "labels")
+    name_plate(home.folder, "v3", "0123456789abcdef")
+    saved = backup.save(home, tmp_path / "to")
+    assert [file.path for file in saved.files if file.path.startswith("results/")] == []
+    new = of_home(tmp_path / "elsewhere" / "new")
+    restore(Archive(tmp_path / "to"), new, None, False)
+    assert (new.folder / "results/plate/v3/labels/a.tif").read_text() == "labels"
+    assert (new.folder / "results/plate/v3").readlink() == Path("../../store/assemble_plate/0123456789abcdef")
+
+
+def test_a_plate_that_is_named_while_a_backup_is_made_has_no_name_without_its_result(
+    home: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = home_files._results
+
+    def then_another(folder: Path) -> frozenset[str]:
+        found = listed(folder)
+        key = "fedcba9876543210"
+        if not (folder / "results/plate").exists():
+            write(folder / f"store/assemble_plate/{key}/labels/a.tif", "labels")
+            name_plate(folder, "v4", key)
+        return found
+
+    monkeypatch.setattr(home_files, "_results", then_another)
+    backup.save(home, tmp_path / "to")
+    new = of_home(tmp_path / "new")
+    restore(Archive(tmp_path / "to"), new, None, False)
+    assert [link for link in new.folder.glob("results/*/*") if not link.exists()] == []
+
+
+def name_plate(folder: Path, model: str, key: str) -> None:
+    (folder / "results/plate").mkdir()
+    (folder / "results/plate" / model).symlink_to(f"../../store/assemble_plate/{key}")
+
+
 def test_a_plate_that_is_still_being_copied_is_left_out_and_named(
     home: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

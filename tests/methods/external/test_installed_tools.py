@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nucleus_dags.local.home import home_in
 from tasks.contract import Result, execute
 from tasks.methods.external import train as train_external
 from tasks.methods.external.catalogue import tool_named
@@ -15,7 +16,7 @@ from tests.plates import make_plate
 from tests.repository import REPOSITORY
 from tests.third_party_tools import write_catalogue
 
-TOOLS = Path(os.environ.get("NUCLEUS_TOOLS", REPOSITORY / ".nucleus" / "tools"))
+TOOLS = Path(os.environ.get("NUCLEUS_TOOLS", home_in(REPOSITORY) / "tools"))
 
 
 def short_commands(name: str) -> dict[str, list[str] | None]:

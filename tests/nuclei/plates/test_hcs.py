@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import zarr
 from numpy.typing import NDArray
@@ -16,13 +17,15 @@ from ome_zarr.reader import Multiscales, Plate, Reader
 from ome_zarr.writer import write_image, write_labels, write_plate_metadata, write_well_metadata
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates.hcs import HcsWriter
+from tasks.nuclei.plates.hcs import Channel, HcsWriter
 from tasks.nuclei.plates.hcs_listing import list_hcs, refuse_fields_twice
 from tasks.nuclei.plates.pixel_size import NOT_STATED, PixelSize
 from tests.plates import two_squares
 
 IMAGE, LABEL_IMAGE = two_squares()
 MODEL = "nucleus-segmenter version 3, 0123456789abcdef"
+CHANNEL = Channel("DAPI", 100, 4000)
+NUCLEI = pd.DataFrame({"label": [1, 2], "area_px": [16, 36], "confidence": [0.9, np.nan], "touches_edge": False})
 SPARSE = {"B07": [1, 4], "D08": [2]}
 
 
@@ -30,7 +33,7 @@ SPARSE = {"B07": [1, 4], "D08": [2]}
 def plate(tmp_path: Path) -> Path:
     """Fields 1 and 4 of B07, field 2 of D08; each brighter than the one before by 1."""
     folder = tmp_path / "plate.ome.zarr"
-    writer = HcsWriter(folder, "screen", SPARSE, 0.5, MODEL)
+    writer = HcsWriter(folder, "screen", SPARSE, 0.5, MODEL, CHANNEL)
     for brighter, (well, site) in enumerate([("B07", 1), ("B07", 4), ("D08", 2)]):
         writer.write_field(well, site, IMAGE + np.uint16(brighter), LABEL_IMAGE)
     return folder
@@ -70,7 +73,7 @@ def test_a_plate_names_the_wells_it_has_and_no_other_in_the_grid_of_a_real_plate
 
 
 def test_the_well_p24_lies_in_the_last_corner_of_384(tmp_path: Path) -> None:
-    HcsWriter(tmp_path / "p", "p", {"P24": [1]}, 0.5, MODEL)
+    HcsWriter(tmp_path / "p", "p", {"P24": [1]}, 0.5, MODEL, CHANNEL)
     metadata = attributes(tmp_path / "p")["plate"]
     assert (len(metadata["rows"]), len(metadata["columns"])) == (16, 24)
     assert metadata["wells"] == [{"path": "P/24", "rowIndex": 15, "columnIndex": 23}]
@@ -96,6 +99,34 @@ def test_the_library_finds_the_image_of_a_field_and_its_labels(plate: Path) -> N
     np.testing.assert_array_equal(np.asarray(labels.data[0]), LABEL_IMAGE)
 
 
+def test_viewers_show_all_fields_by_the_name_and_the_range_of_the_channel(plate: Path) -> None:
+    for path in ("", "B/07", "B/07/1", "D/08/0"):
+        location = parse_url(plate / path)
+        assert location is not None
+        node = next(iter(Reader(location)()))
+        assert node.metadata["channel_names"] == ["DAPI"]
+        assert node.metadata["contrast_limits"] == [[100, 4000]]
+        assert node.metadata["colormap"] == [[[0, 0, 0], [1, 1, 1]]]
+    assert {tuple(field.channels) for field in list_hcs(plate).fields} == {("DAPI",)}
+    (channel,) = attributes(plate / "B/07/0")["omero"]["channels"]
+    assert (channel["window"]["min"], channel["window"]["max"]) == (0, 65535)
+
+
+def test_a_table_of_nuclei_lies_beside_the_labels_that_its_rows_belong_to(tmp_path: Path) -> None:
+    writer = HcsWriter(tmp_path / "p", "p", {"B07": [1, 4]}, 0.5, MODEL, CHANNEL)
+    for site, nuclei in ((1, NUCLEI), (4, NUCLEI.head(0))):
+        writer.write_field("B07", site, IMAGE, LABEL_IMAGE)
+        writer.write_nuclei("B07", site, nuclei)
+    for place, nuclei in (("0", NUCLEI), ("1", NUCLEI.head(0))):
+        tables = tmp_path / "p/B/07" / place / "tables"
+        assert attributes(tables) == {"tables": ["nuclei"]}
+        of_table = attributes(tables / "nuclei")
+        assert (of_table["type"], of_table["table_version"], of_table["backend"]) == ("feature_table", "1", "parquet")
+        assert (of_table["index_key"], of_table["instance_key"]) == ("label", "label")
+        assert (tables / of_table["region"]["path"]).resolve() == tmp_path / "p/B/07" / place / "labels/nuclei"
+        pd.testing.assert_frame_equal(pd.read_parquet(tables / "nuclei/table.parquet"), nuclei)
+
+
 def test_every_group_of_pixels_names_the_model_and_the_labels_their_image(plate: Path) -> None:
     for folder in (plate, plate / "B/07/1", plate / "B/07/1/labels/nuclei"):
         assert attributes(folder)["segmented_with"] == MODEL
@@ -105,7 +136,7 @@ def test_every_group_of_pixels_names_the_model_and_the_labels_their_image(plate:
 
 def test_a_pyramid_halves_odd_sizes_upwards_and_gives_each_level_its_pixel_size(tmp_path: Path) -> None:
     image = np.arange(35 * 51, dtype=np.uint16).reshape(35, 51)
-    HcsWriter(tmp_path / "p", "p", {"A01": [1]}, 0.325, MODEL).write_field("A01", 1, image, image)
+    HcsWriter(tmp_path / "p", "p", {"A01": [1]}, 0.325, MODEL, CHANNEL).write_field("A01", 1, image, image)
     field = tmp_path / "p/A/01/0"
     for folder in (field, field / "labels/nuclei"):
         levels = [zarr.open_array(folder / f"s{level}", mode="r") for level in range(4)]
@@ -124,7 +155,7 @@ def test_labels_lie_on_their_image_at_every_level(tmp_path: Path, values: NDArra
     """Intensity and label of each column are its number, or of each row: so a difference is a distance in pixels."""
     ramp = np.broadcast_to(values, (35, 43)).astype(np.uint16)
     numbers = ramp.T.copy() if is_along_rows else ramp
-    HcsWriter(tmp_path / "p", "p", {"A01": [1]}, 0.325, MODEL).write_field("A01", 1, numbers, numbers)
+    HcsWriter(tmp_path / "p", "p", {"A01": [1]}, 0.325, MODEL, CHANNEL).write_field("A01", 1, numbers, numbers)
     field = tmp_path / "p/A/01/0"
     for level in range(4):
         image, labels = (
@@ -139,20 +170,20 @@ def test_a_label_of_a_lower_level_is_that_of_most_pixels_around_its_centre(tmp_p
     label_image[0:2, 0:2] = [[0, 7], [7, 7]]
     label_image[0:2, 2:4] = [[5, 0], [0, 0]]
     label_image[2:4, 0:2] = [[3, 3], [0, 0]]
-    HcsWriter(tmp_path / "p", "p", {"A01": [1]}, 0.325, MODEL).write_field("A01", 1, label_image, label_image)
+    HcsWriter(tmp_path / "p", "p", {"A01": [1]}, 0.325, MODEL, CHANNEL).write_field("A01", 1, label_image, label_image)
     labels = np.asarray(zarr.open_array(tmp_path / "p/A/01/0/labels/nuclei/s1", mode="r"))
     assert labels[:2, :2].tolist() == [[7, 0], [3, 0]]
 
 
 def test_bright_pixels_do_not_overflow_in_the_pyramid(tmp_path: Path) -> None:
     white = np.full((9, 9), 65535, np.uint16)
-    HcsWriter(tmp_path / "p", "p", {"A01": [1]}, 0.5, MODEL).write_field("A01", 1, white, np.ones_like(white))
+    HcsWriter(tmp_path / "p", "p", {"A01": [1]}, 0.5, MODEL, CHANNEL).write_field("A01", 1, white, np.ones_like(white))
     assert (np.asarray(zarr.open_array(tmp_path / "p/A/01/0/s3", mode="r")) == 65535).all()
 
 
 def test_a_plate_is_not_written_over_another(plate: Path) -> None:
     with pytest.raises(FileExistsError):
-        HcsWriter(plate, "screen", SPARSE, 0.5, MODEL)
+        HcsWriter(plate, "screen", SPARSE, 0.5, MODEL, CHANNEL)
 
 
 def test_fields_are_read_back_by_well_and_site_with_their_pixels(plate: Path) -> None:
@@ -161,7 +192,7 @@ def test_fields_are_read_back_by_well_and_site_with_their_pixels(plate: Path) ->
     for brighter, field in enumerate(fields):
         np.testing.assert_array_equal(field.read_image(1), IMAGE + brighter)
         np.testing.assert_array_equal(field.read_labels(), LABEL_IMAGE)
-        assert (field.channels, field.pixel_size) == ([""], PixelSize(0.5))
+        assert (field.channels, field.pixel_size) == (["DAPI"], PixelSize(0.5))
 
 
 def test_a_field_without_labels_has_no_folder_of_them(tmp_path: Path) -> None:

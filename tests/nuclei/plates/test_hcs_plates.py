@@ -13,7 +13,7 @@ import pytest
 from tasks.contract import execute
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.files import open_plate
-from tasks.nuclei.plates.hcs import HcsWriter
+from tasks.nuclei.plates.hcs import Channel, HcsWriter
 from tasks.nuclei.plates.hcs_listing import list_hcs
 from tasks.nuclei.plates.hcs_plates import pair_fields
 from tasks.nuclei.plates.image_files import decode_image, decode_numbered, read_image, read_label_image
@@ -23,6 +23,7 @@ from tests.nuclei.plates.test_hcs import change, make_0_5
 from tests.plates import INFO, two_squares
 
 IMAGE, LABEL_IMAGE = two_squares()
+CHANNEL = Channel("DAPI", 100, 4000)
 NAMES = ["screen_B07_T0001F001L01A01Z01C01", "screen_B07_T0001F004L01A01Z01C01", "screen_D08_T0001F002L01A01Z01C01"]
 
 
@@ -35,7 +36,7 @@ def write_info(folder: Path, **info: Any) -> None:
 def plate(tmp_path: Path) -> Path:
     """Sites 1 and 4 of B07, site 2 of D08; each brighter than the one before by 1."""
     write_info(tmp_path / "screen")
-    writer = HcsWriter(tmp_path / "screen" / HCS_FOLDER, "screen", {"B07": [1, 4], "D08": [2]}, 0.5, "a model")
+    writer = HcsWriter(tmp_path / "screen" / HCS_FOLDER, "screen", {"B07": [1, 4], "D08": [2]}, 0.5, "a model", CHANNEL)
     for brighter, (well, site) in enumerate([("B07", 1), ("B07", 4), ("D08", 2)]):
         writer.write_field(well, site, IMAGE + np.uint16(brighter), LABEL_IMAGE)
     return tmp_path / "screen"
@@ -75,7 +76,7 @@ def test_the_digest_of_a_plate_is_that_of_its_pixels(plate: Path, tmp_path: Path
     first = TASK.output_key(Params(folder=str(plate)), tmp_path / "store")
     assert TASK.output_key(Params(folder=str(plate)), tmp_path / "store") == first
     (plate / HCS_FOLDER).rename(tmp_path / "old")
-    writer = HcsWriter(plate / HCS_FOLDER, "screen", {"B07": [1, 4], "D08": [2]}, 0.5, "a model")
+    writer = HcsWriter(plate / HCS_FOLDER, "screen", {"B07": [1, 4], "D08": [2]}, 0.5, "a model", CHANNEL)
     for well, site in [("B07", 1), ("B07", 4), ("D08", 2)]:
         writer.write_field(well, site, IMAGE, LABEL_IMAGE)
     assert TASK.output_key(Params(folder=str(plate)), tmp_path / "store") != first

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.image_files import read_image, read_numbered, write_label_image
+from tasks.nuclei.plates.pixel_size import pixel_size_of_image
 from tests.plates import two_squares
 
 IMAGE, LABEL_IMAGE = two_squares()
@@ -171,6 +172,22 @@ def test_a_label_image_is_written_as_small_as_its_labels_allow_and_read_back(
     assert tifffile.imread(tmp_path / "a.tif").dtype == dtype
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
         assert tiff.pages.first.compression == tifffile.COMPRESSION.ADOBE_DEFLATE
+
+
+@pytest.mark.parametrize("largest", [2, 65_536])
+def test_a_label_image_states_its_pixel_size_in_um_and_its_model_as_imagej_does(tmp_path: Path, largest: int) -> None:
+    path, label_image = tmp_path / "a.tif", LABEL_IMAGE.astype(np.int32)
+    label_image[label_image == 2] = largest
+    write_label_image(path, label_image, 0.325, "nucleus-segmenter version 3, 0123456789abcdef")
+    with tifffile.TiffFile(path) as tiff:
+        assert tiff.imagej_metadata is not None
+        assert tiff.imagej_metadata["unit"] == "micron"
+        assert tiff.imagej_metadata["Info"] == "nucleus-segmenter version 3, 0123456789abcdef"
+        for axis in "XY":
+            pixels, length_um = tiff.pages.first.tags[f"{axis}Resolution"].value
+            assert length_um / pixels == pytest.approx(0.325)
+    assert pixel_size_of_image(path.read_bytes(), path).um == pytest.approx(0.325)
+    np.testing.assert_array_equal(tifffile.imread(path), label_image)
 
 
 def test_float_labels_are_not_written(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import zarr
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.field_check import check_field
 from tasks.nuclei.plates.files import Plate, pair_files
-from tasks.nuclei.plates.hcs import HcsWriter
+from tasks.nuclei.plates.hcs import Channel, HcsWriter
 from tasks.nuclei.plates.hcs_plates import pair_fields
 from tasks.nuclei.plates.info import read_plate_info
 from tasks.nuclei.plates.layouts import HCS_FOLDER
@@ -30,6 +30,7 @@ from tests.limits import within_limits
 from tests.plates import INFO, make_plate, two_squares
 
 IMAGE, LABEL_IMAGE = two_squares()
+CHANNEL = Channel("DAPI", 100, 4000)
 FIELD = f"{HCS_FOLDER}/B/07/0"
 
 
@@ -50,7 +51,7 @@ def ome_zarr(tmp_path: Path) -> Path:
     folder = tmp_path / "plate"
     folder.mkdir()
     (folder / "plate.json").write_text(json.dumps(INFO))
-    writer = HcsWriter(folder / HCS_FOLDER, "plate", {"B07": [1]}, 0.5, "a model")
+    writer = HcsWriter(folder / HCS_FOLDER, "plate", {"B07": [1]}, 0.5, "a model", CHANNEL)
     writer.write_field("B07", 1, IMAGE, LABEL_IMAGE)
     return folder
 

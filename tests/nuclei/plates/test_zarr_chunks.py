@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tasks.contract import execute
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates.hcs import HcsWriter
+from tasks.nuclei.plates.hcs import Channel, HcsWriter
 from tasks.nuclei.plates.hcs_listing import list_hcs
 from tasks.nuclei.plates.layouts import HCS_FOLDER
 from tasks.nuclei.plates.zarr_chunks import read_plane
@@ -22,6 +22,7 @@ from tests.plates import INFO
 
 IMAGE = np.random.default_rng(0).integers(90, 110, (70, 90)).astype(np.uint16)
 LABEL_IMAGE = np.zeros((70, 90), np.uint16)
+CHANNEL = Channel("DAPI", 100, 4000)
 LABEL_IMAGE[2:12, 2:12] = 1
 ALL = slice(None)
 
@@ -86,7 +87,9 @@ def plate(tmp_path: Path) -> Path:
     folder = tmp_path / "screen"
     folder.mkdir()
     (folder / "plate.json").write_text(json.dumps(INFO | {"name": "screen"}))
-    HcsWriter(folder / HCS_FOLDER, "screen", {"B07": [1]}, 0.5, "a model").write_field("B07", 1, IMAGE, LABEL_IMAGE)
+    HcsWriter(folder / HCS_FOLDER, "screen", {"B07": [1]}, 0.5, "a model", CHANNEL).write_field(
+        "B07", 1, IMAGE, LABEL_IMAGE
+    )
     for name, array in (("", IMAGE), ("labels/nuclei/", LABEL_IMAGE)):
         rechunk(folder / HCS_FOLDER / f"B/07/0/{name}s0", array)
     return folder
