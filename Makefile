@@ -20,7 +20,7 @@ SBOM = $(or $(OUT),$(HOME_FOLDER)/sbom)
 BASE_IMAGE = python:3.12-slim-bookworm
 IS_SUPPORTED = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
 
-.PHONY: help demo up down status backup restore clean-up check-store clean-store lineage manifest tool test test-long test-cluster lint bench \
+.PHONY: help demo up down status backup restore clean-up check-store clean-store lineage manifest tool test test-long pictures test-cluster lint bench \
 	bench-dsb2018 paper-plates paper-tables findings base-model images sbom install lock
 
 help: ## list the commands
@@ -74,6 +74,9 @@ tool: install ## install a third-party tool for the method "external": TOOL=star
 
 test-long: install ## a laboratory's month in small, several methods in one run, killed servers; about an hour
 	.venv/bin/python -m pytest --ignore tests/benchmarks --ignore tests/cluster -m long
+
+pictures: install ## take the pictures of dags/README.md anew, in a browser that does what it describes; some minutes
+	NUCLEUS_PICTURES=dags/pictures .venv/bin/python -m pytest tests/end_to_end/test_page.py
 
 test-cluster: install ## tests with pods of the cluster that KUBECONFIG names, with images of `make images`
 	.venv/bin/python -m pytest tests/cluster

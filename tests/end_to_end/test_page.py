@@ -1,0 +1,139 @@
+"""A person segments a screening plate in a browser, from an empty installation to masks, without a shell.
+
+With `NUCLEUS_PICTURES=<folder>`, it leaves the pictures of the pages there, as `make pictures` does for dags/README.md.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import tifffile
+from playwright.sync_api import FrameLocator, Page, expect
+
+from nucleus_dags.local.home import Home
+from tests.browser import chromium_browser, complaints_of
+from tests.end_to_end.laboratory import Laboratory, laboratory
+from tests.synthetic_plates import make_synthetic_plate
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
+
+FIELDS = 3
+NUCLEI = 20
+"""So many are in each synthetic field at least."""
+MOST_WAIT_MS = 600_000
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+    with laboratory(Home(tmp_path_factory.mktemp("nucleus")).folder) as started:
+        yield started
+
+
+@pytest.fixture
+def tab(system: Laboratory) -> Iterator[Page]:
+    """A tab in which nobody is logged in yet."""
+    with chromium_browser() as browser:
+        context = browser.new_context(
+            base_url=system.servers.airflow_url, viewport={"width": 1100, "height": 760}, accept_downloads=True
+        )
+        opened = context.new_page()
+        opened.set_default_timeout(60_000)
+        complaints = complaints_of(opened)
+        yield opened
+        context.close()
+        # Before the login, Airflow's own page asks who it is, and is told that it isn't known.
+        assert [words for words in complaints if "401" not in words] == []
+
+
+@dataclass
+class Hand:
+    """A person's: it counts clicks, and takes pictures."""
+
+    tab: Page
+    clicks: int = 0
+
+    @property
+    def nuclei(self) -> FrameLocator:
+        """The page in Airflow's frame."""
+        return self.tab.frame_locator("iframe[title=Nuclei]")
+
+    def click(self, role: str, name: str) -> None:
+        self.nuclei.get_by_role(role, name=name).first.click()  # type: ignore[arg-type]
+        self.clicks += 1
+
+    def choose(self, label: str, choice: str) -> None:
+        self.nuclei.get_by_label(label).select_option(choice)
+        self.clicks += 1
+
+    def take_picture(self, name: str) -> None:
+        if folder := os.environ.get("NUCLEUS_PICTURES"):
+            self.tab.wait_for_timeout(500)
+            self.tab.screenshot(path=Path(folder) / f"{name}.png")
+
+
+def test_a_screening_plate_is_segmented_without_a_shell(system: Laboratory, tab: Page, tmp_path: Path) -> None:
+    made = make_synthetic_plate(tmp_path / "made", role="screen", fovs=FIELDS)
+    shutil.copytree(made / "images", tmp_path / "screen-1/images")
+    hand = Hand(tab)
+    log_in(hand, system)
+
+    expect(hand.nuclei.get_by_text("There is no plate yet.")).to_be_visible()
+    hand.click("link", "Add a plate")
+    hand.nuclei.locator("#plate_folder").set_input_files(tmp_path / "screen-1")
+    hand.clicks += 1
+    hand.click("button", "Upload and check")
+    expect(hand.nuclei.get_by_role("heading", name="What was recognised")).to_be_visible(timeout=MOST_WAIT_MS)
+    for label, text in (("Cell line", "MCF10A"), ("Objective", "20X"), ("Pixel size", "0.5")):
+        hand.nuclei.get_by_label(label).fill(text)
+    hand.choose("Binning", "1 x 1")
+    hand.take_picture("add-a-plate")
+    hand.click("button", "Unpause and import")
+
+    expect(hand.nuclei.get_by_role("heading", name="screen-1").or_(hand.nuclei.get_by_text("Import"))).to_be_visible(
+        timeout=MOST_WAIT_MS
+    )
+    system.wait_until(lambda: system.run_ids("segment_plate") != [], "the plate is imported and segmented")
+    (run_id,) = system.run_ids("segment_plate")
+    hand.click("link", "Runs")
+    hand.take_picture("runs")
+    system.finish_well("segment_plate", run_id)
+
+    hand.click("link", "Plates")
+    expect(hand.nuclei.get_by_role("link", name="screen-1")).to_be_visible()
+    hand.take_picture("plates")
+    hand.click("link", "Results")
+    hand.click("link", "screen-1")
+    expect(hand.nuclei.locator("#map img").first).to_be_visible()
+    hand.take_picture("results")
+    with tab.expect_download() as download:
+        hand.click("link", "Masks")
+    check_masks(Path(download.value.path()))
+    print(f"{hand.clicks} clicks from the empty page to the masks of a screening plate")
+
+    hand.click("link", "Models")
+    expect(hand.nuclei.get_by_text("champion").first).to_be_visible()
+    hand.take_picture("models")
+
+
+def log_in(hand: Hand, system: Laboratory) -> None:
+    hand.tab.goto("/plugin/nuclei")
+    name, password = system.home.login()
+    hand.tab.get_by_role("textbox").first.fill(name)
+    hand.tab.get_by_role("textbox").nth(1).fill(password)
+    hand.tab.get_by_role("button", name="Sign in").click()
+    expect(hand.nuclei.get_by_role("heading", name="Plates")).to_be_visible()
+
+
+def check_masks(path: Path) -> None:
+    with zipfile.ZipFile(path) as masks:
+        names = masks.namelist()
+        assert len(names) == FIELDS
+        for name in names:
+            with masks.open(name) as file:
+                assert tifffile.imread(file).max() >= NUCLEI
