@@ -78,7 +78,6 @@ def test_the_dags_package_imports_airflow_and_the_standard_library_only(path: st
         "page/add_plate.py": ("fastapi",),
         "page/annotate.py": ("fastapi",),
         "page/app.py": ("fastapi", "starlette"),
-        "page/dag_runs.py": ("sqlalchemy",),
         "page/models.py": ("fastapi",),
         "page/note.py": ("markdown_it", "markupsafe"),
         "page/pictures.py": ("PIL", "imagecodecs", "numpy", "tifffile"),

@@ -9,7 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, Response
 
 from nucleus_dags.page.access import Person, may_start, refuse_unless_may_start
-from nucleus_dags.page.dag_runs import is_paused
+from nucleus_dags.page.airflow_runs import is_paused
 from nucleus_dags.page.inspections import Inspection, inspection, latest_inspection
 from nucleus_dags.page.known_plates import known_plates
 from nucleus_dags.page.places import inbox, store

@@ -15,6 +15,7 @@ from airflow.models.hitl import HITLDetail
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
+from airflow.utils.session import create_session
 from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.orm import Session
 
@@ -178,6 +179,19 @@ def dags_of_the_project(session: Session) -> dict[str, Dag]:
         .order_by(DagModel.dag_id)
     )
     return {row.dag_id: Dag(row.dag_id, row.description or row.dag_id, bool(row.is_paused)) for row in rows}
+
+
+def is_paused(dag_id: str) -> bool:
+    """Say whether runs of a DAG wait until a person unpauses it."""
+    with create_session() as session:
+        return bool(session.scalar(select(DagModel.is_paused).where(DagModel.dag_id == dag_id)))
+
+
+def dags_of_runs(run_ids: Iterable[str]) -> dict[str, str]:
+    """Give the DAG of each run, by the id of the run; runs that Airflow doesn't know any more are left out."""
+    wanted = select(DagRun.run_id, DagRun.dag_id).where(DagRun.run_id.in_(sorted(set(run_ids))))
+    with create_session() as session:
+        return {run.run_id: run.dag_id for run in session.execute(wanted)}
 
 
 def runs_of(

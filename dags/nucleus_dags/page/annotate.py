@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse, Response
 
 from nucleus_dags.manifest import manifest
 from nucleus_dags.page.access import Person, may_start, refuse_unless_may_start
+from nucleus_dags.page.airflow_runs import is_paused
 from nucleus_dags.page.annotations import (
     KINDS,
     Sent,
@@ -19,7 +20,6 @@ from nucleus_dags.page.annotations import (
     patches_of,
     picture_of,
 )
-from nucleus_dags.page.dag_runs import is_paused
 from nucleus_dags.page.places import inbox, store
 from nucleus_dags.page.rendering import page
 from nucleus_dags.page.store_results import find_result

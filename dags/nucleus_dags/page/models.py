@@ -10,8 +10,8 @@ from fastapi.responses import FileResponse, Response
 
 from nucleus_dags.launchers.task_operator import mlflow_run_url
 from nucleus_dags.page.access import Person, may_start
+from nucleus_dags.page.airflow_runs import dags_of_runs, is_paused
 from nucleus_dags.page.comparison import compare
-from nucleus_dags.page.dag_runs import dags_of_runs, is_paused
 from nucleus_dags.page.model_rows import Row, generations, rows
 from nucleus_dags.page.model_scores import ALL, OVERALL, Group, measured, shown_thresholds
 from nucleus_dags.page.places import store

@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse, Response
 from nucleus_dags.launchers.task_operator import mlflow_run_url
 from nucleus_dags.page import arrivals
 from nucleus_dags.page.access import Person, may_start
-from nucleus_dags.page.dag_runs import is_paused
+from nucleus_dags.page.airflow_runs import is_paused
 from nucleus_dags.page.known_plates import KnownPlate, details_of, known_plate, known_plates, version_folder
 from nucleus_dags.page.model_scores import shown_thresholds
 from nucleus_dags.page.pictures import thumbnail
