@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nucleus_dags.manifest import manifest
+from nucleus_dags.page.damaged import left_out_if_damaged
 from nucleus_dags.page.remembered import remembered
 from nucleus_dags.page.store_results import StoredResult, find_result, result_in, results_of, rows_of
 from nucleus_dags.plates.inbox import REJECTED, entries, outcome_of_labels
@@ -114,8 +115,9 @@ def all_sent(store: Path, inbox: Path) -> dict[str, list[Sent]]:
     not_taken = _not_taken(store, inbox)
     found: dict[str, list[Sent]] = {}
     for result in reversed(results_of(store, "send_to_annotation")):
-        sent = Sent(result, tuple(answers.get(result.key, ())), tuple(not_taken.get(result.key, ())))
-        found.setdefault(sent.plate, []).append(sent)
+        with left_out_if_damaged(result.folder):
+            sent = Sent(result, tuple(answers.get(result.key, ())), tuple(not_taken.get(result.key, ())))
+            found.setdefault(sent.plate, []).append(sent)
     return dict(sorted(found.items()))
 
 
@@ -155,7 +157,8 @@ def _answers(store: Path) -> dict[str, list[Answer]]:
     """Give what came back by the key of the request, the newest first."""
     found: dict[str, list[Answer]] = {}
     for result in reversed(results_of(store, "receive_annotation")):
-        found.setdefault(result.params["request"], []).append(Answer(result))
+        with left_out_if_damaged(result.folder):
+            found.setdefault(result.params["request"], []).append(Answer(result))
     return found
 
 

@@ -72,7 +72,9 @@ def _differences(
         return {}
     of_before, of_after = before.scores.intervals, after.scores.intervals
     same_plates = before.scores.plates == after.scores.plates
-    known = _intervals(judgement, sign)
+    # A judgement may be of fewer plates, or of versions of them that don't count any more.
+    scored = (before.scores.result.path, after.scores.result.path)[::sign]
+    known = _intervals(judgement, sign) if judgement and judgement.scores == scored else {}
     found: dict[Group, dict[float, Difference]] = {}
     for group, threshold in sorted(of_before.keys() & of_after.keys(), key=lambda one: (one[0].kind, one[0].name)):
         # Of cell lines and of all, F1 is of the same plates only if all are.
@@ -83,10 +85,10 @@ def _differences(
     return {group: of_group for group, of_group in found.items() if len(of_group) == len(shown_thresholds())}
 
 
-def _intervals(judgement: Judgement | None, sign: int) -> dict[tuple[str, float], tuple[float, float]]:
+def _intervals(judgement: Judgement, sign: int) -> dict[tuple[str, float], tuple[float, float]]:
     """Give the CI of the difference by cell line and IoU threshold."""
     known = {}
-    for rule in judgement.content["rules"] if judgement else ():
+    for rule in judgement.content["rules"]:
         for threshold in shown_thresholds():
             if rule["metric"] == f"f1_at_{threshold}":
                 low, high = sorted((sign * rule["low"], sign * rule["high"]))

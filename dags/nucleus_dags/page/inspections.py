@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from nucleus_dags.files import read_if_whole
+from nucleus_dags.page.damaged import left_out_if_damaged
 from nucleus_dags.page.store_results import StoredResult, find_result, json_at
 
 TASK = "inspect_plate"
@@ -56,7 +57,11 @@ def latest_inspection(folder: Path, store: Path) -> Inspection | None:
 
 
 def _time(path: Path) -> float:
-    return path.stat().st_mtime
+    """Give the time of a receipt; 0 of one that was taken away meanwhile, since its task runs again."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0
 
 
 def _found_by(receipt: Path, folder: Path, store: Path) -> Inspection | None:
@@ -67,4 +72,6 @@ def _found_by(receipt: Path, folder: Path, store: Path) -> Inspection | None:
     found = result.output("inspection") if result else None
     if result is None or found is None:
         return None
-    return Inspection(result, receipt.parts[-3], content["params"]["values"], json_at(found))
+    with left_out_if_damaged(found):
+        return Inspection(result, receipt.parts[-3], content["params"]["values"], json_at(found))
+    return None

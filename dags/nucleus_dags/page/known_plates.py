@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nucleus_dags.page.damaged import left_out_if_damaged
 from nucleus_dags.page.remembered import remembered
 from nucleus_dags.plates.names import is_key
 from nucleus_dags.plates.stored import StoredPlate, plate_paths, read_plate
@@ -26,11 +27,12 @@ class KnownPlate:
 
 
 def known_plates(store: Path, keys: str = "[!.]*") -> dict[str, KnownPlate]:
-    """Give the imported plates whose keys match a pattern, by name."""
+    """Give the imported plates whose keys match a pattern, by name. Damaged ones are left out."""
     versions: dict[str, list[StoredPlate]] = {}
     for path in plate_paths(store, keys):
-        plate = _plate_of(store / path / "report.json")
-        versions.setdefault(plate.name, []).append(plate)
+        with left_out_if_damaged(store / path):
+            plate = _plate_of(store / path / "report.json")
+            versions.setdefault(plate.name, []).append(plate)
     return {
         name: KnownPlate(tuple(sorted(versions[name], key=lambda plate: plate.frozen_at, reverse=True)))
         for name in sorted(versions, key=str.casefold)

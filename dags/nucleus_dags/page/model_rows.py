@@ -51,6 +51,13 @@ class Row:
         return CHAMPION in self.aliases
 
     @property
+    def why_champion(self) -> Event | None:
+        """The promotion by which it became champion last; None where a person set the alias in MLflow."""
+        begins = (f"{CHAMPION} ", f"{CHAMPION}:")
+        promotions = (one for one in self.events if one.kind == "promotion" and one.text.startswith(begins))
+        return next(promotions, None)
+
+    @property
     def title(self) -> str:
         return f"version {self.version}" if self.version else f"model {self.key}"
 

@@ -6,11 +6,14 @@ A model is known by what it segments with, whichever task wrote it down: network
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nucleus_dags.manifest import manifest
+from nucleus_dags.page.damaged import left_out_if_damaged
+from nucleus_dags.page.known_plates import known_plates
 from nucleus_dags.page.remembered import remembered
 from nucleus_dags.page.store_results import RESULT, StoredResult, json_at, result_at, result_in, results_of, rows_of
 from nucleus_dags.planning.usability import MARK, shortcoming
@@ -78,12 +81,17 @@ class Scores:
     def intervals(self) -> Mapping[tuple[Group, float], F1]:
         """F1 with its interval, of all groups and shown thresholds."""
         path = self.result.folder / "f1.csv"
-        return _intervals(path) if path.is_file() else {}
+        with left_out_if_damaged(path):
+            return _intervals(path)
+        return {}
 
     @property
     def errors(self) -> list[dict[str, str]]:
         """One row per group: nuclei, and rates of splits, merges, false positives and false negatives."""
-        return rows_of(self.result.folder / "errors.csv")
+        path = self.result.folder / "errors.csv"
+        with left_out_if_damaged(path):
+            return rows_of(path)
+        return []
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,8 @@ class Judgement:
     """An output of `judge`: two models on the same test plates."""
 
     result: StoredResult
+    scores: tuple[str, ...]
+    """Paths of the results of `score` that were judged, the champion's first."""
     champion: frozenset[str]
     """Keys of the model that was in force, under register_model/."""
     challenger: frozenset[str]
@@ -98,14 +108,18 @@ class Judgement:
     @property
     def content(self) -> Mapping[str, Any]:
         """judgement.json: outcome, rules, and what was said."""
-        path = self.result.output("judgement")
-        return json_at(path) if path else {"outcome": "", "rules": []}
+        if path := self.result.output("judgement"):
+            with left_out_if_damaged(path):
+                return json_at(path)
+        return {"outcome": "", "rules": []}
 
     @property
     def plates(self) -> list[dict[str, str]]:
         """One row per plate: plate, cell_line, true_nuclei, gained, lost."""
-        path = self.result.output("plates")
-        return rows_of(path) if path else []
+        if path := self.result.output("plates"):
+            with left_out_if_damaged(path):
+                return rows_of(path)
+        return []
 
 
 @dataclass(frozen=True)
@@ -113,7 +127,7 @@ class Measured:
     """All that the store knows of how well registered models do; they go by their keys under register_model/."""
 
     scores: Mapping[str, Scores]
-    """Of several, those on the most test plates, and of these the newest."""
+    """Of several, those on the most test plates that are in the version that counts, and of these the newest."""
     judgements: tuple[Judgement, ...]
     """The oldest first."""
 
@@ -142,24 +156,28 @@ class _Known:
     def keys_of(self, used: Mapping[str, Any]) -> frozenset[str]:
         """Give the models that segmented with these params of `segment`.
 
-        Settings that came to a method later have the value that they had.
+        Settings that came to a method later have the value that they had, which is their default.
         """
-        settings = _settings(used)
+        settings, defaults = _settings(used), _defaults(used.get("method", ""))
         known = self.by_networks.get(_networks(used), [])
-        return frozenset(key for key, wanted in known if settings.items() >= wanted.items())
+        return frozenset(
+            key
+            for key, wanted in known
+            if settings == {name: defaults.get(name, value) for name, value in settings.items()} | {**wanted}
+        )
 
 
 def measured(store: Path) -> Measured:
     """Read what the store holds of scores and judgements."""
     known = _known(store)
-    chosen: dict[str, Scores] = {}
+    counting = {Path(plate.newest.path).name for plate in known_plates(store).values()}
+    chosen: dict[str, tuple[int, Scores]] = {}
     for result in results_of(store, "score"):
-        used, scores = _scored(result.folder / RESULT)
-        for key in known.keys_of(used) if used and scores else ():
-            if scores and len(scores.plates) >= (len(chosen[key].plates) if key in chosen else 0):
-                chosen[key] = scores
-    judgements = [_judged(result, known) for result in results_of(store, "judge")]
-    return Measured(chosen, tuple(one for one in judgements if one))
+        with left_out_if_damaged(result.folder / RESULT), suppress(FileNotFoundError):
+            scores, keys = _scores(result.folder / RESULT), known.keys_of(_used(result.folder / RESULT))
+            plates = len(counting.intersection(scores.plates)) if scores else 0
+            chosen |= {key: (plates, scores) for key in keys if scores and plates >= chosen.get(key, (0,))[0]}
+    return Measured({key: scores for key, (_, scores) in chosen.items()}, tuple(_judgements(store, known)))
 
 
 def shown_thresholds() -> list[float]:
@@ -184,42 +202,51 @@ def _settings(params: Mapping[str, Any]) -> Mapping[str, Any]:
     return {name: value for name, value in settings.items() if name not in OF_A_PLATE}
 
 
+def _defaults(method: str) -> Mapping[str, Any]:
+    """Give the defaults of a method's settings; none of a method that there isn't any more."""
+    methods = manifest()["methods"]
+    properties = methods[method]["settings"].get("properties", {}) if method in methods else {}
+    return {name: setting["default"] for name, setting in properties.items() if "default" in setting}
+
+
+# What the store has lost raises FileNotFoundError, and so isn't remembered: it may come back.
 @remembered
-def _scored(path: Path) -> tuple[Mapping[str, Any] | None, Scores | None]:
-    """Give what was scored, as params of `segment`; without scores where not all plates are test plates.
+def _used(path: Path) -> Mapping[str, Any]:
+    """Give what was scored, as params of `segment`."""
+    return _segmentations_of(result_at(path.parent))[0].params
 
-    Nothing of a segmentation that the store has lost.
-    """
+
+@remembered
+def _scores(path: Path) -> Scores | None:
+    """Give scores; None where not all plates are test plates."""
     result = result_at(path.parent)
-    segmentations = [_segmentation(result.store, path) for path in result.params["segmentations"]]
-    there = [one for one in segmentations if one]
-    if len(there) < len(segmentations):
-        return None, None
-    plates = [str(one.params["plate"]) for one in there]
-    is_test = all(_is_for_testing(result.store / plate) for plate in plates)
-    scores = Scores(result, tuple(sorted(Path(plate).name for plate in plates))) if is_test else None
-    return there[0].params, scores
+    plates = [str(one.params["plate"]) for one in _segmentations_of(result)]
+    if any(json_at(result.store / plate / "plate.json")["role"] != "test" for plate in plates):
+        return None
+    return Scores(result, tuple(sorted(Path(plate).name for plate in plates)))
 
 
-def _segmentation(store: Path, path: str) -> StoredResult | None:
-    """Give the result of `segment`, that of the first of parts that were put together."""
+def _segmentations_of(scores: StoredResult) -> list[StoredResult]:
+    """Give the results of `segment` that were scored, one for each plate. Raises FileNotFoundError for a lost one."""
+    return [segmentation_in(scores.store, path) for path in scores.params["segmentations"]]
+
+
+def segmentation_in(store: Path, path: str) -> StoredResult:
+    """Give the result of `segment`, that of the first of parts that were put together. Raises FileNotFoundError."""
     result = result_in(store, path)
-    if result is not None and "segmentations" in result.params:
-        return _segmentation(store, result.params["segmentations"][0])
-    return result
+    if result is None:
+        raise FileNotFoundError(f"The store has lost {path}.")
+    return segmentation_in(store, result.params["segmentations"][0]) if "segmentations" in result.params else result
 
 
-def _is_for_testing(plate: Path) -> bool:
-    try:
-        return bool(json_at(plate / "plate.json").get("role") == "test")
-    except OSError:
-        return False
-
-
-def _judged(result: StoredResult, known: _Known) -> Judgement | None:
-    scores = [result_in(result.store, result.params[name]) for name in ("champion", "challenger")]
-    before, after = (_scored(one.folder / RESULT)[0] if one else None for one in scores)
-    return Judgement(result, known.keys_of(before), known.keys_of(after)) if before and after else None
+def _judgements(store: Path, known: _Known) -> list[Judgement]:
+    found: list[Judgement] = []
+    for result in results_of(store, "judge"):
+        with left_out_if_damaged(result.folder / RESULT), suppress(FileNotFoundError):
+            scores = tuple("/".join(Path(result.params[name]).parts[:2]) for name in ("champion", "challenger"))
+            before, after = (known.keys_of(_used(store / path / RESULT)) for path in scores)
+            found.append(Judgement(result, scores, before, after))
+    return found
 
 
 @remembered

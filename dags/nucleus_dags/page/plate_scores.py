@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from nucleus_dags.page.model_scores import F1, Group, measured, shown_thresholds
+from nucleus_dags.page.damaged import left_out_if_damaged
+from nucleus_dags.page.model_scores import F1, Group, measured, segmentation_in, shown_thresholds
 from nucleus_dags.page.registered import Version
-from nucleus_dags.page.store_results import StoredResult, result_in, results_of
+from nucleus_dags.page.store_results import StoredResult, results_of
 
 
 class PlateScore(NamedTuple):
@@ -40,7 +42,8 @@ def scores_of(model: Version | None, store: Path) -> dict[str, PlateScore]:
         return {}
     found: dict[str, PlateScore] = {}
     for path in scores.result.params["segmentations"]:
-        if (segmentation := result_in(store, path)) is not None:
+        with left_out_if_damaged(scores.result.folder / "f1.csv"), suppress(FileNotFoundError):
+            segmentation = segmentation_in(store, path)
             plate = segmentation.params["plate"]
             group = Group("plate", Path(plate).name.rpartition("@")[0])
             f1 = tuple(scores.intervals[group, at] for at in shown_thresholds())
@@ -50,7 +53,12 @@ def scores_of(model: Version | None, store: Path) -> dict[str, PlateScore]:
 
 def drifts(store: Path) -> dict[str, Drift]:
     """Give the latest comparison of each plate that was compared, by its path in the store."""
-    return {result.params["plate"]: drift for result in results_of(store, "drift") if (drift := _drift(result))}
+    found: dict[str, Drift] = {}
+    for result in results_of(store, "drift"):
+        with left_out_if_damaged(result.folder):
+            if drift := _drift(result):
+                found[result.params["plate"]] = drift
+    return found
 
 
 def _drift(result: StoredResult) -> Drift | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,8 +24,10 @@ def receipts_of(store: Path, dag_id: str, run_id: str) -> dict[str, list[Receipt
     found: dict[str, list[Receipt]] = defaultdict(list)
     paths = (store / "dag_runs" / dag_id / run_id).glob("*/*.json")
     for path in sorted(paths, key=lambda path: (path.parent.name, _number(path))):
-        if receipt := _read(path, path.stat().st_mtime_ns):
-            found[path.parent.name].append(receipt)
+        # A task that runs again takes its receipt away.
+        with suppress(FileNotFoundError):
+            if receipt := _read(path, path.stat().st_mtime_ns):
+                found[path.parent.name].append(receipt)
     return found
 
 

@@ -85,11 +85,6 @@ class Version:
         ]
         return sorted(found, key=lambda event: event.at, reverse=True)
 
-    @property
-    def why_champion(self) -> Event | None:
-        """The promotion by which it became champion."""
-        return next((event for event in self.events if event.text.startswith(CHAMPION)), None)
-
 
 @dataclass(frozen=True)
 class Registry:

@@ -10,6 +10,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from nucleus_dags.page.damaged import left_out
 from nucleus_dags.page.note import rendered, rendered_line
 from nucleus_dags.page.task_words import run_state, task_state
 
@@ -23,7 +24,7 @@ def page(request: Request, template: str, *, status: int = 200, **content: Any) 
     root = request.scope.get("root_path", "")
     airflow = root.removesuffix("/nuclei")
     section = request.url.path.removeprefix(root).strip("/").partition("/")[0]
-    known = {"root": root, "airflow": airflow, "sections": SECTIONS, "section": section}
+    known = {"root": root, "airflow": airflow, "sections": SECTIONS, "section": section, "left_out": left_out()}
     return HTMLResponse(ENVIRONMENT.get_template(f"{template}.html.jinja").render(known | content), status)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -13,6 +14,7 @@ from nucleus_dags.launchers.task_operator import mlflow_run_url
 from nucleus_dags.manifest import manifest
 from nucleus_dags.page import nuclei_tables, pictures, places
 from nucleus_dags.page.access import Person
+from nucleus_dags.page.damaged import DAMAGED
 from nucleus_dags.page.registered import registry
 from nucleus_dags.page.rendering import page
 from nucleus_dags.page.segmented_plates import (
@@ -53,6 +55,8 @@ PICTURES = {
     "heat_map.png": "Heat maps: nuclei for each field, and median area of the nuclei, well by well",
     "overview.png": "Overview: the middle of some fields, with the outlines of their nuclei",
 }
+
+log = logging.getLogger(__name__)
 
 
 class Listed(NamedTuple):
@@ -116,21 +120,25 @@ def show_newest(request: Request, person: Person, plate: str, model: str) -> Res
     newest = next((one for one in segmented_plates(places.store()) if (one.plate, one.model) == (plate, model)), None)
     if newest is None:
         raise HTTPException(404, f"There is no result of the plate {plate} and the model {model}.")
-    return _page_of(request, newest)
+    return _page_if_whole(request, newest)
 
 
 @router.get("/{plate}/{model}/{key}")
 def show_result(request: Request, person: Person, result: Result) -> Response:
     """Show one result of a plate and a model, which need not be the newest."""
-    return _page_of(request, result)
+    return _page_if_whole(request, result)
 
 
 @router.get("/{plate}/{model}/{key}/thumbnail")
 def thumbnail(person: Person, result: Result) -> Response:
     """Give a small picture of the first field with its outlines."""
-    first = next(iter(fields_of(result).values()))
-    outlines = pictures.Outlines(result.labels / f"{first.name}.tif", OUTLINE_COLOUR, width_px=2)
-    return _picture(lambda: pictures.small_picture(first.image, outlines), "image/png")
+
+    def draw() -> bytes:
+        first = next(iter(fields_of(result).values()))
+        outlines = pictures.Outlines(result.labels / f"{first.name}.tif", OUTLINE_COLOUR, width_px=2)
+        return pictures.small_picture(first.image, outlines)
+
+    return _picture(draw, "image/png")
 
 
 @router.get("/{plate}/{model}/{key}/fields")
@@ -241,6 +249,18 @@ def _listed(of_one: Sequence[SegmentedPlate], runs: dict[str, Run]) -> Listed:
     return Listed(newest, len(of_one) - 1, run, remarks_of(newest, run, registry()))
 
 
+def _page_if_whole(request: Request, result: SegmentedPlate) -> Response:
+    try:
+        return _page_of(request, result)
+    except DAMAGED as error:
+        log.warning("%s can't be shown: %r", result.folder, error)
+        raise HTTPException(
+            404,
+            f"The store has lost a part of the result {result.key}, or of its plate in {result.plate_folder.name}, or "
+            f"it is damaged ({error}). Restore it from a backup, or segment the plate again.",
+        ) from error
+
+
 def _page_of(request: Request, result: SegmentedPlate) -> Response:
     run = runs_by_key(places.store()).get(result.key)
     versions = [one for one in segmented_plates(places.store()) if one.address == result.address]
@@ -268,7 +288,7 @@ def _page_of(request: Request, result: SegmentedPlate) -> Response:
 def _picture(draw: Callable[[], bytes], media_type: str) -> Response:
     try:
         return Response(draw(), media_type=media_type, headers=FOR_EVER)
-    except (OSError, ValueError) as error:
+    except DAMAGED as error:
         raise HTTPException(404, f"The store has lost a file, or it is damaged: {error}") from error
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nucleus_dags.manifest import manifest
+from nucleus_dags.page.damaged import DAMAGED, left_out_if_damaged
 from nucleus_dags.page.registered import Registry
 from nucleus_dags.page.remembered import remembered
 from nucleus_dags.planning.remarks import remarks_on, remarks_on_segmentations
@@ -29,6 +31,8 @@ TASK, DAG_ID = "assemble_plate", "segment_plate"
 _KEY = re.compile("[0-9a-f]{16}")
 _ITEM, _DETAIL = re.compile(r"- (?:\*\*[^*]+\*\*:? )?(.*)"), re.compile(r" +- (.*)")
 """Lines of a note. Its plate is known where they are shown."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -113,15 +117,22 @@ class _Receipt(NamedTuple):
 
 
 def segmented_plates(store: Path) -> list[SegmentedPlate]:
-    """Give all segmented plates, the newest first."""
-    found = [_read(path) for path in store.glob(f"{TASK}/[!.]*/result.json")]
-    return sorted((one for one in found if one), key=lambda one: one.made_at, reverse=True)
+    """Give all segmented plates, first the one that was asked for last. Damaged ones are left out."""
+    found: list[tuple[float, SegmentedPlate]] = []
+    for path in store.glob(f"{TASK}/[!.]*/result.json"):
+        with left_out_if_damaged(path):
+            if one := _read(path):
+                # Of a result that is there already, `execute` dates only the folder anew.
+                found.append((one.folder.stat().st_mtime, one))
+    return [one for _, one in sorted(found, key=lambda dated: dated[0], reverse=True)]
 
 
 def segmented_plate(store: Path, key: str) -> SegmentedPlate | None:
     """Give one by its key; None if there is none."""
     path = store / TASK / key / "result.json"
-    return _read(path) if _KEY.fullmatch(key) and path.exists() else None
+    with left_out_if_damaged(path):
+        return _read(path) if _KEY.fullmatch(key) and path.exists() else None
+    return None
 
 
 def fields_of(result: SegmentedPlate) -> Mapping[str, Field]:
@@ -148,9 +159,14 @@ def info_of(result: SegmentedPlate) -> Mapping[str, Any]:
 
 def remarks_of(result: SegmentedPlate, run: Run | None, registry: Registry) -> list[Remark]:
     """Say all that a person should know of a result: of its model, its label images, and its plate."""
-    parts: Any = [_part(part / "result.json") for part in result.parts]
-    lines = [*remarks_on_segmentations(parts), *remarks_on([plate_of(result)])]
-    remarks = [*_on_model(result, registry), *(_in_note(run) if run else ()), *_as_remarks(lines), *_on_version(result)]
+    remarks = [*_on_model(result, registry), *(_in_note(run) if run else ())]
+    try:
+        parts: Any = [_part(part / "result.json") for part in result.parts]
+        lines = [*remarks_on_segmentations(parts), *remarks_on([plate_of(result)])]
+        remarks += [*_as_remarks(lines), *_on_version(result)]
+    except DAMAGED as error:
+        log.warning("A part of %s, or its plate, is lost or damaged: %r", result.folder, error)
+        remarks.append(Remark("The store has lost a part of this result, or it is damaged."))
     return list(dict.fromkeys(remarks))
 
 
@@ -170,7 +186,10 @@ def _shortcoming_in(tags: Mapping[str, str]) -> str:
 def _on_version(result: SegmentedPlate) -> Iterator[Remark]:
     """Say it if the plate was imported anew since."""
     own, folder = plate_of(result), result.plate_folder.parent
-    versions = [_plate(path) for path in folder.glob(f"{glob.escape(result.plate)}@*/report.json")]
+    versions = [own]
+    for path in folder.glob(f"{glob.escape(result.plate)}@*/report.json"):
+        with left_out_if_damaged(path):
+            versions.append(_plate(path))
     newest = max(versions, key=lambda plate: plate.frozen_at)
     if newest.path != own.path:
         yield Remark(
@@ -181,18 +200,26 @@ def _on_version(result: SegmentedPlate) -> Iterator[Remark]:
 
 def runs_by_key(store: Path) -> dict[str, Run]:
     """Give the DAG run that made each result; of several, the latest."""
-    receipts = [(path.stat().st_mtime, path) for path in store.glob(f"dag_runs/{DAG_ID}/*/{TASK}/*.json")]
-    return {(made := _receipt(path)).key: Run(path.parents[1], made.mlflow_run_id) for _, path in sorted(receipts)}
+    found: list[tuple[float, Path, _Receipt]] = []
+    for path in store.glob(f"dag_runs/{DAG_ID}/*/{TASK}/*.json"):
+        # A task that runs again takes its receipt away.
+        with left_out_if_damaged(path), suppress(FileNotFoundError):
+            found.append((path.stat().st_mtime, path, _receipt(path)))
+    return {made.key: Run(path.parents[1], made.mlflow_run_id) for _, path, made in sorted(found)}
 
 
 def _in_note(run: Run) -> list[Remark]:
     """Say what the note of a run says of the model, and of the plate as an outlier."""
-    of_model = [_receipt(path).warning for path in run.receipts.glob("find_model/*.json")]
-    remarks = [Remark(warning.removeprefix(MARK).strip()) for warning in of_model if warning]
+    remarks: list[Remark] = []
+    for path in run.receipts.glob("find_model/*.json"):
+        with left_out_if_damaged(path):
+            warning = _receipt(path).warning
+            remarks += [Remark(warning.removeprefix(MARK).strip())] if warning else []
     for path in run.receipts.glob("compare/*.json"):
-        warnings = run.receipts.parents[2] / "drift" / _receipt(path).key / "warnings.txt"
-        found = warnings.read_text().splitlines() if warnings.exists() else []
-        remarks += [Remark("It is an outlier among the plates of its cell line:", tuple(found))] if found else []
+        with left_out_if_damaged(path):
+            warnings = run.receipts.parents[2] / "drift" / _receipt(path).key / "warnings.txt"
+            found = warnings.read_text().splitlines() if warnings.exists() else []
+            remarks += [Remark("It is an outlier among the plates of its cell line:", tuple(found))] if found else []
     return remarks
 
 
@@ -209,32 +236,32 @@ def _as_remarks(lines: Iterable[str]) -> list[Remark]:
 
 @remembered
 def _read(path: Path) -> SegmentedPlate | None:
-    """Read a result; None for one that names anything that isn't of the store, or is of an early version."""
+    """Read a result; None for one that names anything that isn't of the store, or is of an early version.
+
+    Raises one of DAMAGED where a file is lost or damaged, so that nothing of it is remembered.
+    """
     result, folder, store = _json(path), path.parent, path.parents[2]
-    try:
-        model, parts = result["params"]["model"], result["params"]["segmentations"]
-        if not all(_is_result(part, "segment") for part in parts):
-            return None
-        plate = _part(store / parts[0] / "result.json")["params"]["plate"]
-        task, _, key = plate.partition("/")
-        if task != "ingest" or not is_key(key):
-            return None
-        return SegmentedPlate(
-            key=folder.name,
-            folder=folder,
-            made_at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
-            plate=key.rpartition("@")[0],
-            plate_folder=store / plate,
-            model=name_of_model(model),
-            version=model.get("version"),
-            model_key=model["key"],
-            model_in_words=_in_words(model),
-            outputs=result["outputs"],
-            counts=result["counts"],
-            parts=tuple(store / part for part in parts),
-        )
-    except (OSError, KeyError, TypeError):
+    model, parts = result["params"].get("model"), result["params"]["segmentations"]
+    if not isinstance(model, dict) or not all(_is_result(part, "segment") for part in parts):
         return None
+    plate = _part(store / parts[0] / "result.json")["params"]["plate"]
+    task, _, key = plate.partition("/")
+    if task != "ingest" or not is_key(key):
+        return None
+    return SegmentedPlate(
+        key=folder.name,
+        folder=folder,
+        made_at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
+        plate=key.rpartition("@")[0],
+        plate_folder=store / plate,
+        model=name_of_model(model),
+        version=model.get("version"),
+        model_key=model["key"],
+        model_in_words=_in_words(model),
+        outputs=result["outputs"],
+        counts=result["counts"],
+        parts=tuple(store / part for part in parts),
+    )
 
 
 def _in_words(model: Mapping[str, Any]) -> str:
@@ -278,7 +305,7 @@ def _part(path: Path) -> dict[str, Any]:
 @remembered
 def _receipt(path: Path) -> _Receipt:
     receipt = _json(path)
-    return _Receipt(receipt["key"], receipt.get("mlflow_run_id") or "", receipt["values"].get("warning", ""))
+    return _Receipt(receipt["key"], receipt.get("mlflow_run_id") or "", receipt.get("values", {}).get("warning", ""))
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -6,11 +6,13 @@ import csv
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from nucleus_dags.page.damaged import left_out_if_damaged
 from nucleus_dags.page.remembered import remembered
 
 RESULT = "result.json"
@@ -52,8 +54,11 @@ class StoredResult:
 
 
 def results_of(store: Path, task: str) -> list[StoredResult]:
-    """Give all results of a task, the oldest first."""
-    found = [result_at(path.parent) for path in store.glob(f"{task}/[!.]*/{RESULT}")]
+    """Give all results of a task, the oldest first. Damaged ones are left out."""
+    found: list[StoredResult] = []
+    for path in store.glob(f"{task}/[!.]*/{RESULT}"):
+        with left_out_if_damaged(path):
+            found.append(result_at(path.parent))
     return sorted(found, key=lambda result: result.made_at)
 
 
@@ -63,16 +68,17 @@ def find_result(store: Path, task: str, key: str) -> StoredResult | None:
 
 
 def result_at(folder: Path) -> StoredResult:
-    """Read a result. Raises OSError for one that is gone."""
+    """Read a result. Raises OSError for one that is gone, ValueError for one that is damaged."""
     return _result_of(folder / RESULT)
 
 
 def result_in(store: Path, path: str) -> StoredResult | None:
-    """Give the result that a path of another one's params lies in; None where the store has lost it."""
-    try:
-        return result_at(store.joinpath(*Path(path).parts[:2]))
-    except OSError:
-        return None
+    """Give the result that a path of another one's params lies in; None where it is lost or damaged."""
+    folder = store.joinpath(*Path(path).parts[:2])
+    # A clean-up may have removed it: only what is damaged is worth a word.
+    with left_out_if_damaged(folder / RESULT), suppress(FileNotFoundError):
+        return result_at(folder)
+    return None
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -91,4 +97,7 @@ def json_at(path: Path) -> dict[str, Any]:
 @remembered
 def _result_of(path: Path) -> StoredResult:
     made_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    return StoredResult(path.parent, made_at, json.loads(path.read_bytes()))
+    content = json.loads(path.read_bytes())
+    if not all(isinstance(content[name], dict) for name in ("params", "outputs")):
+        raise ValueError(f"{path} is no result of a task.")
+    return StoredResult(path.parent, made_at, content)

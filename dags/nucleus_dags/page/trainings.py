@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 
 from airflow.models.taskinstance import TaskInstance
 from airflow.utils.log.file_task_handler import LogMetadata
 from airflow.utils.log.log_reader import TaskLogReader
 
+from nucleus_dags.page.damaged import left_out_if_damaged
 from nucleus_dags.page.receipts import Receipt
+from nucleus_dags.page.remembered import remembered
 
 CYCLE = re.compile(r"cycle (\d+) of (\d+): loss (\S+), validation loss (\S+), (\d+) s, ")
 WITHIN = re.compile(r"cycle (\d+) of (\d+): (\d+) of (\d+) ROIs, loss (\S+)")
@@ -95,19 +97,21 @@ def log_lines(instance: TaskInstance) -> list[str]:
 def finished_training(store: Path, name: str, receipt: Receipt) -> Training | None:
     """Give a training by its result; None where nothing was trained."""
     network = receipt["outputs"].get("network")
-    cycles = _history(store / network / "history.json") if network else ()
-    return Training(name, cycles, len(cycles)) if cycles else None
+    if network:
+        history = store / network / "history.json"
+        # Methods without cycles have none.
+        with left_out_if_damaged(history), suppress(FileNotFoundError):
+            cycles = _history(history)
+            return Training(name, cycles, len(cycles))
+    return None
 
 
 def since(started: datetime | None, now: datetime) -> float:
     return (now - started).total_seconds() if started else 0.0
 
 
-@lru_cache(maxsize=2000)
+@remembered
 def _history(path: Path) -> tuple[Cycle, ...]:
-    """Read the cycles of a stored network, which never changes; none of a method without cycles."""
-    try:
-        content = json.loads(path.read_text())
-        return tuple(Cycle(one["cycle"], one["loss"], one["validation_loss"], one["seconds"]) for one in content)
-    except (OSError, ValueError, TypeError, KeyError):
-        return ()
+    """Read the cycles of a stored network."""
+    content = json.loads(path.read_text())
+    return tuple(Cycle(one["cycle"], one["loss"], one["validation_loss"], one["seconds"]) for one in content)

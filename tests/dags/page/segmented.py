@@ -107,5 +107,6 @@ def add_many(store: Path, results: int, plates: int, fields: int) -> None:
         store_result(store, f"assemble_plate/{key}", params, {"assembled": f"assemble_plate/{key}"})
         made = store / f"assemble_plate/{key}/result.json"
         made.write_text(made.read_text().replace('"counts":{}', '"counts":{"fovs":9,"nuclei":900,"wells":3}'))
-        os.utime(made, (number, number))
+        for path in (made, made.parent):
+            os.utime(path, (number, number))
         add_receipt(store, f"manual__{number}", "assemble_plate", key)

@@ -110,7 +110,7 @@ def test_older_results_of_a_plate_and_a_model_are_folded_and_stay_to_be_seen(sit
     old = segmented.put(site.home.store)
     new = segmented.put(site.home.store, ome_zarr=True)
     segmented.put(site.home.store, model=BASE)
-    os.utime(site.home.store / f"assemble_plate/{old}/result.json", (0, 0))
+    os.utime(site.home.store / f"assemble_plate/{old}", (0, 0))
     _, text = site.get("/results")
     assert "2 results" in text
     assert "and 1 older result" in text
