@@ -30,3 +30,9 @@ def left_out_if_damaged(path: Path) -> Iterator[None]:
 def left_out() -> tuple[Path, ...]:
     """Give what was left out of the answer to this request."""
     return _left_out.get()
+
+
+def or_damaged(message: str) -> str:
+    """Add to the message that something isn't there what couldn't be read: it may be that."""
+    paths = ", ".join(str(path) for path in left_out())
+    return f"{message} Or it is lost or damaged; what can't be read is {paths}." if paths else message

@@ -14,6 +14,7 @@ from nucleus_dags.launchers.task_operator import mlflow_run_url
 from nucleus_dags.page import arrivals
 from nucleus_dags.page.access import Person, may_start
 from nucleus_dags.page.airflow_runs import is_paused
+from nucleus_dags.page.damaged import or_damaged
 from nucleus_dags.page.known_plates import KnownPlate, details_of, known_plate, known_plates, version_folder
 from nucleus_dags.page.model_scores import shown_thresholds
 from nucleus_dags.page.pictures import thumbnail
@@ -129,7 +130,7 @@ def _segmented() -> dict[str, SegmentedPlate]:
 def _plate(name: str) -> KnownPlate:
     plate = known_plate(store(), name)
     if plate is None:
-        raise HTTPException(404, f"There is no plate {name} in the store; look whether it is in the inbox.")
+        raise HTTPException(404, or_damaged(f"There is no plate {name} in the store; look whether it is in the inbox."))
     return plate
 
 

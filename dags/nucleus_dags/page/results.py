@@ -14,7 +14,7 @@ from nucleus_dags.launchers.task_operator import mlflow_run_url
 from nucleus_dags.manifest import manifest
 from nucleus_dags.page import nuclei_tables, pictures, places
 from nucleus_dags.page.access import Person
-from nucleus_dags.page.damaged import DAMAGED
+from nucleus_dags.page.damaged import DAMAGED, or_damaged
 from nucleus_dags.page.registered import registry
 from nucleus_dags.page.rendering import page
 from nucleus_dags.page.segmented_plates import (
@@ -72,7 +72,7 @@ class Listed(NamedTuple):
 def _known(plate: str, model: str, key: str) -> SegmentedPlate:
     found = segmented_plate(places.store(), key)
     if found is None or (found.plate, found.model) != (plate, model):
-        raise HTTPException(404, f"There is no result {key} of the plate {plate} and the model {model}.")
+        raise HTTPException(404, or_damaged(f"There is no result {key} of the plate {plate} and the model {model}."))
     return found
 
 
@@ -119,7 +119,7 @@ def show_newest(request: Request, person: Person, plate: str, model: str) -> Res
     """Show the newest result of a plate and a model."""
     newest = next((one for one in segmented_plates(places.store()) if (one.plate, one.model) == (plate, model)), None)
     if newest is None:
-        raise HTTPException(404, f"There is no result of the plate {plate} and the model {model}.")
+        raise HTTPException(404, or_damaged(f"There is no result of the plate {plate} and the model {model}."))
     return _page_if_whole(request, newest)
 
 
