@@ -78,7 +78,7 @@ class Hand:
 
 
 def test_a_screening_plate_is_segmented_without_a_shell(system: Laboratory, tab: Page, tmp_path: Path) -> None:
-    made = make_synthetic_plate(tmp_path / "made", role="screen", fovs=FIELDS)
+    made = make_synthetic_plate(tmp_path / "made", fovs=FIELDS)
     shutil.copytree(made / "images", tmp_path / "screen-1/images")
     hand = Hand(tab)
     log_in(hand, system)
