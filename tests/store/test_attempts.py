@@ -56,7 +56,7 @@ def test_a_plate_whose_import_was_killed_three_times_is_refused_with_what_to_do_
         os.kill(os.getpid(), signal.SIGKILL)
 
     with monkeypatch.context() as patched:
-        patched.setattr(ingest, "open_arrived_plate", take_all_memory)
+        patched.setattr(ingest, "open_arrival", take_all_memory)
         for _ in range(MOST_CRASHES):
             assert in_a_process(lambda: call(plate, store)) == signal.SIGKILL
     other = one_field(tmp_path / "other", role="screen")

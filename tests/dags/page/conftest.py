@@ -24,8 +24,9 @@ def site(server: Site) -> Site:
     return server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """A browser for the tests of a file: while it is open, nothing else of this process can use asyncio."""
     with chromium_browser() as browser:
         yield browser
 

@@ -291,7 +291,7 @@ def test_fields_are_looked_through_by_keys_and_nuclei_by_a_click(
     browser.get_by_label("Field or well").fill("D08")
     browser.get_by_label("Field or well").press("Enter")
     expect(shown).to_contain_text(D08_1)
-    assert f"field={D08_1}" in browser.url
+    browser.wait_for_url(f"**field={D08_1}")
     browser.get_by_label("Order").select_option("most")
     click_on_a_nucleus(browser, site)
     expect(browser.locator("#nucleus dl")).to_contain_text("µm²")

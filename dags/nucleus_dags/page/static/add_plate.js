@@ -65,9 +65,9 @@ async function drop(event) {
   showChosen();
 }
 
-function choose(event) {
-  const files = [...event.target.files];
-  chosen[event.target.dataset.place] = files.map((file) => ({ path: file.webkitRelativePath || file.name, file }));
+function choose(input) {
+  const files = [...input.files];
+  chosen[input.dataset.place] = files.map((file) => ({ path: file.webkitRelativePath || file.name, file }));
   showChosen();
 }
 
@@ -191,7 +191,12 @@ for (const area of document.querySelectorAll("[data-place].drop")) {
   area.addEventListener("dragleave", () => area.classList.remove("over"));
   area.addEventListener("drop", drop);
 }
-for (const input of form.querySelectorAll("input[type=file]")) input.addEventListener("change", choose);
+for (const input of form.querySelectorAll("input[type=file]")) {
+  input.addEventListener("change", () => choose(input));
+  // What was chosen while this file was still being loaded.
+  if (input.files.length) choose(input);
+}
 for (const one of document.querySelectorAll("button[data-upload]")) one.addEventListener("click", remove);
 server.addEventListener("input", showChosen);
 form.addEventListener("submit", start);
+showChosen();
