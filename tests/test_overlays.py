@@ -43,6 +43,18 @@ def test_images_of_an_overlay_that_all_have_their_digest_pass(overlay: Path) -> 
     assert check(overlay) == (0, "")
 
 
+def test_the_ingress_lets_plates_through_whatever_their_size_and_waits_until_they_are_unpacked(overlay: Path) -> None:
+    ingress = yaml.safe_load((overlay / "airflow.yaml").read_text())["ingress"]["apiServer"]
+    # By default, ingress-nginx takes 1 MiB a request, and waits a minute for its answer.
+    assert {
+        name.removeprefix("nginx.ingress.kubernetes.io/"): value for name, value in ingress["annotations"].items()
+    } == {
+        "proxy-body-size": "0",
+        "proxy-request-buffering": "off",
+        "proxy-read-timeout": "3600",
+    }
+
+
 PROFILE = "nvidia.com/mig-1g.10gb"
 
 

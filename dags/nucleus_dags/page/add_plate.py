@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Header, HTTPException, Query, Request
-from fastapi.concurrency import run_in_threadpool
+from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
 from fastapi.responses import FileResponse, Response
 
 from nucleus_dags.page.access import Person, may_start, refuse_unless_may_start
@@ -44,10 +44,9 @@ def show_upload(request: Request) -> Response:
 @router.post("/uploads")
 def begin(plate: Text, files: Annotated[list[str], Body(embed=True, max_length=uploads.MOST_FILES)]) -> dict[str, Any]:
     """Begin an upload; gives its id, its folder, and for each file its path in the plate, or null if it isn't taken."""
-    taken = [name for name in files if uploads.path_of(name) is not None]
-    paths = dict(zip(taken, uploads.without_common_folder(taken), strict=True))
+    paths = uploads.paths_in_plate(files)
     new = uploads.new_upload(inbox(), plate)
-    return {"id": new.id, "folder": new.path, "paths": [paths.get(name) for name in files]}
+    return {"id": new.id, "folder": new.path, "paths": paths}
 
 
 @router.put("/uploads/{upload}/files")
@@ -59,7 +58,7 @@ async def receive(
 ) -> None:
     """Receive one file, whatever its size."""
     folder = await run_in_threadpool(uploads.find, inbox(), upload)
-    with uploads.receiving(folder, name, content_length) as file:
+    async with contextmanager_in_threadpool(uploads.receiving(folder, name, content_length)) as file:
         block = bytearray()
         async for chunk in request.stream():
             block += chunk

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -172,27 +173,34 @@ def _not_taken(store: Path, inbox: Path) -> dict[str, list[NotTaken]]:
 def _waiting(store: Path, inbox: Path) -> Iterator[tuple[str, NotTaken]]:
     """Give what lies in the inbox and wasn't handled, or couldn't be moved away when it was refused."""
     for entry in entries(inbox) if inbox.is_dir() else ():
-        if not (entry.is_dir() and is_a_plates_file(entry)) and (request := _request_in(entry)):
-            outcome = outcome_of_labels(entry, store) or {}
-            if "plate" not in outcome:
-                yield request, NotTaken(shown(entry.name), _changed(entry), outcome.get("refused", ""))
+        with suppress(OSError):  # A link that leads nowhere, or what only others may read, is no answer.
+            if not (entry.is_dir() and is_a_plates_file(entry)) and (request := _request_in(entry)):
+                outcome = outcome_of_labels(entry, store) or {}
+                if "plate" not in outcome:
+                    yield request, NotTaken(shown(entry.name), _changed(entry), outcome.get("refused", ""))
 
 
 def _refused(inbox: Path) -> Iterator[tuple[str, NotTaken]]:
     """Give what was set aside, with the reason, which lies beside it."""
     for report in (inbox / REJECTED).glob("*.txt"):
         entry = report.with_suffix("")
-        if entry.exists() and not (entry.is_dir() and is_a_plates_file(entry)) and (request := _request_in(entry)):
-            reason = report.read_text(errors="replace").split("\n\n")[0]
-            yield request, NotTaken(shown(entry.name), _changed(entry), reason)
+        with suppress(OSError):  # As above.
+            if not (entry.is_dir() and is_a_plates_file(entry)) and (request := _request_in(entry)):
+                reason = report.read_text(errors="replace").split("\n\n")[0]
+                yield request, NotTaken(shown(entry.name), _changed(entry), reason)
 
 
 def _changed(path: Path) -> datetime:
     return datetime.fromtimestamp(path.stat().st_mtime, UTC)
 
 
-@remembered
 def _request_in(entry: Path) -> str | None:
+    # A folder looks the same while the files below it come.
+    return request_in(entry) if entry.is_dir() else _request_in_file(entry)
+
+
+@remembered
+def _request_in_file(entry: Path) -> str | None:
     return request_in(entry)
 
 

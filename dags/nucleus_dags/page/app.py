@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import logging
+
 from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
@@ -12,6 +16,7 @@ from nucleus_dags.page import add_plate, annotate, models, plates, results, runs
 from nucleus_dags.page.access import to_login
 from nucleus_dags.page.rendering import HERE, page
 
+log = logging.getLogger(__name__)
 app = FastAPI(title="Nuclei", docs_url=None, redoc_url=None, openapi_url=None)
 app.mount("/static", StaticFiles(directory=HERE / "static"))
 app.mount("/leaflet", StaticFiles(packages=[("js_lib_leaflet", "static/js_lib_leaflet")]))
@@ -38,6 +43,22 @@ async def say_what_is_wrong(request: Request, error: HTTPException) -> Response:
 async def say_what_was_asked_for(request: Request, error: FormError) -> Response:
     """Answer likewise where a person asked for something that isn't there, or sent what can't be taken."""
     return _said(request, str(error), 404 if request.method == "GET" else 422)
+
+
+@app.exception_handler(RequestValidationError)
+async def say_what_is_no_value(request: Request, error: RequestValidationError) -> Response:
+    """Answer likewise to an address, or what a script sent, that can't be read."""
+    problems = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()]
+    return _said(request, "; ".join(problems) + ".", 404 if request.method == "GET" else 422)
+
+
+@app.exception_handler(OSError)
+@app.exception_handler(json.JSONDecodeError)
+@app.exception_handler(UnicodeDecodeError)
+async def say_what_cannot_be_read(request: Request, error: OSError | ValueError) -> Response:
+    """Answer likewise where a file of the store or the inbox is gone, damaged or of somebody else."""
+    log.error("%s %s", request.method, request.url.path, exc_info=error)
+    return _said(request, f"A file is gone, damaged, or can't be read or written: {error}. Ask an administrator.", 500)
 
 
 def _said(request: Request, message: str, status: int) -> Response:

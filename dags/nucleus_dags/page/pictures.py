@@ -1,14 +1,15 @@
 """Pictures of stored images for a browser: grey by percentiles, outlines of label images, small ones of plates.
 
 The only module here that needs libraries for images. What it reads has been imported or written by a task, and never
-changes.
+changes. All that read a file raise OSError for one that is gone, and ValueError for a damaged one.
 """
 
 from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,9 +69,10 @@ class Field(NamedTuple):
 
 def describe_field(path: Path) -> Field:
     """Read size and intensities of an image."""
-    image = _image(path)
-    height, width = image.shape
-    return Field(height, width, Levels(int(image.min()), int(image.max())), percentile_levels(image))
+    with _AT_A_TIME:
+        image = _image(path)
+        height, width = image.shape
+        return Field(height, width, Levels(int(image.min()), int(image.max())), percentile_levels(image))
 
 
 def field_picture(path: Path, levels: Levels | None = None) -> bytes:
@@ -90,7 +92,8 @@ def outlines_picture(outlines: Outlines) -> bytes:
 
 def label_at(path: Path, y: int, x: int) -> int:
     """Give the label of a pixel of a label image, 0 for background and for what lies outside."""
-    label_image = _label_image(path)
+    with _AT_A_TIME:
+        label_image = _label_image(path)
     height, width = label_image.shape
     return int(label_image[y, x]) if 0 <= y < height and 0 <= x < width else 0
 
@@ -185,17 +188,30 @@ def _label_image(path: Path) -> NDArray[Any]:
     if path.suffix.lower() != ".png":
         return _read(path)
     # Of a palette, labels are the indices.
-    with Image.open(path) as picture:
+    with _decoding(path), Image.open(path) as picture:
         return _one_channel(np.asarray(picture))
 
 
+@contextmanager
+def _decoding(path: Path) -> Iterator[None]:
+    """Let a file be decoded; raises ValueError for a damaged one."""
+    try:
+        yield
+    except OSError:
+        raise
+    # The decoders raise a dozen types on damaged files, from struct.error to ones of their own.
+    except Exception as error:
+        raise ValueError(f"{path.name}: {error}") from error
+
+
 def _read(path: Path) -> NDArray[Any]:
-    if path.suffix.lower() == ".png":
-        return _one_channel(imagecodecs.png_decode(path.read_bytes()))
-    with tifffile.TiffFile(path) as tiff:
-        # A file may have a thumbnail and the smaller levels of a pyramid besides.
-        page = next(page for page in tiff.pages if isinstance(page, tifffile.TiffPage) and not page.is_reduced)
-        return _one_channel(page.asarray())
+    with _decoding(path):
+        if path.suffix.lower() == ".png":
+            return _one_channel(imagecodecs.png_decode(path.read_bytes()))
+        with tifffile.TiffFile(path) as tiff:
+            # A file may have a thumbnail and the smaller levels of a pyramid besides.
+            page = next(page for page in tiff.pages if isinstance(page, tifffile.TiffPage) and not page.is_reduced)
+            return _one_channel(page.asarray())
 
 
 def _one_channel(pixels: NDArray[Any]) -> NDArray[Any]:

@@ -108,7 +108,7 @@ def show_picture(person: Person, name: Name, digest: Name) -> Response:
     """Show the middle of the first field."""
     try:
         content = thumbnail(_folder(name, digest))
-    except OSError:
+    except (OSError, ValueError):
         raise HTTPException(404, "The plate's first image can't be read.") from None
     return Response(content, media_type="image/png", headers=FOR_EVER)
 

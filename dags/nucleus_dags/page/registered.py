@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any
+from http.client import HTTPException
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from nucleus_dags.airflow_api import AirflowApiError, request_json
@@ -18,7 +19,7 @@ from nucleus_dags.manifest import manifest
 
 CHAMPION = "champion"
 KEPT_S = 1
-"""What MLflow answered counts for so long, also that it didn't."""
+"""What MLflow answered counts for so many seconds from then on, also that it didn't."""
 PATIENCE_S = 5
 PAGE_SIZE = 10_000
 PLATE, PROMOTION, REJECTION = "plate/", "promotion/", "rejection/"
@@ -103,19 +104,39 @@ class Registry:
         return next((version for version in self.versions if version.is_champion), None)
 
 
+class _Kept(NamedTuple):
+    answer: Registry
+    at: float
+    """Seconds, when it came."""
+
+
+_ASKING = threading.Lock()
+_kept: dict[str, _Kept] = {}
+"""By the address of MLflow."""
+
+
 def registry() -> Registry:
     """Ask MLflow for all versions. Without an answer there are none, and `problem` says why."""
-    return _asked(int(time.monotonic() / KEPT_S), os.environ.get("MLFLOW_TRACKING_URI", ""))
+    mlflow = os.environ.get("MLFLOW_TRACKING_URI", "")
+    # Who asks meanwhile waits for the same answer.
+    with _ASKING:
+        if mlflow not in _kept or time.monotonic() - _kept[mlflow].at > KEPT_S:
+            answer = _asked(mlflow)
+            _kept.clear()
+            _kept[mlflow] = _Kept(answer, time.monotonic())
+        return _kept[mlflow].answer
 
 
-@lru_cache(1)
-def _asked(now: int, mlflow: str) -> Registry:
+def _asked(mlflow: str) -> Registry:
     if not mlflow:
         return Registry((), "It isn't known where MLflow is: MLFLOW_TRACKING_URI isn't set for Airflow's API server.")
     try:
         return Registry(tuple(_versions(mlflow)))
     except AirflowApiError as error:
         return Registry((), _in_words(error, mlflow))
+    except (ValueError, LookupError, TypeError, AttributeError, HTTPException) as error:
+        reason = f"{type(error).__name__}: {error}"
+        return Registry((), f"MLflow at {mlflow} doesn't answer as it should ({reason:.200}); is it MLflow's address?")
 
 
 def _versions(mlflow: str) -> Iterator[Version]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -15,7 +16,7 @@ from nucleus_dags.manifest import manifest
 from nucleus_dags.page import nuclei_tables, pictures, places
 from nucleus_dags.page.access import Person
 from nucleus_dags.page.damaged import DAMAGED, or_damaged
-from nucleus_dags.page.registered import registry
+from nucleus_dags.page.registered import Registry, registry
 from nucleus_dags.page.rendering import page
 from nucleus_dags.page.segmented_plates import (
     Field,
@@ -43,6 +44,8 @@ OUTLINE_COLOUR, DOUBTFUL_COLOUR, TRUE_COLOUR = (255, 190, 0), (255, 60, 255), (8
 """The first two are those of the overview of a plate; all are told apart by the usual kinds of colour blindness."""
 # The address has the key of a result, which never changes; only who is logged in may see it.
 FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}
+# What is drawn and told of them may be improved.
+FOR_AN_HOUR = {"Cache-Control": "private, max-age=3600"}
 FILES = {
     "nuclei.csv": "text/csv",
     "nuclei.parquet": "application/vnd.apache.parquet",
@@ -99,7 +102,8 @@ def show_results(
     groups = [of_one for of_one in _by_address(every) if wanted in of_one[0].plate.casefold()]
     begin = (number - 1) * SHOWN_AT_ONCE
     runs = runs_by_key(places.store())
-    shown = [_listed(of_one, runs) for of_one in groups[begin : begin + SHOWN_AT_ONCE]]
+    models = registry()
+    shown = [_listed(of_one, runs, models) for of_one in groups[begin : begin + SHOWN_AT_ONCE]]
     pages = -(-len(groups) // SHOWN_AT_ONCE)
     return page(
         request,
@@ -110,7 +114,7 @@ def show_results(
         plate=plate,
         number=number,
         pages=pages,
-        problem=registry().problem,
+        problem=models.problem,
     )
 
 
@@ -134,7 +138,9 @@ def thumbnail(person: Person, result: Result) -> Response:
     """Give a small picture of the first field with its outlines."""
 
     def draw() -> bytes:
-        first = next(iter(fields_of(result).values()))
+        first = next(iter(fields_of(result).values()), None)
+        if first is None:
+            raise HTTPException(404, f"The plate {result.plate} has no field.")
         outlines = pictures.Outlines(result.labels / f"{first.name}.tif", OUTLINE_COLOUR, width_px=2)
         return pictures.small_picture(first.image, outlines)
 
@@ -158,13 +164,14 @@ def list_fields(person: Person, result: Result) -> Response:
         }
         for field in fields_of(result).values()
     ]
-    return JSONResponse(fields, headers=FOR_EVER)
+    return JSONResponse(fields, headers=FOR_AN_HOUR)
 
 
 @router.get("/{plate}/{model}/{key}/about")
 def describe_field(person: Person, field: OneField) -> Response:
     """Give the size of a field in px and its intensities."""
-    about = pictures.describe_field(field.image)
+    with _from_the_store():
+        about = pictures.describe_field(field.image)
     return JSONResponse(
         {
             "height": about.height_px,
@@ -189,7 +196,7 @@ def show_outlines(person: Person, result: Result, field: OneField, width: Width 
     nuclei = nuclei_tables.nuclei_in(result.folder / "nuclei.csv", field.name)
     doubtful = [int(nucleus["label"]) for nucleus in nuclei if nuclei_tables.is_doubtful(nucleus)]
     outlines = pictures.Outlines(result.labels / f"{field.name}.tif", OUTLINE_COLOUR, doubtful, DOUBTFUL_COLOUR, width)
-    return _picture(lambda: pictures.outlines_picture(outlines), "image/png")
+    return _picture(lambda: pictures.outlines_picture(outlines), "image/png", FOR_AN_HOUR)
 
 
 @router.get("/{plate}/{model}/{key}/truth")
@@ -198,16 +205,17 @@ def show_true_outlines(person: Person, field: OneField, width: Width = 1) -> Res
     if field.true_labels is None:
         raise HTTPException(404, f"The field {field.name} came without labels.")
     outlines = pictures.Outlines(field.true_labels, TRUE_COLOUR, width_px=width)
-    return _picture(lambda: pictures.outlines_picture(outlines), "image/png")
+    return _picture(lambda: pictures.outlines_picture(outlines), "image/png", FOR_AN_HOUR)
 
 
 @router.get("/{plate}/{model}/{key}/nucleus")
 def show_nucleus(person: Person, result: Result, field: OneField, y: int, x: int) -> Response:
     """Give the row of the table of the nucleus at a pixel; null where there is none."""
-    label = str(pictures.label_at(result.labels / f"{field.name}.tif", y, x))
+    with _from_the_store():
+        label = str(pictures.label_at(result.labels / f"{field.name}.tif", y, x))
     nuclei = nuclei_tables.nuclei_in(result.folder / "nuclei.csv", field.name)
     found = next((nucleus for nucleus in nuclei if nucleus["label"] == label), None)
-    return JSONResponse(found and {**found, "doubtful": nuclei_tables.is_doubtful(found)}, headers=FOR_EVER)
+    return JSONResponse(found and {**found, "doubtful": nuclei_tables.is_doubtful(found)}, headers=FOR_AN_HOUR)
 
 
 @router.get("/{plate}/{model}/{key}/masks.zip")
@@ -244,9 +252,9 @@ def _by_address(results: Iterable[SegmentedPlate]) -> list[list[SegmentedPlate]]
     return list(groups.values())
 
 
-def _listed(of_one: Sequence[SegmentedPlate], runs: dict[str, Run]) -> Listed:
+def _listed(of_one: Sequence[SegmentedPlate], runs: dict[str, Run], models: Registry) -> Listed:
     newest, run = of_one[0], runs.get(of_one[0].key)
-    return Listed(newest, len(of_one) - 1, run, remarks_of(newest, run, registry()))
+    return Listed(newest, len(of_one) - 1, run, remarks_of(newest, run, models))
 
 
 def _page_if_whole(request: Request, result: SegmentedPlate) -> Response:
@@ -264,6 +272,7 @@ def _page_if_whole(request: Request, result: SegmentedPlate) -> Response:
 def _page_of(request: Request, result: SegmentedPlate) -> Response:
     run = runs_by_key(places.store()).get(result.key)
     versions = [one for one in segmented_plates(places.store()) if one.address == result.address]
+    models = registry()
     return page(
         request,
         "result",
@@ -272,8 +281,8 @@ def _page_of(request: Request, result: SegmentedPlate) -> Response:
         versions=versions,
         run=run,
         mlflow_url=mlflow_run_url(run.mlflow_run_id) if run else "",
-        remarks=remarks_of(result, run, registry()),
-        problem=registry().problem if result.version else "",
+        remarks=remarks_of(result, run, models),
+        problem=models.problem if result.version else "",
         stored=plate_of(result),
         info=info_of(result),
         pictures={name: title for name, title in PICTURES.items() if (result.folder / name).exists()},
@@ -285,9 +294,16 @@ def _page_of(request: Request, result: SegmentedPlate) -> Response:
     )
 
 
-def _picture(draw: Callable[[], bytes], media_type: str) -> Response:
+def _picture(draw: Callable[[], bytes], media_type: str, headers: Mapping[str, str] = FOR_EVER) -> Response:
+    with _from_the_store():
+        return Response(draw(), media_type=media_type, headers=headers)
+
+
+@contextmanager
+def _from_the_store() -> Iterator[None]:
+    """Let an image be read; answers with status 404 if it is gone or damaged."""
     try:
-        return Response(draw(), media_type=media_type, headers=FOR_EVER)
+        yield
     except DAMAGED as error:
         raise HTTPException(404, f"The store has lost a file, or it is damaged: {error}") from error
 

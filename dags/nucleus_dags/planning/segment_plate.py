@@ -13,9 +13,7 @@ from nucleus_dags.planning.types import FoundModel, Params, ReadyModel
 from nucleus_dags.plates.inbox import no_plates_in
 from nucleus_dags.plates.names import is_key
 from nucleus_dags.plates.plate_json import plates_in
-from nucleus_dags.plates.stored import newest_plates
-
-ROLES = ("screen", "test", "train")
+from nucleus_dags.plates.stored import newest_version, plate_paths
 
 
 def find_plate(name: str, inbox: Path, store: Path) -> dict[str, str]:
@@ -33,10 +31,10 @@ def find_plate(name: str, inbox: Path, store: Path) -> dict[str, str]:
     if name in arrived:
         found.refuse_twins([arrived[name]])
         return {"folder": str(arrived[name].folder)}
-    stored = {plate.name: plate.path for role in ROLES for plate in newest_plates(store, role)}
-    if name in stored:
-        return {"plate": stored[name]}
-    known = ", ".join(sorted({*arrived, *stored})) or "none"
+    if is_key(f"{name}@{'0' * 12}") and (stored := newest_version(store, name)):
+        return {"plate": stored.path}
+    in_store = {path.removeprefix("ingest/").rpartition("@")[0] for path in plate_paths(store)}
+    known = ", ".join(sorted({*arrived, *in_store})) or "none"
     beside = "".join(
         f"\n{sentence}" for sentence in (*found.unreadable.values(), *no_plates_in(inbox, found.folder_names))
     )

@@ -6,9 +6,11 @@ request. Nothing is unpacked here.
 
 from __future__ import annotations
 
+import lzma
 import re
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,13 +22,18 @@ TEXTS = (".xml", ".json", ".geojson")
 """Files that name images in their content, as CVAT's and COCO's do."""
 LOOKED_THROUGH_BYTES = 2**20
 """The first image of a file stands at its beginning."""
+_UNREADABLE = (
+    *(OSError, EOFError, ValueError, RuntimeError, NotImplementedError),
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
+"""What damaged archives, archives with a password and files of others raise."""
 
 
 def request_in(entry: Path) -> str | None:
     """Give the request that an entry of the inbox is an answer to; None if it names none, or can't be read."""
     try:
         return next((found[1] for text in _texts(entry) if (found := REQUEST.search(text))), None)
-    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
+    except _UNREADABLE:
         return None
 
 

@@ -19,6 +19,7 @@ import stat
 import time
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from typing import IO, Any
 
 from nucleus_dags.errors import FormError
 from nucleus_dags.files import make_folder, move, move_all, read_if_whole, time_at, write_whole
-from nucleus_dags.plates.inbox import DONE, Arrival, judge
+from nucleus_dags.plates.inbox import DONE, REJECTED, TO_ANNOTATE, Arrival, judge
 from nucleus_dags.plates.names import is_ignored, problem_of, shown
 from nucleus_dags.plates.no_plate import ARCHIVES, FOLDERS_OF_A_PLATE, HALF_COPIED
 from nucleus_dags.plates.plate_json import PLATE_JSON, plates_in, read_plate_folder
@@ -192,6 +193,22 @@ def without_common_folder(names: Sequence[str]) -> list[str]:
     return ["/".join(of_one) for of_one in parts]
 
 
+def paths_in_plate(names: Sequence[str]) -> list[str | None]:
+    """Give, of each file that a browser names, its path in the plate; None for one that isn't taken.
+
+    Raises FormError if several files would have the same path: the last one would take the place of the others.
+    """
+    taken = [name for name in names if path_of(name) is not None]
+    paths = without_common_folder(taken)
+    if twins := [path for path, files in Counter(paths).items() if files > 1]:
+        raise FormError(
+            f"Several files would get the name {shown(twins[0])}, and only one of them could be kept; drop the plate "
+            "as one folder with images/ and labels/."
+        )
+    by_name = dict(zip(taken, paths, strict=True))
+    return [by_name.get(name) for name in names]
+
+
 def unpack(folder: Path, name: str) -> None:
     """Put the files of a ZIP that was received into its place, and remove it. What is refused leaves nothing behind."""
     archive, unpacked = folder / _path_of_file(name), folder.parent / f".unpacked-{secrets.token_hex(4)}"
@@ -331,6 +348,10 @@ def hand_over(inbox: Path, upload: str, store: Path) -> Path:
             f"{shown(name)}: can't be the name of a plate; allowed are letters from A to Z, digits, dot, underscore "
             "and hyphen, with a letter or digit first."
         )
+    if name in (REJECTED, TO_ANNOTATE) or is_ignored(name):
+        raise FormError(
+            f"{name}: can't be the name of a plate, since the inbox uses or ignores it; choose another one."
+        )
     standing = _standing(inbox, name)
     for other in standing:
         if not _was_imported(other, store):
@@ -338,12 +359,18 @@ def hand_over(inbox: Path, upload: str, store: Path) -> Path:
                 f"A plate {name} lies in the inbox, in the folder {shown(other.name)}, and wasn't imported yet: wait "
                 "until ingest_plates has done it, remove that folder, or give this plate another name."
             )
-    (folder / DONE).unlink(missing_ok=True)
-    (folder / DONE).touch()
-    if standing:
-        make_folder(folder.parent / REPLACED)
-        move_all({other: folder.parent / REPLACED / other.name for other in standing})
-    move(folder, inbox / name)
+    try:
+        (folder / DONE).unlink(missing_ok=True)
+        (folder / DONE).touch()
+        if standing:
+            make_folder(folder.parent / REPLACED)
+            move_all({other: folder.parent / REPLACED / other.name for other in standing})
+        move(folder, inbox / name)
+    except OSError as error:
+        raise FormError(
+            f"{name}: can't be moved into the inbox ({error.strerror}); maybe somebody else hands over a plate of this "
+            "name. Look at the list of plates, and try again."
+        ) from error
     with suppress(OSError):  # What was replaced may lie there.
         (_area(inbox) / upload).rmdir()
     return inbox / name

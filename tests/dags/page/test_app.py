@@ -1,5 +1,6 @@
 """What all parts of the page share."""
 
+import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.dags.page.site import Site
@@ -20,6 +21,23 @@ def test_an_address_that_leads_nowhere_says_so(site: Site) -> None:
     status, text = site.get("/nowhere")
     assert status == 404
     assert "This isn't possible" in text
+
+
+@pytest.mark.parametrize("address", ["/models/abc", "/results?page=x", "/results?page=0"])
+def test_an_address_that_cannot_be_read_says_so(site: Site, address: str) -> None:
+    status, text = site.get(address)
+    assert status == 404
+    assert "This isn't possible" in text
+    assert "Input should be" in text
+
+
+def test_a_damaged_file_of_the_store_is_told_in_words(site: Site) -> None:
+    folder = site.home.store / "assemble_plate/0123456789abcdef"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text('{"half')
+    status, text = site.get("/results")
+    assert status == 500
+    assert "A file is gone, damaged, or can&#39;t be read" in text
 
 
 def test_the_page_is_in_airflows_navigation(browser: Page) -> None:

@@ -47,6 +47,17 @@ def shown(content: bytes) -> NDArray[Any]:
     return np.asarray(Image.open(io.BytesIO(content)))
 
 
+@pytest.mark.parametrize("name", ["a.tif", "a.png"])
+@pytest.mark.parametrize("kept", [0, 6, 20, 0.5, 0.9])
+def test_a_cut_file_is_told_as_a_damaged_one(tmp_path: Path, name: str, kept: float) -> None:
+    whole = write(tmp_path / f"whole-{name}", round_nuclei()[0]).read_bytes()
+    cut = tmp_path / name
+    cut.write_bytes(whole[: int(kept if kept >= 1 else kept * len(whole))])
+    for read in (describe_field, lambda path: label_at(path, 0, 0), field_picture):
+        with pytest.raises((ValueError, OSError)):
+            read(cut)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_usual_contrast_is_the_one_that_annotators_see(seed: int) -> None:
     image, _ = round_nuclei(seed, shape=(400, 500), nuclei=10 * (seed + 1))

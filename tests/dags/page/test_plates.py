@@ -146,8 +146,10 @@ def test_a_plates_page_shows_what_plate_json_says_its_fields_and_versions(site: 
     assert status == 200
     for shown in ("20X", "0.65", "biological", "manual", "p_B07_s2", "64 x 80", "labels/a.tif: two pieces"):
         assert shown in text
+    assert '/runs/start/segment_plate?plate=p"' in text
     text = site.get("/plates/p/000000000000")[1]
     assert "This is an earlier version" in text
+    assert '/runs/start/segment_plate?plate=p%40000000000000"' in text
     assert "anna: of 1 field" in text
     assert "10 were drawn" in text
 

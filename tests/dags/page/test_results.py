@@ -168,8 +168,9 @@ def test_pictures_are_those_of_the_field_and_its_outlines(site: Site, segmented:
     bright, _ = got(site, of_field(result, "image", B07_1, black=0, white=100))
     assert np.asarray(Image.open(io.BytesIO(bright))).mean() > np.asarray(Image.open(io.BytesIO(image))).mean()
     for field, colours in ((B07_1, {(255, 190, 0)}), (B07_2, {(255, 190, 0), (255, 60, 255)}), (D08_1, set())):
-        outlines = Image.open(io.BytesIO(got(site, of_field(result, "outlines", field))[0])).convert("RGBA")
-        pixels = np.asarray(outlines)
+        outlines, headers = got(site, of_field(result, "outlines", field))
+        assert headers["Cache-Control"] == "private, max-age=3600"
+        pixels = np.asarray(Image.open(io.BytesIO(outlines)).convert("RGBA"))
         assert {tuple(colour) for colour in pixels[pixels[..., 3] > 0][:, :3].tolist()} == colours
 
 
@@ -234,6 +235,17 @@ def test_a_picture_of_a_file_that_the_store_has_lost_says_so(site: Site, segment
     status, text = site.get(f"/results/screen/lost/{key}/outlines?field={B07_1}")
     assert status == 404
     assert "The store has lost a file" in text
+
+
+@pytest.mark.parametrize(("name", "content"), [("cut", b"II*\0\x08\0"), ("zeros", bytes(1000)), ("empty", b"")])
+def test_a_nucleus_of_a_damaged_label_image_says_so(
+    site: Site, segmented: Segmented, name: str, content: bytes
+) -> None:
+    key = segmented.put(site.home.store, model=ReadyModelName(name=name, key="d" * 16))
+    (site.home.store / f"assemble_plate/{key}/labels/{B07_1}.tif").write_bytes(content)
+    status, text = site.get(f"/results/screen/{name}/{key}/nucleus?field={B07_1}&y=1&x=1")
+    assert status == 404
+    assert "or it is damaged" in text
 
 
 def test_who_is_not_logged_in_gets_no_picture(site: Site, segmented: Segmented) -> None:

@@ -57,6 +57,20 @@ def test_a_single_file_is_known_by_its_name_or_its_content(tmp_path: Path) -> No
     assert request_in(labels) == request_in(coco) == KEY
 
 
+@pytest.mark.parametrize("packed", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_archive_is_told_of_and_does_not_stop_the_inbox(packed: int, tmp_path: Path) -> None:
+    whole = tmp_path / "export.zip"
+    with zipfile.ZipFile(whole, "w", packed) as archive:
+        archive.writestr("labels.json", "".join(f'{{"number": {number}}}' for number in range(10_000)))
+    content = bytearray(whole.read_bytes())
+    middle = len(content) // 2
+    for changed in (slice(60, 90), slice(middle, middle + 30)):
+        damaged = content.copy()
+        damaged[changed] = b"\xff" * 30
+        whole.write_bytes(damaged)
+        assert isinstance(inbox.judge(whole, 0), NoPlate)
+
+
 @pytest.mark.parametrize("name", ["plate.zip", "annotation-xyz.zip", "annotation.zip"])
 def test_what_names_no_request_is_no_answer(name: str, tmp_path: Path) -> None:
     assert request_in(make_zip(tmp_path / name, {"images/a.tif": "pixels"})) is None

@@ -16,6 +16,7 @@ import pytest
 
 from nucleus_dags.errors import FormError
 from nucleus_dags.plates import inbox as inboxes
+from nucleus_dags.plates import uploads
 from nucleus_dags.plates.inbox import Arrival, judge, look_at
 from nucleus_dags.plates.plate_json import plates_in
 from nucleus_dags.plates.uploads import (
@@ -29,6 +30,7 @@ from nucleus_dags.plates.uploads import (
     new_upload,
     old_uploads,
     path_of,
+    paths_in_plate,
     receiving,
     remove,
     take_folder,
@@ -215,6 +217,18 @@ def test_the_folder_that_all_files_lie_in_is_the_plate(names: list[str], without
     assert without_common_folder(names) == without
 
 
+def test_a_browsers_files_get_paths_in_the_plate_but_for_what_systems_leave() -> None:
+    assert paths_in_plate(["p/images/a.tif", "p/.DS_Store", "p/labels/a.tif"]) == ["images/a.tif", None, "labels/a.tif"]
+
+
+@pytest.mark.parametrize(
+    "names", [["images/a.tif", "images/a.tif", "labels/a.tif"], ["p\\images\\a.tif", "p/images/a.tif", "p/b.tif"]]
+)
+def test_files_that_would_take_each_others_place_are_refused(names: list[str]) -> None:
+    with pytest.raises(FormError, match=r"Several files would get the name images/a\.tif, .* with images/ and labels/"):
+        paths_in_plate(names)
+
+
 def test_an_archive_is_unpacked_and_gone(inbox: Path) -> None:
     folder = new_upload(inbox, "p").folder
     names = ("p/", "p/images/", "p/images/a.tif", "p/masks/a.tif", "__MACOSX/p/._a.tif", "p/.DS_Store")
@@ -371,6 +385,34 @@ def test_a_plate_whose_name_is_no_name_is_not_handed_over(inbox: Path, store: Pa
     with pytest.raises(FormError, match="can't be the name of a plate"):
         hand_over(inbox, whole(inbox, name), store)
     assert inboxes.entries(inbox) == []
+
+
+@pytest.mark.parametrize("name", ["rejected", "to_annotate", "Recycler", "desktop.ini"])
+def test_a_plate_whose_name_the_inbox_would_ignore_is_not_handed_over(inbox: Path, store: Path, name: str) -> None:
+    with pytest.raises(FormError, match=f"{name}: can't be the name of a plate, since the inbox uses or ignores it"):
+        hand_over(inbox, whole(inbox, name), store)
+    assert inboxes.entries(inbox) == []
+
+
+def test_of_two_people_who_hand_over_one_name_at_once_the_second_is_told(
+    inbox: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = whole(inbox), whole(inbox)
+    looked = uploads._standing
+
+    def overtaken(of: Path, name: str) -> list[Path]:
+        standing = looked(of, name)
+        monkeypatch.undo()
+        hand_over(inbox, first, store)
+        return standing
+
+    monkeypatch.setattr(uploads, "_standing", overtaken)
+    with pytest.raises(
+        FormError, match=r"p: can't be moved into the inbox .* somebody else hands over a plate of this"
+    ):
+        hand_over(inbox, second, store)
+    assert files_in(inbox / "p") == ["DONE", "images/a.tif", "plate.json"]
+    assert find(inbox, second).is_dir()
 
 
 def test_values_that_were_not_given_are_left_out_of_plate_json(inbox: Path) -> None:

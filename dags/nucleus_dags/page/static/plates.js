@@ -45,6 +45,8 @@ function search(field) {
 
 async function load(part) {
   const answer = await fetch(part.dataset.load);
+  // The login has expired: what came is the page of the login.
+  if (answer.redirected) return location.reload();
   const text = await answer.text();
   // What the server sends is a part of the page that it escaped, as the page itself.
   if (answer.ok) part.innerHTML = text;

@@ -11,6 +11,8 @@ function goesOn(part) {
 async function refresh(part) {
   if (document.hidden) return;
   const answer = await fetch(part.dataset.refresh).catch(() => null);
+  // The login has expired: what came is the page of the login.
+  if (answer?.redirected) return location.reload();
   const text = answer?.ok ? await answer.text() : null;
   // What didn't change stays, with the place of the cursor and what is selected; so does a field that is being filled in.
   if (text === null || text === part.shown || part.contains(document.activeElement)) return;

@@ -63,8 +63,13 @@ async function start(event) {
   wrong.textContent = "";
   try {
     const count = show(await check());
-    if (count) wrong.textContent = count === 1 ? "Correct 1 field; nothing was started." : `Correct ${count} fields; nothing was started.`;
-    else showRun(form.dataset.dag, await startDag(form.dataset.dag, filled()));
+    if (!count) {
+      showRun(form.dataset.dag, await startDag(form.dataset.dag, filled()));
+      // Who comes back to this page may start another run; until it is left, a second click would start one too.
+      addEventListener("pagehide", () => { button.disabled = false; });
+      return;
+    }
+    wrong.textContent = count === 1 ? "Correct 1 field; nothing was started." : `Correct ${count} fields; nothing was started.`;
   } catch (error) {
     wrong.textContent = error.message;
   }

@@ -45,6 +45,7 @@ function url(what, parameters = {}, field = fields[at]) {
 
 async function read(what) {
   const answer = await fetch(what);
+  if (answer.redirected) throw new Error("You are logged out; load the page again.");
   if (!answer.ok) throw new Error(`The server answers with status ${answer.status}; load the page again.`);
   return answer.json();
 }
@@ -145,8 +146,9 @@ function jumpTo(wanted) {
 const pixelOf = ({ lat, lng }) => ({ y: Math.floor(-lat), x: Math.floor(lng) });
 
 async function ask({ latlng }) {
-  const pixel = pixelOf(latlng);
-  const nucleus = await read(url("nucleus", pixel));
+  const field = fields[at];
+  const nucleus = await read(url("nucleus", pixelOf(latlng)));
+  if (field !== fields[at]) return; // another one is shown by now
   if (!nucleus) {
     mark.remove();
     part("nucleus").innerHTML = '<p class="hint">There is no nucleus here.</p>';
