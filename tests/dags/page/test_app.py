@@ -36,8 +36,9 @@ def test_a_damaged_file_of_the_store_is_told_in_words(site: Site) -> None:
     folder.mkdir(parents=True)
     (folder / "result.json").write_text('{"half')
     status, text = site.get("/results")
-    assert status == 500
-    assert "A file is gone, damaged, or can&#39;t be read" in text
+    assert status == 200
+    assert "lost or damaged" in text
+    assert "assemble_plate/0123456789abcdef/result.json" in text
 
 
 def test_the_page_is_in_airflows_navigation(browser: Page) -> None:
