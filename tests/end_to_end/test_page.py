@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import tifffile
-from playwright.sync_api import FrameLocator, Page, expect
+from playwright.sync_api import FrameLocator, Locator, Page, expect
 
 from nucleus_dags.local.home import Home
 from tests.browser import chromium_browser, complaints_of
@@ -81,19 +81,19 @@ def test_a_screening_plate_is_segmented_without_a_shell(system: Laboratory, tab:
     hand = Hand(tab)
     log_in(hand, system)
 
-    expect(hand.nuclei.get_by_text("There is no plate yet.")).to_be_visible()
+    seen(hand.nuclei.get_by_text("There is no plate yet."))
     hand.click("link", "Add a plate")
     hand.nuclei.locator("#plate_folder").set_input_files(tmp_path / "screen-1")
     hand.clicks += 1
     hand.click("button", "Upload and check")
-    expect(hand.nuclei.get_by_role("heading", name="What was recognised")).to_be_visible(timeout=MOST_WAIT_MS)
+    seen(hand.nuclei.get_by_role("heading", name="What was recognised"))
     for label, text in (("Cell line", "MCF10A"), ("Objective", "20X"), ("Pixel size", "0.5")):
         hand.nuclei.get_by_label(label).fill(text)
     hand.choose("Binning", "1 x 1")
     hand.take_picture("add-a-plate")
     hand.click("button", "Unpause and import")
 
-    expect(hand.nuclei.get_by_role("link", name="All runs")).to_be_visible(timeout=MOST_WAIT_MS)
+    seen(hand.nuclei.get_by_role("link", name="All runs"))
     system.wait_until(lambda: system.run_ids("segment_plate") != [], "the plate is imported and segmented")
     (run_id,) = system.run_ids("segment_plate")
     hand.click("link", "Runs")
@@ -101,11 +101,11 @@ def test_a_screening_plate_is_segmented_without_a_shell(system: Laboratory, tab:
     system.finish_well("segment_plate", run_id)
 
     hand.click("link", "Plates")
-    expect(hand.nuclei.get_by_role("link", name="screen-1")).to_be_visible()
+    seen(hand.nuclei.get_by_role("link", name="screen-1"))
     hand.take_picture("plates")
     hand.click("link", "Results")
     hand.click("link", "screen-1")
-    expect(hand.nuclei.locator("#map img").first).to_be_visible()
+    seen(hand.nuclei.locator("#map img").first)
     hand.take_picture("results")
     with tab.expect_download() as download:
         hand.click("link", "Masks")
@@ -113,8 +113,13 @@ def test_a_screening_plate_is_segmented_without_a_shell(system: Laboratory, tab:
     print(f"{hand.clicks} clicks from the empty page to the masks of a screening plate")
 
     hand.click("link", "Models")
-    expect(hand.nuclei.get_by_text("champion").first).to_be_visible()
+    seen(hand.nuclei.get_by_text("champion").first)
     hand.take_picture("models")
+
+
+def seen(what: Locator) -> None:
+    """Wait for something: the machine may be busy with what was started."""
+    expect(what).to_be_visible(timeout=MOST_WAIT_MS)
 
 
 def log_in(hand: Hand, system: Laboratory) -> None:
@@ -123,7 +128,7 @@ def log_in(hand: Hand, system: Laboratory) -> None:
     hand.tab.get_by_role("textbox").first.fill(name)
     hand.tab.get_by_role("textbox").nth(1).fill(password)
     hand.tab.get_by_role("button", name="Sign in").click()
-    expect(hand.nuclei.get_by_role("heading", name="Plates")).to_be_visible()
+    seen(hand.nuclei.get_by_role("heading", name="Plates"))
 
 
 def check_masks(path: Path, labels: Path) -> None:
