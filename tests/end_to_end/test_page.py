@@ -134,7 +134,7 @@ def log_in(hand: Hand, system: Laboratory) -> None:
 def check_masks(path: Path, labels: Path) -> None:
     """Each field has a mask with about as many nuclei as were drawn."""
     with zipfile.ZipFile(path) as masks:
-        found = {Path(name).name: tifffile.imread(masks.open(name)).max() for name in masks.namelist()}
-    drawn = {path.name: tifffile.imread(path).max() for path in labels.iterdir()}
+        found = {Path(name).name: int(tifffile.imread(masks.open(name)).max()) for name in masks.namelist()}
+    drawn = {path.name: int(tifffile.imread(path).max()) for path in labels.iterdir()}
     assert len(drawn) == FIELDS
     assert found == pytest.approx(drawn, rel=0.2)
