@@ -20,6 +20,7 @@ from nucleus_dags.page.annotations import (
     patches_of,
     picture_of,
 )
+from nucleus_dags.page.headers import HARMLESS
 from nucleus_dags.page.places import inbox, store
 from nucleus_dags.page.rendering import page
 from nucleus_dags.page.store_results import find_result
@@ -28,8 +29,6 @@ from nucleus_dags.plates.uploads import hand_over_labels
 router = APIRouter(prefix="/annotate")
 KEPT = {"Cache-Control": "private, max-age=86400"}
 """A result doesn't change."""
-APART = {"Content-Security-Policy": "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"}
-"""A page of a result runs nothing and asks for nothing, whatever is in it."""
 IMPORTS = "ingest_plates"
 """The DAG that takes in what lies in the inbox; who may start it may return corrections."""
 MOST_CHOICES = 2000
@@ -78,7 +77,7 @@ def send_curves(person: Person, key: str) -> Response:
 def send_corrections(person: Person, key: str) -> Response:
     """Send the page on what was corrected, with pictures."""
     result = find_result(store(), "receive_annotation", key)
-    return _file(result.output("page") if result else None, headers=KEPT | APART)
+    return _file(result.output("page") if result else None, headers=KEPT | HARMLESS)
 
 
 @router.get("/{key}")

@@ -15,6 +15,7 @@ from nucleus_dags.page import arrivals
 from nucleus_dags.page.access import Person, may_start
 from nucleus_dags.page.airflow_runs import is_paused
 from nucleus_dags.page.damaged import or_damaged
+from nucleus_dags.page.headers import FOR_EVER, HARMLESS
 from nucleus_dags.page.known_plates import KnownPlate, details_of, known_plate, known_plates, version_folder
 from nucleus_dags.page.model_scores import shown_thresholds
 from nucleus_dags.page.pictures import thumbnail
@@ -46,10 +47,6 @@ FACTS = {
 """Keys of plate.json and what they are called."""
 MOST_FIELDS = 500
 """Rows of the table of fields."""
-FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}
-"""What has a digest in its address doesn't change."""
-HARMLESS = {"Content-Security-Policy": "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"}
-"""A page that a task wrote may show pictures, and nothing else."""
 
 Name = Annotated[str, InAddress(max_length=200)]
 

@@ -16,6 +16,7 @@ from nucleus_dags.manifest import manifest
 from nucleus_dags.page import nuclei_tables, pictures, places
 from nucleus_dags.page.access import Person
 from nucleus_dags.page.damaged import DAMAGED, or_damaged
+from nucleus_dags.page.headers import FOR_EVER
 from nucleus_dags.page.registered import Registry, registry
 from nucleus_dags.page.rendering import page
 from nucleus_dags.page.segmented_plates import (
@@ -42,8 +43,6 @@ SAID_ABOVE = ("plate", "model")
 """Columns that are the same in all rows of a result."""
 OUTLINE_COLOUR, DOUBTFUL_COLOUR, TRUE_COLOUR = (255, 190, 0), (255, 60, 255), (86, 180, 233)
 """The first two are those of the overview of a plate; all are told apart by the usual kinds of colour blindness."""
-# The address has the key of a result, which never changes; only who is logged in may see it.
-FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 # What is drawn and told of them may be improved.
 FOR_AN_HOUR = {"Cache-Control": "private, max-age=3600"}
 FILES = {
