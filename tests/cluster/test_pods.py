@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from nucleus_dags.launchers import pods
 from nucleus_dags.launchers.kinds import KINDS, resources_of
 from nucleus_dags.launchers.pods import TaskPodOperator
 from tests.cluster.conftest import NAMESPACE, REPOSITORY, TASK_USER, Cluster, apply, gpu_template, kubectl, wait_until
+from tests.dags.task_instance import TaskInstance
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600), pytest.mark.usefixtures("connection", "paths_of_pods")]
 
@@ -31,21 +32,6 @@ TINY_PLATE = {"name": "tiny", "cell_line": "MCF10A", "fovs": 1, "height_px": 128
 LARGE_PLATE = TINY_PLATE | {"name": "large", "fovs": 300, "height_px": 512, "width_px": 512}
 
 MAP_INDICES = itertools.count()
-
-
-@dataclass
-class TaskInstance:
-    """What the operator uses of Airflow's."""
-
-    task_id: str
-    map_index: int
-    dag_id: str = "train_models"
-    run_id: str = "manual__2026-01-02T03:04:05+00:00"
-    try_number: int = 1
-    xcoms: dict[str, Any] = field(default_factory=dict)
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        self.xcoms[key] = value
 
 
 @pytest.fixture
@@ -89,13 +75,13 @@ class Attempt(threading.Thread):
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__()
         self._settings = settings
-        self.failure: AirflowException | None = None
+        self.failure: Exception | None = None
         self.start()
 
     def run(self) -> None:
         try:
             run("synthesize", self._settings)
-        except AirflowException as error:
+        except Exception as error:
             self.failure = error
 
 

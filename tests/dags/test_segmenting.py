@@ -1,6 +1,5 @@
 """The tasks of a DAG that ask the store for segmentations, and make what it lacks, as they are started."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +9,10 @@ from airflow.sdk import DAG
 from nucleus_dags.segmenting import scoring_of, segment_what_is_left
 from tasks.methods.fpn2_ws.method import Settings
 from tasks.steps import segment
+from tests.dags.task_instance import TaskInstance
 from tests.stored_results import add_plate, store_result
 
 RUN = "a" * 32
-
-
-@dataclass
-class TaskInstance:
-    """What the operator uses of Airflow's."""
-
-    task_id: str
-    dag_id: str = "train_models"
-    run_id: str = "manual__2026-01-02T03:04:05+00:00"
-    map_index: int = -1
-    xcoms: dict[str, Any] = field(default_factory=dict)
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        self.xcoms[key] = value
 
 
 def model(marker_threshold: float) -> dict[str, Any]:

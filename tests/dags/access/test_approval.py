@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from nucleus_dags.access.approval import ANSWERED_BY, REASON, NamedApprovalOperator
-from tests.dags.launchers.test_task_operator import TaskInstance
+from tests.dags.task_instance import TaskInstance
 
 
 def answered(monkeypatch: pytest.MonkeyPatch, option: str, by: str | None, **given: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from nucleus_dags.launchers.kinds import KINDS, TRAIN, resources_of
 from nucleus_dags.launchers.pods import TaskPodOperator, raise_for_end
 from nucleus_dags.manifest import manifest
 from tests import manifests
-from tests.dags.launchers.test_task_operator import TaskInstance
+from tests.dags.task_instance import TaskInstance
 
 STORE = Path("/nucleus/store")
 RECEIPT = STORE / "dag_runs/train_models/manual__1/augment/-1.json"

@@ -5,13 +5,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from nucleus_dags.launchers import launch
 from nucleus_dags.launchers.local_process import LocalProcessOperator
@@ -19,23 +20,8 @@ from nucleus_dags.launchers.task_operator import BadInput, read_receipt
 from nucleus_dags.manifest import Resources, TaskEntry, manifest
 from nucleus_dags.run_note import reason_of
 from tests.dags import probe as probe_task
+from tests.dags.task_instance import TaskInstance
 from tests.repository import REPOSITORY
-
-
-@dataclass
-class TaskInstance:
-    """What the operator uses of Airflow's."""
-
-    dag_id: str = "train_models"
-    run_id: str = "manual__2026-01-02T03:04:05+00:00"
-    task_id: str = "probe"
-    map_index: int = -1
-    try_number: int = 1
-    max_tries: int = 2
-    xcoms: dict[str, Any] = field(default_factory=dict)
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        self.xcoms[key] = value
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +56,12 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def has_ended(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_the_task_instance_of_tests_has_attributes_of_airflow_s_alone() -> None:
+    assert set(vars(TaskInstance())) - {"xcoms"} <= set(RuntimeTaskInstance.model_fields)
+    asked, given = (signature(kind.xcom_push).parameters for kind in (TaskInstance, RuntimeTaskInstance))
+    assert set(asked) <= set(given)
 
 
 def test_a_done_task_gives_its_small_result_and_each_output_as_an_xcom() -> None:
