@@ -1,7 +1,7 @@
 // Files of a plate: chosen or dropped, sent one by one, then looked at by the DAG inspect_plate.
 
+import { startDag } from "./airflow.js";
 import { ask, Refused, send } from "./ask.js";
-import { startDag } from "./page.js";
 
 const { root } = document.body.dataset;
 const AT_ONCE = 3;

@@ -1,20 +1,18 @@
-// Requests to this page's own server that change something. What it refuses is thrown in its words.
+// Requests to this page's own server and to Airflow's API, by who is logged in. What is refused is thrown in its words.
 
-const { root } = document.body.dataset;
+const { root, airflow } = document.body.dataset;
 
-async function wordsOf(answer) {
-  const content = await answer.json().catch(() => ({}));
-  const detail = content.detail;
-  const words = Array.isArray(detail) ? detail.map((one) => one.msg).join(" ") : detail;
-  return words || `The server answers with status ${answer.status}.`;
+/** The server doesn't want it; sending it again changes nothing. */
+export class Refused extends Error {}
+
+/** Send JSON, or nothing, to this page's server; gives the answer's JSON. */
+export function ask(method, path, body) {
+  return asked(method, `${root}${path}`, body);
 }
 
-/** Send JSON, or nothing; gives the answer's JSON. */
-export async function ask(method, path, body) {
-  const headers = { "Content-Type": "application/json" };
-  const answer = await fetch(`${root}${path}`, { method, headers, body: body && JSON.stringify(body) });
-  if (!answer.ok) throw new Error(await wordsOf(answer));
-  return answer.json();
+/** Send JSON, or nothing, to Airflow's API, below /api/v2; gives the answer's JSON. */
+export function askAirflow(method, path, body) {
+  return asked(method, `${airflow}/api/v2${path}`, body);
 }
 
 /** Send a file with the number of bytes that have gone so far. */
@@ -24,13 +22,26 @@ export function send(path, file, progress) {
     request.open("PUT", `${root}${path}`);
     request.upload.addEventListener("progress", (event) => progress(event.loaded));
     request.addEventListener("error", () => reject(new Error("The connection broke off.")));
-    request.addEventListener("load", async () => {
-      if (request.status < 300) resolve();
-      else reject(new Refused(await wordsOf(new Response(request.responseText, { status: request.status }))));
+    request.addEventListener("load", () => {
+      contentOf(new Response(request.responseText, { status: request.status })).then(resolve, reject);
     });
     request.send(file);
   });
 }
 
-/** The server doesn't want it; sending it again changes nothing. */
-export class Refused extends Error {}
+async function asked(method, url, body) {
+  const headers = { "Content-Type": "application/json" };
+  return contentOf(await fetch(url, { method, headers, body: body && JSON.stringify(body) }));
+}
+
+async function contentOf(answer) {
+  if (answer.ok) return answer.json();
+  const { detail } = await answer.json().catch(() => ({}));
+  throw new Refused(inWords(detail) || `The server answers with status ${answer.status}.`);
+}
+
+function inWords(detail) {
+  // What Airflow says to those whose role is too low for something.
+  if (detail === "Forbidden") return "Your account may not do this; ask an administrator for a role that may.";
+  return Array.isArray(detail) ? detail.map((one) => one.msg).join(" ") : detail;
+}

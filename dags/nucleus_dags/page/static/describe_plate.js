@@ -1,10 +1,9 @@
 // The form that describes an uploaded plate: it is checked by the DAG inspect_plate, and imported if nothing is refused.
 
+import { ended, startAndShow, startDag, unpause } from "./airflow.js";
 import { ask } from "./ask.js";
-import { showRun, startDag } from "./page.js";
-import { ended } from "./wait.js";
 
-const { root, airflow } = document.body.dataset;
+const { root } = document.body.dataset;
 const form = document.getElementById("description");
 const waiting = document.getElementById("waiting");
 const here = form ?? waiting;
@@ -57,20 +56,11 @@ function upload() {
   return here.dataset.folder.split("/")[0];
 }
 
-async function unpause() {
-  const answer = await fetch(`${airflow}/api/v2/dags/ingest_plates?update_mask=is_paused`, {
-    method: "PATCH",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ is_paused: false }),
-  });
-  if (!answer.ok) throw new Error("Your account may not unpause ingest_plates; ask an administrator to do it.");
-}
-
 async function importPlate(runId) {
   busy("The plate is handed over …");
-  if (form.dataset.paused === "true") await unpause();
+  if (form.dataset.paused === "true") await unpause("ingest_plates");
   await ask("POST", `/plates/-/uploads/${upload()}/import`, { run: runId });
-  showRun("ingest_plates", await startDag("ingest_plates", {}));
+  await startAndShow("ingest_plates", {});
 }
 
 const before = form && JSON.stringify(values());

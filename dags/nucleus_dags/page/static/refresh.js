@@ -1,6 +1,6 @@
 // Shows how things go on: asks for the changing part of a page every few seconds, while somebody looks at it.
 
-import { root, airflow } from "./page.js";
+import { unpause } from "./airflow.js";
 
 const EVERY_MS = 5000;
 
@@ -20,20 +20,14 @@ async function refresh(part) {
   part.shown = text;
 }
 
-async function unpause(event) {
+function unpauseBy(event) {
   const button = event.target.closest("[data-unpause]");
   if (!button) return;
   button.disabled = true;
-  const answer = await fetch(`${airflow}/api/v2/dags/${button.dataset.unpause}`, {
-    method: "PATCH",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ is_paused: false }),
-  });
-  if (answer.ok) location.reload();
-  else button.after(` Airflow answers with status ${answer.status}.`);
+  unpause(button.dataset.unpause).then(() => location.reload(), (error) => button.after(` ${error.message}`));
 }
 
 for (const part of document.querySelectorAll("[data-refresh]")) {
   setInterval(() => goesOn(part) && refresh(part), EVERY_MS);
 }
-document.addEventListener("click", unpause);
+document.addEventListener("click", unpauseBy);
