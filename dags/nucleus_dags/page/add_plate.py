@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Header, HTTPException, Query, Request
 from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 
 from nucleus_dags.page.access import Person, may_start, refuse_unless_may_start
 from nucleus_dags.page.airflow_runs import is_paused
+from nucleus_dags.page.file_answers import file_answer
 from nucleus_dags.page.inspections import Inspection, inspection, latest_inspection
 from nucleus_dags.page.known_plates import known_plates
 from nucleus_dags.page.places import inbox, store
@@ -116,10 +117,7 @@ def say_outcome(upload: str, run: str) -> dict[str, bool]:
 
 @router.get("/uploads/{upload}/previews/{file}")
 def show_preview(upload: str, file: str, run: str) -> Response:
-    path = _inspection(upload, run).preview(file)
-    if path is None:
-        raise HTTPException(404, f"There is no picture {file} of this plate.")
-    return FileResponse(path, media_type="image/png")
+    return file_answer(_inspection(upload, run).preview(file), media_type="image/png")
 
 
 @router.post("/uploads/{upload}/import")

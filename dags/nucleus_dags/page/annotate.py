@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, HTTPException, Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 
 from nucleus_dags.manifest import manifest
 from nucleus_dags.page.access import Person, may_start, refuse_unless_may_start
@@ -20,7 +19,7 @@ from nucleus_dags.page.annotations import (
     patches_of,
     picture_of,
 )
-from nucleus_dags.page.headers import HARMLESS
+from nucleus_dags.page.file_answers import HARMLESS, file_answer
 from nucleus_dags.page.places import inbox, store
 from nucleus_dags.page.rendering import page
 from nucleus_dags.page.store_results import find_result
@@ -63,21 +62,21 @@ def take_back(person: Person, upload: Annotated[str, Body(embed=True, max_length
 @router.get("/pictures/{queue}/{rank}.jpg")
 def send_picture(person: Person, queue: str, rank: str) -> Response:
     """Send the picture of a patch."""
-    return _file(picture_of(store(), queue, rank), headers=KEPT)
+    return file_answer(picture_of(store(), queue, rank), headers=KEPT)
 
 
 @router.get("/curves/{key}.png")
 def send_curves(person: Person, key: str) -> Response:
     """Send the picture of learning curves."""
     result = find_result(store(), "learning_curves", key)
-    return _file(result.output("figure") if result else None, headers=KEPT)
+    return file_answer(result.output("figure") if result else None, headers=KEPT)
 
 
 @router.get("/corrections/{key}")
 def send_corrections(person: Person, key: str) -> Response:
     """Send the page on what was corrected, with pictures."""
     result = find_result(store(), "receive_annotation", key)
-    return _file(result.output("page") if result else None, headers=KEPT | HARMLESS)
+    return file_answer(result.output("page") if result else None, headers=KEPT | HARMLESS)
 
 
 @router.get("/{key}")
@@ -98,7 +97,7 @@ def show_sent(request: Request, person: Person, key: str) -> Response:
 def send_package(person: Person, key: str) -> Response:
     """Send the ZIP that the tool opens. It doesn't say which model made the proposals."""
     archive = _sent(key).result.output("archive")
-    return _file(archive, filename=archive.name if archive else None)
+    return file_answer(archive, filename=archive.name if archive else None)
 
 
 def _sent(key: str) -> Sent:
@@ -106,12 +105,6 @@ def _sent(key: str) -> Sent:
     if sent is None:
         raise HTTPException(404, "Nothing was sent under this address; the page Annotate lists what was.")
     return sent
-
-
-def _file(path: Path | None, **options: Any) -> Response:
-    if path is None or not path.is_file():
-        raise HTTPException(404, "The store has no such file any more.")
-    return FileResponse(path, **options)
 
 
 def _starting(person: Any) -> dict[str, Any]:

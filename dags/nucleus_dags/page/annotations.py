@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nucleus_dags.manifest import manifest
-from nucleus_dags.page.damaged import left_out_if_damaged
+from nucleus_dags.page.damaged import left_out_if_damaged, reading
 from nucleus_dags.page.remembered import remembered
 from nucleus_dags.page.store_results import StoredResult, find_result, result_in, results_of, rows_of
 from nucleus_dags.plates.inbox import REJECTED, entries, outcome_of_labels
@@ -137,7 +137,8 @@ def patches_of(sent: Sent) -> list[Patch]:
     if table is None:
         return []
     skipped = skipped_names(sent.result.store, sent.plate)
-    return [_patch(row, skipped) for row in rows_of(table)]
+    with reading(table):
+        return [_patch(row, skipped) for row in rows_of(table)]
 
 
 def picture_of(store: Path, key: str, rank: str) -> Path | None:

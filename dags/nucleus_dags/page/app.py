@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
+from jinja2 import UndefinedError
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from nucleus_dags.errors import FormError
 from nucleus_dags.page import add_plate, annotate, models, plates, results, runs, settings, starting
 from nucleus_dags.page.access import to_login
+from nucleus_dags.page.damaged import DAMAGED, DamagedFile
 from nucleus_dags.page.rendering import HERE, page
 
 log = logging.getLogger(__name__)
@@ -52,17 +53,24 @@ async def say_what_is_no_value(request: Request, error: RequestValidationError) 
     return _said(request, "; ".join(problems) + ".", 404 if request.method == "GET" else 422)
 
 
-@app.exception_handler(OSError)
-@app.exception_handler(json.JSONDecodeError)
-@app.exception_handler(UnicodeDecodeError)
-async def say_what_cannot_be_read(request: Request, error: OSError | ValueError) -> Response:
+async def say_what_cannot_be_read(request: Request, error: Exception) -> Response:
     """Answer likewise where a file of the store or the inbox is gone, damaged or of somebody else."""
     log.error("%s %s", request.method, request.url.path, exc_info=error)
-    return _said(request, f"A file is gone, damaged, or can't be read or written: {error}. Ask an administrator.", 500)
+    known = str(error) if isinstance(error, OSError | DamagedFile) else f"{type(error).__name__}: {error}"
+    message = (
+        f"A file is lost or damaged, or can't be read or written: {known}. Restore it from a backup, or move what is "
+        "damaged out of the store and start its run again; the log of Airflow's API server says more."
+    )
+    return _said(request, message, 404 if isinstance(error, FileNotFoundError) else 500)
+
+
+# What a file lacks may also show where the page is put together.
+for kind in (*DAMAGED, UndefinedError):
+    app.add_exception_handler(kind, say_what_cannot_be_read)
 
 
 def _said(request: Request, message: str, status: int) -> Response:
-    """Give a page, or to a script that changes something, which shows it itself, the message."""
-    if request.method == "GET":
+    """Give a page, or the message to a script, which shows it itself."""
+    if request.method == "GET" and request.headers.get("Accept") != "application/json":
         return page(request, "error", status=status, message=message)
     return JSONResponse({"detail": message}, status)

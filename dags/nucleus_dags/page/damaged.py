@@ -8,12 +8,31 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+
+class DamagedFile(ValueError):
+    """A file that isn't whole, or hasn't what it should have; the message names it."""
+
+
 DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
 """What is raised by reading a file that is gone, isn't whole, or hasn't what it should have."""
 
 log = logging.getLogger(__name__)
 # Every request is answered in a context of its own.
 _left_out: ContextVar[tuple[Path, ...]] = ContextVar("left_out", default=())
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Let a file be read. Raises OSError for one that is gone, DamagedFile for whatever else its reader raises.
+
+    Readers of tables and images have a dozen types of errors for damaged files, from csv.Error to StopIteration.
+    """
+    try:
+        yield
+    except (OSError, DamagedFile):
+        raise
+    except Exception as error:
+        raise DamagedFile(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 
 @contextmanager

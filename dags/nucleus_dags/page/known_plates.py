@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import glob
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nucleus_dags.page.damaged import left_out_if_damaged
 from nucleus_dags.page.remembered import remembered
+from nucleus_dags.page.store_results import read_json
 from nucleus_dags.plates.names import is_key
 from nucleus_dags.plates.stored import StoredPlate, plate_paths, read_plate
 
@@ -31,7 +31,7 @@ def known_plates(store: Path, keys: str = "[!.]*") -> dict[str, KnownPlate]:
     versions: dict[str, list[StoredPlate]] = {}
     for path in plate_paths(store, keys):
         with left_out_if_damaged(store / path):
-            plate = _plate_of(store / path / "report.json")
+            plate = plate_at(store / path)
             versions.setdefault(plate.name, []).append(plate)
     return {
         name: KnownPlate(tuple(sorted(versions[name], key=lambda plate: plate.frozen_at, reverse=True)))
@@ -54,7 +54,12 @@ def version_folder(store: Path, name: str, digest: str) -> Path | None:
 def details_of(store: Path, plate: StoredPlate) -> tuple[dict[str, Any], dict[str, Any]]:
     """Give the whole plate.json and the whole report of an imported plate."""
     folder = store / plate.path
-    return json.loads((folder / "plate.json").read_bytes()), json.loads((folder / "report.json").read_bytes())
+    return read_json(folder / "plate.json"), read_json(folder / "report.json")
+
+
+def plate_at(folder: Path) -> StoredPlate:
+    """Read an imported plate; raises as `reading`."""
+    return _plate_of(folder / "report.json")
 
 
 @remembered

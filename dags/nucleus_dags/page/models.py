@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 
 from nucleus_dags.launchers.task_operator import mlflow_run_url
 from nucleus_dags.page.access import Person, may_start
 from nucleus_dags.page.airflow_runs import dags_of_runs, is_paused
 from nucleus_dags.page.comparison import compare
+from nucleus_dags.page.file_answers import FOR_EVER, file_answer
 from nucleus_dags.page.model_rows import Row, generations, rows
 from nucleus_dags.page.model_scores import ALL, OVERALL, Group, measured, shown_thresholds
 from nucleus_dags.page.places import store
@@ -87,9 +88,7 @@ def send_figure(person: Person, key: str, figure: str) -> Response:
     """Send the picture of gained or lost nuclei of a judgement."""
     judged = find_result(store(), "judge", key)
     path = judged.output(figure) if judged and figure in FIGURES else None
-    if path is None or not path.is_file():
-        raise HTTPException(404, "There is no such picture in the store.")
-    return FileResponse(path, headers={"Cache-Control": "private, max-age=86400"})
+    return file_answer(path, headers=FOR_EVER)
 
 
 @router.get("/{version}")

@@ -1,5 +1,7 @@
 """Tables of a segmented plate, of which some rows are shown: a plate may have half a million nuclei.
 
+All that read a file raise as `reading`.
+
 In nuclei.csv, the nuclei of a field follow one another, in the order of their labels. Where the rows of each field lie
 is read once.
 """
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nucleus_dags.manifest import manifest
+from nucleus_dags.page.damaged import reading
 
 _FORMULA = ("=", "+", "-", "@", "\t")
 """Texts that begin so have an apostrophe in front, for spreadsheets; see `write_csv` in `tasks/nuclei/tables.py`."""
@@ -47,26 +50,29 @@ NO_NUCLEI = NucleiOfField(0, 0, 0, None, None)
 
 def first_rows(path: Path, most: int, left_out: Collection[str]) -> Rows:
     """Give so many rows of a table, without some of its columns."""
-    with path.open(newline="") as file:
+    with reading(path), path.open(newline="") as file:
         columns, *rows = islice(csv.reader(file), most + 1)
-    kept = [number for number, column in enumerate(columns) if column not in left_out]
-    return Rows([columns[number] for number in kept], [[_unescaped(row[number]) for number in kept] for row in rows])
+        kept = [number for number, column in enumerate(columns) if column not in left_out]
+        return Rows(
+            [columns[number] for number in kept], [[_unescaped(row[number]) for number in kept] for row in rows]
+        )
 
 
 def nuclei_by_field(path: Path) -> Mapping[str, NucleiOfField]:
     """Give what a nuclei.csv has of each field with nuclei."""
-    return _nuclei_by_field(path, path.stat().st_mtime_ns)
+    with reading(path):
+        return _nuclei_by_field(path, path.stat().st_mtime_ns)
 
 
 def nuclei_in(path: Path, field: str) -> list[Row]:
     """Give the rows of the nuclei of a field, by the names of their columns."""
     place = nuclei_by_field(path).get(field, NO_NUCLEI)
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         columns = next(csv.reader([file.readline().decode()]))
         file.seek(place.begin)
         text = file.read(place.end - place.begin).decode()
-    rows = csv.reader(io.StringIO(text, newline=""))
-    return [dict(zip(columns, map(_unescaped, row), strict=True)) for row in rows]
+        rows = csv.reader(io.StringIO(text, newline=""))
+        return [dict(zip(columns, map(_unescaped, row), strict=True)) for row in rows]
 
 
 def is_doubtful(nucleus: Mapping[str, str]) -> bool:

@@ -1,15 +1,14 @@
 """Pictures of stored images for a browser: grey by percentiles, outlines of label images, small ones of plates.
 
 The only module here that needs libraries for images. What it reads has been imported or written by a task, and never
-changes. All that read a file raise OSError for one that is gone, and ValueError for a damaged one.
+changes. All that read a file raise as `reading`.
 """
 
 from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +18,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
+
+from nucleus_dags.page.damaged import reading
 
 Colour = tuple[int, int, int]
 
@@ -188,24 +189,12 @@ def _label_image(path: Path) -> NDArray[Any]:
     if path.suffix.lower() != ".png":
         return _read(path)
     # Of a palette, labels are the indices.
-    with _decoding(path), Image.open(path) as picture:
+    with reading(path), Image.open(path) as picture:
         return _one_channel(np.asarray(picture))
 
 
-@contextmanager
-def _decoding(path: Path) -> Iterator[None]:
-    """Let a file be decoded; raises ValueError for a damaged one."""
-    try:
-        yield
-    except OSError:
-        raise
-    # The decoders raise a dozen types on damaged files, from struct.error to ones of their own.
-    except Exception as error:
-        raise ValueError(f"{path.name}: {error}") from error
-
-
 def _read(path: Path) -> NDArray[Any]:
-    with _decoding(path):
+    with reading(path):
         if path.suffix.lower() == ".png":
             return _one_channel(imagecodecs.png_decode(path.read_bytes()))
         with tifffile.TiffFile(path) as tiff:

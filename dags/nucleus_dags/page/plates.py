@@ -8,14 +8,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi import Path as InAddress
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 
 from nucleus_dags.launchers.task_operator import mlflow_run_url
 from nucleus_dags.page import arrivals
 from nucleus_dags.page.access import Person, may_start
 from nucleus_dags.page.airflow_runs import is_paused
 from nucleus_dags.page.damaged import or_damaged
-from nucleus_dags.page.headers import FOR_EVER, HARMLESS
+from nucleus_dags.page.file_answers import FOR_EVER, HARMLESS, file_answer
 from nucleus_dags.page.known_plates import KnownPlate, details_of, known_plate, known_plates, version_folder
 from nucleus_dags.page.model_scores import shown_thresholds
 from nucleus_dags.page.pictures import thumbnail
@@ -103,11 +103,7 @@ def show_version(request: Request, person: Person, name: Name, digest: Name) -> 
 @router.get("/{name}/{digest}/picture")
 def show_picture(person: Person, name: Name, digest: Name) -> Response:
     """Show the middle of the first field."""
-    try:
-        content = thumbnail(_folder(name, digest))
-    except (OSError, ValueError):
-        raise HTTPException(404, "The plate's first image can't be read.") from None
-    return Response(content, media_type="image/png", headers=FOR_EVER)
+    return Response(thumbnail(_folder(name, digest)), media_type="image/png", headers=FOR_EVER)
 
 
 @router.get("/{name}/{digest}/drift")
@@ -116,7 +112,7 @@ def show_drift(person: Person, name: Name, digest: Name) -> Response:
     drift = drifts(store()).get(f"ingest/{_folder(name, digest).name}")
     if drift is None:
         raise HTTPException(404, f"{name} wasn't compared with other plates.")
-    return FileResponse(drift.page, media_type="text/html", headers=HARMLESS)
+    return file_answer(drift.page, media_type="text/html", headers=HARMLESS)
 
 
 def _segmented() -> dict[str, SegmentedPlate]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
+from typing import cast
 
 from nucleus_dags.launchers.task_operator import Result
+from nucleus_dags.page.damaged import left_out_if_damaged
+from nucleus_dags.page.store_results import json_at
 
 
 class Receipt(Result):
@@ -25,25 +26,16 @@ def receipts_of(store: Path, dag_id: str, run_id: str) -> dict[str, list[Receipt
     paths = (store / "dag_runs" / dag_id / run_id).glob("*/*.json")
     for path in sorted(paths, key=lambda path: (path.parent.name, _number(path))):
         # A task that runs again takes its receipt away.
-        with suppress(FileNotFoundError):
-            if receipt := _read(path, path.stat().st_mtime_ns):
-                found[path.parent.name].append(receipt)
+        with left_out_if_damaged(path), suppress(FileNotFoundError):
+            # Those of early versions lack it.
+            if "seconds" in (receipt := json_at(path)):
+                found[path.parent.name].append(cast("Receipt", receipt))
     return found
 
 
 def mlflow_run_of(found: Mapping[str, list[Receipt]]) -> str | None:
     """Give the MLflow run of a run."""
     return next((receipt["mlflow_run_id"] for receipt in found.get("open_run", ())), None)
-
-
-@lru_cache(maxsize=20_000)
-def _read(path: Path, changed: int) -> Receipt | None:
-    """Read a receipt; `changed` is the time of its last change, since a task that is run again writes it anew."""
-    try:
-        receipt: Receipt = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return receipt if isinstance(receipt, dict) and "seconds" in receipt else None
 
 
 def _number(path: Path) -> list[int]:

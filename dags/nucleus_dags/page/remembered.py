@@ -7,6 +7,8 @@ from functools import lru_cache, wraps
 from pathlib import Path
 from typing import TypeVar
 
+from nucleus_dags.page.damaged import reading
+
 T = TypeVar("T")
 
 MOST = 20_000
@@ -14,11 +16,15 @@ MOST = 20_000
 
 
 def remembered(read: Callable[[Path], T]) -> Callable[[Path], T]:
-    """Let a function of a file answer from memory while the file is the same. Raises OSError for one that is gone."""
+    """Let a function of a file answer from memory while the file is the same; raises as `reading`.
+
+    What was raised isn't remembered: a file that was lost may come back.
+    """
 
     @lru_cache(maxsize=MOST)
     def known(path: Path, state: tuple[int, int, int]) -> T:
-        return read(path)
+        with reading(path):
+            return read(path)
 
     @wraps(read)
     def answer(path: Path) -> T:

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
-from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from nucleus_dags.launchers.task_operator import mlflow_run_url
 from nucleus_dags.manifest import manifest
 from nucleus_dags.page import nuclei_tables, pictures, places
 from nucleus_dags.page.access import Person
-from nucleus_dags.page.damaged import DAMAGED, or_damaged
-from nucleus_dags.page.headers import FOR_EVER
+from nucleus_dags.page.damaged import or_damaged
+from nucleus_dags.page.file_answers import FOR_EVER, file_answer
 from nucleus_dags.page.registered import Registry, registry
 from nucleus_dags.page.rendering import page
+from nucleus_dags.page.result_remarks import Remark, remarks_of
 from nucleus_dags.page.segmented_plates import (
     Field,
-    Remark,
     Run,
     SegmentedPlate,
     doubts_of,
     fields_of,
     info_of,
     plate_of,
-    remarks_of,
     runs_by_key,
     segmented_plate,
     segmented_plates,
@@ -57,8 +54,6 @@ PICTURES = {
     "heat_map.png": "Heat maps: nuclei for each field, and median area of the nuclei, well by well",
     "overview.png": "Overview: the middle of some fields, with the outlines of their nuclei",
 }
-
-log = logging.getLogger(__name__)
 
 
 class Listed(NamedTuple):
@@ -123,27 +118,24 @@ def show_newest(request: Request, person: Person, plate: str, model: str) -> Res
     newest = next((one for one in segmented_plates(places.store()) if (one.plate, one.model) == (plate, model)), None)
     if newest is None:
         raise HTTPException(404, or_damaged(f"There is no result of the plate {plate} and the model {model}."))
-    return _page_if_whole(request, newest)
+    return _page_of(request, newest)
 
 
 @router.get("/{plate}/{model}/{key}")
 def show_result(request: Request, person: Person, result: Result) -> Response:
     """Show one result of a plate and a model, which need not be the newest."""
-    return _page_if_whole(request, result)
+    return _page_of(request, result)
 
 
 @router.get("/{plate}/{model}/{key}/thumbnail")
 def thumbnail(person: Person, result: Result) -> Response:
     """Give a small picture of the first field with its outlines."""
 
-    def draw() -> bytes:
-        first = next(iter(fields_of(result).values()), None)
-        if first is None:
-            raise HTTPException(404, f"The plate {result.plate} has no field.")
-        outlines = pictures.Outlines(result.labels / f"{first.name}.tif", OUTLINE_COLOUR, width_px=2)
-        return pictures.small_picture(first.image, outlines)
-
-    return _picture(draw, "image/png")
+    first = next(iter(fields_of(result).values()), None)
+    if first is None:
+        raise HTTPException(404, f"The plate {result.plate} has no field.")
+    outlines = pictures.Outlines(result.labels / f"{first.name}.tif", OUTLINE_COLOUR, width_px=2)
+    return Response(pictures.small_picture(first.image, outlines), media_type="image/png", headers=FOR_EVER)
 
 
 @router.get("/{plate}/{model}/{key}/fields")
@@ -169,8 +161,7 @@ def list_fields(person: Person, result: Result) -> Response:
 @router.get("/{plate}/{model}/{key}/about")
 def describe_field(person: Person, field: OneField) -> Response:
     """Give the size of a field in px and its intensities."""
-    with _from_the_store():
-        about = pictures.describe_field(field.image)
+    about = pictures.describe_field(field.image)
     return JSONResponse(
         {
             "height": about.height_px,
@@ -186,7 +177,7 @@ def describe_field(person: Person, field: OneField) -> Response:
 def show_image(person: Person, field: OneField, black: Intensity = None, white: Intensity = None) -> Response:
     """Give a field in grey, between two intensities or with the usual contrast."""
     levels = None if black is None or white is None else pictures.Levels(black, white)
-    return _picture(lambda: pictures.field_picture(field.image, levels), "image/jpeg")
+    return Response(pictures.field_picture(field.image, levels), media_type="image/jpeg", headers=FOR_EVER)
 
 
 @router.get("/{plate}/{model}/{key}/outlines")
@@ -195,7 +186,7 @@ def show_outlines(person: Person, result: Result, field: OneField, width: Width 
     nuclei = nuclei_tables.nuclei_in(result.folder / "nuclei.csv", field.name)
     doubtful = [int(nucleus["label"]) for nucleus in nuclei if nuclei_tables.is_doubtful(nucleus)]
     outlines = pictures.Outlines(result.labels / f"{field.name}.tif", OUTLINE_COLOUR, doubtful, DOUBTFUL_COLOUR, width)
-    return _picture(lambda: pictures.outlines_picture(outlines), "image/png", FOR_AN_HOUR)
+    return Response(pictures.outlines_picture(outlines), media_type="image/png", headers=FOR_AN_HOUR)
 
 
 @router.get("/{plate}/{model}/{key}/truth")
@@ -204,14 +195,13 @@ def show_true_outlines(person: Person, field: OneField, width: Width = 1) -> Res
     if field.true_labels is None:
         raise HTTPException(404, f"The field {field.name} came without labels.")
     outlines = pictures.Outlines(field.true_labels, TRUE_COLOUR, width_px=width)
-    return _picture(lambda: pictures.outlines_picture(outlines), "image/png", FOR_AN_HOUR)
+    return Response(pictures.outlines_picture(outlines), media_type="image/png", headers=FOR_AN_HOUR)
 
 
 @router.get("/{plate}/{model}/{key}/nucleus")
 def show_nucleus(person: Person, result: Result, field: OneField, y: int, x: int) -> Response:
     """Give the row of the table of the nucleus at a pixel; null where there is none."""
-    with _from_the_store():
-        label = str(pictures.label_at(result.labels / f"{field.name}.tif", y, x))
+    label = str(pictures.label_at(result.labels / f"{field.name}.tif", y, x))
     nuclei = nuclei_tables.nuclei_in(result.folder / "nuclei.csv", field.name)
     found = next((nucleus for nucleus in nuclei if nucleus["label"] == label), None)
     return JSONResponse(found and {**found, "doubtful": nuclei_tables.is_doubtful(found)}, headers=FOR_AN_HOUR)
@@ -220,7 +210,7 @@ def show_nucleus(person: Person, result: Result, field: OneField, y: int, x: int
 @router.get("/{plate}/{model}/{key}/masks.zip")
 def download_masks(person: Person, result: Result) -> Response:
     """Give all label images, as TIFF."""
-    return _as_zip(files_below(result.labels, "masks"), result, "masks")
+    return _as_zip(result.labels, "masks", result, "masks")
 
 
 @router.get("/{plate}/{model}/{key}/ome-zarr.zip")
@@ -231,16 +221,16 @@ def download_ome_zarr(person: Person, result: Result) -> Response:
         raise HTTPException(
             404, "This result has no OME-Zarr; start segment_plate again with the field OME-Zarr ticked."
         )
-    return _as_zip(files_below(folder, f"{result.plate}.ome.zarr"), result, "ome-zarr")
+    return _as_zip(folder, f"{result.plate}.ome.zarr", result, "ome-zarr")
 
 
 @router.get("/{plate}/{model}/{key}/{name}")
 def give_file(person: Person, result: Result, name: str) -> Response:
     """Give a table, to be saved, or a picture."""
-    if name not in FILES or not (result.folder / name).exists():
+    if name not in FILES:
         raise HTTPException(404, f"There is no file {name} in this result.")
     saved_as = None if name.endswith(".png") else f"{_file_name(result)}_{name}"
-    return FileResponse(result.folder / name, media_type=FILES[name], filename=saved_as, headers=FOR_EVER)
+    return file_answer(result.folder / name, media_type=FILES[name], filename=saved_as, headers=FOR_EVER)
 
 
 def _by_address(results: Iterable[SegmentedPlate]) -> list[list[SegmentedPlate]]:
@@ -254,18 +244,6 @@ def _by_address(results: Iterable[SegmentedPlate]) -> list[list[SegmentedPlate]]
 def _listed(of_one: Sequence[SegmentedPlate], runs: dict[str, Run], models: Registry) -> Listed:
     newest, run = of_one[0], runs.get(of_one[0].key)
     return Listed(newest, len(of_one) - 1, run, remarks_of(newest, run, models))
-
-
-def _page_if_whole(request: Request, result: SegmentedPlate) -> Response:
-    try:
-        return _page_of(request, result)
-    except DAMAGED as error:
-        log.warning("%s can't be shown: %r", result.folder, error)
-        raise HTTPException(
-            404,
-            f"The store has lost a part of the result {result.key}, or of its plate in {result.plate_folder.name}, or "
-            f"it is damaged ({error}). Restore it from a backup, or segment the plate again.",
-        ) from error
 
 
 def _page_of(request: Request, result: SegmentedPlate) -> Response:
@@ -293,25 +271,14 @@ def _page_of(request: Request, result: SegmentedPlate) -> Response:
     )
 
 
-def _picture(draw: Callable[[], bytes], media_type: str, headers: Mapping[str, str] = FOR_EVER) -> Response:
-    with _from_the_store():
-        return Response(draw(), media_type=media_type, headers=headers)
-
-
-@contextmanager
-def _from_the_store() -> Iterator[None]:
-    """Let an image be read; answers with status 404 if it is gone or damaged."""
-    try:
-        yield
-    except DAMAGED as error:
-        raise HTTPException(404, f"The store has lost a file, or it is damaged: {error}") from error
-
-
 def _css(colour: pictures.Colour) -> str:
     return f"#{bytes(colour).hex()}"
 
 
-def _as_zip(files: Iterable[tuple[str, Path]], result: SegmentedPlate, what: str) -> Response:
+def _as_zip(folder: Path, name: str, result: SegmentedPlate, what: str) -> Response:
+    """Give a folder under a name; raises OSError if it is gone, before anything is sent."""
+    folder.stat()
+    files = files_below(folder, name)
     disposition = f'attachment; filename="{_file_name(result)}_{what}.zip"'
     return StreamingResponse(zipped(files), media_type="application/zip", headers={"Content-Disposition": disposition})
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nucleus_dags.page.damaged import left_out_if_damaged
+from nucleus_dags.page.damaged import left_out_if_damaged, reading
 from nucleus_dags.page.remembered import remembered
 
 RESULT = "result.json"
@@ -54,12 +54,13 @@ class StoredResult:
 
 
 def results_of(store: Path, task: str) -> list[StoredResult]:
-    """Give all results of a task, the oldest first. Damaged ones are left out."""
-    found: list[StoredResult] = []
+    """Give all results of a task, that which was asked for last at the end. Damaged ones are left out."""
+    found: list[tuple[float, StoredResult]] = []
     for path in store.glob(f"{task}/[!.]*/{RESULT}"):
         with left_out_if_damaged(path):
-            found.append(result_at(path.parent))
-    return sorted(found, key=lambda result: result.made_at)
+            # Of a result that is there already, `execute` dates only the folder anew.
+            found.append((path.parent.stat().st_mtime, result_at(path.parent)))
+    return [result for _, result in sorted(found, key=lambda dated: dated[0])]
 
 
 def find_result(store: Path, task: str, key: str) -> StoredResult | None:
@@ -68,7 +69,7 @@ def find_result(store: Path, task: str, key: str) -> StoredResult | None:
 
 
 def result_at(folder: Path) -> StoredResult:
-    """Read a result. Raises OSError for one that is gone, ValueError for one that is damaged."""
+    """Read a result; raises as `reading`."""
     return _result_of(folder / RESULT)
 
 
@@ -82,22 +83,28 @@ def result_in(store: Path, path: str) -> StoredResult | None:
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
-    """Read a table in CSV. Raises OSError for one that is gone."""
-    with path.open(newline="") as file:
+    """Read a table in CSV; raises as `reading`."""
+    with reading(path), path.open(newline="") as file:
         return list(csv.DictReader(file))
 
 
-@remembered
-def json_at(path: Path) -> dict[str, Any]:
-    """Give the object in a JSON file, which others must not change. Raises OSError for one that is gone."""
-    content: dict[str, Any] = json.loads(path.read_bytes())
-    return content
+def read_json(path: Path) -> dict[str, Any]:
+    """Read the object in a JSON file that is too large to be remembered; raises as `reading`."""
+    with reading(path):
+        content: Any = json.loads(path.read_bytes())
+        if not isinstance(content, dict):
+            raise ValueError("it holds no object")
+        return content
+
+
+json_at = remembered(read_json)
+"""As `read_json`; others must not change what it gives."""
 
 
 @remembered
 def _result_of(path: Path) -> StoredResult:
     made_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    content = json.loads(path.read_bytes())
+    content = read_json(path)
     if not all(isinstance(content[name], dict) for name in ("params", "outputs")):
-        raise ValueError(f"{path} is no result of a task.")
+        raise ValueError("it is no result of a task")
     return StoredResult(path.parent, made_at, content)

@@ -22,7 +22,8 @@ from nucleus_dags.page.plate_scores import scores_of
 from nucleus_dags.page.receipts import receipts_of
 from nucleus_dags.page.registered import Registry, Version
 from nucleus_dags.page.rendering import page
-from nucleus_dags.page.segmented_plates import remarks_of, runs_by_key, segmented_plate, segmented_plates
+from nucleus_dags.page.result_remarks import remarks_of
+from nucleus_dags.page.segmented_plates import runs_by_key, segmented_plate, segmented_plates
 from nucleus_dags.page.store_results import results_of
 from nucleus_dags.page.trainings import finished_training
 from tests.dags.page.registered_models import (

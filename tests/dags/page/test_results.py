@@ -23,7 +23,8 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from nucleus_dags.page.registered import Registry, Version
-from nucleus_dags.page.segmented_plates import remarks_of, segmented_plate
+from nucleus_dags.page.result_remarks import remarks_of
+from nucleus_dags.page.segmented_plates import segmented_plate
 from tasks.store.registered_model import ReadyModelName
 from tests.dags.page.segmented import (
     B07_1,

@@ -30,11 +30,13 @@ export function send(path, file, progress) {
 }
 
 async function asked(method, url, body) {
-  const headers = { "Content-Type": "application/json" };
+  const headers = { Accept: "application/json", "Content-Type": "application/json" };
   return contentOf(await fetch(url, { method, headers, body: body && JSON.stringify(body) }));
 }
 
 async function contentOf(answer) {
+  // What came is the page of the login.
+  if (answer.redirected) throw new Error("You are logged out; load the page again.");
   if (answer.ok) return answer.json();
   const { detail } = await answer.json().catch(() => ({}));
   throw new Refused(inWords(detail) || `The server answers with status ${answer.status}.`);

@@ -1,8 +1,11 @@
 // Looks at the fields of a segmented plate: image, outlines, contrast, and the row of the nucleus that is clicked on.
 
+import { ask } from "./ask.js";
+
 const { L } = window;
+const { root } = document.body.dataset;
 const viewer = document.getElementById("viewer");
-const { address } = viewer.dataset;
+const { address } = viewer.dataset; // below the root
 const pixelSizeUm = Number(viewer.dataset.pixelSize);
 const part = (id) => document.getElementById(id);
 
@@ -39,15 +42,12 @@ let at = 0;
 let about = null; // size and intensities of the field that is shown
 let widthPx = 1; // of outlines
 
-function url(what, parameters = {}, field = fields[at]) {
+function pathOf(what, parameters = {}, field = fields[at]) {
   return `${address}/${what}?${new URLSearchParams({ field: field.name, ...parameters })}`;
 }
 
-async function read(what) {
-  const answer = await fetch(what);
-  if (answer.redirected) throw new Error("You are logged out; load the page again.");
-  if (!answer.ok) throw new Error(`The server answers with status ${answer.status}; load the page again.`);
-  return answer.json();
+function url(...place) {
+  return root + pathOf(...place);
 }
 
 /** Show a field by its place in the order. */
@@ -55,7 +55,7 @@ async function show(place) {
   at = (place + fields.length) % fields.length;
   const field = fields[at];
   say(field);
-  const found = await read(url("about"));
+  const found = await ask("GET", pathOf("about"));
   if (field !== fields[at]) return; // another one was asked for meanwhile
   const isOfSameSize = about && about.height === found.height && about.width === found.width;
   about = found;
@@ -75,7 +75,7 @@ async function show(place) {
 
 /** Ask for the next field, so that it is there when it is wanted: the browser keeps what it got. */
 function readAhead(field) {
-  fetch(url("about", {}, field));
+  ask("GET", pathOf("about", {}, field));
   if (part("auto").checked) new Image().src = url("image", {}, field);
   new Image().src = url("outlines", { width: widthPx }, field);
 }
@@ -145,9 +145,9 @@ function jumpTo(wanted) {
 
 const pixelOf = ({ lat, lng }) => ({ y: Math.floor(-lat), x: Math.floor(lng) });
 
-async function ask({ latlng }) {
+async function showNucleus({ latlng }) {
   const field = fields[at];
-  const nucleus = await read(url("nucleus", pixelOf(latlng)));
+  const nucleus = await ask("GET", pathOf("nucleus", pixelOf(latlng)));
   if (field !== fields[at]) return; // another one is shown by now
   if (!nucleus) {
     mark.remove();
@@ -205,14 +205,14 @@ function wrong(event) {
 }
 
 async function begin() {
-  fields = await read(`${address}/fields`);
+  fields = await ask("GET", `${address}/fields`);
   inOrder("name");
   part("names").replaceChildren(...fields.map(({ name }) => Object.assign(document.createElement("option"), { value: name })));
   const wanted = new URLSearchParams(location.search).get("field");
   map.on("zoomend", () => {
     if (about && Math.round(1.2 / 2 ** map.getZoom()) !== widthPx) drawOutlines();
   });
-  map.on("click", ask);
+  map.on("click", showNucleus);
   map.on("mousemove", ({ latlng }) => {
     const { y, x } = pixelOf(latlng);
     const um = (px) => (px * pixelSizeUm).toFixed(1);
