@@ -19,15 +19,13 @@ from nucleus_dags.page.annotations import (
     patches_of,
     picture_of,
 )
-from nucleus_dags.page.file_answers import HARMLESS, file_answer
+from nucleus_dags.page.file_answers import FOR_EVER, HARMLESS, file_answer
 from nucleus_dags.page.places import inbox, store
 from nucleus_dags.page.rendering import page
 from nucleus_dags.page.store_results import find_result
 from nucleus_dags.plates.uploads import hand_over_labels
 
 router = APIRouter(prefix="/annotate")
-KEPT = {"Cache-Control": "private, max-age=86400"}
-"""A result doesn't change."""
 IMPORTS = "ingest_plates"
 """The DAG that takes in what lies in the inbox; who may start it may return corrections."""
 MOST_CHOICES = 2000
@@ -62,21 +60,21 @@ def take_back(person: Person, upload: Annotated[str, Body(embed=True, max_length
 @router.get("/pictures/{queue}/{rank}.jpg")
 def send_picture(person: Person, queue: str, rank: str) -> Response:
     """Send the picture of a patch."""
-    return file_answer(picture_of(store(), queue, rank), headers=KEPT)
+    return file_answer(picture_of(store(), queue, rank), headers=FOR_EVER)
 
 
 @router.get("/curves/{key}.png")
 def send_curves(person: Person, key: str) -> Response:
     """Send the picture of learning curves."""
     result = find_result(store(), "learning_curves", key)
-    return file_answer(result.output("figure") if result else None, headers=KEPT)
+    return file_answer(result.output("figure") if result else None, headers=FOR_EVER)
 
 
 @router.get("/corrections/{key}")
 def send_corrections(person: Person, key: str) -> Response:
     """Send the page on what was corrected, with pictures."""
     result = find_result(store(), "receive_annotation", key)
-    return file_answer(result.output("page") if result else None, headers=KEPT | HARMLESS)
+    return file_answer(result.output("page") if result else None, headers=FOR_EVER | HARMLESS)
 
 
 @router.get("/{key}")

@@ -1,9 +1,14 @@
 """What all parts of the page share."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.dags.page.segmented import Segmented
 from tests.dags.page.site import Site
+from tests.dags.page.whole_site import fill
 
 
 def test_who_is_not_logged_in_is_sent_to_airflows_login_and_back(chromium: Browser, site: Site) -> None:
@@ -31,14 +36,32 @@ def test_an_address_that_cannot_be_read_says_so(site: Site, address: str) -> Non
     assert "Input should be" in text
 
 
-def test_a_damaged_file_of_the_store_is_told_in_words(site: Site) -> None:
-    folder = site.home.store / "assemble_plate/0123456789abcdef"
-    folder.mkdir(parents=True)
-    (folder / "result.json").write_text('{"half')
-    status, text = site.get("/results")
-    assert status == 200
-    assert "lost or damaged" in text
-    assert "assemble_plate/0123456789abcdef/result.json" in text
+def damage(path: Path, how: str) -> None:
+    content = path.read_bytes()
+    path.unlink()
+    if how != "gone":
+        path.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "binary": bytes(range(256)) * 9}[how])
+
+
+def test_whatever_file_is_lost_or_damaged_all_pages_are_shown_or_name_it(site: Site, tmp_path: Path) -> None:
+    addresses = fill(site, Segmented(tmp_path / "segmented"))
+    assert {address: site.get(address)[0] for address in addresses} == dict.fromkeys(addresses, 200)
+    whole = shutil.copytree(site.home.store, tmp_path / "whole")
+    # What the server has read, it remembers by the state of the file, so that copies are read anew.
+    kinds = sorted({(path.suffix, path.parent.parent.name) for path in whole.rglob("*.*") if path.is_file()})
+    for suffix, place in kinds:
+        for how in ("gone", "cut", "empty", "binary"):
+            shutil.rmtree(site.home.store)
+            shutil.copytree(whole, site.home.store)
+            damaged = [path for path in site.home.store.rglob(f"*{suffix}") if path.parent.parent.name == place]
+            for path in damaged:
+                damage(path, how)
+            for address in addresses:
+                status, text = site.get(address)
+                said = f"{address}, with {damaged[0]} {how}: {status}, {text[:2000]}"
+                assert status in (200, 404, 500), said
+                assert status == 200 or "This isn't possible" in text, said
+                assert status != 500 or any(path.name in text for path in damaged), said
 
 
 def test_the_page_is_in_airflows_navigation(browser: Page) -> None:
