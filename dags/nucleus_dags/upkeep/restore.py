@@ -39,6 +39,7 @@ def restore(archive: Archive, installation: Installation, at: str | None, withou
         link.parent.mkdir(parents=True, exist_ok=True)
         if not link.is_symlink():
             link.symlink_to(target)
+    _date_results(files, installation.folder)
     _give_to_owner(installation.folder)
     installation.databases.put_back(installation.folder)
     os.sync()
@@ -112,6 +113,13 @@ def _copy(archive: Archive, files: Iterable[File], folder: Path) -> None:
 
     with ThreadPoolExecutor(AT_ONCE) as threads:
         list(threads.map(copy, files))
+
+
+def _date_results(files: Iterable[File], folder: Path) -> None:
+    """Give the folders of results their times: by them it is known which of several is the newest."""
+    for file in files:
+        if (path := _inside(folder, file.path)).name == "result.json":
+            os.utime(path.parent, ns=(file.mtime_ns, file.mtime_ns))
 
 
 def _is_there(target: Path, file: File) -> bool:

@@ -18,7 +18,7 @@ from nucleus_dags.page.damaged import left_out, left_out_if_damaged
 from nucleus_dags.page.known_plates import known_plates
 from nucleus_dags.page.model_rows import Row, rows
 from nucleus_dags.page.model_scores import Group, measured
-from nucleus_dags.page.plate_scores import scores_of
+from nucleus_dags.page.plate_scores import drifts, scores_of
 from nucleus_dags.page.receipts import receipts_of
 from nucleus_dags.page.registered import Registry, Version
 from nucleus_dags.page.rendering import page
@@ -26,6 +26,7 @@ from nucleus_dags.page.result_remarks import remarks_of
 from nucleus_dags.page.segmented_plates import runs_by_key, segmented_plate, segmented_plates
 from nucleus_dags.page.store_results import results_of
 from nucleus_dags.page.trainings import finished_training
+from tests.dags.page.filled_store import add_drift
 from tests.dags.page.registered_models import (
     SETTINGS,
     add_judgement,
@@ -124,6 +125,18 @@ def test_a_result_that_was_asked_for_again_is_the_newest(tmp_path: Path) -> None
     os.utime(tmp_path / "assemble_plate" / first)
     newest = segmented_plates(tmp_path)[0]
     assert (newest.key, newest.made_at.timestamp()) == (first, 0)
+
+
+def test_of_comparisons_of_a_plate_that_which_was_asked_for_last_counts(tmp_path: Path) -> None:
+    [plate] = add_test_plates(tmp_path, {"t1": "U2OS"})
+    for key, warning in (("a", "earlier"), ("b", "later")):
+        add_drift(tmp_path, key, plate, [warning])
+    for number, folder in enumerate(("drift/a", "drift/b")):
+        os.utime(tmp_path / folder, (number, number))
+    assert drifts(tmp_path)[plate].warnings == ("later",)
+    # What `execute` does with a result that is there already.
+    os.utime(tmp_path / "drift/a")
+    assert drifts(tmp_path)[plate].warnings == ("earlier",)
 
 
 def test_receipts_without_values_and_damaged_ones_dont_hide_the_others(tmp_path: Path) -> None:
@@ -250,7 +263,7 @@ def test_scores_on_versions_that_dont_count_any_more_give_way_to_newer_ones(tmp_
         (tmp_path / f"segment/{key_of(1)}{number}").rename(tmp_path / f"segment/earlier{number}")
     earlier = tmp_path / "score/earlier/result.json"
     earlier.write_text(earlier.read_text().replace(f"segment/{key_of(1)}", "segment/earlier"))
-    os.utime(earlier, (0, 0))
+    os.utime(earlier.parent, (0, 0))
     add_scores(tmp_path, 1, new)
     assert measured(tmp_path).scores[key_of(1)].plates == ("t1@" + "1" * 12, "t2@" + "1" * 12)
 

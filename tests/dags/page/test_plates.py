@@ -87,7 +87,7 @@ def test_drift_is_that_of_the_latest_comparison(site: Site) -> None:
     add_drift(site.home.store, "0" * 16, plate, ["mean intensity 3,000; perhaps a longer exposure."])
     assert "1 outlier" in row(site.get("/plates")[1], "p")
     add_drift(site.home.store, "1" * 16, plate, [], segmentation="assemble_plate/x")
-    os.utime(site.home.store / "drift" / ("1" * 16) / "result.json", (time.time() + 9,) * 2)
+    os.utime(site.home.store / "drift" / ("1" * 16), (time.time() + 9,) * 2)
     assert "none" in row(site.get("/plates")[1], "p")
     assert "with the nuclei that a model found" in site.get("/plates/p")[1]
     assert site.get("/plates/p/000000000000/drift") == (200, f"<title>Drift</title><p>{plate}</p>")
@@ -343,6 +343,23 @@ def test_labels_that_lie_elsewhere_come_beside_their_images(browser: Page, site:
     browser.wait_for_url("**/uploads/**")
     names = [f"MCF10A_B0{number}_s1.tif" for number in (1, 2, 3)]
     assert uploaded_files(site) == [f"{part}/{name}" for part in ("images", "labels") for name in names]
+
+
+def test_images_and_labels_in_folders_of_wells_keep_the_wells_in_their_names(
+    browser: Page, site: Site, tmp_path: Path
+) -> None:
+    for part in ("images", "masks"):
+        for well in ("A01", "B01"):
+            (tmp_path / part / well).mkdir(parents=True)
+            (tmp_path / part / well / "site1.tif").write_text(f"{part} {well}")
+    browser.goto("/nuclei/plates/-/add")
+    browser.locator("#plate_folder").set_input_files(tmp_path / "images")
+    browser.locator("#labels_folder").set_input_files(tmp_path / "masks")
+    browser.get_by_role("button", name="Upload and check").click()
+    browser.wait_for_url("**/uploads/**")
+    assert uploaded_files(site) == [
+        f"{part}/{well}_site1.tif" for part in ("images", "labels") for well in ("A01", "B01")
+    ]
 
 
 def test_files_are_dropped(browser: Page, site: Site) -> None:

@@ -61,6 +61,15 @@ def test_a_restored_home_has_all_that_was_there(home: Installation, tmp_path: Pa
     assert sqlite3.connect(new.folder / "mlflow/mlflow.db").execute("SELECT count(*) FROM rows").fetchone() == (0,)
 
 
+def test_folders_of_restored_results_have_the_times_of_their_results(home: Installation, tmp_path: Path) -> None:
+    result = "store/score/0123456789abcdef/result.json"
+    os.utime(home.folder / result, (1000, 1000))
+    backup.save(home, tmp_path / "to")
+    new = of_home(tmp_path / "new")
+    restore(Archive(tmp_path / "to"), new, None, False)
+    assert (new.folder / result).parent.stat().st_mtime == 1000
+
+
 def test_what_is_there_is_not_copied_again(
     home: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -78,8 +78,16 @@ function isZip({ path }) {
 /** Give all files with their paths: labels that come by themselves lie in labels/, and their images in images/. */
 function together() {
   if (!chosen.labels.length) return chosen.plate;
-  const into = (folder) => ({ path, file }) => ({ path: `${folder}/${path.split("/").pop()}`, file });
-  return [...chosen.plate.map(into("images")), ...chosen.labels.map(into("labels"))];
+  return [...sideBySide("images", chosen.plate), ...sideBySide("labels", chosen.labels)];
+}
+
+/** Put files side by side into a folder. Their own folders, but for those that all lie in, begin their names. */
+function sideBySide(folder, files) {
+  let parts = files.map(({ path }) => path.split("/"));
+  while (files.length && parts.every((names) => names.length > 1 && names[0] === parts[0][0])) {
+    parts = parts.map((names) => names.slice(1));
+  }
+  return files.map(({ file }, number) => ({ path: `${folder}/${parts[number].join("_")}`, file }));
 }
 
 function nameOfPlate() {
