@@ -27,17 +27,6 @@ CHAMPION: FoundModel = {
 }
 
 
-@pytest.fixture
-def inbox(tmp_path: Path) -> Path:
-    (tmp_path / "inbox").mkdir()
-    return tmp_path / "inbox"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "store"
-
-
 def test_a_plate_of_the_inbox_goes_before_one_of_the_store(inbox: Path, store: Path) -> None:
     add_plate(store, "a", "screen")
     assert segment_plate.find_plate("a", inbox, store) == {"plate": "ingest/a@000000000000"}

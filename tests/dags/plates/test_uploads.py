@@ -52,18 +52,6 @@ WAYS_OUT = (
 )
 
 
-@pytest.fixture
-def inbox(tmp_path: Path) -> Path:
-    (tmp_path / "inbox").mkdir()
-    return tmp_path / "inbox"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    (tmp_path / "store").mkdir()
-    return tmp_path / "store"
-
-
 def send(folder: Path, name: str, content: bytes = b"pixels", size: int | None = None) -> None:
     with receiving(folder, name, size) as file:
         file.write(content)
