@@ -45,6 +45,22 @@ def test_the_chart_takes_the_values_with_those_of_each_overlay(schema: dict[str,
     assert [f"{error.json_path}: {error.message}" for error in found] == []
 
 
+def test_the_share_of_a_microscope_is_mounted_where_folders_may_be_named(schema: dict[str, Any]) -> None:
+    text = (K8S / "overlays/gpu-cluster/airflow.yaml").read_text()
+    before, _, share = text.partition("# apiServer:\n")
+    uncommented = yaml.safe_load(before + "apiServer:\n" + share.replace("#   ", "  "))
+    values = merged(read("airflow/values.yaml"), uncommented)
+    assert list(jsonschema.Draft7Validator(schema).iter_errors(values)) == []
+    server, known = values["apiServer"], read("airflow/values.yaml")["apiServer"]
+    for part in ("extraVolumes", "extraVolumeMounts"):
+        assert server[part][:-1] == known[part]
+        assert server[part][-1]["name"] == "microscope"
+    mount = server["extraVolumeMounts"][-1]
+    [folders] = [mount["mountPath"] for mount in values["volumeMounts"] if mount.get("subPath") == "folders"]
+    assert mount["mountPath"].startswith(f"{folders}/")
+    assert mount["readOnly"]
+
+
 def test_the_chart_would_refuse_a_key_that_it_does_not_know(schema: dict[str, Any]) -> None:
     values = merged(read("airflow/values.yaml"), {"dagProcessor": {"startupProbe": {"failureThreshold": 30}}})
     [error] = jsonschema.Draft7Validator(schema).iter_errors(values)

@@ -281,8 +281,8 @@ def test_airflow_sees_each_folder_that_its_settings_name_and_may_write_where_it_
     mounts = {mount["mountPath"]: mount for mount in values["volumeMounts"] if mount["name"] == "nucleus"}
     folders = {path: name for name, path in settings.items() if path.startswith("/nucleus/")}
     read_only = {name for path, name in folders.items() if mounts[path].get("readOnly")}
-    assert set(folders.values()) == {"NUCLEUS_STORE", "NUCLEUS_INBOX", "NUCLEUS_EXPERIMENTS"}
-    assert read_only == {"NUCLEUS_EXPERIMENTS"}
+    assert set(folders.values()) == {"NUCLEUS_STORE", "NUCLEUS_INBOX", "NUCLEUS_EXPERIMENTS", "NUCLEUS_FOLDERS"}
+    assert read_only == {"NUCLEUS_EXPERIMENTS", "NUCLEUS_FOLDERS"}
     assert not mounts[f"{Path(settings['NUCLEUS_STORE']).parent}/{NAMED_RESULTS}"].get("readOnly")
     # Where the kubelet makes one itself, it belongs to root.
     made = re.search(r"/srv/nucleus/data/\{(.*?)\}", (K8S / "README.md").read_text())

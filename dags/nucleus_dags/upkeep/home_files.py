@@ -32,6 +32,8 @@ RECORDS = ("store/arrivals", "store/gates", "store/retrainings", "store/skipped"
 RECEIPTS = "store/dag_runs"
 LEFT_OUT = ("servers.json", "logs/scheduler", "logs/dag_processor", "databases_before", f"inbox/{UPLOADS}")
 LEFT_OUT_OF_A_HOME = ("logs", "airflow/logs/scheduler", "airflow/logs/dag_processor")
+LEFT_OUT_OF_A_VOLUME = ("folders",)
+"""Shares of microscopes: what was imported from them is in the store."""
 OF_DATABASES = (".db", ".db-journal", ".db-wal", ".db-shm")
 MOST_LISTINGS = 100
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nucleus_dags.local.home import RESTORING
 from nucleus_dags.upkeep.databases import Databases, PostgresqlInCluster, SqliteFiles
-from nucleus_dags.upkeep.home_files import LEFT_OUT_OF_A_HOME
+from nucleus_dags.upkeep.home_files import LEFT_OUT_OF_A_HOME, LEFT_OUT_OF_A_VOLUME
 
 PROGRESS_EVERY_S = 10.0
 
@@ -33,7 +33,7 @@ def of_home(folder: Path) -> Installation:
 
 
 def of_volume(folder: Path) -> Installation:
-    return Installation(folder, PostgresqlInCluster(), ())
+    return Installation(folder, PostgresqlInCluster(), LEFT_OUT_OF_A_VOLUME)
 
 
 class Progress:

@@ -32,6 +32,8 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "data/inbox").mkdir()
     (tmp_path / "data/mlflow/1").mkdir(parents=True)
     (tmp_path / "data/mlflow/1/report.html").write_text("a report")
+    (tmp_path / "data/folders/microscope").mkdir(parents=True)
+    (tmp_path / "data/folders/microscope/a.tif").write_text("of a share")
     return tmp_path
 
 
