@@ -46,7 +46,7 @@ class Site:
         return self.api._token
 
     def get(self, path: str, token: str | None = None) -> tuple[int, str]:
-        """Ask for a page below /nuclei as a browser does that is logged in; gives status and text."""
+        """Ask for a page below /nuclei as a browser does that is logged in; gives status and text, also of a picture."""
         return self._ask(urllib.request.Request(f"{self.address}/nuclei{path}"), token)
 
     def send(self, method: str, path: str, body: Any = None) -> tuple[int, str]:
@@ -59,7 +59,7 @@ class Site:
         request.add_header("Cookie", f"_token={token or self.token()}")
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
-                return answer.status, answer.read().decode()
+                return answer.status, answer.read().decode(errors="replace")
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
