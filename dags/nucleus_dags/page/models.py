@@ -18,6 +18,7 @@ from nucleus_dags.page.model_scores import ALL, OVERALL, Group, measured, shown_
 from nucleus_dags.page.places import store
 from nucleus_dags.page.registered import Registry, registry
 from nucleus_dags.page.rendering import page
+from nucleus_dags.page.segmented_plates import segmented_plates
 from nucleus_dags.page.store_results import find_result
 
 router = APIRouter(prefix="/models")
@@ -112,6 +113,7 @@ def show_model(request: Request, person: Person, version: int) -> Response:
         dags=_dags([row]),
         mlflow=mlflow_run_url(row.mlflow_run_id) if row.mlflow_run_id else "",
         errors=_by_group(row),
+        segmented={one.plate: one.address for one in segmented_plates(store()) if one.version == version},
         thresholds=shown_thresholds(),
         kinds=KINDS,
         **_starting("promote_model", person),

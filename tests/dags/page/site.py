@@ -46,7 +46,7 @@ class Site:
         return self.api._token
 
     def get(self, path: str, token: str | None = None) -> tuple[int, str]:
-        """Ask for a page below /nuclei as a browser does that is logged in; gives status and text, also of a picture."""
+        """Ask for a page below /nuclei as a browser does that is logged in; gives status and text."""
         return self._ask(urllib.request.Request(f"{self.address}/nuclei{path}"), token)
 
     def send(self, method: str, path: str, body: Any = None) -> tuple[int, str]:

@@ -16,6 +16,7 @@ from tests.dags.page.registered_models import (
     add_scores,
     add_test_plates,
     forget_all,
+    key_of,
     mlflow_of,
     promoted,
     register,
@@ -131,6 +132,17 @@ def test_the_page_of_a_version_has_its_scores_its_gate_and_its_whole_lineage(
         "Version 1, from whose weights the one above began",
     ]
     assert "the base model" in lineage[1]
+
+
+def test_a_version_leads_to_its_outlines_on_test_plates_or_to_the_form_that_makes_them(
+    three: MlflowClient, site: Site
+) -> None:
+    model = {"version": 3, "key": key_of(3)}
+    for name, params in (("segment", {"plate": f"ingest/t1@{'0' * 12}"}), ("assemble_plate", {"model": model})):
+        result(site.home.store, f"{name}/{key_of(9)}", {"segmentations": [f"segment/{key_of(9)}"], **params})
+    _, text = site.get("/models/3")
+    assert '<a href="/nuclei/results/t1/v3">beside the labels</a>' in text
+    assert '<a href="/nuclei/runs/start/segment_plate?plate=t2&amp;model=3">segment it</a>' in text
 
 
 def test_two_versions_are_compared_with_intervals_and_gained_and_lost_nuclei(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import tifffile
 from fastapi.dependencies.utils import get_flat_dependant
@@ -65,7 +66,7 @@ def _addresses(known: Addresses) -> Iterator[str]:
             values = next(known[begin] for begin in sorted(known, reverse=True) if route.path.startswith(begin))
             asked = get_flat_dependant(route.dependant)
             query = [field.name for field in asked.query_params if field.field_info.is_required()]
-            yield route.path.format(**values) + "?" + "&".join(f"{name}={values[name]}" for name in query)
+            yield route.path.format(**values) + "?" + urlencode({name: values[name] for name in query})
 
 
 def _inspected(site: Site) -> tuple[str, str]:
