@@ -182,8 +182,9 @@ def import_plate(hand: Hand) -> None:
 
 
 def ended_well(hand: Hand) -> None:
-    """Wait until the page of a run says that it ended well, as it does by itself."""
-    seen(hand.nuclei.get_by_text("Ended well", exact=True))
+    """Wait until the page of a run says, by itself, that it has ended, and that it did well."""
+    expect(hand.nuclei.locator("[data-goes-on=no]")).to_be_attached(timeout=MOST_WAIT_MS)
+    expect(hand.nuclei.get_by_text("Ended well", exact=True)).to_be_visible()
 
 
 def seen(what: Locator) -> None:
