@@ -101,9 +101,9 @@ paper-tables: install ## run the paper's experiments and make its tables and fig
 	@$(RUN) nucleus_dags.local.paper_tables $(PORTS) --scale $(or $(SCALE),1) --matrix '$(or $(MATRIX),paper)' \
 	  $(if $(filter yes,$(PLAN)),--plan)
 
-findings: install ## try the paper's findings in small and write them down, ten CPU hours; resumes; PLAN=yes OUT=<folder> DATA=<images>
+findings: install ## try the paper's findings in small and write them down, ten CPU hours; resumes; PLAN=yes HOURS=3 OUT=<folder> DATA=<images>
 	@$(RUN) nucleus_dags.local.findings '$(or $(OUT),$(HOME_FOLDER)/findings)' dags/experiments \
-	  $(if $(DATA),--data '$(DATA)') $(if $(filter yes,$(PLAN)),--plan)
+	  $(if $(DATA),--data '$(DATA)') $(if $(filter yes,$(PLAN)),--plan) $(if $(HOURS),--hours '$(HOURS)')
 
 bench-dsb2018: install ## train three times on real images and score, about three hours of CPU time; resumes
 	.venv/bin/python -m tests.benchmarks.train_on_dsb2018 '$(HOME_FOLDER)/bench-dsb2018'

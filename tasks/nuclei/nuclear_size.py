@@ -101,7 +101,8 @@ def find_size(nuclei_at: Callable[[float], Sequence[Nuclei]], nucleus_px: float)
 
     `nuclei_at` gives the nuclei of some fields, looked at with a zoom, in label images that aren't magnified. Of
     several sizes that look right it is the smallest: clumps pass for nuclei where they look as large as these, and fit
-    nearly as well; pieces of nuclei don't.
+    nearly as well; pieces of nuclei don't. A size at which nuclei look unlike what the networks know, as specks do also
+    at the bound of all zooms, is taken only where none looks right.
     """
     look_at = cache(lambda zoom: _look(zoom, nuclei_at(zoom)))
     looks = [look for look in (_search(start, look_at, nucleus_px) for start in STARTS) if look.nuclei]
@@ -109,7 +110,8 @@ def find_size(nuclei_at: Callable[[float], Sequence[Nuclei]], nucleus_px: float)
         return NuclearSize(None, STARTS[0])
     least_fit = RIVAL_FIT * max(look.fit for look in looks)
     looks = [look for look in looks if look.fit >= least_fit]
-    best = min(looks, key=lambda look: look.diameter_px)
+    right = [look for look in looks if look.looks_right(nucleus_px)]
+    best = min(right or looks, key=lambda look: look.diameter_px)
     zoom = zoom_for(best.diameter_px, nucleus_px)
     remarks = _beyond_bounds(best.diameter_px, zoom, nucleus_px) + _in_doubt(best, looks, nucleus_px)
     return NuclearSize(best.diameter_px, zoom, tuple(remarks))
@@ -128,10 +130,13 @@ class _Look(NamedTuple):
     def following_zoom(self, nucleus_px: float) -> float:
         return zoom_for(self.diameter_px, nucleus_px) if self.nuclei else self.zoom
 
+    def looks_right(self, nucleus_px: float) -> bool:
+        """Whether nuclei look about as wide as those that the networks know."""
+        return self.nuclei > 0 and abs(math.log2(nucleus_px / (self.diameter_px * self.zoom))) < NEXT_ZOOM
+
     def is_settled(self, nucleus_px: float) -> bool:
         """Whether the zoom that follows is the same, or the next one."""
-        follows = self.following_zoom(nucleus_px)
-        return follows == self.zoom or abs(math.log2(nucleus_px / (self.diameter_px * self.zoom))) < NEXT_ZOOM
+        return self.following_zoom(nucleus_px) == self.zoom or self.looks_right(nucleus_px)
 
 
 def _look(zoom: float, fields: Sequence[Nuclei]) -> _Look:
@@ -156,7 +161,7 @@ def _search(start: float, look_at: Callable[[float], _Look], nucleus_px: float) 
 def _beyond_bounds(diameter_px: float, zoom: float, nucleus_px: float) -> list[str]:
     """Say where nuclei look larger or smaller than those that the networks know."""
     seen_px = zoom * diameter_px
-    if max(seen_px / nucleus_px, nucleus_px / seen_px) < MUCH_APART:
+    if not _are_much_apart(seen_px, nucleus_px):
         return []
     return [
         f"its nuclei are {diameter_px:.0f} px across; at the bound of all zooms, {zoom:g}, they look {seen_px:.0f} px "
@@ -164,11 +169,15 @@ def _beyond_bounds(diameter_px: float, zoom: float, nucleus_px: float) -> list[s
     ]
 
 
+def _are_much_apart(diameter_px: float, other_px: float) -> bool:
+    return max(diameter_px / other_px, other_px / diameter_px) > MUCH_APART
+
+
 def _in_doubt(best: _Look, looks: Sequence[_Look], nucleus_px: float) -> list[str]:
     """Say why the size may be another one."""
     size = f"its nuclei seem to be {best.diameter_px:.0f} px across"
     advice = "look at the outlines and, if they are wrong, segment it again with its nuclear diameter given"
-    rivals = sorted(look.diameter_px for look in looks if look.diameter_px > MUCH_APART * best.diameter_px)
+    rivals = sorted(look.diameter_px for look in looks if _are_much_apart(look.diameter_px, best.diameter_px))
     others = " or ".join(dict.fromkeys(f"{diameter_px:.0f}" for diameter_px in rivals))
     doubts = [f"{size}, but may be {others}: {advice}"] if rivals else []
     if best.nuclei < FEW_NUCLEI:

@@ -1,8 +1,9 @@
 """Write a page of what matrices found on the paper's statements, with figures, uncertainty and cost.
 
-    python -m tasks.recipes.findings_page FOLDER NAME=DATA [NAME=DATA ...]
+    python -m tasks.recipes.findings_page FOLDER [NAME=DATA ...]
 
-DATA is the folder `data` that `tabulate` made of a matrix and logged to MLflow. FOLDER gets README.md and figures/.
+DATA is the folder `data` that `tabulate` made of a matrix and logged to MLflow. FOLDER gets README.md and figures/, and
+keeps the scores and costs of each matrix in data/NAME, to which those of later runs are added.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import argparse
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,10 @@ import pandas as pd
 from tasks.contract import BAD_INPUT, DONE
 from tasks.nuclei.errors import InputError
 from tasks.recipes import markdown
-from tasks.steps.experiments.data import Data, read_data
+from tasks.steps.experiments.data import Data, merged, read_data, write_data
 from tasks.steps.experiments.drawing import file_name
 from tasks.steps.experiments.findings import NOT_RUN, findings_of
-from tasks.steps.experiments.panels import read_panels
-from tasks.steps.tabulate import COST_FIGURE, FIGURES, SPEC, Spec, draw, read_spec
+from tasks.steps.tabulate import COST_FIGURE, DATA, FIGURES, SPEC, Spec, draw, read_spec
 
 TEMPLATE = "findings.md.jinja"
 PAGE = "README.md"
@@ -51,17 +51,29 @@ class Found:
     """Of all experiments, each as if it shared nothing with others."""
 
 
-def write_page(folder: Path, matrices: dict[str, Path]) -> Path:
-    """Write the page and the figures that it shows; gives its path. What was there is replaced."""
+def write_page(folder: Path, matrices: Mapping[str, Path]) -> Path:
+    """Write the page and the figures that it shows, of these matrices and those that it has kept; gives its path."""
+    for name, data in matrices.items():
+        _keep(data, folder / DATA / name)
     shutil.rmtree(folder / FIGURES, ignore_errors=True)
-    found = [_found(name, data, folder) for name, data in matrices.items()]
+    found = [_found(kept.name, kept, folder) for kept in sorted((folder / DATA).iterdir())]
     (folder / PAGE).write_text(markdown.render(TEMPLATE, matrices=found))
     return folder / PAGE
 
 
-def _found(name: str, folder: Path, page_folder: Path) -> Found:
+def _keep(folder: Path, kept: Path) -> None:
+    """Add what a run of a matrix found to what earlier ones did."""
     if not (folder / SPEC).exists():
         raise InputError(f"{folder} has no {SPEC}; give the folder data that `tabulate` made.")
+    data = read_data(folder)
+    if kept.exists():
+        data = merged(read_data(kept), data)
+    kept.mkdir(parents=True, exist_ok=True)
+    write_data(data, kept)
+    shutil.copyfile(folder / SPEC, kept / SPEC)
+
+
+def _found(name: str, folder: Path, page_folder: Path) -> Found:
     spec, data = read_spec(folder), read_data(folder)
     given = spec.model_dump()
     rows = findings_of(given["findings"], given["tables"], data, list(spec.columns), spec.published)
@@ -72,7 +84,7 @@ def _found(name: str, folder: Path, page_folder: Path) -> Found:
         spec.title,
         [one for one in statements if one["rows"]],
         [f"{one['paper']} ({one['of']} against {one['against']})" for one in statements if not one["rows"]],
-        dict(_drawn(name, spec, data, folder, page_folder)),
+        dict(_drawn(name, spec, data, page_folder)),
         [dict(zip(plates.columns, row, strict=True)) for row in plates.itertuples(index=False)],
         data.scores["experiment"].nunique(),
         float(data.costs["cpu_hours"].sum()),
@@ -86,13 +98,13 @@ def _statement(rows: pd.DataFrame) -> dict[str, Any]:
     return {**told, "rows": rows[rows["verdict"] != NOT_RUN].to_dict("records")}
 
 
-def _drawn(name: str, spec: Spec, data: Data, folder: Path, page_folder: Path) -> Iterator[tuple[str, str]]:
+def _drawn(name: str, spec: Spec, data: Data, page_folder: Path) -> Iterator[tuple[str, str]]:
     """Draw the figures of a matrix and keep those that the page shows."""
     shown = [figure for table in spec.tables for figure, form in table.figures.items() if form in DRAWN]
     kept = page_folder / FIGURES / name
     kept.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as drawn:
-        draw(spec, data, read_panels(folder), Path(drawn))
+        draw(spec, data, [], Path(drawn))
         for figure in (*shown, COST_FIGURE):
             source = Path(drawn) / FIGURES / f"{file_name(figure)}.svg"
             if source.exists():
@@ -104,8 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tasks.recipes.findings_page", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("folder", type=Path, help="for README.md and figures/")
-    parser.add_argument("matrices", nargs="+", help="name of a matrix and its folder of data, as NAME=DATA")
+    parser.add_argument("folder", type=Path, help="for README.md, figures/ and data/")
+    parser.add_argument("matrices", nargs="*", help="name of a matrix and its folder of data, as NAME=DATA")
     args = parser.parse_args(argv)
     try:
         pairs = [matrix.partition("=") for matrix in args.matrices]

@@ -348,7 +348,7 @@ def log_result(params: Params, result: Result, store: Path) -> None:
 
 TASK = Task(
     name="segment",
-    version=4,
+    version=5,
     params_type=Params,
     run=run,
     log=log_result,

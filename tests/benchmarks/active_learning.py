@@ -2,11 +2,11 @@
 
     python -m tests.benchmarks.active_learning OUT_FOLDER [--group every] [--seeds 0 1 2]
 
-Takes patches of about 25 nuclei of the training images of the Data Science Bowl, or of one group of them, as if nobody
-had annotated them: a plate with nuclei of many kinds. A network begins from an encoder that was trained on ImageNet,
-and learns from two patches. Then in every round some more are annotated, which their labels stand for: chosen by
-`choose_patches`, a fifth of them at random, or all at random; the network learns on, and is scored on the test images.
-The steps are the pipeline's own.
+Takes patches of about 25 nuclei of the training images of the Data Science Bowl as if nobody had annotated them: a
+plate for each group of them, or for one group alone. A network begins from an encoder that was trained on ImageNet, and
+learns from one patch of each plate. Then in every round some more are annotated, which their labels stand for, as many
+of each plate: chosen by `choose_patches`, some of them at random, or all at random; the network learns on, and is
+scored on the test images. The steps are the pipeline's own.
 
 Prints a line after each round, with the time left, and writes rounds.csv and summary.md. Started again with the same
 folder, it resumes where it was.
@@ -22,7 +22,7 @@ import os
 import resource
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -66,23 +66,39 @@ class Setting:
     seeds: tuple[int, ...] = (0, 1, 2)
     rounds: int = 5
     nuclei_per_patch: int = 25
-    pool_patches: int = 160
-    """So many of all are the plate, drawn at random once."""
-    first_patches: int = 2
-    patches_per_round: int = 6
+    pool_patches: int = 48
+    """So many of all are a plate, drawn at random once."""
+    first_patches: int = 1
+    """Of each plate."""
+    patches_per_round: int = 4
+    """Of each plate."""
     first_rois: int = 1200
     rois_per_round: int = 400
 
 
 @dataclass(frozen=True)
-class Images:
-    """The plates of a group."""
+class Pool:
+    """The patches of a group that may be annotated."""
 
-    pool: str
-    """All patches without labels, as imported."""
+    group: str
+    plate: str
+    """The patches without labels, as imported."""
     labelled: Path
-    """The same patches with their labels: a folder that isn't imported."""
-    test: str
+    """Folder with the same patches and their labels, which isn't imported."""
+
+    def nuclei(self, names: Sequence[str]) -> int:
+        return sum(int(read_label_image(self.labelled / "labels" / f"{name}.tif").max()) for name in names)
+
+
+@dataclass(frozen=True)
+class Images:
+    pools: tuple[Pool, ...]
+    test: tuple[str, ...]
+    """Imported plates."""
+
+
+Known = Mapping[str, Sequence[str]]
+"""Names of the patches that are annotated, by their group."""
 
 
 @dataclass
@@ -121,31 +137,39 @@ class Bench:
 
 def rows(images: Images, bench: Bench) -> Iterator[dict[str, Any]]:
     """Go through all rounds of all seeds, both arms in turns; gives a row after each training."""
-    for seed in bench.setting.seeds:
-        names = [fov.name for fov in open_plate(bench.store / images.pool).fovs]
-        order = np.random.default_rng(seed).permutation(names).tolist()
-        first = order[: bench.setting.first_patches]
+    setting = bench.setting
+    for seed in setting.seeds:
+        orders = {pool.group: _in_random_order(pool, bench, seed) for pool in images.pools}
+        first: Known = {group: order[: setting.first_patches] for group, order in orders.items()}
         networks = [_trained(first, "imagenet", images, bench, seed)]
         yield _row(seed, "start", 0, first, networks[0], images, bench)
         known, trained = dict.fromkeys(ARMS, first), dict.fromkeys(ARMS, networks)
-        for number in range(1, bench.setting.rounds + 1):
+        for number in range(1, setting.rounds + 1):
             for arm in ARMS:
                 if arm == RANKED:
                     added = _ranked(known[arm], trained[arm][-2:], images, bench, 100 * seed + number)
                 else:
-                    added = [name for name in order if name not in known[arm]][: bench.setting.patches_per_round]
-                known[arm] = known[arm] + added
+                    added = {
+                        group: [name for name in order if name not in known[arm][group]][: setting.patches_per_round]
+                        for group, order in orders.items()
+                    }
+                known[arm] = {group: [*names, *added[group]] for group, names in known[arm].items()}
                 network = _trained(known[arm], trained[arm][-1], images, bench, seed)
                 trained[arm] = [*trained[arm], network]
                 yield _row(seed, arm, number, known[arm], network, images, bench)
 
 
-def _trained(names: Sequence[str], initialisation: str, images: Images, bench: Bench, seed: int) -> str:
+def _in_random_order(pool: Pool, bench: Bench, seed: int) -> list[str]:
+    names = [fov.name for fov in open_plate(bench.store / pool.plate).fovs]
+    return [str(name) for name in np.random.default_rng(seed).permutation(names)]
+
+
+def _trained(known: Known, initialisation: str, images: Images, bench: Bench, seed: int) -> str:
     """Train a network on the patches that are annotated; gives its path."""
     is_first = initialisation == "imagenet"
     cut = {
         **augment.PRESETS["laptop"],
-        "plates": [_annotated(names, images, bench)],
+        "plates": [_annotated(pool, known[pool.group], bench) for pool in images.pools],
         "rois": bench.setting.first_rois if is_first else bench.setting.rois_per_round,
         # All that is annotated is learnt from.
         "split": "paper",
@@ -165,21 +189,26 @@ def _trained(names: Sequence[str], initialisation: str, images: Images, bench: B
     return bench.done(train_fpn2_ws.TASK, training | later).outputs["network"]
 
 
-def _ranked(known: Sequence[str], networks: Sequence[str], images: Images, bench: Bench, random_seed: int) -> list[str]:
+def _ranked(
+    known: Known, networks: Sequence[str], images: Images, bench: Bench, random_seed: int
+) -> dict[str, list[str]]:
     """Choose patches by the last network, with and without test-time augmentation, and the one before it."""
-    segmentations = [_segmented(network, images.pool, bench) for network in reversed(networks)]
-    segmentations.append(_segmented(networks[-1], images.pool, bench, test_time_augmentation=True))
-    params = {
-        "plate": images.pool,
-        "segmentations": segmentations,
-        "references": [_annotated(known, images, bench)],
-        "amount": bench.setting.patches_per_round,
-        # A field of the pool is a patch.
-        "nuclei_per_patch": 10_000,
-        "random_seed": random_seed,
-    }
-    patches = bench.done(choose_patches.TASK, params).outputs["patches"]
-    return read_csv(bench.store / patches, {"fov": str})["fov"].to_list()
+    chosen = {}
+    for pool in images.pools:
+        segmentations = [_segmented(network, pool.plate, bench) for network in reversed(networks)]
+        segmentations.append(_segmented(networks[-1], pool.plate, bench, test_time_augmentation=True))
+        params = {
+            "plate": pool.plate,
+            "segmentations": segmentations,
+            "references": [_annotated(pool, known[pool.group], bench)],
+            "amount": bench.setting.patches_per_round,
+            # A field of the pool is a patch.
+            "nuclei_per_patch": 10_000,
+            "random_seed": random_seed,
+        }
+        patches = bench.done(choose_patches.TASK, params).outputs["patches"]
+        chosen[pool.group] = read_csv(bench.store / patches, {"fov": str})["fov"].to_list()
+    return chosen
 
 
 def _segmented(network: str, plate: str, bench: Bench, **settings: Any) -> str:
@@ -187,30 +216,29 @@ def _segmented(network: str, plate: str, bench: Bench, **settings: Any) -> str:
     return bench.done(segment.TASK, params).outputs["segmentation"]
 
 
-def _row(
-    seed: int, arm: str, number: int, names: Sequence[str], network: str, images: Images, bench: Bench
-) -> dict[str, Any]:
+def _row(seed: int, arm: str, number: int, known: Known, network: str, images: Images, bench: Bench) -> dict[str, Any]:
     """Score a network on the test images."""
-    scores = bench.done(score.TASK, {"segmentations": [_segmented(network, images.test, bench)]}).outputs["scores"]
+    segmentations = [_segmented(network, plate, bench) for plate in images.test]
+    scores = bench.done(score.TASK, {"segmentations": segmentations}).outputs["scores"]
     table = read_csv(bench.store / scores / "f1.csv")
-    at = table[(table["group"] == "cell_line") & (table["iou_threshold"] == OBJECT_LEVEL_IOU)].iloc[0]
-    labels = images.labelled / "labels"
-    nuclei = sum(int(read_label_image(labels / f"{name}.tif").max()) for name in names)
+    at = table[(table["group"] == "all") & (table["iou_threshold"] == OBJECT_LEVEL_IOU)].iloc[0]
     f1 = {column: round(float(at[column]), 4) for column in ("f1", "f1_low", "f1_high")}
-    return {"seed": seed, "arm": arm, "round": number, "patches": len(names), "nuclei": nuclei, **f1}
+    patches = sum(len(names) for names in known.values())
+    nuclei = sum(pool.nuclei(known[pool.group]) for pool in images.pools)
+    return {"seed": seed, "arm": arm, "round": number, "patches": patches, "nuclei": nuclei, **f1}
 
 
-def _annotated(names: Sequence[str], images: Images, bench: Bench) -> str:
+def _annotated(pool: Pool, names: Sequence[str], bench: Bench) -> str:
     """Import a plate of annotated patches; gives its path in the store."""
-    name = f"annotated-{hashlib.sha256('/'.join(sorted(names)).encode()).hexdigest()[:12]}"
+    name = f"{pool.group}-{hashlib.sha256('/'.join(sorted(names)).encode()).hexdigest()[:12]}"
     folder = bench.out_folder / "inbox" / name
     for part in real_plates.PARTS:
         (folder / part).mkdir(parents=True, exist_ok=True)
         for patch in names:
-            shutil.copyfile(images.labelled / part / f"{patch}.tif", folder / part / f"{patch}.tif")
+            shutil.copyfile(pool.labelled / part / f"{patch}.tif", folder / part / f"{patch}.tif")
     info = {
         "name": name,
-        "cell_line": bench.setting.group,
+        "cell_line": pool.group,
         "role": "train",
         "replicate": "technical",
         "annotation": "manual",
@@ -230,27 +258,28 @@ def _imported(folder: Path, info: dict[str, Any], bench: Bench) -> str:
 
 
 def prepared(bench: Bench, data: Path) -> Images:
-    """Cut the training images of the group into patches, and import these without labels, and the test images."""
-    group, inbox = bench.setting.group, bench.out_folder / "inbox"
-    found = [plate for plate in real_plates.plates_of(DSB2018, data) if group in (plate.cell_line, EVERY_GROUP)]
-    train, test = (
-        real_plates.RealPlate(
-            role, group, role, tuple(path for plate in found if plate.role == role for path in plate.folders)
-        )
-        for role in ("train", "test")
-    )
-    labelled, pool = bench.out_folder / "patches", inbox / "pool"
-    if not (pool / "plate.json").exists():
-        whole = real_plates.make_plate(train, bench.out_folder / "whole")
-        _cut(whole, labelled, bench.setting.nuclei_per_patch)
-        shutil.rmtree(pool, ignore_errors=True)
-        (pool / "images").mkdir(parents=True)
+    """Cut the training images of the groups into patches, and import these without labels, and the test images."""
+    wanted, inbox = bench.setting.group, bench.out_folder / "inbox"
+    plates = [plate for plate in real_plates.plates_of(DSB2018, data) if wanted in (plate.cell_line, EVERY_GROUP)]
+    pools = tuple(_pool(plate, bench) for plate in plates if plate.role == "train")
+    tested = [real_plates.make_plate(plate, inbox) for plate in plates if plate.role == "test"]
+    infos = [json.loads((folder / "plate.json").read_text()) for folder in tested]
+    return Images(pools, tuple(_imported(*one, bench) for one in zip(tested, infos, strict=True)))
+
+
+def _pool(plate: real_plates.RealPlate, bench: Bench) -> Pool:
+    """Cut a plate into patches and import some of them without their labels."""
+    name = f"{plate.cell_line}-pool"
+    labelled, folder = bench.out_folder / "patches" / plate.cell_line, bench.out_folder / "inbox" / name
+    if not (folder / "plate.json").exists():
+        _cut(real_plates.make_plate(plate, bench.out_folder / "whole"), labelled, bench.setting.nuclei_per_patch)
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "images").mkdir(parents=True)
         patches = sorted(path.name for path in (labelled / "images").iterdir())
-        for name in np.random.default_rng(0).permutation(patches)[: bench.setting.pool_patches]:
-            shutil.copy(labelled / "images" / name, pool / "images")
-    of_pool = _imported(pool, {"name": "pool", "cell_line": group, "role": "screen"}, bench)
-    tested = real_plates.make_plate(test, inbox)
-    return Images(of_pool, labelled, _imported(tested, json.loads((tested / "plate.json").read_text()), bench))
+        for patch in np.random.default_rng(0).permutation(patches)[: bench.setting.pool_patches]:
+            shutil.copy(labelled / "images" / patch, folder / "images")
+    info = {"name": name, "cell_line": plate.cell_line, "role": "screen"}
+    return Pool(plate.cell_line, _imported(folder, info, bench), labelled)
 
 
 def _cut(plate: Path, out_folder: Path, nuclei_per_patch: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -133,6 +134,15 @@ def test_of_two_sizes_that_look_right_the_smaller_one_is_taken_and_the_doubt_is_
 def test_pieces_of_nuclei_that_fit_much_worse_are_not_taken_for_nuclei() -> None:
     size = find_size(lambda zoom: found(14, confidence=0.6) if zoom >= 2 else found(28, confidence=0.5), 28)
     assert (size.zoom, size.remarks) == (1, ())
+
+
+@pytest.mark.parametrize("speck_px", [3, 4, 5, 6])
+def test_specks_at_the_bound_of_all_zooms_are_not_taken_for_nuclei_where_others_look_right(speck_px: float) -> None:
+    size = find_size(lambda zoom: found(speck_px, confidence=1) if zoom >= 2 else found(34, confidence=0.02), 28)
+    assert size.diameter_px == pytest.approx(34, rel=0.02)
+    (remark,) = size.remarks
+    assert re.search(r"seem to be 34 px across, but may be \d: look at the outlines", remark)
+    assert find_size(lambda zoom: found(speck_px), 28).zoom == 4
 
 
 def test_a_size_by_few_nuclei_and_one_that_does_not_settle_are_told_of() -> None:

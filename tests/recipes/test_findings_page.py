@@ -1,10 +1,12 @@
 """The page of what matrices found on the paper's statements."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tasks.nuclei.tables import read_csv, write_csv
 from tasks.recipes.findings_page import main, write_page
 from tests.steps.test_tabulate import TABLE, experiment, plate, scored, tabulated
 
@@ -56,6 +58,21 @@ def test_the_page_shows_the_figures_that_lie_beside_it_and_those_of_before_are_g
     drawn = sorted(path.relative_to(tmp_path / "page").as_posix() for path in (tmp_path / "page").rglob("*.svg"))
     assert drawn == ["figures/small/F1_and_CPU_hours.svg", "figures/small/Fig._4D.svg"]
     assert all(f"]({path})" in text for path in drawn)
+
+
+def test_what_a_later_run_found_is_added_to_what_is_kept_and_counts_more(data: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page"
+    whole = write_page(page, {"small": data}).read_text()
+    later = tmp_path / "later"
+    shutil.copytree(data, later)
+    for name in ("scores", "errors", "costs"):
+        table = read_csv(later / f"{name}.csv", dtype=str)
+        write_csv(table[table["experiment"].str.contains("MRCNN")], later / f"{name}.csv")
+    assert write_page(page, {"small": later}).read_text() == whole
+    scores = read_csv(later / "scores.csv", dtype={"replicate": str})
+    write_csv(scores.assign(tp=scores["tp"] + scores["fn"], fn=0), later / "scores.csv")
+    assert "| 1.000, 1.000 |" in write_page(page, {"small": later}).read_text()
+    assert write_page(page, {}).read_text() == (page / "README.md").read_text()
 
 
 def test_another_folder_than_one_of_data_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,18 +1,23 @@
 """Try the paper's findings on synthetic and real images, and write the page of what was found.
 
-    python -m nucleus_dags.local.findings FOLDER PAGE_FOLDER [--data FOLDER_OF_IMAGES] [--plan]
+    python -m nucleus_dags.local.findings FOLDER PAGE_FOLDER [--data FOLDER_OF_IMAGES] [--plan] [--hours 3]
 
-It takes about ten CPU hours. Killed and called again, it does the rest. Where the images of the Data Science Bowl
-aren't at hand, only the synthetic plates are tried. Pretrained weights are looked for in the folder NUCLEUS_WEIGHTS,
-else they are downloaded.
+It takes about ten CPU hours. Killed and called again, it does the rest, also on another machine: what an experiment
+found is kept beside the page, and counts as long as its trainings are those of the plan. Where the images of the Data
+Science Bowl aren't at hand, only the synthetic plates are tried. Pretrained weights are looked for in the folder
+NUCLEUS_WEIGHTS, else they are downloaded.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import math
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +26,8 @@ from airflow.sdk.exceptions import AirflowException
 from nucleus_dags.errors import FormError
 from nucleus_dags.local.demo import copy_plate
 from nucleus_dags.local.home import REPOSITORY
-from nucleus_dags.local.run_matrix import MatrixRun, RunTask, processes_in, run_matrix
+from nucleus_dags.local.run_matrix import SECONDS_PER_HOUR, RunTask, processes_in, run_matrix
+from nucleus_dags.planning.types import FoundExperiment
 from nucleus_dags.plates.stored import newest_plates
 
 SYNTHETIC, REAL = "findings", "findings-dsb2018"
@@ -71,8 +77,8 @@ def _names_in(store: Path) -> set[str]:
     return {plate.name for role in ROLES for plate in newest_plates(store, role)}
 
 
-def find(folder: Path, page_folder: Path, data: Path, plan_only: bool) -> bool:
-    """Do all of it; gives True if nothing failed."""
+def find(folder: Path, page_folder: Path, data: Path, plan_only: bool, most_hours: float) -> bool:
+    """Do all of it, or what `most_hours` suffice for; gives True if nothing failed."""
     (folder / "store").mkdir(parents=True, exist_ok=True)
     run = processes_in(folder)
     import_synthetic_plates(folder, run)
@@ -82,22 +88,47 @@ def find(folder: Path, page_folder: Path, data: Path, plan_only: bool) -> bool:
         matrices.append(REAL)
     else:
         print(f"{data} has no dsb2018/; only synthetic plates are tried.", flush=True)
-    done = {}
+    are_well, since = True, time.monotonic()
     for name in matrices:
         print(f"\n{name}", flush=True)
-        done[name] = run_matrix({"matrix": name, "scale": 1.0, "stop_after_plan": plan_only}, folder / "store", run)
-        if not plan_only:
+        form, kept = {"matrix": name, "scale": 1.0, "stop_after_plan": plan_only}, page_folder / "data" / name
+        hours_left = most_hours - (time.monotonic() - since) / SECONDS_PER_HOUR
+        done = run_matrix(form, folder / "store", run, partial(kept_experiments, kept, not plan_only), hours_left)
+        if done.not_begun:
+            print(f"{len(done.not_begun)} experiments are left for another time.", flush=True)
+        are_well = are_well and not done.failed
+        if done.tabulated:
             # After each, so that what is known stands there though the rest may take hours.
-            _write_page(folder, page_folder, done)
-    return not any(one.failed for one in done.values())
+            found = f"{name}={folder / 'store' / done.tabulated['outputs']['data']}"
+            command = [sys.executable, "-m", "tasks.recipes.findings_page", str(page_folder), found]
+            subprocess.run(command, cwd=REPOSITORY, check=True)
+    return are_well
 
 
-def _write_page(folder: Path, page_folder: Path, done: Mapping[str, MatrixRun]) -> None:
-    tabulated = {name: one.tabulated for name, one in done.items() if one.tabulated}
-    of_matrices = [f"{name}={folder / 'store' / result['outputs']['data']}" for name, result in tabulated.items()]
-    if of_matrices:
-        command = [sys.executable, "-m", "tasks.recipes.findings_page", str(page_folder), *of_matrices]
-        subprocess.run(command, cwd=REPOSITORY, check=True)
+def kept_experiments(kept: Path, forgets_others: bool, planned: Sequence[FoundExperiment]) -> set[str]:
+    """Give the experiments of which `kept` has what they found, which may lose what it has of others."""
+    trainings = {one["name"]: " ".join(sorted(one["training_keys"])) for one in planned}
+    costs = kept / "costs.csv"
+    found = {row["experiment"]: row["trainings"] for row in _rows(costs)} if costs.exists() else {}
+    still = {name for name, keys in found.items() if trainings.get(name) == keys}
+    if forgets_others and still != set(found):
+        for path in kept.glob("*.csv"):
+            _keep_rows(path, still)
+    return still
+
+
+def _keep_rows(path: Path, experiments: Collection[str]) -> None:
+    rows = _rows(path)
+    if rows and "experiment" in rows[0]:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(row for row in rows if row["experiment"] in experiments)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -105,12 +136,16 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m nucleus_dags.local.findings", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("folder", type=Path, help="for plates, store and MLflow's database")
-    parser.add_argument("page_folder", type=Path, help="for README.md and figures/")
+    parser.add_argument("page_folder", type=Path, help="for README.md, figures/ and data/")
     parser.add_argument("--data", type=Path, default=DATA, help="folder with dsb2018/; default: %(default)s")
     parser.add_argument("--plan", action="store_true", help="only say what there is to do and what it takes")
+    parser.add_argument(
+        "--hours", type=float, default=math.inf, help="begin no experiment after so many; default: as many as it takes"
+    )
     args = parser.parse_args(argv)
+    folder, page_folder, data = (path.resolve() for path in (args.folder, args.page_folder, args.data))
     try:
-        return 0 if find(args.folder.resolve(), args.page_folder.resolve(), args.data.resolve(), args.plan) else 1
+        return 0 if find(folder, page_folder, data, args.plan, args.hours) else 1
     except (FormError, AirflowException) as error:
         print(error, file=sys.stderr)
         return 1

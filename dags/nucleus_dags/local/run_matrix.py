@@ -9,10 +9,12 @@ FOLDER holds the imported plates in `store/`; results and MLflow's database come
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -28,11 +30,22 @@ from nucleus_dags.launchers.task_operator import Result, raise_unless_done, read
 from nucleus_dags.local.home import REPOSITORY
 from nucleus_dags.planning import experiments_plan, run_experiments
 from nucleus_dags.planning.candidates import calibrated_model
-from nucleus_dags.planning.types import ExperimentsPlan, OpenedExperiment, Params
+from nucleus_dags.planning.types import ExperimentsPlan, FoundExperiment, OpenedExperiment, Params
+
+SECONDS_PER_HOUR = 3600
 
 RunTask = Callable[[str, Params], Result]
 """Runs a task to its end. The params may hold `mlflow_run_id`, and the `task` where that depends on the experiment.
 Raises AirflowException for one that fails, as the launchers of the DAGs do."""
+
+
+LeftOut = Callable[[Sequence[FoundExperiment]], Collection[str]]
+"""Gives the names of experiments that aren't run."""
+
+
+def nothing(found: Sequence[FoundExperiment]) -> Collection[str]:
+    """Leave out nothing."""
+    return ()
 
 
 @dataclass
@@ -43,34 +56,45 @@ class MatrixRun:
     """The experiments that were scored now, as `scored_experiment` gives them."""
     failed: dict[str, str] = field(default_factory=dict)
     """Why, by the names of experiments, or of what they share."""
+    not_begun: list[str] = field(default_factory=list)
+    """Experiments for which no time was left."""
     tabulated: Result | None = None
     """None after a plan, or where nothing has scores."""
 
 
-def run_matrix(form: Mapping[str, Any], store: Path, run: RunTask) -> MatrixRun:
+def run_matrix(
+    form: Mapping[str, Any], store: Path, run: RunTask, left_out: LeftOut = nothing, most_hours: float = math.inf
+) -> MatrixRun:
     """Plan a matrix and run what the store and MLflow lack. Raises FormError before anything is spent.
 
     `form` has `matrix` and `scale`, and `stop_after_plan`. An experiment that fails doesn't stop the others.
+    `left_out` says of which experiments nothing is to do here; none is begun after `most_hours`.
     """
     # The answer of find_experiments belongs to who asks.
     asked_by = f"run_matrix {datetime.now(UTC).isoformat()}"
     whole = {"tables": [], "rows": [], "experiment": "experiments", **form}
     planned = run_experiments.plan(whole, store, asked_by)
     found = run_experiments.read_found(store, run("find_experiments", planned["find"])["outputs"]["found"])
+    skipped = left_out(found["experiments"])
+    found["experiments"] = [one for one in found["experiments"] if one["name"] not in skipped]
     print("\n".join([*experiments_plan.plan_lines(found, planned["prices"]), *planned["remarks"]]), flush=True)
     done = MatrixRun()
     if planned["stop_after_plan"]:
         return done
     to_do = run_experiments.to_do(found)
     experiments_plan.refuse_what_does_not_fit(found)
-    for rois in run_experiments.rois_to_make(found):
-        _tried(
-            done,
-            f"{rois['rois']} ROIs, {rois.get('augmentation', 'the usual augmentation')}",
-            partial(run, "augment", rois),
-        )
     opened = run("open_run", run_experiments.runs_of_experiments(planned, to_do))
+    rois_to_make, since = run_experiments.rois_to_make(found), time.monotonic()
     for experiment in run_experiments.opened_experiments(opened, {"experiments": to_do}):
+        if time.monotonic() - since > most_hours * SECONDS_PER_HOUR:
+            done.not_begun.append(experiment["name"])
+            _end(experiment, False, run, done)
+            continue
+        rois = found["rois"][experiment["rois"]]["params"]
+        if rois in rois_to_make:
+            rois_to_make.remove(rois)
+            name = f"{rois['rois']} ROIs, {rois.get('augmentation', 'the usual augmentation')}"
+            _tried(done, name, partial(run, "augment", rois))
         _run_experiment(experiment, run, done)
     _tabulate(planned, found, opened["mlflow_run_id"], run, done)
     return done
@@ -90,7 +114,11 @@ def _run_experiment(experiment: OpenedExperiment, run: RunTask, done: MatrixRun)
     """Run an experiment and end its MLflow run at once, so that a next start knows that nothing of it is to do."""
     scored = _tried(done, experiment["name"], partial(scored_experiment, experiment, run))
     done.scored += [scored] if scored else []
-    ended = {"mlflow_run_ids": [experiment["mlflow_run_id"]], "succeeded": scored is not None}
+    _end(experiment, scored is not None, run, done)
+
+
+def _end(experiment: OpenedExperiment, succeeded: bool, run: RunTask, done: MatrixRun) -> None:
+    ended = {"mlflow_run_ids": [experiment["mlflow_run_id"]], "succeeded": succeeded}
     _tried(done, f"{experiment['name']}, end of its MLflow run", partial(run, "close_run", ended))
 
 

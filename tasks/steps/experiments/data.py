@@ -49,7 +49,8 @@ class Data:
     agreement: pd.DataFrame
     """Cell line, label set and IoU threshold: F1 of the set against the labels that count."""
     costs: pd.DataFrame
-    """Experiment: seconds, memory, bytes, money and F1 at 0.7."""
+    """Experiment: seconds, memory, bytes, money and F1 at 0.7; `trainings` are the keys of its networks, which tell
+    whether it is the same experiment."""
 
 
 def write_data(data: Data, folder: Path) -> None:
@@ -74,6 +75,16 @@ NUMBERS = {
     *(*COUNTED, *ERRORS, "f1", "is_counting"),
 }
 """Columns that hold numbers; all others are texts."""
+
+
+def merged(before: Data, after: Data) -> Data:
+    """Give the rows of both; of an experiment, plate or cell line that both have, those of `after`."""
+    tables = {}
+    for field in fields(Data):
+        old, new = getattr(before, field.name), getattr(after, field.name)
+        key = next(name for name in ("experiment", "plate", "cell_line") if name in new)
+        tables[field.name] = pd.concat([old[~old[key].isin(new[key])], new], ignore_index=True)
+    return Data(**tables)
 
 
 def collect(
@@ -198,6 +209,7 @@ def _cost(experiment: Mapping[str, Any], prices: Mapping[str, Any], store: Path)
     return {
         "experiment": experiment["name"],
         "weights": experiment["missing_weights"],
+        "trainings": " ".join(sorted(_trainings(steps))),
         "cpu_seconds": cpu_seconds,
         "gpu_seconds": gpu_seconds,
         "peak_memory_bytes": max(peaks, default=None),
@@ -206,6 +218,11 @@ def _cost(experiment: Mapping[str, Any], prices: Mapping[str, Any], store: Path)
         "cpu_hours": hours["core_hour"],
         "f1_at_0.7": result_of(experiment["scores"], store).metrics.get("f1_at_0.7/all"),
     }
+
+
+def _trainings(steps: Iterable[Result]) -> set[str]:
+    networks = {network for step in steps if step.task == "segment" for network in step.params["networks"]}
+    return {"/".join(Path(network).parts[:2]) for network in networks}
 
 
 def _cpu_seconds(step: Result) -> float:

@@ -85,7 +85,7 @@ def run(tasks: Tasks, **form: Any) -> Any:
 
 def test_experiments_are_run_one_after_the_other_and_then_all_are_tabulated(tasks: Tasks) -> None:
     done = run(tasks)
-    assert tasks.names() == ["find_experiments", "augment", "open_run", *STEPS, *STEPS, "tabulate", "close_run"]
+    assert tasks.names() == ["find_experiments", "open_run", "augment", *STEPS, *STEPS, "tabulate", "close_run"]
     assert [one["name"] for one in done.scored] == ["base", "random"]
     assert done.failed == {}
     (tabulated,) = (params for task, params in tasks.run if task == "tabulate")
@@ -114,6 +114,23 @@ def test_a_second_start_does_only_the_rest_and_one_with_nothing_to_do_only_the_t
     tasks.scored, tasks.run = {"base", "random"}, []
     assert run(tasks).tabulated is not None
     assert tasks.names() == ["find_experiments", "open_run", "tabulate", "close_run"]
+
+
+def test_what_is_known_from_elsewhere_is_neither_run_nor_tabulated(tasks: Tasks) -> None:
+    form = {"matrix": "small", "scale": 1.0, "stop_after_plan": False}
+    done = run_matrix(form, tasks.store, tasks, left_out=lambda found: {found[0]["name"]})
+    assert [one["name"] for one in done.scored] == ["random"]
+    (tabulated,) = (params for task, params in tasks.run if task == "tabulate")
+    assert [one["name"] for one in tabulated["experiments"]] == ["random"]
+
+
+def test_when_its_time_is_over_no_experiment_begins_and_what_there_is_is_tabulated(tasks: Tasks) -> None:
+    tasks.scored = {"base"}
+    form = {"matrix": "small", "scale": 1.0, "stop_after_plan": False}
+    done = run_matrix(form, tasks.store, tasks, most_hours=-1)
+    assert done.not_begun == ["random"]
+    assert tasks.names() == ["find_experiments", "open_run", "close_run", "tabulate", "close_run"]
+    assert [params["succeeded"] for task, params in tasks.run if task == "close_run"] == [False, True]
 
 
 def test_each_start_asks_the_store_anew(tasks: Tasks) -> None:
