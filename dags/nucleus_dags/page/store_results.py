@@ -85,7 +85,11 @@ def result_in(store: Path, path: str) -> StoredResult | None:
 def rows_of(path: Path) -> list[dict[str, str]]:
     """Read a table in CSV; raises as `reading`."""
     with reading(path), path.open(newline="") as file:
-        return list(csv.DictReader(file))
+        table = csv.DictReader(file)
+        rows = list(table)
+        if not table.fieldnames or any(None in row or None in row.values() for row in rows):
+            raise ValueError("it has no columns, or a row without all of them")
+        return rows
 
 
 def read_json(path: Path) -> dict[str, Any]:
