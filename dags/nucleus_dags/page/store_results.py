@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Mapping
@@ -85,10 +86,10 @@ def result_in(store: Path, path: str) -> StoredResult | None:
 def rows_of(path: Path) -> list[dict[str, str]]:
     """Read a table in CSV; raises as `reading`."""
     with reading(path), path.open(newline="") as file:
-        table = csv.DictReader(file)
-        rows = list(table)
-        if not table.fieldnames or any(None in row or None in row.values() for row in rows):
-            raise ValueError("it has no columns, or a row without all of them")
+        text = file.read()
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        if not text.endswith("\n") or any(None in row or None in row.values() for row in rows):
+            raise ValueError("it is cut off, or has a row without all columns")
         return rows
 
 
