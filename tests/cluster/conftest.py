@@ -17,7 +17,7 @@ from tests.repository import REPOSITORY
 NAMESPACE = "nucleus"
 TASK_USER, DATABASE_USER = 10001, 999
 FOLDERS = {"data": TASK_USER, "postgresql": DATABASE_USER}
-OF_TASKS = ("store", "results", "inbox", "weights", "experiments", "mlflow", "logs")
+OF_TASKS = ("store", "results", "inbox", "folders", "weights", "experiments", "mlflow", "logs")
 FOLDERS |= {f"data/{name}": TASK_USER for name in OF_TASKS}
 MOST_WAIT_S = 300
 
