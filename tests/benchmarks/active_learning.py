@@ -9,7 +9,7 @@ of each plate: chosen by `choose_patches`, some of them at random, or all at ran
 scored on the test images. The steps are the pipeline's own.
 
 Prints a line after each round, with the time left, and writes rounds.csv and summary.md. Started again with the same
-folder, it resumes where it was.
+folder, it resumes where it was, or writes the summary of all seeds after processes that had one each.
 """
 
 from __future__ import annotations
@@ -262,7 +262,11 @@ def prepared(bench: Bench, data: Path) -> Images:
     wanted, inbox = bench.setting.group, bench.out_folder / "inbox"
     plates = [plate for plate in real_plates.plates_of(DSB2018, data) if wanted in (plate.cell_line, EVERY_GROUP)]
     pools = tuple(_pool(plate, bench) for plate in plates if plate.role == "train")
-    tested = [real_plates.make_plate(plate, inbox) for plate in plates if plate.role == "test"]
+    tested = [inbox / plate.name for plate in plates if plate.role == "test"]
+    for plate in plates:
+        # Processes with other seeds may share the folder.
+        if plate.role == "test" and not (inbox / plate.name / "plate.json").exists():
+            real_plates.make_plate(plate, inbox)
     infos = [json.loads((folder / "plate.json").read_text()) for folder in tested]
     return Images(pools, tuple(_imported(*one, bench) for one in zip(tested, infos, strict=True)))
 
