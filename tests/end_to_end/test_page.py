@@ -140,7 +140,6 @@ def test_a_model_is_trained_compared_and_promoted_without_a_shell(
     seen(hand.nuclei.get_by_role("heading", name="Train a nucleus segmentation model and score it"))
     ended_well(hand)
     seen(hand.nuclei.get_by_role("img", name="loss"))
-    hand.take_picture("training")
     assert system.champion() == before, "a training by itself replaces no champion"
 
     hand.click("link", "Models")
@@ -158,7 +157,6 @@ def test_a_model_is_trained_compared_and_promoted_without_a_shell(
     hand.click("link", "version 2")
     seen(hand.nuclei.get_by_role("heading", name="Why it is champion"))
     seen(hand.nuclei.get_by_text("Trained on our own nuclei"))
-    hand.take_picture("champion")
     print(f"{hand.clicks} clicks from two labelled plates to a champion that was trained on them")
 
 
