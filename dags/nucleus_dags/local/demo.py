@@ -203,7 +203,7 @@ def run(home: Home, plates: Path | None, airflow_port: int, mlflow_port: int) ->
         print(f"\n{api.dag_run(DAG_ID, dag_run_id)['note']}")
     else:
         _show_failures(api, dag_run_id)
-    print(f"\n{local_servers.where_to_go(home, servers)}\nBoth stay up; `make down` stops them.")
+    print(f"\n{local_servers.where_to_go(home, servers)}\nAirflow and MLflow stay up; `make down` stops them.")
     return succeeded
 
 
