@@ -94,7 +94,10 @@ def sort_out(to_import: list[FoundPlate] | None, without_plate: list[FoundAnswer
     ti = get_current_context()["ti"]
     no_plates = ti.xcom_pull(task_ids="find_arrivals", key="no_plates")
     if not to_import and not without_plate and not no_plates:
-        raise AirflowSkipException("No plate has arrived whole that wasn't handled already.")
+        nothing = "No plate has arrived whole that an earlier run hasn't handled."
+        # Somebody who has added a plate looks at the run that was started for it, also where another one was faster.
+        show_lines([nothing])
+        raise AirflowSkipException(nothing)
     # Of a part that failed there is None.
     results = ti.xcom_pull(task_ids="ingest", map_indexes=list(range(len(to_import)))) if to_import else []
     new = ingest_plates.sort_out(_store(), to_import, results, no_plates, without_plate)
