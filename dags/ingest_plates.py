@@ -96,7 +96,7 @@ def sort_out(to_import: list[FoundPlate] | None, without_plate: list[FoundAnswer
     if not to_import and not without_plate and not no_plates:
         nothing = "No plate has arrived whole that an earlier run hasn't handled."
         # Somebody who has added a plate looks at the run that was started for it, also where another one was faster.
-        show_lines([nothing])
+        show_lines([*failures(), nothing])
         raise AirflowSkipException(nothing)
     # Of a part that failed there is None.
     results = ti.xcom_pull(task_ids="ingest", map_indexes=list(range(len(to_import)))) if to_import else []
