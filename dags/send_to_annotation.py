@@ -131,6 +131,7 @@ def tell(segmented: Any, chosen: Any, sent: Result, skipped: dict[str, Any]) -> 
         f"{counts['nuclei']} proposed nuclei in {counts['patches']} images of {counts['fovs']} fields for {tool}",
         "",
         f"Fetch {archive}, correct the labels with {tool}, and put what it exports into {archive.parent.parent}.",
+        "Both is also done in a browser, under Annotate of the page Nuclei.",
         *(f"Which patches were chosen and why: {page}" for page in queue),
         *send_to_annotation.skipped_lines(skipped["fields"], skipped["patches"], len(pages)),
         "",
