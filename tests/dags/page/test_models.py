@@ -63,6 +63,8 @@ def three(mlflow: MlflowClient, site: Site) -> MlflowClient:
 
 
 def rows_of(tab: Page) -> list[list[str]]:
+    # Only the beginning of a page may be there after a click.
+    tab.wait_for_load_state("domcontentloaded")
     return [row.locator("td").all_inner_texts() for row in tab.locator("tbody tr").all()]
 
 

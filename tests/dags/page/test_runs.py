@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from nucleus_dags.airflow_api import request_json
 from nucleus_dags.page.task_words import TASK_STATES, WORDS
@@ -290,6 +290,18 @@ def test_a_plate_is_segmented_from_the_form_with_the_keyboard_alone(browser: Pag
     browser.wait_for_url("**/nuclei/runs/segment_plate/manual__*")
     expect(browser.get_by_role("heading", level=1)).to_have_text("Find the nuclei of a plate: HeLa-3")
     expect(browser.get_by_role("status")).to_contain_text("waits to start")
+
+
+def test_a_form_that_is_submitted_before_its_script_is_there_waits_for_it(browser: Page, site: Site) -> None:
+    held: list[Route] = []
+    browser.route("**/static/start.js", lambda route: held.append(route))
+    browser.goto("/nuclei/runs/start/segment_plate", wait_until="commit")
+    browser.get_by_label("Plate", exact=True).fill("HeLa-4")
+    browser.keyboard.press("Enter")
+    browser.wait_for_function("document.querySelector('form[data-submitted]')")
+    held[0].continue_()
+    expect(browser.get_by_text("There is no plate named HeLa-4")).to_be_visible()
+    expect(browser.get_by_label("Plate", exact=True)).to_have_value("HeLa-4")
 
 
 def test_wrong_fields_that_are_folded_away_are_unfolded(browser: Page, site: Site) -> None:

@@ -25,4 +25,6 @@ export function startsDag(form, valuesOf, check = () => {}) {
       button.disabled = false;
     }
   });
+  form.dataset.ready = "";
+  if (form.dataset.submitted !== undefined) form.requestSubmit();
 }
