@@ -55,8 +55,10 @@ def write_page(folder: Path, matrices: Mapping[str, Path]) -> Path:
     """Write the page and the figures that it shows, of these matrices and those that it has kept; gives its path."""
     for name, data in matrices.items():
         _keep(data, folder / DATA / name)
+    folder.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(folder / FIGURES, ignore_errors=True)
-    found = [_found(kept.name, kept, folder) for kept in sorted((folder / DATA).iterdir())]
+    all_kept = sorted(path.parent for path in (folder / DATA).glob(f"*/{SPEC}"))
+    found = [_found(kept.name, kept, folder) for kept in all_kept]
     (folder / PAGE).write_text(markdown.render(TEMPLATE, matrices=found))
     return folder / PAGE
 

@@ -1,13 +1,15 @@
 """Ask the store how far each experiment of a matrix is, and what the rest will cost.
 
 An experiment is a chain: ROIs, the training of each network, calibration, segmentations, scores. Its keys follow from
-the params, so that one task can say of all experiments what is there. Writes found.json: of every experiment which of
+the params, so that one task can say of all experiments what is there; it has a key of its own, which changes with
+whatever would change its scores. Writes found.json: of every experiment which of
 its variants runs (the first whose pretrained weights are there), its steps and which of them are stored; the ROI sets;
 and the rates of stored results, from which the plan counts hours.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import logging
@@ -34,6 +36,8 @@ from tasks.nuclei.roi_file import ROI_FILE
 
 MOST_MEASURED = 200
 """Stored results of a task whose seconds are looked at: the newest ones."""
+
+AFTER_TRAINING = ("calibrate", "segment", "score")
 
 log = logging.getLogger("nucleus")
 
@@ -123,8 +127,10 @@ def _found(experiment: Experiment, params: Params, stored: Stored) -> dict[str, 
     trained = [stored.result(_training(t["task"]), of_one) for t, of_one in zip(trainings, keys, strict=True)]
     networks = [result.outputs["network"] for result in trained if result]
     plates = {"test": params.test_plates, "training": experiment.plates if experiment.score_training else []}
+    training_keys = [f"{training['task']}/{of_one}" for training, of_one in zip(trainings, keys, strict=True)]
     found = {
         "name": experiment.name,
+        "key": _key_of_all(training_keys, variant.model, plates),
         "variant": experiment.variants.index(variant),
         "missing": missing,
         "rois": {
@@ -135,7 +141,7 @@ def _found(experiment: Experiment, params: Params, stored: Stored) -> dict[str, 
             "is_stored": stored.result(step, key) is not None,
         },
         "trainings": trainings,
-        "training_keys": [f"{training['task']}/{of_one}" for training, of_one in zip(trainings, keys, strict=True)],
+        "training_keys": training_keys,
         "cycles": [getattr(_filled_in(_training(t["task"]), _without_task(t)), "cycles", 0) for t in trainings],
         "trained": [result is not None for result in trained],
         "model": variant.model,
@@ -146,6 +152,12 @@ def _found(experiment: Experiment, params: Params, stored: Stored) -> dict[str, 
         "training_scores": None,
     }
     return found if len(networks) < len(trainings) else {**found, **_from_networks(found, networks, stored)}
+
+
+def _key_of_all(training_keys: Sequence[str], model: Mapping[str, Any], plates: Mapping[str, Sequence[str]]) -> str:
+    versions = {name: _step_named(name).version for name in AFTER_TRAINING}
+    known = [training_keys, model, plates, versions]
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _from_networks(found: Mapping[str, Any], networks: list[str], stored: Stored) -> dict[str, Any]:
@@ -216,7 +228,6 @@ def _without_task(training: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in training.items() if name != "task"}
 
 
-@cache
 def _step_named(name: str) -> Task[Any]:
     # By its name: steps don't know one another.
     step: Task[Any] = importlib.import_module(f"{__package__}.{name}").TASK
@@ -252,7 +263,7 @@ def rates(store: Path) -> dict[str, Any]:
             on_gpu = any(rate["on_gpu"] for rate in of_task)
             of_kind = [rate["seconds"] for rate in of_task if rate["on_gpu"] == on_gpu]
             measured[task] = {"seconds_per_roi_and_cycle": median(of_kind), "on_gpu": on_gpu}
-    for name in ("calibrate", "segment", "score"):
+    for name in AFTER_TRAINING:
         if results := _results(store, name):
             measured[name] = {"seconds": median(result.seconds for result in results)}
     return measured
@@ -282,7 +293,7 @@ def _dated(paths: Iterable[Path]) -> list[tuple[float, Path]]:
     return [(path.stat().st_mtime, path) for path in paths]
 
 
-TASK = Task(name="find_experiments", version=1, params_type=Params, run=run)
+TASK = Task(name="find_experiments", version=2, params_type=Params, run=run)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

@@ -42,6 +42,8 @@ class Experiment(TaskParams):
     words: dict[str, str]
     """By the names of the matrix's columns."""
     replicate: int = pydantic.Field(1, ge=1)
+    key: str
+    """Changes with whatever would change its scores."""
     scores: str
     """Output of `score` on the test plates."""
     training_scores: str | None = None

@@ -75,6 +75,10 @@ def test_what_a_later_run_found_is_added_to_what_is_kept_and_counts_more(data: P
     assert write_page(page, {}).read_text() == (page / "README.md").read_text()
 
 
+def test_a_page_of_nothing_is_one_without_statements(tmp_path: Path) -> None:
+    assert "**agrees**" in write_page(tmp_path / "page", {}).read_text()
+
+
 def test_another_folder_than_one_of_data_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "page"), f"small={tmp_path}"]) == 2
     assert "give the folder data that `tabulate` made" in capsys.readouterr().err

@@ -2,7 +2,9 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -38,11 +40,16 @@ def asked(name: str, *variants: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"name": name, "variants": list(variants), "plates": ["ingest/train@0123456789ab"], **more}
 
 
-def find(store: Path, *experiments: dict[str, Any], dag_run_id: str = "first") -> dict[str, Any]:
+TEST_PLATE = "ingest/test@0123456789ab"
+
+
+def find(
+    store: Path, *experiments: dict[str, Any], dag_run_id: str = "first", test_plate: str = TEST_PLATE
+) -> dict[str, Any]:
     params = Params.model_validate(
         {
             **{"dag_run_id": dag_run_id, "matrix": "matrix small 1"},
-            **{"experiments": list(experiments), "test_plates": ["ingest/test@0123456789ab"]},
+            **{"experiments": list(experiments), "test_plates": [test_plate]},
         }
     )
     result = execute(TASK, params, store)
@@ -72,7 +79,7 @@ def chain(store: Path) -> str:
     result = json.loads((store / Path(path).parent / "result.json").read_text())
     result["values"] = {"settings": settings}
     (store / Path(path).parent / "result.json").write_text(json.dumps(result))
-    plate = {"plate": "ingest/test@0123456789ab"}
+    plate = {"plate": TEST_PLATE}
     segmentation = stored(store, segment.TASK, {**model, "settings": settings, **plate}, "segmentation")
     return stored(store, score.TASK, {"segmentations": [segmentation]}, "scores")
 
@@ -92,6 +99,39 @@ def test_an_experiment_whose_steps_are_all_stored_is_done(store: Path) -> None:
     one, other = find(store, asked("a", variant(RANDOM)), asked("b", variant({**RANDOM, "cycles": 4})))["experiments"]
     assert (one["trained"], one["is_calibrated"], one["segmented"], one["scores"]) == ([True], True, 1, scores)
     assert (other["trained"], other["is_calibrated"], other["segmented"], other["scores"]) == ([False], False, 0, None)
+
+
+def key_of(store: Path, one: dict[str, Any], dag_run_id: str, **more: Any) -> str:
+    return str(find(store, one, dag_run_id=dag_run_id, **more)["experiments"][0]["key"])
+
+
+def test_an_experiment_has_its_key_before_and_after_its_results_are_there(store: Path) -> None:
+    before = key_of(store, asked("a", variant(RANDOM)), "first")
+    chain(store)
+    assert key_of(store, asked("a", variant(RANDOM)), "second") == before
+
+
+def test_whatever_would_change_its_scores_changes_the_key_of_an_experiment(store: Path) -> None:
+    other = add_plate(store, "other", "U2OS", {"f": [1]})
+    experiments = [
+        asked("a", variant(RANDOM)),
+        asked("a", variant({**RANDOM, "cycles": 4})),
+        asked("a", variant(RANDOM, search=["marker_threshold"])),
+        asked("a", variant(RANDOM)) | {"plates": [other]},
+        asked("a", variant(RANDOM), score_training=True),
+    ]
+    keys = {key_of(store, one, str(number)) for number, one in enumerate(experiments)}
+    assert len(keys | {key_of(store, experiments[0], "other test plate", test_plate=other)}) == 6
+
+
+@pytest.mark.parametrize("step", [calibrate, segment, score])
+def test_a_step_that_changed_changes_the_key_of_an_experiment(
+    store: Path, monkeypatch: pytest.MonkeyPatch, step: ModuleType
+) -> None:
+    (before,) = find(store, asked("a", variant(RANDOM)))["experiments"]
+    monkeypatch.setattr(step, "TASK", replace(step.TASK, version=step.TASK.version + 1))
+    (after,) = find(store, asked("a", variant(RANDOM)), dag_run_id="second")["experiments"]
+    assert after["key"] != before["key"]
 
 
 def test_an_experiment_whose_training_plates_are_to_be_scored_too_is_not_done_before(store: Path) -> None:

@@ -38,7 +38,8 @@ def scored(store: Path, plates: list[str], found: int, name: str) -> str:
 
 def experiment(scores: str, model: str, aug: str = "Full", replicate: int = 1, **more: Any) -> dict[str, Any]:
     words = {"model": model, "aug": aug}
-    return {"name": f"{model} {aug} {replicate}", "words": words, "replicate": replicate, "scores": scores, **more}
+    named = {"name": f"{model} {aug} {replicate}", "words": words, "replicate": replicate, "key": "0123456789abcdef"}
+    return {**named, "scores": scores, **more}
 
 
 @pytest.fixture

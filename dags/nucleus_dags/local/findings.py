@@ -3,8 +3,8 @@
     python -m nucleus_dags.local.findings FOLDER PAGE_FOLDER [--data FOLDER_OF_IMAGES] [--plan] [--hours 3]
 
 It takes about ten CPU hours. Killed and called again, it does the rest, also on another machine: what an experiment
-found is kept beside the page, and counts as long as its trainings are those of the plan. Where the images of the Data
-Science Bowl aren't at hand, only the synthetic plates are tried. Pretrained weights are looked for in the folder
+found is kept beside the page, and counts until something changes that would change its scores. Where the images of the
+Data Science Bowl aren't at hand, only the synthetic plates are tried. Pretrained weights are looked for in the folder
 NUCLEUS_WEIGHTS, else they are downloaded.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import shutil
 import subprocess
 import sys
 import time
@@ -97,24 +98,30 @@ def find(folder: Path, page_folder: Path, data: Path, plan_only: bool, most_hour
         if done.not_begun:
             print(f"{len(done.not_begun)} experiments are left for another time.", flush=True)
         are_well = are_well and not done.failed
-        if done.tabulated:
-            # After each, so that what is known stands there though the rest may take hours.
-            found = f"{name}={folder / 'store' / done.tabulated['outputs']['data']}"
-            command = [sys.executable, "-m", "tasks.recipes.findings_page", str(page_folder), found]
+        if not plan_only:
+            # After each, so that what is known stands there though the rest may take hours, and what was forgotten
+            # doesn't.
+            found = [f"{name}={folder / 'store' / done.tabulated['outputs']['data']}"] if done.tabulated else []
+            command = [sys.executable, "-m", "tasks.recipes.findings_page", str(page_folder), *found]
             subprocess.run(command, cwd=REPOSITORY, check=True)
     return are_well
 
 
 def kept_experiments(kept: Path, forgets_others: bool, planned: Sequence[FoundExperiment]) -> set[str]:
     """Give the experiments of which `kept` has what they found, which may lose what it has of others."""
-    trainings = {one["name"]: " ".join(sorted(one["training_keys"])) for one in planned}
-    costs = kept / "costs.csv"
-    found = {row["experiment"]: row["trainings"] for row in _rows(costs)} if costs.exists() else {}
-    still = {name for name, keys in found.items() if trainings.get(name) == keys}
+    keys, costs = {one["name"]: one["key"] for one in planned}, kept / "costs.csv"
+    found = {row["experiment"]: row["key"] for row in _rows(costs)} if costs.exists() else {}
+    still = {name for name, key in found.items() if keys.get(name) == key}
     if forgets_others and still != set(found):
-        for path in kept.glob("*.csv"):
-            _keep_rows(path, still)
+        _forget_others(kept, still)
     return still
+
+
+def _forget_others(kept: Path, experiments: Collection[str]) -> None:
+    if not experiments:
+        shutil.rmtree(kept)
+    for path in kept.glob("*.csv"):
+        _keep_rows(path, experiments)
 
 
 def _keep_rows(path: Path, experiments: Collection[str]) -> None:

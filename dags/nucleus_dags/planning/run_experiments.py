@@ -284,13 +284,14 @@ def tables_of(planned: Mapping[str, Any], found: Mapping[str, Any], scored: Sequ
     """Give the params of `tabulate`, with the scores that there are. Without any there is nothing to show."""
     of_name = {one["name"]: one for one in found["experiments"] if one["scores"]}
     of_name |= {one["name"]: one for one in scored}
-    missing = {one["name"]: one["missing"] for one in found["experiments"]}
+    found_by_name = {one["name"]: one for one in found["experiments"]}
     experiments = [
         {
             **experiment,
             "scores": of_name[experiment["name"]]["scores"],
             "training_scores": of_name[experiment["name"]]["training_scores"],
-            "missing_weights": missing[experiment["name"]],
+            "key": found_by_name[experiment["name"]]["key"],
+            "missing_weights": found_by_name[experiment["name"]]["missing"],
         }
         for experiment in planned["experiments"]
         if experiment["name"] in of_name

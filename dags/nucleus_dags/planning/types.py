@@ -194,6 +194,8 @@ class FoundExperiment(TypedDict):
     """What `find_experiments` says of an experiment."""
 
     name: str
+    key: str
+    """Changes with whatever would change its scores."""
     variant: int
     missing: str
     """Why the first variant isn't run; empty if it is."""

@@ -49,8 +49,7 @@ class Data:
     agreement: pd.DataFrame
     """Cell line, label set and IoU threshold: F1 of the set against the labels that count."""
     costs: pd.DataFrame
-    """Experiment: seconds, memory, bytes, money and F1 at 0.7; `trainings` are the keys of its networks, which tell
-    whether it is the same experiment."""
+    """Experiment: its key, seconds, memory, bytes, money and F1 at 0.7."""
 
 
 def write_data(data: Data, folder: Path) -> None:
@@ -90,7 +89,7 @@ def merged(before: Data, after: Data) -> Data:
 def collect(
     experiments: Sequence[Mapping[str, Any]], plates: Iterable[str], prices: Mapping[str, Any], store: Path
 ) -> Data:
-    """Read what the store says of experiments: name, words, replicate, scores, training_scores, missing_weights."""
+    """Read what the store says of experiments, each a `tabulate.Experiment` as a mapping."""
     parts = [part for experiment in experiments for part in _scored_parts(experiment, store)]
     opened = [plate_at(path, store) for path in plates]
     scores = pd.concat([part[0] for part in parts], ignore_index=True)
@@ -208,8 +207,8 @@ def _cost(experiment: Mapping[str, Any], prices: Mapping[str, Any], store: Path)
     peaks = [step.usage["peak_memory_bytes"] for step in steps if "peak_memory_bytes" in step.usage]
     return {
         "experiment": experiment["name"],
+        "key": experiment["key"],
         "weights": experiment["missing_weights"],
-        "trainings": " ".join(sorted(_trainings(steps))),
         "cpu_seconds": cpu_seconds,
         "gpu_seconds": gpu_seconds,
         "peak_memory_bytes": max(peaks, default=None),
@@ -218,11 +217,6 @@ def _cost(experiment: Mapping[str, Any], prices: Mapping[str, Any], store: Path)
         "cpu_hours": hours["core_hour"],
         "f1_at_0.7": result_of(experiment["scores"], store).metrics.get("f1_at_0.7/all"),
     }
-
-
-def _trainings(steps: Iterable[Result]) -> set[str]:
-    networks = {network for step in steps if step.task == "segment" for network in step.params["networks"]}
-    return {"/".join(Path(network).parts[:2]) for network in networks}
 
 
 def _cpu_seconds(step: Result) -> float:

@@ -50,32 +50,39 @@ def test_plates_that_are_in_the_store_are_not_made_again(tmp_path: Path) -> None
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
     """What earlier runs found of two experiments."""
-    (tmp_path / "costs.csv").write_text("experiment,trainings\na,train/1 train/2\nb,train/3\n")
-    (tmp_path / "scores.csv").write_text("role,experiment,f1\nTesting,a,0.5\nTesting,b,0.6\nTraining,b,0.7\n")
-    (tmp_path / "plates.csv").write_text("plate,cell_line\np,U2OS\n")
-    return tmp_path
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    (folder / "costs.csv").write_text("experiment,key\na,12\nb,3\n")
+    (folder / "scores.csv").write_text("role,experiment,f1\nTesting,a,0.5\nTesting,b,0.6\nTraining,b,0.7\n")
+    (folder / "plates.csv").write_text("plate,cell_line\np,U2OS\n")
+    return folder
 
 
-def planned(**training_keys: list[str]) -> Any:
-    return [{"name": name, "training_keys": keys} for name, keys in training_keys.items()]
+def planned(**keys: str) -> Any:
+    return [{"name": name, "key": key} for name, key in keys.items()]
 
 
-def test_what_is_kept_of_an_experiment_counts_while_its_trainings_are_those_of_the_plan(kept: Path) -> None:
+def test_what_is_kept_of_an_experiment_counts_while_its_key_is_that_of_the_plan(kept: Path) -> None:
     before = {path.name: path.read_text() for path in kept.iterdir()}
-    assert kept_experiments(kept, True, planned(a=["train/2", "train/1"], b=["train/3"], c=["train/4"])) == {"a", "b"}
-    assert kept_experiments(kept, False, planned(a=["train/2", "train/1"], b=["train/9"])) == {"a"}
+    assert kept_experiments(kept, True, planned(a="12", b="3", c="4")) == {"a", "b"}
+    assert kept_experiments(kept, False, planned(a="12", b="9")) == {"a"}
     assert {path.name: path.read_text() for path in kept.iterdir()} == before
 
 
-def test_what_is_kept_of_other_trainings_or_of_no_experiment_of_the_matrix_is_forgotten(kept: Path) -> None:
-    assert kept_experiments(kept, True, planned(b=["train/3"])) == {"b"}
-    assert (kept / "costs.csv").read_text() == "experiment,trainings\nb,train/3\n"
+def test_what_is_kept_with_another_key_or_of_no_experiment_of_the_matrix_is_forgotten(kept: Path) -> None:
+    assert kept_experiments(kept, True, planned(b="3")) == {"b"}
+    assert (kept / "costs.csv").read_text() == "experiment,key\nb,3\n"
     assert (kept / "scores.csv").read_text() == "role,experiment,f1\nTesting,b,0.6\nTraining,b,0.7\n"
     assert (kept / "plates.csv").read_text() == "plate,cell_line\np,U2OS\n"
 
 
+def test_where_nothing_of_it_counts_all_that_is_kept_of_a_matrix_is_forgotten(kept: Path) -> None:
+    assert kept_experiments(kept, True, planned(a="1", b="2")) == set()
+    assert not kept.exists()
+
+
 def test_before_the_first_run_nothing_is_kept(tmp_path: Path) -> None:
-    assert kept_experiments(tmp_path / "none", True, planned(a=["train/1"])) == set()
+    assert kept_experiments(tmp_path / "none", True, planned(a="1")) == set()
 
 
 @pytest.mark.parametrize("name", [SYNTHETIC, REAL])

@@ -57,7 +57,14 @@ class Tasks:
     def found(self, asked: dict[str, Any]) -> dict[str, Any]:
         experiments = [
             {
-                **{"name": one["name"], "variant": 0, "missing": "", "rois": "r", "plates": {"test": ["ingest/t@0"]}},
+                **{
+                    "name": one["name"],
+                    "key": "1",
+                    "variant": 0,
+                    "missing": "",
+                    "rois": "r",
+                    "plates": {"test": ["ingest/t@0"]},
+                },
                 **{"trainings": one["variants"][0]["trainings"], "training_keys": [one["name"]], "cycles": [1]},
                 **{"model": one["variants"][0]["model"], "trained": [False], "is_calibrated": False, "segmented": 0},
                 "scores": "score/0" if one["name"] in self.scored else None,

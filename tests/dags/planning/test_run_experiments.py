@@ -131,6 +131,7 @@ def found(planned: ExperimentsPlan, **rates: Any) -> dict[str, Any]:
     experiments = [
         {
             "name": experiment["name"],
+            "key": "0123456789abcdef",
             "variant": 0,
             "missing": "",
             "rois": str(experiment["variants"][0]["augment"]),
