@@ -76,7 +76,7 @@ test-long: install ## a laboratory's month in small, several methods in one run,
 	.venv/bin/python -m pytest --ignore tests/benchmarks --ignore tests/cluster -m long
 
 pictures: install ## take the pictures of dags/README.md anew, in a browser that does what it describes; some minutes
-	NUCLEUS_PICTURES=dags/pictures .venv/bin/python -m pytest tests/end_to_end/test_page.py -k screening_plate
+	NUCLEUS_PICTURES=dags/pictures .venv/bin/python -m pytest tests/end_to_end/test_page.py
 
 test-cluster: install ## tests with pods of the cluster that KUBECONFIG names, with images of `make images`
 	.venv/bin/python -m pytest tests/cluster

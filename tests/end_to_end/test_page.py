@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 FIELDS = 3
 # Enough to see each step: how good the model gets is nothing that a page decides.
-SMALL = {"rois": "60", "cycles": "1"}
+SMALL = {"rois": "60", "cycles": "3"}
 MOST_WAIT_MS = 600_000
 
 
@@ -110,6 +110,19 @@ def test_a_screening_plate_is_segmented_without_a_shell(system: Laboratory, tab:
     hand.click("link", "Models")
     seen(hand.nuclei.get_by_text("champion").first)
     hand.take_picture("models")
+    hand.click("link", "Settings")
+    seen(hand.nuclei.get_by_role("heading", name="The gate"))
+    hand.take_picture("settings")
+
+    hand.click("link", "Annotate")
+    hand.nuclei.get_by_role("combobox", name="Plate").fill("screen-1")
+    hand.choose("Tool", "supervisely")
+    hand.nuclei.get_by_role("spinbutton", name="Patches").fill("3")
+    hand.click("button", "Send")
+    ended_well(hand)
+    hand.click("link", "Annotate")
+    seen(hand.nuclei.get_by_text("nothing came back yet"))
+    hand.take_picture("annotate")
 
 
 def test_a_model_is_trained_compared_and_promoted_without_a_shell(
@@ -138,8 +151,9 @@ def test_a_model_is_trained_compared_and_promoted_without_a_shell(
         hand.nuclei.locator(f"#field-{name}").fill(number)
     hand.click("button", "Start")
     seen(hand.nuclei.get_by_role("heading", name="Train a nucleus segmentation model and score it"))
-    ended_well(hand)
     seen(hand.nuclei.get_by_role("img", name="loss"))
+    hand.take_picture("training")
+    ended_well(hand)
     assert system.champion() == before, "a training by itself replaces no champion"
 
     hand.click("link", "Models")

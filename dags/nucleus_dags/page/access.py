@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 from urllib.parse import quote
 
@@ -11,6 +12,8 @@ from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessE
 from airflow.api_fastapi.core_api.security import get_user
 from fastapi import Depends, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
+
+from nucleus_dags.access.accounts import NEEDED, ROLES, accounts
 
 Person = Annotated[BaseUser, Depends(get_user)]
 """A person who is logged in. For others, the answer has status 401."""
@@ -29,10 +32,29 @@ def may_start(dag_id: str, person: BaseUser) -> bool:
     )
 
 
+def why_not(dag_id: str, person: BaseUser) -> str:
+    """Say why a person may not start runs of a DAG; nothing if they may."""
+    if may_start(dag_id, person):
+        return ""
+    role, needed = role_of(person), NEEDED.get(dag_id, "administrate")
+    if role in ROLES and ROLES.index(role) >= ROLES.index(needed):
+        lacks = "only people whom NUCLEUS_APPROVERS names may"
+    else:
+        lacks = f"its role is {role}, and the role {needed} is needed"
+    return f"Your account may not start {dag_id}: {lacks}. Ask an administrator."
+
+
+def role_of(person: BaseUser) -> str:
+    """Give the role of a person's account; on one machine there is one account, which may do everything."""
+    if "NUCLEUS_ACCOUNTS" not in os.environ:
+        return "administrate"
+    return accounts()[person.get_name()].role
+
+
 def refuse_unless_may_start(dag_id: str, person: BaseUser) -> None:
     """Raise status 403 for a person whose role doesn't allow what this DAG does."""
-    if not may_start(dag_id, person):
-        raise HTTPException(403, f"Your account may not start {dag_id}; ask an administrator for a role that may.")
+    if reason := why_not(dag_id, person):
+        raise HTTPException(403, reason)
 
 
 def to_login(request: Request) -> Response:

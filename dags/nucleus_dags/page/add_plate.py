@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Depends, Header, HTTPException, Query, Requ
 from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
 from fastapi.responses import Response
 
-from nucleus_dags.page.access import Person, may_start, refuse_unless_may_start
+from nucleus_dags.page.access import Person, refuse_unless_may_start
 from nucleus_dags.page.airflow_runs import is_paused
 from nucleus_dags.page.file_answers import file_answer
 from nucleus_dags.page.inspections import Inspection, inspection, latest_inspection
@@ -102,7 +102,6 @@ def show_form(request: Request, person: Person, upload: str, run: str = "") -> R
         run=run,
         axes=_axes(shown) if shown else {},
         cell_lines=sorted({plate.newest.cell_line for plate in plates}),
-        may_inspect=may_start(INSPECTS, person),
         paused=is_paused(IMPORTS),
         inspects_paused=is_paused(INSPECTS),
     )

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, HTTPException, Request
 from fastapi.responses import Response
 
 from nucleus_dags.manifest import manifest
-from nucleus_dags.page.access import Person, may_start, refuse_unless_may_start
+from nucleus_dags.page.access import Person, refuse_unless_may_start, why_not
 from nucleus_dags.page.airflow_runs import is_paused
 from nucleus_dags.page.annotations import (
     KINDS,
@@ -110,7 +110,7 @@ def _starting(person: Any) -> dict[str, Any]:
     return {
         "kinds": KINDS,
         "tools": manifest()["annotation_tools"],
-        "may": {dag_id: may_start(dag_id, person) for dag_id in dags},
+        "why_not": {dag_id: why_not(dag_id, person) for dag_id in dags},
         "paused": {dag_id: is_paused(dag_id) for dag_id in dags},
     }
 

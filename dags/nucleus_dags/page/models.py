@@ -9,7 +9,7 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from nucleus_dags.launchers.task_operator import mlflow_run_url
-from nucleus_dags.page.access import Person, may_start
+from nucleus_dags.page.access import Person, why_not
 from nucleus_dags.page.airflow_runs import dags_of_runs, is_paused
 from nucleus_dags.page.comparison import compare
 from nucleus_dags.page.file_answers import FOR_EVER, file_answer
@@ -128,7 +128,7 @@ def _row(found: Sequence[Row], version: int, known: Registry) -> Row:
 
 
 def _starting(dag_id: str, person: Any) -> dict[str, Any]:
-    return {"may_start": may_start(dag_id, person), "paused": is_paused(dag_id)}
+    return {"why_not": why_not(dag_id, person), "paused": is_paused(dag_id)}
 
 
 def _groups(found: Sequence[Row]) -> list[Group]:

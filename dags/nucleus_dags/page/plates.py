@@ -12,7 +12,7 @@ from fastapi.responses import Response
 
 from nucleus_dags.launchers.task_operator import mlflow_run_url
 from nucleus_dags.page import arrivals
-from nucleus_dags.page.access import Person, may_start
+from nucleus_dags.page.access import Person, why_not
 from nucleus_dags.page.airflow_runs import is_paused
 from nucleus_dags.page.damaged import or_damaged
 from nucleus_dags.page.file_answers import FOR_EVER, HARMLESS, file_answer
@@ -70,7 +70,7 @@ def show_plates(request: Request, person: Person, role: str = "") -> Response:
         drifts=drifts(store()),
         segmented=_segmented(),
         thresholds=shown_thresholds(),
-        may_add=may_start("ingest_plates", person),
+        why_not=why_not("ingest_plates", person),
         paused=is_paused("ingest_plates"),
     )
 

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from nucleus_dags.forms.errors_plugin import form_of
 from nucleus_dags.launchers.task_operator import mlflow_run_url
 from nucleus_dags.page import places
-from nucleus_dags.page.access import Person, may_see, may_start
+from nucleus_dags.page.access import Person, may_see, why_not
 from nucleus_dags.page.airflow_runs import (
     PAGE_SIZE,
     STATES,
@@ -166,7 +166,7 @@ def _run(session: Session, person: BaseUser, dag_id: str, run_id: str) -> dict[s
         "made": _made(run.plate.partition("@")[0], receipts),
         "mlflow": mlflow_run_url(found) if (found := mlflow_run_of(receipts)) else None,
         "filled": _filled(run),
-        "may_unpause": may_start(dag_id, person),
+        "why_not": why_not(dag_id, person),
         "seconds": run.seconds(now),
     }
 

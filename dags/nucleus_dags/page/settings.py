@@ -7,17 +7,15 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.common.db.common import SessionDep
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from nucleus_dags.access.accounts import accounts
 from nucleus_dags.errors import FormError
 from nucleus_dags.forms.change_gate import change_gate_form
 from nucleus_dags.launchers.task_operator import mlflow_run_url
 from nucleus_dags.page import places
-from nucleus_dags.page.access import Person, may_start
+from nucleus_dags.page.access import Person, may_start, role_of, why_not
 from nucleus_dags.page.airflow_runs import dags_of_the_project
 from nucleus_dags.page.rendering import page
 from nucleus_dags.page.start_form import form_sections
@@ -60,13 +58,13 @@ def show_settings(request: Request, person: Person, session: SessionDep) -> Resp
         dag=dags.get(CHANGE_GATE),
         form=form_sections(change_gate_form(), {}, {}),
         estimate=None,
-        may_start=may_start(CHANGE_GATE, person),
+        why_not=why_not(CHANGE_GATE, person),
         action="Change the gate",
         where=_where(),
         mlflow=mlflow_run_url(None),
         versions=_versions(),
         name=person.get_name(),
-        role=_role(person),
+        role=role_of(person),
         allowed=[(dag.description, may_start(dag_id, person)) for dag_id, dag in dags.items()],
     )
 
@@ -110,10 +108,3 @@ def _versions() -> list[tuple[str, str]]:
         ("Airflow", version("apache-airflow")),
         ("Python", platform.python_version()),
     ]
-
-
-def _role(person: BaseUser) -> str:
-    """Give the role of a person's account; on one machine there is one account, which may do everything."""
-    if "NUCLEUS_ACCOUNTS" not in os.environ:
-        return "administrate"
-    return accounts()[person.get_name()].role

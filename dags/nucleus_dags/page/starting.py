@@ -16,7 +16,7 @@ from nucleus_dags.forms import typed
 from nucleus_dags.forms.errors_plugin import form_of
 from nucleus_dags.manifest import manifest
 from nucleus_dags.page import places
-from nucleus_dags.page.access import Person, may_see, may_start
+from nucleus_dags.page.access import Person, may_see, why_not
 from nucleus_dags.page.airflow_runs import Dag, dags_of_the_project
 from nucleus_dags.page.known_plates import known_plates
 from nucleus_dags.page.measured import Estimate, estimate, measured_runs, work_of
@@ -56,7 +56,7 @@ def show_form(request: Request, person: Person, session: SessionDep, dag_id: str
         dag=dag,
         form=form_sections(form, _offered(store, dag_id), values),
         estimate=_estimate_in_words(session, store, dag_id, form, values),
-        may_start=may_start(dag_id, person),
+        why_not=why_not(dag_id, person),
         action="Start",
     )
 

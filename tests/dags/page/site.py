@@ -71,12 +71,12 @@ class Site:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Site]:
-    """Start a server in a folder and stop it afterwards."""
+def serving(folder: Path, **settings: str) -> Iterator[Site]:
+    """Start a server in a folder, with settings of its environment, and stop it afterwards."""
     home = Home(folder)
     home.make_folders()
     servers = Servers(f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}")
-    env = environment(home, servers)
+    env = environment(home, servers) | settings
     shutil.copy(REPOSITORY / "dags/nucleus_dags/manifest.json", home.manifest)
     for command in (["db", "migrate"], ["dags", "reserialize"]):
         _airflow(command, env)
