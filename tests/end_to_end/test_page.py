@@ -69,6 +69,11 @@ class Hand:
         self.nuclei.get_by_role(role, name=name).first.click()  # type: ignore[arg-type]
         self.clicks += 1
 
+    def open(self, section: str) -> None:
+        """Open a section, and wait for it: the page before may have links of the same names."""
+        self.click("link", section)
+        seen(self.nuclei.get_by_role("heading", name=section, exact=True))
+
     def choose(self, label: str, choice: str) -> None:
         self.nuclei.get_by_label(label).select_option(choice)
         self.clicks += 1
@@ -91,14 +96,14 @@ def test_a_screening_plate_is_segmented_without_a_shell(system: Laboratory, tab:
     import_plate(hand)
     system.wait_until(lambda: system.run_ids("segment_plate") != [], "the plate is imported and segmented")
     (run_id,) = system.run_ids("segment_plate")
-    hand.click("link", "Runs")
+    hand.open("Runs")
     hand.take_picture("runs")
     system.finish_well("segment_plate", run_id)
 
-    hand.click("link", "Plates")
+    hand.open("Plates")
     seen(hand.nuclei.get_by_role("link", name="screen-1"))
     hand.take_picture("plates")
-    hand.click("link", "Results")
+    hand.open("Results")
     hand.click("link", "screen-1")
     seen(hand.nuclei.locator("#map img").first)
     hand.take_picture("results")
@@ -107,20 +112,19 @@ def test_a_screening_plate_is_segmented_without_a_shell(system: Laboratory, tab:
     check_masks(Path(download.value.path()), made / "labels")
     print(f"{hand.clicks} clicks from the empty page to the masks of a screening plate")
 
-    hand.click("link", "Models")
+    hand.open("Models")
     seen(hand.nuclei.get_by_text("champion").first)
     hand.take_picture("models")
-    hand.click("link", "Settings")
-    seen(hand.nuclei.get_by_role("heading", name="The gate"))
+    hand.open("Settings")
     hand.take_picture("settings")
 
-    hand.click("link", "Annotate")
+    hand.open("Annotate")
     hand.nuclei.get_by_role("combobox", name="Plate").fill("screen-1")
     hand.choose("Tool", "supervisely")
     hand.nuclei.get_by_role("spinbutton", name="Patches").fill("3")
     hand.click("button", "Send")
     ended_well(hand)
-    hand.click("link", "Annotate")
+    hand.open("Annotate")
     seen(hand.nuclei.get_by_text("nothing came back yet"))
     hand.take_picture("annotate")
 
@@ -131,7 +135,7 @@ def test_a_model_is_trained_compared_and_promoted_without_a_shell(
     hand = Hand(tab)
     log_in(hand, system)
     for seed, (role, title) in enumerate({"train": "Training", "test": "Test"}.items()):
-        hand.click("link", "Plates")
+        hand.open("Plates")
         made = make_synthetic_plate(tmp_path / role, role=role, random_seed=seed)
         plate = tmp_path / f"own-{role}"
         shutil.copytree(made / "images", plate / "images")
@@ -142,7 +146,7 @@ def test_a_model_is_trained_compared_and_promoted_without_a_shell(
         ended_well(hand)
     before = system.champion()
 
-    hand.click("link", "Runs")
+    hand.open("Runs")
     hand.click("link", "Train a nucleus segmentation model and score it")
     for name in ("own-train", "own-test"):
         hand.click("checkbox", name)
@@ -156,7 +160,7 @@ def test_a_model_is_trained_compared_and_promoted_without_a_shell(
     ended_well(hand)
     assert system.champion() == before, "a training by itself replaces no champion"
 
-    hand.click("link", "Models")
+    hand.open("Models")
     hand.choose("with version", "2")
     hand.click("button", "Compare")
     seen(hand.nuclei.get_by_role("heading", name="Version 2 against version 1"))
@@ -167,7 +171,7 @@ def test_a_model_is_trained_compared_and_promoted_without_a_shell(
     ended_well(hand)
     assert (before, system.champion()) == (1, 2)
 
-    hand.click("link", "Models")
+    hand.open("Models")
     hand.click("link", "version 2")
     seen(hand.nuclei.get_by_role("heading", name="Why it is champion"))
     seen(hand.nuclei.get_by_text("Trained on our own nuclei"))
