@@ -82,13 +82,32 @@ def run(params: Params, workspace: Workspace) -> Outcome:
 
 
 def log_result(params: Params, result: Result, store: Path) -> None:
-    """Show table and figure, and curves over the versions: the step is the number of the version."""
+    """Show table and figure, and curves over the versions: the step is the number of the version.
+
+    Every version gets its F1 on each plate, by which MLflow sorts models: the base model was scored on none before, and
+    a version on no plate that came after it.
+    """
     run = tracking.Run()
     for name in result.outputs:
         run.log_artifact(store / result.outputs[name], "forgetting")
     matrix = read_csv(store / result.outputs["matrix"], dtype={"plate": str, "cell_line": str})
     run.log_points([tracking.Point(name, value) for name, value in result.metrics.items()])
     run.log_points(list(_curves(matrix)))
+    if run.id:
+        _log_scores_of_versions(params, matrix, store)
+
+
+def _log_scores_of_versions(params: Params, matrix: pd.DataFrame, store: Path) -> None:
+    runs = {found.version: found.mlflow_run_id for found in tracking.all_models()}
+    for scored in params.versions:
+        if scored.scores and runs.get(scored.version):
+            f1 = matrix[matrix["version"] == scored.version].set_index("plate")
+            plates = [Path(path).name.rpartition("@") for path in _plates_of(scored.scores, store)]
+            scores = [
+                tracking.PlateScores(name, digest, {t: float(f1[f"f1_at_{t}"][name]) for t in SHOWN_IOU_THRESHOLDS})
+                for name, _, digest in plates
+            ]
+            tracking.log_scores_of_plates(runs[scored.version], scores)
 
 
 def _in_order(params: Params) -> list[ScoredVersion]:
@@ -101,7 +120,7 @@ def _in_order(params: Params) -> list[ScoredVersion]:
 
 def _plates(scores: Sequence[str], workspace: Workspace) -> pd.DataFrame:
     """One row per plate, ordered by cell line: plate, cell_line. All scores must be on the same labels of a plate."""
-    paths = sorted({path for of_one in scores for path in _plates_of(of_one, workspace)})
+    paths = sorted({path for of_one in scores for path in _plates_of(of_one, workspace.store)})
     if not paths:
         raise InputError("versions: none of them has scores; give an output of the task score for at least one.")
     infos = [read_plate_info(workspace.input(path)) for path in paths]
@@ -113,9 +132,8 @@ def _plates(scores: Sequence[str], workspace: Workspace) -> pd.DataFrame:
     return plates.sort_values(["cell_line", "plate"], ignore_index=True)
 
 
-def _plates_of(scores: str, workspace: Workspace) -> list[str]:
-    segmentations = segmentations_of_scores(scores, workspace.store)
-    return [plate_of_segmentation(path, workspace.store) for path in segmentations]
+def _plates_of(scores: str, store: Path) -> list[str]:
+    return [plate_of_segmentation(path, store) for path in segmentations_of_scores(scores, store)]
 
 
 def _matrix(versions: Sequence[ScoredVersion], plates: pd.DataFrame, workspace: Workspace) -> pd.DataFrame:

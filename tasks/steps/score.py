@@ -167,12 +167,14 @@ def log_result(params: Params, result: Result, store: Path) -> None:
 
 def _log_scores_of_plates(run: tracking.Run, params: Params, curves: pd.DataFrame, store: Path) -> None:
     """Log F1 on each test plate for the model, by which MLflow sorts models. The run shows that of one plate too."""
+    scores = []
     for segmentation in params.segmentations:
         plate = plate_at(plate_of_segmentation(segmentation, store), store)
         of_plate = curves[(curves["group"] == "plate") & (curves["name"] == plate.info.name)]
         f1 = dict(zip(of_plate["iou_threshold"], of_plate["f1"], strict=True))
-        scores = {f"plate_f1_at_{t}": float(f1[t]) for t in scoring.SHOWN_IOU_THRESHOLDS}
-        run.log_scores_of_plate(plate.info.name, plate.folder.name.rpartition("@")[2], scores)
+        shown = {t: float(f1[t]) for t in scoring.SHOWN_IOU_THRESHOLDS}
+        scores.append(tracking.PlateScores(plate.info.name, plate.folder.name.rpartition("@")[2], shown))
+    run.log_scores_of_plates(scores)
 
 
 def _open_segmentation(path: str, workspace: Workspace) -> Segmentation:

@@ -11,11 +11,13 @@ from tasks.tracking.client import DAG_RUN_TAG, TrackingError
 from tasks.tracking.current_run import Point, Run
 from tasks.tracking.models import (
     ModelVersion,
+    PlateScores,
     aliases,
     all_models,
     drop_alias,
     find_model,
     is_registered,
+    log_scores_of_plates,
     save_model,
     set_alias,
 )
@@ -35,6 +37,7 @@ __all__ = [
     "PARENT_TAG",
     "PLATES_EXPERIMENT",
     "ModelVersion",
+    "PlateScores",
     "Point",
     "Run",
     "SegmentedPlate",
@@ -47,6 +50,7 @@ __all__ = [
     "find_model",
     "finished_children",
     "is_registered",
+    "log_scores_of_plates",
     "open_run",
     "save_model",
     "segmented_plates",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -65,22 +65,10 @@ class Run:
                 for start in range(0, len(new), _POINTS_PER_CALL):
                     self._client.log_batch(self.id, metrics=new[start : start + _POINTS_PER_CALL])
 
-    def log_scores_of_plate(self, plate: str, digest: str, scores: Mapping[str, float]) -> None:
-        """Log scores on a test plate for the models that this run made, by which MLflow sorts models of all runs."""
-        if self._client and self.id:
-            with failures_named():
-                for model in models.logged_models(self._client, self._client.get_run(self.id)):
-                    known = {metric.key for metric in model.metrics or () if metric.dataset_name == plate}
-                    for name, value in scores.items():
-                        if name not in known:
-                            self._client.log_metric(
-                                self.id,
-                                name,
-                                value,
-                                dataset_name=plate,
-                                dataset_digest=digest[:36],
-                                model_id=model.model_id,
-                            )
+    def log_scores_of_plates(self, scores: Sequence[models.PlateScores]) -> None:
+        """Log F1 on test plates for the models that this run made, by which MLflow sorts models of all runs."""
+        if self.id:
+            models.log_scores_of_plates(self.id, scores)
 
     def log_artifact(self, path: Path, folder: str) -> None:
         """Copy a file into the artefacts of the run, under `folder`."""

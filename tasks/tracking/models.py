@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from warnings import catch_warnings, simplefilter
 
 import mlflow.pyfunc
 import numpy as np
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModel, LoggedModelStatus, Run
+from mlflow.entities import LifecycleStage, LoggedModel, LoggedModelStatus, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
@@ -28,6 +28,16 @@ from tasks.store.registered_model import KEY, REGISTERED_MODEL
 from tasks.tracking.client import DAG_RUN_TAG, all_pages, failures_named, made_once
 
 _MAX_VERSION_TAG_LENGTH = 5000
+_MAX_DIGEST_LENGTH = 36
+
+
+class PlateScores(NamedTuple):
+    """How well a model does on one version of a test plate."""
+
+    plate: str
+    digest: str
+    f1: Mapping[float, float]
+    """By IoU threshold."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +194,38 @@ def logged_models(client: MlflowClient, run: Run) -> list[LoggedModel]:
     """Give the models that were made by a run: one whose files are there first."""
     found = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
     return sorted(found, key=lambda model: (model.status != LoggedModelStatus.READY, model.model_id))
+
+
+def log_scores_of_plates(run_id: str, scores: Sequence[PlateScores]) -> None:
+    """Log F1 on test plates, once for each version of a plate, for the models of a run, if there still is the run."""
+    with failures_named():
+        client = MlflowClient()
+        run = _run_if_kept(client, run_id)
+        for model in logged_models(client, run) if run else ():
+            known = {(metric.key, metric.dataset_name, metric.dataset_digest) for metric in model.metrics or ()}
+            for plate, digest, f1 in scores:
+                for threshold, value in f1.items():
+                    name, dataset = f"plate_f1_at_{threshold}", (plate, digest[:_MAX_DIGEST_LENGTH])
+                    if (name, *dataset) not in known:
+                        client.log_metric(
+                            run_id,
+                            name,
+                            value,
+                            dataset_name=dataset[0],
+                            dataset_digest=dataset[1],
+                            model_id=model.model_id,
+                        )
+
+
+def _run_if_kept(client: MlflowClient, run_id: str) -> Run | None:
+    """Give a run; None for one that a person deleted, which can't be logged to."""
+    try:
+        run: Run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+    return run if run.info.lifecycle_stage == LifecycleStage.ACTIVE else None
 
 
 def tag_versions_of_run(run_id: str, tags: Mapping[str, str]) -> None:

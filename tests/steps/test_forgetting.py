@@ -166,3 +166,29 @@ def test_mlflow_shows_table_and_figure_and_a_curve_over_the_versions(
     metrics = client.get_run(run_id).data.metrics
     assert metrics["forgotten_at_0.9/champion"] == pytest.approx(1 - F1_ONE_MISSED)
     assert metrics["forgotten_at_0.9/worst"] == pytest.approx(1 - F1_ONE_MISSED)
+
+
+def test_mlflow_has_f1_on_each_plate_of_the_versions_whose_runs_are_kept(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = [scored(store, 1, {"first": ONE_MISSED}), scored(store, 2, {"first": TRUTH})]
+    track_in(store, monkeypatch)
+    monkeypatch.chdir(store)
+    (store / "model").mkdir()
+    (store / "model/MLmodel").write_text("flavors: {}\n")
+    for number in (1, 2):
+        monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("base model", f"run {number}", f"model {number}"))
+        tracking.Run().register_model(store / "model", str(number) * 16, {}, "A model.")
+    client = MlflowClient()
+    client.delete_run(tracking.Run().id or "")
+    monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("experiments", "dag run", "name"))
+    for _ in range(2):
+        compare(store, *versions)
+    experiment = client.get_experiment_by_name("base model")
+    assert experiment
+    f1 = {
+        model.name: {metric.key: (metric.dataset_name, round(metric.value, 6)) for metric in model.metrics or []}
+        for model in client.search_logged_models([experiment.experiment_id])
+    }
+    missed = ("first", round(F1_ONE_MISSED, 6))
+    assert f1 == {"model 1": {"plate_f1_at_0.7": missed, "plate_f1_at_0.9": missed}, "model 2": {}}
