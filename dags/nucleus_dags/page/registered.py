@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 
 from nucleus_dags.airflow_api import AirflowApiError, request_json
 from nucleus_dags.manifest import manifest
+from nucleus_dags.plates.names import is_result_key
 
 CHAMPION = "champion"
 KEPT_S = 1
@@ -24,7 +25,6 @@ PATIENCE_S = 5
 PAGE_SIZE = 10_000
 PLATE, PROMOTION, REJECTION = "plate/", "promotion/", "rejection/"
 """How names of tags begin: with a plate that was trained on, or a time in UTC."""
-KEY = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Version:
     def key(self) -> str | None:
         """Key of the output of `register_model`; None where a person registered the version, or changed the tag."""
         key = self.tags.get("key", "")
-        return key if KEY.fullmatch(key) else None
+        return key if is_result_key(key) else None
 
     @property
     def is_champion(self) -> bool:
@@ -171,7 +171,7 @@ def _in_words(error: AirflowApiError, mlflow: str) -> str:
             "k8s/create-secrets.sh and restart the API server."
         )
     what = f"answers with status {error.status}" if error.status else "doesn't answer"
-    return f"MLflow at {mlflow} {what}. Start it (on one machine by `make up`), and reload this page."
+    return f"MLflow at {mlflow} {what}. Start it (on one machine by make up), and reload this page."
 
 
 def _time(text: str) -> datetime | None:

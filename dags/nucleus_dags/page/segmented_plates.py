@@ -5,7 +5,6 @@ Every path in a result is one of the store, or the result isn't shown.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,11 +19,10 @@ from nucleus_dags.page.known_plates import plate_at
 from nucleus_dags.page.remembered import remembered
 from nucleus_dags.page.store_results import RESULT, json_at, read_json, result_at, results_of
 from nucleus_dags.plates.named_results import name_of_model
-from nucleus_dags.plates.names import is_key
+from nucleus_dags.plates.names import is_key, is_result_key
 from nucleus_dags.plates.stored import StoredPlate
 
 TASK, DAG_ID = "assemble_plate", "segment_plate"
-_KEY = re.compile("[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ def segmented_plate(store: Path, key: str) -> SegmentedPlate | None:
     """Give one by its key; None if there is none."""
     path = store / TASK / key / RESULT
     with left_out_if_damaged(path):
-        return _read(path) if _KEY.fullmatch(key) and path.exists() else None
+        return _read(path) if is_result_key(key) and path.exists() else None
     return None
 
 
@@ -178,7 +176,7 @@ def _in_words(model: Mapping[str, Any]) -> str:
 
 def _is_result(path: str, task: str) -> bool:
     of_task, _, key = path.partition("/")
-    return of_task == task and _KEY.fullmatch(key) is not None
+    return of_task == task and is_result_key(key)
 
 
 @lru_cache(maxsize=16)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,10 +14,9 @@ from typing import Any
 
 from nucleus_dags.page.damaged import left_out_if_damaged, reading
 from nucleus_dags.page.remembered import remembered
+from nucleus_dags.plates.names import is_result_key
 
 RESULT = "result.json"
-KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(@[0-9a-f]{12})?")
-"""Leads nowhere else than to what lies in a folder."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def results_of(store: Path, task: str) -> list[StoredResult]:
 
 def find_result(store: Path, task: str, key: str) -> StoredResult | None:
     """Give a result by its key, which may come from an address: of what can't be one, there is none."""
-    return result_in(store, f"{task}/{key}") if KEY.fullmatch(key) else None
+    return result_in(store, f"{task}/{key}") if is_result_key(key) else None
 
 
 def result_at(folder: Path) -> StoredResult:

@@ -22,11 +22,17 @@ MOST_SHOWN = 80
 
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*@[0-9a-f]{12}")
+_RESULT_KEY = re.compile(r"[0-9a-f]{16}")
 
 
 def is_key(name: str) -> bool:
     """Whether a name is that of an imported plate in one version, `<name>@<digest>`, and so leads nowhere else."""
     return _KEY.fullmatch(name) is not None
+
+
+def is_result_key(name: str) -> bool:
+    """Whether a name is that of a result of any other task in the store, and so leads nowhere else."""
+    return _RESULT_KEY.fullmatch(name) is not None
 
 
 def is_of_a_system(name: str) -> bool:

@@ -36,7 +36,7 @@ def fill(site: Site, segmented: Segmented) -> list[str]:
         result(store, f"find_model/{number}", {}, values={"model": {"key": key_of(number), "version": number}})
     add_drift(store, "c" * 16, plate, ["It is darker."])
     request = add_sent(store, 1, plate, patches=2)
-    figure = result(store, "learning_curves/a", {}, {"figure": "curves.jpg"}, values={})
+    figure = result(store, f"learning_curves/{key_of(9)}", {}, {"figure": "curves.jpg"}, values={})
     (figure / "curves.jpg").write_bytes(JPEG)
     run = RecordedRun(site, "train_models")
     network = f"train_fpn2_ws/{key_of(1)}"
@@ -55,7 +55,7 @@ def fill(site: Site, segmented: Segmented) -> list[str]:
         "/results": {"plate": "p", "model": "v3", "key": result_key, "name": "nuclei.csv", **in_field},
         "/annotate": {"key": request, "queue": request, "rank": "0001"},
         "/annotate/corrections": {"key": add_answer(store, 2, request, kept=9)},
-        "/annotate/curves": {"key": "a"},
+        "/annotate/curves": {"key": key_of(9)},
     }
     return list(_addresses(known))
 
