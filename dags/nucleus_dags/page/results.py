@@ -15,6 +15,8 @@ from nucleus_dags.page import nuclei_tables, pictures, places
 from nucleus_dags.page.access import Person
 from nucleus_dags.page.damaged import or_damaged
 from nucleus_dags.page.file_answers import FOR_EVER, file_answer
+from nucleus_dags.page.model_rows import rows
+from nucleus_dags.page.model_scores import Group, measured, shown_thresholds
 from nucleus_dags.page.registered import Registry, registry
 from nucleus_dags.page.rendering import page
 from nucleus_dags.page.result_remarks import Remark, remarks_of
@@ -66,6 +68,15 @@ class Listed(NamedTuple):
     remarks: Sequence[Remark]
 
 
+class OnlyScored(NamedTuple):
+    """A test plate that was segmented to score a version, of which there are no tables."""
+
+    plate: str
+    version: int
+    f1: Sequence[float | None]
+    """At the shown IoU thresholds."""
+
+
 def _known(plate: str, model: str, key: str) -> SegmentedPlate:
     found = segmented_plate(places.store(), key)
     if found is None or (found.plate, found.model) != (plate, model):
@@ -99,6 +110,7 @@ def show_results(
     models = registry()
     shown = [_listed(of_one, runs, models) for of_one in groups[begin : begin + SHOWN_AT_ONCE]]
     pages = -(-len(groups) // SHOWN_AT_ONCE)
+    only_scored = _only_scored(every, wanted, models) if number == 1 else []
     return page(
         request,
         "results",
@@ -109,6 +121,9 @@ def show_results(
         number=number,
         pages=pages,
         problem=models.problem,
+        only_scored=only_scored[:SHOWN_AT_ONCE],
+        more_scored=len(only_scored[SHOWN_AT_ONCE:]),
+        thresholds=shown_thresholds(),
     )
 
 
@@ -244,6 +259,18 @@ def _by_address(results: Iterable[SegmentedPlate]) -> list[list[SegmentedPlate]]
 def _listed(of_one: Sequence[SegmentedPlate], runs: dict[str, Run], models: Registry) -> Listed:
     newest, run = of_one[0], runs.get(of_one[0].key)
     return Listed(newest, len(of_one) - 1, run, remarks_of(newest, run, models))
+
+
+def _only_scored(every: Iterable[SegmentedPlate], wanted: str, models: Registry) -> list[OnlyScored]:
+    """Give what has no result, the newest version first."""
+    done = {(one.plate, one.version) for one in every}
+    return [
+        OnlyScored(plate, row.version, [row.f1(Group("plate", plate), at) for at in shown_thresholds()])
+        for row in rows(models, places.store(), measured(places.store()))
+        if row.version and row.scores
+        for plate in row.scores.plate_names
+        if wanted in plate.casefold() and (plate, row.version) not in done
+    ]
 
 
 def _page_of(request: Request, result: SegmentedPlate) -> Response:

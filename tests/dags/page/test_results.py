@@ -26,6 +26,7 @@ from nucleus_dags.page.registered import Registry, Version
 from nucleus_dags.page.result_remarks import remarks_of
 from nucleus_dags.page.segmented_plates import segmented_plate
 from tasks.store.registered_model import ReadyModelName
+from tests.dags.page.registered_models import add_model, add_scores, add_test_plates, key_of, result
 from tests.dags.page.segmented import (
     B07_1,
     B07_2,
@@ -122,6 +123,25 @@ def test_older_results_of_a_plate_and_a_model_are_folded_and_stay_to_be_seen(sit
     assert status == 200
     assert "This isn't the newest result" in text
     assert site.get("/results/screen/base")[0] == 200
+
+
+def test_a_test_plate_that_was_only_scored_is_listed_with_the_way_to_its_outlines(site: Site) -> None:
+    store = site.home.store
+    for number in (1, 2):
+        add_model(store, number)
+        result(store, f"find_model/{number}", {}, values={"model": {"key": key_of(number), "version": number}})
+    [plate] = add_test_plates(store, {"t1": "U2OS"})
+    add_scores(store, 2, [plate])
+    _, text = site.get("/results")
+    assert "test plate; no tables" in text
+    assert "/runs/start/segment_plate?plate=t1&amp;model=2" in text
+    assert "model=1" not in text
+    assert "test plate; no tables" not in site.get("/results?plate=t2")[1]
+    result(store, f"segment/{key_of(7)}", {"plate": plate})
+    made = {"segmentations": [f"segment/{key_of(7)}"], "model": {"version": 2, "key": key_of(2)}}
+    counts = {"fovs": 1, "nuclei": 9, "wells": 1}
+    result(store, f"assemble_plate/{key_of(8)}", made, {"assembled": "."}, counts=counts)
+    assert "test plate; no tables" not in site.get("/results")[1]
 
 
 @pytest.mark.parametrize(
