@@ -25,7 +25,7 @@ TINY: dict[str, Any] = {
     "filters": 8,
     "precision": "float32",
     "magnification": 1,
-    "cycles": 4,
+    "cycles": 3,
     "batch_size": 2,
 }
 

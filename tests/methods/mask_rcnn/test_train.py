@@ -147,7 +147,7 @@ def test_pretrained_weights_are_kept_as_they_are_without_a_training(store: Path,
 
 @pytest.mark.slow
 def test_a_training_learns_and_the_same_again_begins_with_the_same_losses(store: Path, tmp_path: Path) -> None:
-    history = history_of(store, cycles=4)
+    history = history_of(store, cycles=2)
     assert history[-1]["loss"] < 0.8 * history[0]["loss"]
     (result,) = store.glob("train_mask_rcnn/*/result.json")
     assert load_mask_rcnn(result.parent).architecture.depth == 50
