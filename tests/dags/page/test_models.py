@@ -240,6 +240,7 @@ def test_200_versions_take_the_servers_less_than_a_second(mlflow: MlflowClient, 
         add_model(store, number, trained[:number], begun_from=number - 1 if number > 1 else None)
         add_scores(store, number, tests)
         register(mlflow, number, trained[:number:20])
-    for address in ("/models", "/models?of=plate:t3&sort=-f1_at_0.9", "/models/200", "/models/compare?a=1&b=200"):
+    of_models = ("/models", "/models?of=plate:t3&sort=-f1_at_0.9", "/models/200", "/models/compare?a=1&b=200")
+    for address in (*of_models, "/results", "/results?plate=t3"):
         site.get(address)  # What is in the store is read once.
         assert seconds_of_servers_for(site, address) < 1, address
