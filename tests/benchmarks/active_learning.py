@@ -8,8 +8,8 @@ learns from one patch of each plate. Then in every round some more are annotated
 of each plate: chosen by `choose_patches`, some of them at random, or all at random; the network learns on, and is
 scored on the test images. The steps are the pipeline's own.
 
-Prints a line after each round, with the time left, and writes rounds.csv and summary.md. Started again with the same
-folder, it resumes where it was, or writes the summary of all seeds after processes that had one each.
+Prints a line after each round, with the time left, and writes rounds.csv, summary.md and curves.svg. Started again with
+the same folder, it resumes where it was, or writes the summary of all seeds after processes that had one each.
 """
 
 from __future__ import annotations
@@ -31,10 +31,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import tifffile
+from matplotlib.figure import Figure
 from skimage.segmentation import relabel_sequential
 
 from tasks.contract import Result, Task, execute
 from tasks.methods.fpn2_ws import train as train_fpn2_ws
+from tasks.nuclei.figures.style import colours_of
 from tasks.nuclei.patch_grid import patch_grid
 from tasks.nuclei.plates.files import open_plate
 from tasks.nuclei.plates.image_files import read_image, read_label_image, write_label_image
@@ -351,6 +353,24 @@ def _needs(table: pd.DataFrame) -> Iterator[str]:
         yield f"| {seed} | {arm} | {curve['nuclei'].max()} | {' | '.join(told)} |"
 
 
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """Draw F1 over annotated nuclei, a panel for each seed."""
+    seeds, colours = sorted(table["seed"].unique()), colours_of(ARMS)
+    figure = Figure(figsize=(3.2 * len(seeds), 3), layout="constrained")
+    panels = figure.subplots(1, len(seeds), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, seed in zip(panels, seeds, strict=True):
+        for arm in ARMS:
+            curve = table[(table["seed"] == seed) & table["arm"].isin(("start", arm))].sort_values("round")
+            axes.plot(curve["nuclei"], curve["f1"], "o-", color=colours[arm], label=arm)
+        axes.axhline(F1_WANTED, color="0.6", linestyle="--", linewidth=1)
+        axes.set_title(f"seed {seed}")
+        axes.set_xlabel("annotated nuclei")
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel(f"F1 at {OBJECT_LEVEL_IOU}, test images")
+    panels[-1].legend(frameon=False, loc="lower right")
+    figure.savefig(path, metadata={"Date": None})
+
+
 def _cpu_seconds() -> float:
     """Of this process and of its children that have ended."""
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
@@ -390,6 +410,7 @@ def main() -> None:
         print(f"{row} | {bench.progress()}", flush=True)
         write_csv(table, out_folder / "rounds.csv")
         (out_folder / "summary.md").write_text(summary(table))
+        draw(table, out_folder / "curves.svg")
     print(summary(table))
 
 
