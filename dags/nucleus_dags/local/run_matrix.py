@@ -56,7 +56,7 @@ class MatrixRun:
     """The experiments that were scored now, as `scored_experiment` gives them."""
     failed: dict[str, str] = field(default_factory=dict)
     """Why, by the names of experiments, or of what they share."""
-    not_begun: list[str] = field(default_factory=list)
+    not_begun: list[OpenedExperiment] = field(default_factory=list)
     """Experiments for which no time was left."""
     tabulated: Result | None = None
     """None after a plan, or where nothing has scores."""
@@ -87,8 +87,7 @@ def run_matrix(
     rois_to_make, since = run_experiments.rois_to_make(found), time.monotonic()
     for experiment in run_experiments.opened_experiments(opened, {"experiments": to_do}):
         if time.monotonic() - since > most_hours * SECONDS_PER_HOUR:
-            done.not_begun.append(experiment["name"])
-            _end(experiment, False, run, done)
+            done.not_begun.append(experiment)
             continue
         rois = found["rois"][experiment["rois"]]["params"]
         if rois in rois_to_make:
@@ -96,6 +95,7 @@ def run_matrix(
             name = f"{rois['rois']} ROIs, {rois.get('augmentation', 'the usual augmentation')}"
             _tried(done, name, partial(run, "augment", rois))
         _run_experiment(experiment, run, done)
+    _end(done.not_begun, False, run, done)
     _tabulate(planned, found, opened["mlflow_run_id"], run, done)
     return done
 
@@ -114,12 +114,15 @@ def _run_experiment(experiment: OpenedExperiment, run: RunTask, done: MatrixRun)
     """Run an experiment and end its MLflow run at once, so that a next start knows that nothing of it is to do."""
     scored = _tried(done, experiment["name"], partial(scored_experiment, experiment, run))
     done.scored += [scored] if scored else []
-    _end(experiment, scored is not None, run, done)
+    _end([experiment], scored is not None, run, done)
 
 
-def _end(experiment: OpenedExperiment, succeeded: bool, run: RunTask, done: MatrixRun) -> None:
-    ended = {"mlflow_run_ids": [experiment["mlflow_run_id"]], "succeeded": succeeded}
-    _tried(done, f"{experiment['name']}, end of its MLflow run", partial(run, "close_run", ended))
+def _end(experiments: Sequence[OpenedExperiment], succeeded: bool, run: RunTask, done: MatrixRun) -> None:
+    """End the MLflow runs of experiments, all by one task."""
+    if experiments:
+        ended = {"mlflow_run_ids": [one["mlflow_run_id"] for one in experiments], "succeeded": succeeded}
+        names = ", ".join(one["name"] for one in experiments)
+        _tried(done, f"{names}, end of MLflow runs", partial(run, "close_run", ended))
 
 
 def scored_experiment(experiment: Mapping[str, Any], run: RunTask) -> Params:
