@@ -60,6 +60,13 @@ def test_the_page_shows_the_figures_that_lie_beside_it_and_those_of_before_are_g
     assert all(f"]({path})" in text for path in drawn)
 
 
+def test_the_same_data_give_the_same_files(data: Path, tmp_path: Path) -> None:
+    one, other = (write_page(tmp_path / name, {"small": data}).parent for name in ("one", "other"))
+    files = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
+    assert len([path for path in files if path.suffix == ".svg"]) == 2
+    assert [path for path in files if (one / path).read_bytes() != (other / path).read_bytes()] == []
+
+
 def test_what_a_later_run_found_is_added_to_what_is_kept_and_counts_more(data: Path, tmp_path: Path) -> None:
     page = tmp_path / "page"
     whole = write_page(page, {"small": data}).read_text()

@@ -31,6 +31,11 @@ def colours_of(names: Sequence[str]) -> dict[str, str]:
     return {name: LINE_COLOURS[number % len(LINE_COLOURS)] for number, name in enumerate(names)}
 
 
+def _name_parts_of_an_svg_alike() -> None:
+    """Set up matplotlib to draw the same figure as the same file; else its parts have random names."""
+    matplotlib.rcParams["svg.hashsalt"] = "nucleus"
+
+
 def _take_names_as_they_are() -> None:
     """Set up matplotlib for names of people: two dollars enclose no formula, and no letter is missing if it can be."""
     # When it is imported, since text reads it when it is made, and figures are drawn in several threads.
@@ -41,3 +46,4 @@ def _take_names_as_they_are() -> None:
 
 
 _take_names_as_they_are()
+_name_parts_of_an_svg_alike()
