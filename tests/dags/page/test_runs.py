@@ -293,13 +293,14 @@ def test_a_plate_is_segmented_from_the_form_with_the_keyboard_alone(browser: Pag
 
 
 def test_a_form_that_is_submitted_before_its_script_is_there_waits_for_it(browser: Page, site: Site) -> None:
-    held: list[Route] = []
-    browser.route("**/static/start.js", lambda route: held.append(route))
+    def once_submitted(script: Route) -> None:
+        browser.wait_for_function("document.querySelector('form[data-submitted]')")
+        script.continue_()
+
+    browser.route("**/static/start.js", once_submitted)
     browser.goto("/nuclei/runs/start/segment_plate", wait_until="commit")
     browser.get_by_label("Plate", exact=True).fill("HeLa-4")
     browser.keyboard.press("Enter")
-    browser.wait_for_function("document.querySelector('form[data-submitted]')")
-    held[0].continue_()
     expect(browser.get_by_text("There is no plate named HeLa-4")).to_be_visible()
     expect(browser.get_by_label("Plate", exact=True)).to_have_value("HeLa-4")
 
