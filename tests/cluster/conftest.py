@@ -29,6 +29,13 @@ def kubectl(*arguments: str, stdin: str | None = None) -> str:
     return ended.stdout
 
 
+def make_volumes(folder: Path) -> None:
+    """Make the empty folders of the cluster's volumes, each for the user of its pods."""
+    for name, user in FOLDERS.items():
+        (folder / name).mkdir()
+        os.chown(folder / name, user, user)
+
+
 PASSWORDS: dict[str, str] = {}
 """Of the people who were given an account here."""
 
@@ -85,9 +92,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("nucleus")
     for parent in [folder, *folder.parents[:2]]:
         parent.chmod(0o755)
-    for name, user in FOLDERS.items():
-        (folder / name).mkdir()
-        os.chown(folder / name, user, user)
+    make_volumes(folder)
     overlay = kubectl("kustomize", str(REPOSITORY / "k8s/overlays/local")).replace("/srv/nucleus", str(folder))
     kubectl("apply", "-f", "-", stdin=overlay)
     subprocess.run([REPOSITORY / "k8s/create-secrets.sh"], check=True, capture_output=True)

@@ -4,7 +4,9 @@ Needs the images nucleus-cpu:dev, nucleus-airflow:dev, nucleus-mlflow:dev and po
 """
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -33,6 +35,7 @@ from tests.cluster.conftest import (
     give_account,
     gpu_template,
     kubectl,
+    make_volumes,
     wait_until,
 )
 from tests.synthetic_plates import make_synthetic_plate
@@ -456,3 +459,74 @@ def test_a_run_resumes_when_the_api_server_of_kubernetes_is_restarted_in_its_mid
     subprocess.Popen([*in_its_namespaces, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert system.finish(dag_run_id) == "success", system.failures(dag_run_id)
     assert system.cluster.no_task_pod_is_left()
+
+
+def test_a_backup_made_during_a_training_is_restored_into_an_empty_cluster_where_the_training_goes_on(
+    system: System, first_run: str, tmp_path: Path
+) -> None:
+    dag_run_id = system.start(cycles=4)
+    system.wait_for_line(dag_run_id, "train", "cycle 1 of 4: loss")
+    known, problems = known_to_servers(system), problems_in_store(system)
+    upkeep("save", tmp_path / "backups", system)
+    destroy_all_data(system)
+
+    kubectl("scale", "--replicas=1", "statefulset/postgresql")
+    kubectl("rollout", "status", "statefulset/postgresql", "--timeout=300s")
+    upkeep("restore", tmp_path / "backups", system)
+    kubectl("scale", "--replicas=1", *SERVERS)
+    for server in SERVERS:
+        kubectl("rollout", "status", server, "--timeout=600s")
+
+    assert known_to_servers(system) == known
+    assert system.finish(dag_run_id) == "success", system.failures(dag_run_id)
+    assert cycles_in_mlflow(system, system.results(dag_run_id)["open_run"]["mlflow_run_id"]) == 4
+    assert problems_in_store(system) <= problems
+    assert system.cluster.no_task_pod_is_left()
+
+
+SERVERS = ("deployment/mlflow", "deployment/airflow")
+
+
+def known_to_servers(system: System) -> dict[str, Any]:
+    """What Airflow and MLflow know of all that has ended: DAG runs, versions of models, and metrics."""
+    versions = system.mlflow.search_model_versions("name = 'nucleus-segmenter'")
+    runs = system.mlflow.search_runs([experiment.experiment_id for experiment in system.mlflow.search_experiments()])
+    return {
+        "DAG runs": {
+            (run["dag_run_id"], run["state"], run["note"])
+            for dag_id in DAG_IDS
+            for run in system.runs(dag_id)
+            if run["state"] in ("success", "failed")
+        },
+        "versions": {version.version: (version.tags, sorted(version.aliases)) for version in versions},
+        "metrics": {run.info.run_id: run.data.metrics for run in runs if run.info.status == "FINISHED"},
+    }
+
+
+def problems_in_store(system: System) -> set[str]:
+    """Give the lines of `make check-store`, without its sum."""
+    command = [sys.executable, "-m", "tasks.store.check", "--store", str(system.cluster.store)]
+    environment = os.environ | {"MLFLOW_TRACKING_URI": system.mlflow_server.address}
+    checked = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert checked.stdout, checked.stderr
+    return set(checked.stdout.splitlines()[:-1])
+
+
+def upkeep(action: str, backups: Path, system: System) -> None:
+    """Run `make backup` or `make restore` with VOLUME."""
+    volume = system.cluster.store.parent
+    command = [sys.executable, "-m", "nucleus_dags.upkeep.backup", action, str(backups), "--volume", str(volume)]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "dags")}
+    ended = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def destroy_all_data(system: System) -> None:
+    """Stop all pods and empty the volumes, as if disk and cluster were new."""
+    kubectl("scale", "--replicas=0", *SERVERS, "statefulset/postgresql")
+    kubectl("delete", "pods", "--all", "--wait=true")
+    folder = system.cluster.folder
+    for name in ("data", "postgresql"):
+        shutil.rmtree(folder / name)
+    make_volumes(folder)
+    system.mlflow_server.stop()
