@@ -15,6 +15,10 @@ Images = Mapping[str, NDArray[Any]]
 """The image, (y, x) uint8 or uint16, of the whole field by the name of the sheet; sheets of a field share one array."""
 
 
+def _nothing_lacks(folder: Path) -> None:
+    """Take a file for whole: most tools keep all that was sent in one."""
+
+
 @dataclass(frozen=True)
 class Tool:
     """How sheets become the files of a tool, and how these are read."""
@@ -28,6 +32,9 @@ class Tool:
     write: Callable[[Sequence[Sheet], Images, Path], None]
     """Writes sheets and their images into an empty folder. Raises InputError for what the tool can't hold."""
     read_files: Callable[[Path], list[Sheet]]
+    refuse_incomplete: Callable[[Path], None] = _nothing_lacks
+    """Raises InputError if a part of what was sent lacks in a folder that came back, so that it would be understood in
+    another way than it was meant."""
 
     def read(self, folder: Path) -> list[Sheet]:
         """Read all sheets of a folder that came back.

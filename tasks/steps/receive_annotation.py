@@ -88,9 +88,11 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     folder = _folder_of_request(params, workspace.store)
     request = read_request(folder)
     source = plate_at(request.plate, workspace.store)
+    tool = tool_named(request.tool)
     opened = open_package(Path(params.folder), workspace.output_dir / ANSWER)
+    tool.refuse_incomplete(opened)
     earlier = _earlier_answers(params, workspace.store)
-    returned = _with_earlier(tool_named(request.tool).read(opened), earlier, request, workspace)
+    returned = _with_earlier(tool.read(opened), earlier, request, workspace)
     by_field = request.by_field(returned)
     if not by_field:
         raise InputError(f"{params.folder}: no image of it was looked at; tag those that were, or return them alone.")
@@ -327,7 +329,7 @@ def _ignored(path: Path | None, like: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 TASK = Task(
     name=NAME,
-    version=2,
+    version=3,
     params_type=Params,
     run=run,
     depends_on=depends_on,

@@ -363,3 +363,16 @@ def test_fields_of_another_cell_line_are_not_added_to_a_plate(store: Path, plate
         InputError, match=r"The plate annotated .* differs from what was sent: cell_line 'U2OS' and 'HCT116'"
     ):
         receive(store, sent, corrected(store, sent, {}))
+
+
+@pytest.mark.parametrize("place", ["", "labels/"])
+def test_label_images_without_their_unsure_folder_are_refused_since_unsure_nuclei_would_count_as_deleted(
+    place: str, store: Path, plate: str, proposals: str
+) -> None:
+    sent = send(store, plate, proposals)
+    answer = store.parent / "labels alone.zip"
+    with zipfile.ZipFile(answer, "w") as archive:
+        for path in (opened(store, sent) / "labels").iterdir():
+            archive.write(path, f"{place}{path.name}")
+    with pytest.raises(InputError, match="such as 001_p_B07_1.*without the folder 'unsure'.*Return the folders"):
+        receive(store, sent, answer)
