@@ -109,4 +109,11 @@ def with_ids(nuclei: Iterator[Nucleus], ids: Sequence[int]) -> Iterator[Nucleus]
         yield replace(nucleus, sent_id=ids[nucleus.sent_id - 1])
 
 
-TOOL = Tool("label_tiff", "napari, Fiji (label TIFF)", by_patches=False, write=_write, read_files=_read, refuse_incomplete=_refuse_without_unsure)
+TOOL = Tool(
+    "label_tiff",
+    "napari, Fiji (label TIFF)",
+    by_patches=False,
+    write=_write,
+    read_files=_read,
+    refuse_incomplete=_refuse_without_unsure,
+)

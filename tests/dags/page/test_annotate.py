@@ -131,18 +131,37 @@ def test_an_export_goes_into_the_inbox_as_it_is_and_waits_there(
     assert list((site.home.inbox / ".uploads").iterdir()) == []
 
 
-def test_all_files_of_a_folder_are_returned_together(site: Site, plate: str, browser: Page, tmp_path: Path) -> None:
-    request = add_sent(site.home.store, 1, plate, tool="label_tiff")
-    files = [tmp_path / f"00{number}_f_annotation-{request}.tif" for number in (1, 2)]
+@pytest.mark.parametrize(
+    ("tool", "chosen", "files"),
+    [
+        ("label_tiff", "corrected", ["images/{}.tif", "labels/{}.tif", "unsure/{}.tif"]),
+        ("ome_zarr", "corrected/{}.ome.zarr", ["{}.ome.zarr/.zattrs", "{}.ome.zarr/labels/nuclei/s0/0/0"]),
+    ],
+)
+def test_a_folder_is_returned_whole_with_the_folders_in_it(
+    site: Site, plate: str, browser: Page, tmp_path: Path, tool: str, chosen: str, files: list[str]
+) -> None:
+    request = add_sent(site.home.store, 1, plate, tool=tool)
+    name = f"001_f_annotation-{request}"
+    files = [file.format(name) for file in files]
     for file in files:
-        file.write_bytes(b"II*\0")
+        path = tmp_path / "corrected" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"II*\0")
     browser.goto(f"/nuclei/annotate/{request}")
-    browser.get_by_label("Export of the tool").set_input_files(files)
+    browser.get_by_label("Export of the tool").set_input_files(tmp_path / "corrected" / files[0])
+    browser.get_by_label("the whole folder").set_input_files(tmp_path / chosen.format(name))
+    assert browser.get_by_label("Export of the tool").input_value() == ""
     browser.get_by_role("button", name="Return it").click()
     browser.get_by_role("status").filter(has_text="lies in the inbox").wait_for()
-    assert sorted(path.name for path in (site.home.inbox / f"annotation-{request}").iterdir()) == [
-        file.name for file in files
-    ]
+    returned = site.home.inbox / f"annotation-{request}"
+    assert sorted(path.relative_to(returned).as_posix() for path in returned.rglob("*") if path.is_file()) == files
+
+
+def test_a_form_without_a_file_says_what_is_to_be_chosen(site: Site, plate: str, browser: Page) -> None:
+    browser.goto("/nuclei/annotate")
+    browser.get_by_role("button", name="Return it").click()
+    browser.get_by_role("alert").filter(has_text="Choose what the tool exported, or the folder").wait_for()
 
 
 @pytest.mark.parametrize(
