@@ -32,16 +32,19 @@ class Tool:
     write: Callable[[Sequence[Sheet], Images, Path], None]
     """Writes sheets and their images into an empty folder. Raises InputError for what the tool can't hold."""
     read_files: Callable[[Path], list[Sheet]]
+    done_tag: str | None = None
+    """Tag that a person gives an image that was looked at; None if the tool has none."""
     refuse_incomplete: Callable[[Path], None] = _nothing_lacks
     """Raises InputError if a part of what was sent lacks in a folder that came back, so that it would be understood in
     another way than it was meant."""
 
     def read(self, folder: Path) -> list[Sheet]:
-        """Read all sheets of a folder that came back.
+        """Read the sheets of a folder that came back. Once one of them has `done_tag`, those without it don't count.
 
         Raises InputError with the file, what came, and what to do; also for an image that is in two files, such as
         what was sent beside what the tool exported, since it isn't known which of them counts.
         """
         sheets = self.read_files(folder)
-        refuse_twice(sheets, folder)
-        return sheets
+        counting = [sheet for sheet in sheets if sheet.is_done] or sheets
+        refuse_twice(counting, folder)
+        return counting
