@@ -21,7 +21,7 @@ from tasks.annotation.returned_files import MOST_BYTES, faults_named, some_endin
 from tasks.annotation.run_lengths import mask_of, runs_of
 from tasks.annotation.sheet import Kind, Nucleus, Sheet, cropped, patch_in
 from tasks.annotation.shown_images import COPY, write_grey_copies
-from tasks.annotation.tool import Images, Tool
+from tasks.annotation.tool import Classes, Images, Tool
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.image_files import read_bytes
 from tasks.nuclei.plates.raster import MAX_FIELD_PIXELS, refuse_too_large
@@ -157,4 +157,12 @@ def _nucleus(shape: Element, size: tuple[int, int], name: str) -> Nucleus | None
     return replace(found, kind=_KINDS[label], sent_id=int(ids[0]) if ids and ids[0] else None)
 
 
-TOOL = Tool("cvat", TITLE, by_patches=True, write=_write, read_files=_read, done_tag=DONE_LABEL)
+TOOL = Tool(
+    "cvat",
+    TITLE,
+    by_patches=True,
+    classes=Classes("Labels", LABELS),
+    write=_write,
+    read_files=_read,
+    done_tag=DONE_LABEL,
+)

@@ -18,7 +18,7 @@ from pathlib import Path
 from tasks.annotation.returned_files import files_ending, stem_of
 from tasks.annotation.sheet import Kind, Nucleus, Sheet, label_image_of, nuclei_in, patch_in
 from tasks.annotation.shown_images import write_images
-from tasks.annotation.tool import Images, Tool
+from tasks.annotation.tool import Classes, Images, Tool
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
 from tasks.nuclei.plates.file_kinds import is_left_by_a_system
@@ -113,6 +113,7 @@ TOOL = Tool(
     "label_tiff",
     "napari, Fiji (label TIFF)",
     by_patches=False,
+    classes=Classes("Folders", FOLDERS),
     write=_write,
     read_files=_read,
     refuse_incomplete=_refuse_without_unsure,

@@ -27,7 +27,7 @@ from tasks.annotation.returned_files import faults_named, read_json, some_ending
 from tasks.annotation.sheet import Kind, Nucleus, Sheet, cropped, patch_in
 from tasks.annotation.shown_images import FAST, description, write_grey_copies
 from tasks.annotation.supervisely_times import with_minutes
-from tasks.annotation.tool import Images, Tool
+from tasks.annotation.tool import Classes, Images, Tool
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
 from tasks.nuclei.patch_grid import Patch
@@ -196,4 +196,12 @@ def _unpacked(text: str) -> NDArray[np.bool_]:
     return np.asarray(pixels[..., -1] > 0 if pixels.shape[-1] in (2, 4) else pixels.any(axis=-1))
 
 
-TOOL = Tool("supervisely", TITLE, by_patches=True, write=_write, read_files=_read, done_tag=DONE_TAG)
+TOOL = Tool(
+    "supervisely",
+    TITLE,
+    by_patches=True,
+    classes=Classes("Classes", CLASSES),
+    write=_write,
+    read_files=_read,
+    done_tag=DONE_TAG,
+)

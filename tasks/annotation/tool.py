@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from tasks.annotation.sheet import Sheet, refuse_twice
+from tasks.annotation.sheet import Kind, Sheet, refuse_twice
 
 Images = Mapping[str, NDArray[Any]]
 """The image, (y, x) uint8 or uint16, of the whole field by the name of the sheet; sheets of a field share one array."""
+
+
+class Classes(NamedTuple):
+    """How people tell kinds of nuclei apart in a tool."""
+
+    what: str
+    """What has the names, for people: plural, with a capital."""
+    names: Mapping[Kind, str]
 
 
 def _nothing_lacks(folder: Path) -> None:
@@ -29,6 +37,8 @@ class Tool:
     """For people."""
     by_patches: bool
     """Whether the tool can show a patch and nuclei that are corrected elsewhere. Others get whole fields."""
+    classes: Classes | None
+    """None if the tool has none, so that all are nuclei."""
     write: Callable[[Sequence[Sheet], Images, Path], None]
     """Writes sheets and their images into an empty folder. Raises InputError for what the tool can't hold."""
     read_files: Callable[[Path], list[Sheet]]

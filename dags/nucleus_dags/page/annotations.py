@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nucleus_dags.manifest import manifest
+from nucleus_dags.manifest import AnnotationTool, manifest
 from nucleus_dags.page.damaged import left_out_if_damaged, reading
 from nucleus_dags.page.remembered import remembered
 from nucleus_dags.page.store_results import StoredResult, find_result, result_in, results_of, rows_of
@@ -93,9 +93,13 @@ class Sent:
         return Path(self.result.params["plate"]).name.rpartition("@")[0]
 
     @property
+    def known_tool(self) -> AnnotationTool | None:
+        """The tool; None for one that there was once."""
+        return manifest()["annotation_tools"].get(self.result.params["tool"])
+
+    @property
     def tool(self) -> str:
-        name: str = self.result.params["tool"]
-        return manifest()["annotation_tools"].get(name, name)
+        return self.known_tool["title"] if self.known_tool else str(self.result.params["tool"])
 
     @property
     def counts(self) -> Mapping[str, int]:

@@ -24,6 +24,8 @@ SECOND_OPINION = "test_time_augmentation"
 ALIASES = ("champion", "challenger")
 MOVED_BY = 0.1
 """Where a model hasn't it, its first threshold is moved by so much, down and up."""
+PATCH_FIELDS = {"patches": "Patches", "nuclei_per_patch": "Nuclei per patch"}
+"""Titles of the fields by which patches are sent."""
 FOVS_PER_PART = 100
 """Where patches are chosen, all fields are one part: patches are compared with one another."""
 
@@ -45,6 +47,17 @@ def refuse_impossible(form: Mapping[str, Any]) -> None:
         raise FormError(
             f"Patches: {form['patches']}, and Proposals: {form['proposals']}. Patches are chosen by what a model is "
             "unsure of; leave Patches empty, or propose what a model finds."
+        )
+    tools = manifest()["annotation_tools"]
+    tool = tools[form["tool"]]
+    asked = [name for name in ("patches", "nuclei_per_patch") if form[name]]
+    if asked and not tool["by_patches"]:
+        given = ", ".join(f"{PATCH_FIELDS[name]}: {form[name]}" for name in asked)
+        able = ", ".join(other["title"] for other in tools.values() if other["by_patches"])
+        raise FormError(
+            f"{given}, and Tool: {tool['title']}. Nothing in it shows where a patch ends, or which nuclei are "
+            f"corrected in another one. Leave {' and '.join(PATCH_FIELDS.values())} empty, so that whole fields are sent, or "
+            f"choose a tool that shows patches: {able}."
         )
 
 

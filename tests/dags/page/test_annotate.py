@@ -34,7 +34,7 @@ def test_what_was_sent_is_listed_by_plate_with_what_came_back(site: Site, plate:
     of_a, of_b = browser.locator("tbody").all()
     assert "nothing came back yet" in of_a.inner_text()
     assert "60 kept, 2 split, 5 added" in of_b.inner_text()
-    assert manifest()["annotation_tools"]["label_tiff"] in of_b.inner_text()
+    assert manifest()["annotation_tools"]["label_tiff"]["title"] in of_b.inner_text()
     browser.get_by_label("Plate").first.select_option("b")
     browser.get_by_role("button", name="Show").click()
     assert browser.locator("tbody").count() == 1
@@ -70,6 +70,33 @@ def test_each_tool_has_its_steps(site: Site, plate: str, tool: str) -> None:
     assert "<strong>" in steps
     assert "**" not in steps
     assert len(steps) > 100
+
+
+@pytest.mark.parametrize(
+    ("tool", "words"),
+    [
+        ("supervisely", ["Classes", "<code>Nucleus</code>", "<code>unsure</code>", "<code>Nucleus-processed</code>"]),
+        ("label_tiff", ["Folders", "<code>labels</code>", "<code>unsure</code>"]),
+        ("ome_zarr", ["Label images", "<code>nuclei</code>", "<code>unsure</code>"]),
+        ("cellpose", ["has no classes"]),
+    ],
+)
+def test_classes_are_named_as_in_the_tool(site: Site, plate: str, tool: str, words: list[str]) -> None:
+    text = site.get(f"/annotate/{add_sent(site.home.store, 1, plate, tool=tool)}")[1]
+    shown = text.partition('id="classes">')[2].partition("</p>")[0]
+    assert [word for word in words if word not in shown] == []
+    assert shown.count("<code>") == sum("<code>" in word for word in words)
+
+
+def test_a_tool_that_does_not_show_patches_gets_none(site: Site, plate: str, browser: Page) -> None:
+    browser.goto("/nuclei/annotate")
+    patches = browser.get_by_label("Patches")
+    browser.get_by_label("Plate", exact=True).fill("a")
+    patches.fill("5")
+    browser.get_by_role("button", name="Send", exact=True).click()
+    assert "choose one of Supervisely, CVAT" in patches.evaluate("field => field.validationMessage")
+    browser.get_by_label("Tool", exact=True).select_option("CVAT")
+    assert patches.evaluate("field => field.validationMessage") == ""
 
 
 def test_the_queue_shows_each_patch_with_its_reason(site: Site, plate: str, browser: Page) -> None:
