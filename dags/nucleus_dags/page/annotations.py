@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from nucleus_dags.manifest import AnnotationTool, manifest
 from nucleus_dags.page.damaged import left_out_if_damaged, reading
@@ -29,6 +30,8 @@ KINDS = {
     "reclassified": "with its outline, but from sure to unsure or back",
 }
 """What became of proposed nuclei, as `receive_annotation` counts it."""
+CHOSEN = ("tool", "role", "target", "replicate", "label_set", "nuclei_per_patch")
+"""Fields of the form of `send_to_annotation` that the task has under the same names."""
 PICTURE = re.compile(r"\d{4,}")
 
 
@@ -106,6 +109,20 @@ class Sent:
         """Fields, patches and proposed nuclei."""
         counts: Mapping[str, int] = self.result.content["counts"]
         return counts
+
+    @property
+    def form(self) -> dict[str, str | float]:
+        """What was chosen in the form of `send_to_annotation`, but for the amounts, so that a next round is like it."""
+        params = self.result.params
+        first, *_ = (*params.get("segmentations", ()), None)
+        segmented = result_in(self.result.store, first) if first else None
+        chosen: dict[str, Any] = {
+            "plate": self.plate,
+            "proposals": params.get("asked"),
+            **{name: params.get(name) for name in CHOSEN},
+            "nuclear_diameter_px": segmented.params.get("nuclear_diameter_px") if segmented else None,
+        }
+        return {name: value for name, value in chosen.items() if value is not None}
 
     @property
     def queue(self) -> StoredResult | None:

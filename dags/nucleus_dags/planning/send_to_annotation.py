@@ -56,8 +56,8 @@ def refuse_impossible(form: Mapping[str, Any]) -> None:
         able = ", ".join(other["title"] for other in tools.values() if other["by_patches"])
         raise FormError(
             f"{given}, and Tool: {tool['title']}. Nothing in it shows where a patch ends, or which nuclei are "
-            f"corrected in another one. Leave {' and '.join(PATCH_FIELDS.values())} empty, so that whole fields are sent, or "
-            f"choose a tool that shows patches: {able}."
+            f"corrected in another one. Leave {' and '.join(PATCH_FIELDS.values())} empty, so that whole "
+            f"fields are sent, or choose a tool that shows patches: {able}."
         )
 
 
@@ -138,7 +138,8 @@ def request_of(
     if not proposes_a_model(form):
         return params | {"fovs": list(fovs)}
     proposed = segmented[:1] if patches else segmented
-    return params | {"segmentations": [result["outputs"]["segmentation"] for result in proposed]}
+    found = [result["outputs"]["segmentation"] for result in proposed]
+    return params | {"segmentations": found, "asked": form["proposals"]}
 
 
 def models_to_find(form: Mapping[str, Any], dag_run_id: str) -> list[Params]:

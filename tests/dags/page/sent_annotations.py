@@ -15,14 +15,14 @@ from tests.dags.page.registered_models import key_of, result, table
 JPEG = bytes(imagecodecs.jpeg_encode(np.full((120, 240), 90, np.uint8)))
 
 
-def add_sent(store: Path, number: int, plate: str, patches: int = 0, tool: str = "cvat") -> str:
+def add_sent(store: Path, number: int, plate: str, patches: int = 0, tool: str = "cvat", **more: Any) -> str:
     """Put what `send_to_annotation` leaves into the store, with a queue if there are patches; gives its key."""
     key = key_of(number)
     queue = f"choose_patches/{key}/patches.csv" if patches else None
     if patches:
         _add_queue(store, key, patches)
     archive = f"corrected_{tool}_annotation-{key}.zip"
-    params = {"plate": plate, "tool": tool, "target": "corrected", "role": "train", "patches": queue}
+    params = {"plate": plate, "tool": tool, "target": "corrected", "role": "train", "patches": queue, **more}
     counts = {"fovs": 2, "patches": patches or 2, "nuclei": 93}
     folder = result(store, f"send_to_annotation/{key}", params, {"archive": archive}, counts=counts)
     with zipfile.ZipFile(folder / archive, "w") as packed:

@@ -111,8 +111,13 @@ def test_the_queue_shows_each_patch_with_its_reason(site: Site, plate: str, brow
     assert browser.request.get(first.get_attribute("src") or "").body() == JPEG
 
 
-def test_ticked_patches_are_skipped_by_the_run_that_sends_the_next_ones(site: Site, plate: str, browser: Page) -> None:
-    request = add_sent(site.home.store, 1, plate, patches=3)
+def test_the_next_patches_are_sent_as_those_before_without_those_that_are_ticked(
+    site: Site, plate: str, browser: Page
+) -> None:
+    chosen = {"replicate": "technical", "label_set": "7", "nuclei_per_patch": 30}
+    result(site.home.store, "segment/1", {"nuclear_diameter_px": 22.5})
+    found = {"segmentations": ["segment/1/plate"], "asked": "challenger"}
+    request = add_sent(site.home.store, 1, plate, patches=3, **chosen, **found)
     skip(site.home.store, "a", ["f1_y0-100_x100-200"], ["f1"])
     browser.goto(f"/nuclei/annotate/{request}")
     assert "Skipped" in browser.locator("section.patch").first.inner_text()
@@ -125,6 +130,7 @@ def test_ticked_patches_are_skipped_by_the_run_that_sends_the_next_ones(site: Si
     assert runs[0]["conf"] == {
         **{"plate": "a", "tool": "cvat", "role": "train", "target": "corrected", "patches": 7, "fields": 10},
         "skip": ["f2_y0-100_x200-300", "f3_y0-100_x300-400"],
+        **{"proposals": "challenger", "nuclear_diameter_px": 22.5, **chosen},
     }
 
 

@@ -135,6 +135,7 @@ def test_where_patches_are_chosen_the_model_looks_at_the_same_fields_in_a_second
         PLATE, fovs, [result("segment/1"), result("segment/2")], "choose_patches/3/p", form(patches=6)
     )
     assert SendParams(**sent).segmentations == ["segment/1"]
+    assert SendParams(**sent).asked == "champion"
     assert send_to_annotation.choices(PLATE, [], [], [], form()) == []
 
 
