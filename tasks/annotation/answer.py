@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tasks.annotation.comparison import Comparison, effort
+from tasks.annotation.comparison import Comparison, Effort, effort
 from tasks.annotation.gathering import Gathered
 from tasks.annotation.joining import FieldLabels, joined
 from tasks.annotation.request import Request
@@ -149,18 +149,29 @@ def remarks_on(
 
 def _in_short(fields: Sequence[AnsweredField], request: Request) -> Iterator[str]:
     counts = {kind: sum(field.comparison.counts()[kind] for field in fields) for kind in Comparison().counts()}
-    nuclei = sum(field.comparison.nuclei for field in fields)
+    nuclei = _nuclei_in(fields)
     shown = ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)
     yield f"{nuclei} nuclei annotated in {_number(len(fields), 'field')}: {shown or 'there are none'}"
-    minutes = [field.gathered.minutes for field in fields if field.gathered.minutes is not None]
-    if request.proposals == "none" or not nuclei:
+    spent = effort_of(fields, request)
+    if spent is None:
         return
-    spent = effort([field.comparison for field in fields], sum(minutes) if minutes else None)
     how = "" if spent.is_measured else " if each correction takes as long as drawing a nucleus"
     yield (
         f"the corrections took {_duration(spent.hours)}{how}; by the paper's pace, drawing all by hand takes "
         f"{_duration(spent.hours_by_hand)}: {100 * spent.saved_share:.0f} % saved"
     )
+
+
+def _nuclei_in(fields: Sequence[AnsweredField]) -> int:
+    return sum(field.comparison.nuclei for field in fields)
+
+
+def effort_of(fields: Sequence[AnsweredField], request: Request) -> Effort | None:
+    """Give the time that was spent and saved; None where nothing was proposed, or nothing is there."""
+    if request.proposals == "none" or not _nuclei_in(fields):
+        return None
+    minutes = [field.gathered.minutes for field in fields if field.gathered.minutes is not None]
+    return effort([field.comparison for field in fields], sum(minutes) if minutes else None)
 
 
 def _at_random(fields: Sequence[AnsweredField], request: Request) -> Iterator[str]:

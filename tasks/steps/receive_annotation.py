@@ -12,6 +12,7 @@ import io
 import logging
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ from tasks.annotation.answer import (
     AnsweredField,
     PlateField,
     choices_of,
+    effort_of,
     is_unchanged,
     most_edited,
     origins_of,
@@ -109,8 +111,10 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     for remark in remarks:
         log.info("%s", remark)
     counts = {"fovs": len(answered)} | {name: int(table[name].sum()) for name in table.columns.drop(["fov", "minutes"])}
+    spent = effort_of(answered, request)
     values = {
         "remarks": remarks,
+        "effort": asdict(spent) if spent else None,
         "earlier": [result.key for result in earlier],
         "sha256": sha256_of_all(Path(params.folder)),
     }

@@ -16,6 +16,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
+from tasks.annotation.comparison import SECONDS_BY_HAND
 from tasks.contract import Result, execute
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.patch_grid import Patch
@@ -145,6 +146,11 @@ def test_what_a_person_corrected_is_told_and_becomes_a_plate_that_knows_where_ea
     assert [first[kind] for kind in kinds] == [19, 1, 1, 1, 1, 1]
     assert [second[kind] for kind in kinds] == [24, 0, 0, 0, 0, 0]
     assert received.values["remarks"][0].startswith("48 nuclei annotated in 2 fields: 43 kept, 1 changed, 1 split")
+    by_hand = 48 * SECONDS_BY_HAND / 3600
+    assert received.values["effort"] == {
+        **{"hours": pytest.approx(by_hand * 5 / 48), "hours_by_hand": pytest.approx(by_hand)},
+        "is_measured": False,
+    }
     assert any("1 of 2 images came back exactly as they were sent" in remark for remark in received.values["remarks"])
 
     annotated = imported(store, received)

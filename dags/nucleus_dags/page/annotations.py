@@ -53,6 +53,22 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Annotated:
+    """What was done for a plate, in all rounds."""
+
+    answers: int
+    counts: Mapping[str, int]
+    """How many nuclei of each kind there are."""
+    timed: int
+    """For how many answers time is known, measured or estimated; those of long ago don't say."""
+    hours: float
+    hours_by_hand: float
+    """That drawing the nuclei of these takes, by the paper's pace."""
+    is_measured: bool
+    """Whether tools recorded all of the hours."""
+
+
+@dataclass(frozen=True)
 class NotTaken:
     """Corrected labels in the inbox that no plate was made of, yet or at all."""
 
@@ -141,6 +157,27 @@ def all_sent(store: Path, inbox: Path) -> dict[str, list[Sent]]:
             sent = Sent(result, tuple(answers.get(result.key, ())), tuple(not_taken.get(result.key, ())))
             found.setdefault(sent.plate, []).append(sent)
     return dict(sorted(found.items()))
+
+
+def annotated(store: Path, plate: str) -> Annotated | None:
+    """Sum up the answers that became part of a plate; None if there is none.
+
+    Of each request, the newest answer holds what came back earlier.
+    """
+    answers = _answers(store)
+    requests = [result.key for result in results_of(store, "send_to_annotation") if result.params["target"] == plate]
+    newest = [answers[key][0] for key in requests if key in answers]
+    if not newest:
+        return None
+    efforts = [effort for answer in newest if (effort := answer.result.content["values"].get("effort"))]
+    return Annotated(
+        answers=len(newest),
+        counts={kind: sum(answer.counts[kind] for answer in newest) for kind in KINDS},
+        timed=len(efforts),
+        hours=sum(effort["hours"] for effort in efforts),
+        hours_by_hand=sum(effort["hours_by_hand"] for effort in efforts),
+        is_measured=all(effort["is_measured"] for effort in efforts),
+    )
 
 
 def find_sent(store: Path, inbox: Path, key: str) -> Sent | None:
