@@ -124,7 +124,7 @@ def test_label_images_that_cannot_be_are_refused_by_name(name: str, pixels: Any,
 
 def test_a_label_image_of_more_pixels_than_a_field_has_is_refused_by_its_header(tmp_path: Path) -> None:
     tile = zlib.compress(bytes(832**2), 9)
-    size = {"shape": (8320, 8320), "dtype": np.uint8, "tile": (832, 832)}
+    size: dict[str, Any] = {"shape": (8320, 8320), "dtype": np.uint8, "tile": (832, 832)}
     tifffile.imwrite(tmp_path / "B07_1.tif", iter([tile] * 100), compression="zlib", **size)
     with pytest.raises(InputError, match=r"B07_1\.tif: is 8320 x 8320 px, allowed are 67,108,864 px"):
         label_tiff.TOOL.read(tmp_path)

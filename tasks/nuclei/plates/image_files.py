@@ -78,7 +78,7 @@ def read_ignored(path: Path) -> NDArray[np.bool_]:
     Raises InputError for what isn't an integer image of 0 (annotated), 1 (not looked at) and 2 (unsure), a missing, cut
     or incomplete file.
     """
-    return read_kinds(path) != ANNOTATED
+    return np.asarray(read_kinds(path) != ANNOTATED)
 
 
 def read_kinds(path: Path) -> NDArray[np.uint8]:
