@@ -1,8 +1,13 @@
-"""What is old goes from a real Airflow, MLflow and store by `make clean-up`, and what is in use stays."""
+"""Upkeep of a real Airflow, MLflow and store.
+
+What is old goes by `make clean-up`, and what is in use stays. A backup that was made during a training is restored into
+an empty folder.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -12,9 +17,17 @@ from pathlib import Path
 import pytest
 
 from nucleus_dags.airflow_api import AirflowApiError
+from nucleus_dags.local import servers as local_servers
+from nucleus_dags.local.home import Home
+from nucleus_dags.upkeep import backup
+from nucleus_dags.upkeep.archive import Archive
 from nucleus_dags.upkeep.clean_up import DAY_S, DELETED_RUNS_DAYS, LOGS_DAYS, ROWS_DAYS, clean_up
+from nucleus_dags.upkeep.installation import of_home
+from nucleus_dags.upkeep.restore import restore
 from tests.end_to_end.laboratory import MODEL, Laboratory, laboratory
+from tests.end_to_end.test_train_models import FORM, port_of
 from tests.stored_results import store_result
+from tests.synthetic_plates import make_synthetic_plate
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
@@ -26,7 +39,10 @@ OLD_RESULT = "score/0123456789abcdef"
 
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[Laboratory]:
-    with laboratory(tmp_path / "home") as started:
+    home = Home(tmp_path / "home")
+    for random_seed, role in enumerate(("train", "test")):
+        make_synthetic_plate(home.inbox / f"tiny-{role}", role=role, random_seed=random_seed)
+    with laboratory(home.folder) as started:
         yield started
 
 
@@ -134,3 +150,28 @@ def test_what_is_old_is_removed_everywhere_and_what_is_in_use_stays(
     with pytest.raises(AirflowApiError):
         system.state(DAG_ID, old)
     refused_run(system)
+
+
+def test_a_backup_made_during_a_training_is_restored_into_an_empty_folder_where_the_run_ends_well(
+    system: Laboratory, tmp_path: Path
+) -> None:
+    dag_run_id = system.api.trigger("train_models", FORM | {"cycles": 4})
+
+    def is_training() -> bool:
+        return any("cycle 1 of 4: loss" in line for line in system.log_lines("train_models", dag_run_id, "train"))
+
+    system.wait_until(is_training, "a cycle of the training is done")
+    installation, champion = of_home(system.home.folder), system.champion()
+    backup.save(installation, tmp_path / "backups")
+
+    local_servers.down(system.home)
+    shutil.rmtree(system.home.folder)
+    restore(Archive(tmp_path / "backups"), installation, None, False)
+    ports = port_of(system.servers.airflow_url), port_of(system.servers.mlflow_url)
+    local_servers.up(system.home, *ports)
+
+    assert system.champion() == champion
+    system.finish_well("train_models", dag_run_id)
+    mlflow_run_id = system.results("train_models", dag_run_id)["open_run"][0]["mlflow_run_id"]
+    assert system.mlflow.get_run(mlflow_run_id).info.status == "FINISHED"
+    assert {point.step for point in system.mlflow.get_metric_history(mlflow_run_id, "all/loss")} == {1, 2, 3, 4}
