@@ -102,7 +102,6 @@ def dag_runs(system: Laboratory) -> set[str]:
 def test_what_is_old_is_removed_everywhere_and_what_is_in_use_stays(
     system: Laboratory, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    system.unpause(DAG_ID)
     old, recent = refused_run(system), refused_run(system)
     let_the_dag_run_be_old(system, old)
 
