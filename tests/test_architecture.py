@@ -222,6 +222,26 @@ def test_the_rule_sees_every_way_to_rename() -> None:
 
 
 @pytest.mark.parametrize("path", TASKS)
+def test_label_images_are_resized_in_one_place_alone(path: str) -> None:
+    resized = [] if path == "tasks/nuclei/resizing.py" else _nearest(ast.parse((REPOSITORY / path).read_text()))
+    assert resized == []
+
+
+def _nearest(tree: ast.AST) -> list[str]:
+    """Give what resizes without mixing values, as only label images are: OpenCV's names, and the order 0 of SciPy."""
+    attributes = [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    names = [name for name in attributes if name.startswith("INTER_NEAREST")]
+    orders = [node for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "order"]
+    return names + [ast.unparse(node) for node in orders if ast.unparse(node.value) == "0"]
+
+
+def test_the_rule_sees_what_resizes_without_mixing() -> None:
+    seen = ["cv2.resize(a, b, interpolation=cv2.INTER_NEAREST)", "ndimage.zoom(a, 2, order=0)"]
+    others = ["cv2.resize(a, b, interpolation=cv2.INTER_AREA)", "ndimage.zoom(a, 2, order=1)"]
+    assert _nearest(ast.parse("\n".join(seen + others))) == ["INTER_NEAREST", "order=0"]
+
+
+@pytest.mark.parametrize("path", TASKS)
 def test_only_the_module_of_locks_knows_what_locks(path: str) -> None:
     assert path == "tasks/locks.py" or of_packages(imports(path), "filelock", "fcntl") == set()
 
