@@ -15,14 +15,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.annotation.returned_files import files_ending, stem_of
+from tasks.annotation.returned_files import files_ending, read_labels, stem_of
 from tasks.annotation.sheet import Kind, Nucleus, Sheet, label_image_of, nuclei_in, patch_in
 from tasks.annotation.shown_images import write_images
 from tasks.annotation.tool import Classes, Images, Tool
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
 from tasks.nuclei.plates.file_kinds import is_left_by_a_system
-from tasks.nuclei.plates.image_files import EXTENSIONS, read_numbered, write_label_image
+from tasks.nuclei.plates.image_files import EXTENSIONS, write_label_image
 
 IMAGES = "images"
 FOLDERS: dict[Kind, str] = {"nucleus": "labels", "unsure": "unsure", "context": "context"}
@@ -49,7 +49,7 @@ def _read(folder: Path) -> list[Sheet]:
     _refuse_elsewhere(folder, place)
     beside = place.parent / FOLDERS["unsure"]
     unsure = {stem_of(path.name): path for path in _label_files(beside)} if beside.is_dir() and place != folder else {}
-    alone = sorted(stem for stem in unsure.keys() - labels.keys() if read_numbered(unsure[stem]).label_image.any())
+    alone = sorted(stem for stem in unsure.keys() - labels.keys() if read_labels(unsure[stem]).label_image.any())
     if alone:
         raise InputError(f"{unsure[alone[0]]}: there is no image of this name in {place}; add it or remove this one.")
     return [_sheet(name, path, unsure.get(name)) for name, path in labels.items()]
@@ -98,7 +98,7 @@ def _sheet(name: str, path: Path, unsure: Path | None) -> Sheet:
 
 
 def _labelled(path: Path, kind: Kind) -> tuple[int, int, tuple[Nucleus, ...]]:
-    numbered = read_numbered(path)
+    numbered = read_labels(path)
     return *numbered.label_image.shape, tuple(with_ids(nuclei_in(numbered.label_image, kind), numbered.ids.tolist()))
 
 

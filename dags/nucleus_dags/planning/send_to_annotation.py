@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nucleus_dags.errors import FormError
-from nucleus_dags.files import move
+from nucleus_dags.files import flush, make_folder, move
 from nucleus_dags.forms.send_to_annotation import LABELS, NONE
 from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.manifest import manifest
@@ -194,9 +194,10 @@ def skipped_lines(skipped: Sequence[str], patches: Sequence[SkippedPatch], all_p
 def lay_out(file: Path, inbox: Path, name: str | None = None) -> Path:
     """Copy a file to where people fetch it, under its name or another one; gives the copy."""
     folder = inbox / TO_ANNOTATE
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     target = folder / (name or file.name)
     beside = folder / f".{target.name}"
     shutil.copyfile(file, beside)
+    flush(beside)
     move(beside, target)
     return target

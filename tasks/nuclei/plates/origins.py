@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
+from tasks.nuclei.plates.file_kinds import refuse_other_than_file
 from tasks.nuclei.tables import read_csv, write_csv
 
 ORIGINS = "origins.csv"
@@ -42,6 +43,7 @@ def read_origins(plate_folder: Path) -> pd.DataFrame:
     path = inside(plate_folder, ORIGINS)
     if not path.exists():
         return pd.DataFrame({name: pd.Series(dtype=_TEXTS.get(name, np.int64)) for name in COLUMNS})
+    refuse_other_than_file(path, plate_folder)
     remove = "correct the file, or remove it if nobody knows the origins"
     try:
         table = read_csv(path, dtype={**_TEXTS, "label": np.int64}).fillna("")

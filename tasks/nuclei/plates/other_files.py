@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.nuclei.plates import chosen_patches, origins
+from tasks.nuclei.plates.file_kinds import read_file
 from tasks.nuclei.plates.files import Plate
 from tasks.nuclei.plates.image_files import decode_numbered
 from tasks.nuclei.plates.label_sets import problems_of_sizes
@@ -18,14 +19,14 @@ from tasks.nuclei.plates.label_sets import problems_of_sizes
 
 def hashes_of(plate: Plate) -> dict[str, str]:
     """Give the SHA-256 of each file by its path in the plate."""
-    return {_name(path, plate): hashlib.sha256(plate.read(path)).hexdigest() for path in _paths(plate)}
+    return {_name(path, plate): hashlib.sha256(read_file(path, plate.folder)).hexdigest() for path in _paths(plate)}
 
 
 def copied(plate: Plate, output_dir: Path) -> dict[str, str]:
     """Copy the files, read-only; gives the SHA-256 of what was copied by its path in the plate."""
     hashes = {}
     for path in _paths(plate):
-        content, copy = plate.read(path), output_dir / _name(path, plate)
+        content, copy = read_file(path, plate.folder), output_dir / _name(path, plate)
         hashes[_name(path, plate)] = hashlib.sha256(content).hexdigest()
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(content)
