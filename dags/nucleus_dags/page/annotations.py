@@ -130,8 +130,8 @@ class Sent:
     def form(self) -> dict[str, str | float]:
         """What was chosen in the form of `send_to_annotation`, but for the amounts, so that a next round is like it."""
         params = self.result.params
-        first, *_ = (*params.get("segmentations", ()), None)
-        segmented = result_in(self.result.store, first) if first else None
+        segmentations: list[str] = params.get("segmentations", [])
+        segmented = result_in(self.result.store, segmentations[0]) if segmentations else None
         chosen: dict[str, Any] = {
             "plate": self.plate,
             "proposals": params.get("asked"),

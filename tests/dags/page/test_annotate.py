@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page
@@ -114,9 +115,9 @@ def test_the_queue_shows_each_patch_with_its_reason(site: Site, plate: str, brow
 def test_the_next_patches_are_sent_as_those_before_without_those_that_are_ticked(
     site: Site, plate: str, browser: Page
 ) -> None:
-    chosen = {"replicate": "technical", "label_set": "7", "nuclei_per_patch": 30}
+    chosen: dict[str, Any] = {"replicate": "technical", "label_set": "7", "nuclei_per_patch": 30}
     result(site.home.store, "segment/1", {"nuclear_diameter_px": 22.5})
-    found = {"segmentations": ["segment/1/plate"], "asked": "challenger"}
+    found: dict[str, Any] = {"segmentations": ["segment/1/plate"], "asked": "challenger"}
     request = add_sent(site.home.store, 1, plate, patches=3, **chosen, **found)
     skip(site.home.store, "a", ["f1_y0-100_x100-200"], ["f1"])
     browser.goto(f"/nuclei/annotate/{request}")
