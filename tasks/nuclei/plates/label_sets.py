@@ -1,6 +1,7 @@
 """Further label images of the same fields, such as a second annotator's: label_sets/<name of the set>/.
 
-What is in labels/ is trained on and judged by; the others are scored beside it.
+What is in labels/ is trained on and judged by; the others are scored beside it. An origins.csv in the folder of a set
+says how its labels came.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
 from tasks.nuclei.plates.file_kinds import is_left_by_a_system, printable
 from tasks.nuclei.plates.image_files import read_numbered
+from tasks.nuclei.plates.origins import ORIGINS
 
 LABEL_SETS = "label_sets"
 SET_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}"
@@ -55,7 +57,7 @@ def _files_of(
 ) -> Iterator[tuple[str, Path]]:
     found: set[str] = set()
     for path in sorted(folder.iterdir()):
-        if is_left_by_a_system(path.name):
+        if is_left_by_a_system(path.name) or path.name == ORIGINS:
             continue
         name, shown = name_of(path.name), f"{LABEL_SETS}/{folder.name}/{printable(path.name)}"
         if name is None or name not in labelled:
