@@ -50,6 +50,13 @@ def add_segmentation(store: Path, plate: str, predictions: dict[str, list[int]],
     return path
 
 
+def count_own(store: Path, segmentation: str, number: int) -> None:
+    """Write into a segmentation what `segment` counts: labels of the plate that its model proposed itself."""
+    path = store / segmentation / "result.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"counts": {**content["counts"], "own_proposals": number}}))
+
+
 def add_model(
     store: Path, key: str, plates: Sequence[str] = (), initialisation: str = "random", method: str = "fpn2_ws"
 ) -> str:

@@ -22,7 +22,7 @@ from tasks.nuclei.figures import ScoreMatrix
 from tasks.nuclei.plates.info import read_plate_info
 from tasks.nuclei.scoring import SHOWN_IOU_THRESHOLDS
 from tasks.nuclei.tables import read_csv, write_csv
-from tasks.store.provenance import plate_of_segmentation, result_of, segmentations_of_scores
+from tasks.store.provenance import own_proposals_of_plates, plate_of_segmentation, segmentations_of_scores
 
 CHAMPION = "champion"
 NOTICEABLE_DROP = 0.01
@@ -161,12 +161,7 @@ def _f1_of_plates(scores: str, workspace: Workspace) -> pd.DataFrame:
     curves = read_csv(workspace.input(scores) / "f1.csv", dtype={"name": str})
     of_plates = curves[curves["group"] == "plate"]
     points = of_plates.pivot(index="name", columns="iou_threshold", values="f1")[list(SHOWN_IOU_THRESHOLDS)]
-    own = {
-        Path(plate_of_segmentation(path, workspace.store)).name.rpartition("@")[0]: result_of(
-            path, workspace.store
-        ).counts.get("own_proposals", 0)
-        for path in segmentations_of_scores(scores, workspace.store)
-    }
+    own = own_proposals_of_plates(scores, workspace.store)
     table = points.add_prefix("f1_at_").rename_axis(index="plate", columns=None).reset_index()
     return table.assign(own_proposals=table["plate"].map(own))
 
@@ -209,7 +204,7 @@ def _curves(matrix: pd.DataFrame) -> Iterator[tracking.Point]:
 
 TASK = Task(
     name="forgetting",
-    version=2,
+    version=3,
     params_type=Params,
     run=run,
     log=log_result,

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -32,7 +33,13 @@ from tasks.nuclei.plates.info import ALL_CELL_LINES
 from tasks.nuclei.random_patches import scores_in
 from tasks.nuclei.tables import read_csv, write_csv
 from tasks.nuclei.usability import MARK, shortcoming_of
-from tasks.store.provenance import plate_at, plate_of_segmentation, result_of
+from tasks.store.provenance import (
+    params_of_segmentation,
+    plate_at,
+    plate_of_segmentation,
+    proposed_itself,
+    result_of,
+)
 
 log = logging.getLogger("nucleus")
 
@@ -125,7 +132,11 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     write_csv(_fov_table(fovs), workspace.output_dir / "fovs.csv")
     for kind in ("true", "predicted"):
         _nuclei_table(fovs, kind).to_parquet(workspace.output_dir / f"{kind}_nuclei.parquet", index=False)
-    sets = [label_set_scores(one.plate, one.predicted_path) for one in segmentations if one.plate.label_sets]
+    sets = [
+        label_set_scores(one.plate, one.predicted_path, partial(_proposed_itself, path, workspace.store))
+        for path, one in zip(params.segmentations, segmentations, strict=True)
+        if one.plate.label_sets
+    ]
     if sets:
         write_csv(pd.concat(sets, ignore_index=True), workspace.output_dir / LABEL_SETS_CSV)
     total = groups[-1]
@@ -180,6 +191,13 @@ def _log_scores_of_plates(run: tracking.Run, params: Params, curves: pd.DataFram
 def _open_segmentation(path: str, workspace: Workspace) -> Segmentation:
     plate = plate_at(plate_of_segmentation(path, workspace.store), workspace.store)
     return Segmentation(plate, workspace.input(path) / "labels", read_chosen_patches(plate.folder))
+
+
+def _proposed_itself(segmentation: str, store: Path, origins: pd.DataFrame) -> pd.Series:
+    """Say of each row of a table of origins whether the model that segmented proposed the label."""
+    made = params_of_segmentation(segmentation, store)
+    # Before methods had their names in the params, there were no origins.
+    return proposed_itself(made.get("method", ""), made["networks"], origins, store)
 
 
 def _in_all(name: str, segmentations: Iterable[str], store: Path) -> int:

@@ -104,7 +104,9 @@ def test_where_labels_of_a_further_set_come_from_is_a_part_of_the_plate_and_coun
 
 def test_origins_of_a_further_set_are_of_its_own_nuclei(tmp_path: Path, store: Path) -> None:
     # Label 2 is one of the labels that count alone.
-    with pytest.raises(InputError, match=r"label_sets/anna/origins\.csv: has a row for label 2 of b, which has no label 2"):
+    with pytest.raises(
+        InputError, match=r"label_sets/anna/origins\.csv: has a row for label 2 of b, which has no label 2"
+    ):
         ingest(set_with_origins(tmp_path / "p", 2), store)
 
 
