@@ -50,9 +50,9 @@ def add_segmentation(store: Path, plate: str, predictions: dict[str, list[int]],
     return path
 
 
-def count_own(store: Path, segmentation: str, number: int) -> None:
-    """Write into a segmentation what `segment` counts: labels of the plate that its model proposed itself."""
-    path = store / segmentation / "result.json"
+def count_own(store: Path, result: str, number: int) -> None:
+    """Write into a segmentation, or scores, how many true labels its model proposed itself."""
+    path = store / result / "result.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"counts": {**content["counts"], "own_proposals": number}}))
 

@@ -34,6 +34,7 @@ from tasks.nuclei.random_patches import scores_in
 from tasks.nuclei.tables import read_csv, write_csv
 from tasks.nuclei.usability import MARK, shortcoming_of
 from tasks.store.provenance import (
+    own_proposals_of_plates,
     params_of_segmentation,
     plate_at,
     plate_of_segmentation,
@@ -168,7 +169,9 @@ def log_result(params: Params, result: Result, store: Path) -> None:
     points += [tracking.Point(name, value) for name, value in result.metrics.items()]
     run = tracking.Run()
     run.log_points(points)
-    marks = {"own_proposals": str(result.counts["own_proposals"])} if result.counts.get("own_proposals") else {}
+    own = result.counts.get("own_proposals")
+    marks = {tracking.OWN_PROPOSALS: str(own)} if own else {}
+    run.set_tags(marks)
     searched = {name: f"{result.metrics[name]:.4f}" for name in SEARCHED}
     run.tag_model_versions(searched | marks)
     _log_scores_of_plates(run, params, curves, store)
@@ -178,13 +181,15 @@ def log_result(params: Params, result: Result, store: Path) -> None:
 
 def _log_scores_of_plates(run: tracking.Run, params: Params, curves: pd.DataFrame, store: Path) -> None:
     """Log F1 on each test plate for the model, by which MLflow sorts models. The run shows that of one plate too."""
+    own = own_proposals_of_plates(params.segmentations, store)
     scores = []
     for segmentation in params.segmentations:
         plate = plate_at(plate_of_segmentation(segmentation, store), store)
         of_plate = curves[(curves["group"] == "plate") & (curves["name"] == plate.info.name)]
         f1 = dict(zip(of_plate["iou_threshold"], of_plate["f1"], strict=True))
         shown = {t: float(f1[t]) for t in scoring.SHOWN_IOU_THRESHOLDS}
-        scores.append(tracking.PlateScores(plate.info.name, plate.folder.name.rpartition("@")[2], shown))
+        name, _, digest = plate.folder.name.rpartition("@")
+        scores.append(tracking.PlateScores(name, digest, shown, own[name]))
     run.log_scores_of_plates(scores)
 
 

@@ -203,14 +203,14 @@ def proposed_itself(method: str, networks: Sequence[str], origins: pd.DataFrame,
     return origins["proposed_by"].isin(own)
 
 
-def own_proposals_of_plates(scores: str, store: Path) -> dict[str, int]:
-    """Give by the names of scored plates how many of their labels the model proposed itself."""
+def own_proposals_of_plates(segmentations: Iterable[str], store: Path) -> dict[str, int]:
+    """Give by the names of segmented plates how many of their labels the model proposed itself."""
     # Segmentations of before these were counted don't have them.
     return {
         Path(plate_of_segmentation(path, store)).name.rpartition("@")[0]: result_of(path, store).counts.get(
             "own_proposals", 0
         )
-        for path in segmentations_of_scores(scores, store)
+        for path in segmentations
     }
 
 

@@ -204,8 +204,8 @@ def test_f1_against_labels_that_a_model_proposed_itself_is_marked_in_tables_figu
         experiment(scored(tmp_path, plates, 2, "mrcnn"), "MRCNN"),
         experiment(scored(tmp_path, plates, 3, "fpn", own=2), "FPN2-WS"),
     ]
-    finding = {"paper": "It is better.", "table": "Table 8", "expected": "more"}
-    finding |= {"of": ["FPN2-WS", "Full"], "against": ["MRCNN", "Full"]}
+    pair = {"of": ["FPN2-WS", "Full"], "against": ["MRCNN", "Full"]}
+    finding = {"paper": "It is better.", "table": "Table 8", "expected": "more", **pair}
     result = tabulated(tmp_path, plates, experiments, DRAWN, findings=[finding])
     table = pd.read_csv(tmp_path / result.outputs["tables"] / "Table_8.csv")
     at_07 = table[table["iou_threshold"] == 0.7].set_index(["Model", "cell_line"])["own_proposals"]

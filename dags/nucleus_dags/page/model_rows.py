@@ -14,7 +14,6 @@ from nucleus_dags.page.registered import CHAMPION, Event, Registry, Version
 from nucleus_dags.page.store_results import StoredResult, find_result, result_in, results_of
 from nucleus_dags.planning.usability import MARK, shortcoming
 
-
 OWN_PROPOSALS = "own_proposals"
 """Tag of a version: how many of the labels that it was scored against it proposed itself."""
 

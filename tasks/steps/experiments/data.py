@@ -126,7 +126,8 @@ def _pooled(scores: str, store: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     folder = inside(store, scores)
     f1, errors = (_of_plates(folder / f"{name}.csv") for name in ("f1", "errors"))
     counting = f1.assign(labels=f1["name"].map(lambda name: shown_set(infos[name].name_of_labels)), is_counting=True)
-    counting = counting.assign(**{OWN: counting["name"].map(own_proposals_of_plates(scores, store))})
+    own = own_proposals_of_plates(segmentations_of_scores(scores, store), store)
+    counting = counting.assign(**{OWN: counting["name"].map(own)})
     sets = _label_sets(folder, "model")
     others = sets.assign(name=sets["plate"], labels=sets["labels"].map(shown_set), is_counting=False)
     # Beside each other set, the one that counts is scored again on the fields of that set.

@@ -232,8 +232,9 @@ def test_a_rejected_plate_is_shown_with_what_is_wrong_until_it_is_imported(site:
 
 def test_a_plate_says_of_each_label_set_how_its_labels_came(site: Site) -> None:
     counts = {"drawn": 1, "corrected": 4, "accepted": 43}
-    more = {"origins": {"drawn": 48}, "origins_of_label_sets": {"ben": counts}}
-    add_whole_plate(site.home.store, "p", label_sets={"ben": {"a": "a.tif"}, "eva": {"a": "a.tif"}}, **more)
+    sets = {"ben": {"a": "a.tif"}, "eva": {"a": "a.tif"}}
+    origins = {"ben": counts}
+    add_whole_plate(site.home.store, "p", label_sets=sets, origins={"drawn": 48}, origins_of_label_sets=origins)
     text = " ".join(site.get("/plates/p")[1].split())
     assert "ben: of 1 field; scored beside the others. Of its nuclei, 1 was drawn, 4 were corrected, 43 were" in text
     assert "eva: of 1 field; scored beside the others.</li>" in text
