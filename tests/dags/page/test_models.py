@@ -127,7 +127,7 @@ EXPLAINED = f'<span class="bad">{OWN["mark"]}</span> {OWN["meaning"]}.'
 def marked(text: str) -> list[str]:
     """Give what stands before each mark, from the beginning of its cell."""
     cells = re.findall(r"<td[^>]*>(.*?)</td>", text, re.DOTALL)
-    return [" ".join(cell.partition(MARK)[0].split()) for cell in cells if MARK in cell]
+    return [" ".join(cell.partition(f"&nbsp;{MARK}")[0].split()) for cell in cells if MARK in cell]
 
 
 def test_f1_against_labels_that_a_version_proposed_itself_is_marked_wherever_it_stands_among_models(
