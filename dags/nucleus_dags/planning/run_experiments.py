@@ -17,6 +17,7 @@ from nucleus_dags.manifest import manifest
 from nucleus_dags.planning.experiment_params import experiments_of, initial_weights_of
 from nucleus_dags.planning.experiments import Matrix, nearest, read_matrix
 from nucleus_dags.planning.methods import names_in
+from nucleus_dags.planning.own_proposals import explained, mark_of
 from nucleus_dags.planning.remarks import remarks_on
 from nucleus_dags.planning.runs import runs_to_close
 from nucleus_dags.planning.types import (
@@ -277,6 +278,7 @@ def scored_experiment(scored: Sequence[Result], known: Mapping[str, Any]) -> Par
         "scores": paths[0],
         "training_scores": paths[1] if len(paths) > 1 else None,
         "metrics": {name: value for name, value in scored[0]["metrics"].items() if name.endswith("/all")},
+        "own_proposals": scored[0]["counts"].get("own_proposals", 0),
     }
 
 
@@ -326,5 +328,10 @@ def score_lines(scored: Sequence[Mapping[str, Any]]) -> list[str]:
     columns = [f"f1_at_{at}/all" for at in manifest()["shown_iou_thresholds"]]
     rows = sorted(scored, key=lambda one: -one["metrics"][columns[0]])
     titles = " | ".join(f"F1 at {at}" for at in manifest()["shown_iou_thresholds"])
-    values = [" | ".join([one["name"], *(f"{one['metrics'][name]:.3f}" for name in columns)]) for one in rows]
-    return [f"| experiment | {titles} |", "|---" * (len(columns) + 1) + "|", *(f"| {row} |" for row in values)]
+    marks = [mark_of(one["own_proposals"]) for one in rows]
+    values = [
+        " | ".join([one["name"], *(f"{one['metrics'][name]:.3f}{mark}" for name in columns)])
+        for one, mark in zip(rows, marks, strict=True)
+    ]
+    lines = [f"| experiment | {titles} |", "|---" * (len(columns) + 1) + "|", *(f"| {row} |" for row in values)]
+    return [*lines, *explained(any(marks))]

@@ -258,10 +258,26 @@ def test_an_experiment_goes_from_its_networks_to_scores_of_test_and_training_pla
         {"segmentations": ["segment/t"], "mlflow_run_id": None},
     ]
     results: list[Any] = [
-        {"outputs": {"scores": path}, "metrics": {"f1_at_0.7/all": 1.0}} for path in ("score/a", "score/t")
+        {"outputs": {"scores": path}, "metrics": {"f1_at_0.7/all": 1.0}, "counts": {"own_proposals": own}}
+        for path, own in (("score/a", 3), ("score/t", 0))
     ]
     scored = run_experiments.scored_experiment(results, known)
     assert (scored["scores"], scored["training_scores"]) == ("score/a", "score/t")
+    assert scored["own_proposals"] == 3
+
+
+def test_the_note_marks_f1_against_labels_that_a_model_proposed_itself() -> None:
+    fair, own = (
+        {"name": name, "metrics": {"f1_at_0.7/all": f1, "f1_at_0.9/all": 0.5}, "own_proposals": number}
+        for name, f1, number in (("one", 0.8, 0), ("other", 0.9, 3))
+    )
+    assert run_experiments.score_lines([fair, own])[2:] == [
+        "| other | 0.900 † | 0.500 † |",
+        "| one | 0.800 | 0.500 |",
+        "",
+        "† against labels that the model itself, or one that it began from, proposed: too good",
+    ]
+    assert run_experiments.score_lines([fair])[2:] == ["| one | 0.800 | 0.500 |"]
 
 
 def test_tables_show_what_was_in_the_store_and_what_was_scored_now(store: Path) -> None:
