@@ -56,8 +56,7 @@ def manifest(methods: Mapping[str, Method]) -> dict[str, Any]:
         "presets": PRESETS,
         "presets_of_augment": importlib.import_module("tasks.steps.augment").PRESETS,
         "default_method": default_method().name,
-        "annotation_tools": {name: tool.title for name, tool in TOOLS.items()},
-        "annotation_steps": _annotation_steps(),
+        "annotation_tools": _described_annotation_tools(),
         "tasks": {task.name: _described_task(task) for task in tasks},
         "methods": {name: _described_method(method) for name, method in trained.items()},
         "thresholds": {name: _thresholds(method) for name, method in methods.items()},
@@ -81,6 +80,19 @@ def _tasks_of_steps() -> Iterator[Task[Any]]:
         step = importlib.import_module(f"{steps.__name__}.{module}")
         if hasattr(step, "TASK"):
             yield step.TASK
+
+
+def _described_annotation_tools() -> dict[str, Any]:
+    steps = _annotation_steps()
+    return {
+        name: {
+            "title": tool.title,
+            "by_patches": tool.by_patches,
+            "classes": tool.classes._asdict() if tool.classes else None,
+            "steps": steps[name],
+        }
+        for name, tool in TOOLS.items()
+    }
 
 
 def _annotation_steps() -> dict[str, str]:

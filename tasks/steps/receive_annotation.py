@@ -12,6 +12,7 @@ import io
 import logging
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ from tasks.annotation.answer import (
     AnsweredField,
     PlateField,
     choices_of,
+    effort_of,
     is_unchanged,
     most_edited,
     origins_of,
@@ -39,6 +41,7 @@ from tasks.annotation.patches import divide
 from tasks.annotation.picture import comparison_figure
 from tasks.annotation.request import Request, image_name, read_request
 from tasks.annotation.sheet import Sheet, place_of
+from tasks.annotation.tool import Tool
 from tasks.annotation.tools import tool_named
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace, read_result
 from tasks.files import link_or_copy, sha256_of_all
@@ -88,30 +91,44 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     folder = _folder_of_request(params, workspace.store)
     request = read_request(folder)
     source = plate_at(request.plate, workspace.store)
+    tool = tool_named(request.tool)
     opened = open_package(Path(params.folder), workspace.output_dir / ANSWER)
+    tool.refuse_incomplete(opened)
     earlier = _earlier_answers(params, workspace.store)
-    returned = _with_earlier(tool_named(request.tool).read(opened), earlier, request, workspace)
+    returned = _with_earlier(tool.read(opened), earlier, request, workspace)
     by_field = request.by_field(returned)
-    if not by_field:
-        raise InputError(f"{params.folder}: no image of it was looked at; tag those that were, or return them alone.")
     answered = list(_answered(by_field, request, folder))
+    passed_over = {sheet.name for sheet in returned} - {name for field in answered for name in field.patches}
+    if not answered:
+        raise InputError(f"{params.folder}: {_why_nothing_counts(bool(passed_over), tool)}")
     version = _known_version(params, workspace.store)
     known = open_plate(version) if version else None
     _write_plate(answered, request, params.request, source, known, workspace.output_dir / "plate")
     table = table_of(answered)
     write_csv(table, workspace.output_dir / "comparison.csv")
-    remarks = remarks_on(answered, request)
+    remarks = remarks_on(answered, request, passed_over)
     (workspace.output_dir / "corrections.html").write_text(_page(answered, remarks, request, source))
     for remark in remarks:
         log.info("%s", remark)
     counts = {"fovs": len(answered)} | {name: int(table[name].sum()) for name in table.columns.drop(["fov", "minutes"])}
+    spent = effort_of(answered, request)
     values = {
         "remarks": remarks,
+        "effort": asdict(spent) if spent else None,
         "earlier": [result.key for result in earlier],
         "sha256": sha256_of_all(Path(params.folder)),
     }
     outputs = {"plate": "plate", "comparison": "comparison.csv", "page": "corrections.html", ANSWER: ANSWER}
     return Outcome(outputs, {}, counts, values=values)
+
+
+def _why_nothing_counts(came: bool, tool: Tool) -> str:
+    if not came:
+        return "has no image; return what was corrected."
+    return (
+        f"none of its images was changed or has the tag {tool.done_tag!r}, so that it isn't known whether anybody "
+        f"looked at them. Give those that are right the tag in {tool.title}, and return the export again."
+    )
 
 
 def _folder_of_request(params: Params, store: Path) -> Path:
@@ -152,6 +169,11 @@ def _with_earlier(
 
 
 def _answered(by_field: dict[str, list[Sheet]], request: Request, folder: Path) -> Iterator[AnsweredField]:
+    """Give the fields of which images were looked at.
+
+    Tools with a tag for that export all images: without it, an image counts only if it was changed.
+    """
+    has_tag = tool_named(request.tool).done_tag is not None
     for number, (fov, names) in enumerate(request.sheets.items(), start=1):
         if fov not in by_field:
             continue
@@ -159,11 +181,16 @@ def _answered(by_field: dict[str, list[Sheet]], request: Request, folder: Path) 
         unsure = request.unsure.get(fov, [])
         every = divide(image_name(number, fov, folder.name), sent_labels, unsure, request.nuclei_per_patch)
         sent = {sheet.name: sheet for sheet in every if sheet.name in names}
-        gathered = gather(sent_labels, list(sent.values()), by_field[fov])
+        # Of these, nothing says that somebody looked at them.
+        doubtful = [sheet for sheet in by_field[fov] if not sheet.is_done and is_unchanged(sent[sheet.name], sheet)]
+        came = [sheet for sheet in by_field[fov] if not has_tag or sheet not in doubtful]
+        if not came:
+            continue
+        gathered = gather(sent_labels, list(sent.values()), came)
         comparison = compare(sent_labels, gathered.label_image, gathered.looked_at, unsure, gathered.unsure_labels)
-        unchanged = sum(is_unchanged(sent[sheet.name], sheet) for sheet in by_field[fov])
-        patches = {sheet.name: place_of(sent[sheet.name]) for sheet in by_field[fov]}
+        patches = {sheet.name: place_of(sent[sheet.name]) for sheet in came}
         log.info("%s: %d nuclei", fov, comparison.nuclei)
+        unchanged = 0 if has_tag else len(doubtful)
         yield AnsweredField(fov, sent_labels, gathered, comparison, unchanged, patches)
 
 

@@ -15,6 +15,7 @@ from nucleus_dags.launchers.task_operator import mlflow_run_url
 from nucleus_dags.page import arrivals
 from nucleus_dags.page.access import Person, why_not
 from nucleus_dags.page.airflow_runs import is_paused
+from nucleus_dags.page.annotations import KINDS, annotated
 from nucleus_dags.page.damaged import or_damaged
 from nucleus_dags.page.file_answers import FOR_EVER, HARMLESS, file_answer
 from nucleus_dags.page.known_plates import KnownPlate, details_of, known_plate, known_plates, version_folder
@@ -168,6 +169,8 @@ def _page_of(request: Request, plate: KnownPlate, version: StoredPlate) -> Respo
         scores=_scores(models.champion, plate.versions),
         drifts=drifts(store()),
         segmented=_segmented(),
+        annotated=annotated(store(), version.name),
+        kinds=KINDS,
         trained={key: [model for model in models.versions if key in model.plates] for key in keys},
         runs=runs_on([version.name, *keys]),
         mlflow_run_url=mlflow_run_url,

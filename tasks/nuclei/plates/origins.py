@@ -43,7 +43,7 @@ def read_origins(folder: Path) -> pd.DataFrame:
     path = inside(folder, ORIGINS)
     if not path.exists():
         return pd.DataFrame({name: pd.Series(dtype=_TEXTS.get(name, np.int64)) for name in COLUMNS})
-    refuse_other_than_file(path, plate_folder)
+    refuse_other_than_file(path, folder)
     remove = "correct the file, or remove it if nobody knows the origins"
     try:
         table = read_csv(path, dtype={**_TEXTS, "label": np.int64}).fillna("")

@@ -28,6 +28,7 @@ from tests.dags.page.filled_store import (
 )
 from tests.dags.page.inspections import run_next_inspection
 from tests.dags.page.segmented import add_many
+from tests.dags.page.sent_annotations import add_answer, add_sent
 from tests.dags.page.site import Site
 from tests.dags.stored_plates import add_plate
 from tests.fields import round_nuclei
@@ -161,6 +162,28 @@ def test_a_plates_page_shows_what_plate_json_says_its_fields_and_versions(site: 
     assert '/runs/start/segment_plate?plate=p%40000000000000"' in text
     assert "anna: of 1 field" in text
     assert "10 were drawn" in text
+
+
+def test_a_plates_page_sums_up_what_was_annotated_for_it_and_the_hours_saved(site: Site) -> None:
+    store = site.home.store
+    source = add_plate(store, "source", "screen")
+    for name in ("corrected", "drawn"):
+        add_whole_plate(store, name)
+    first, second = (add_sent(store, number, source) for number in (1, 2))
+    earlier = add_answer(store, 11, first, (0.5, 1, True), kept=20)
+    os.utime(store / "receive_annotation" / earlier, (1, 1))
+    # Holds what came back earlier.
+    add_answer(store, 12, first, (0.5, 2, True), kept=60, split=2)
+    add_answer(store, 13, second, (0.25, 1, True), kept=30, added=5)
+    shown = " ".join(site.get("/plates/corrected")[1].partition('id="annotated">')[2].partition("</li>")[0].split())
+    assert "2 answers" in shown
+    assert [text for text in ("90 kept", "2 split", "5 added") if f"{text}</span>" not in shown] == []
+    assert "took 45 min; drawing all by hand takes 3 h 0 min by the paper's pace: 2 h 15 min saved." in shown
+    assert "annotated" not in site.get("/plates/drawn")[1].partition("<h2>Labels")[2].partition("</ul>")[0]
+    add_answer(store, 14, add_sent(store, 3, source), kept=1)
+    add_answer(store, 15, add_sent(store, 4, source), (1, 0.5, False), changed=1)
+    shown = " ".join(site.get("/plates/corrected")[1].partition('id="annotated">')[2].partition("</li>")[0].split())
+    assert "Corrections of 3 of them took 1 h 45 min, in part estimated" in shown
 
 
 def test_a_plate_that_was_imported_long_ago_is_shown_too(site: Site) -> None:
