@@ -37,7 +37,8 @@ differs. One that fails doesn't stop the others; clear its failed task, and it i
 **Result:** tables, figures and what each experiment cost, in one page in MLflow: *MLflow run* under *Details* of
 `tabulate`. Below that run is one for each experiment.
 
-**Again:** started again, it does only what is missing.
+**Again:** started again, it does only what is missing. With *Tables* or *Rows*, only these experiments are run; the page
+shows all of the matrix that have scores.
 """
 
 
@@ -66,7 +67,7 @@ def plan() -> None:
 def show_plan(planned: ExperimentsPlan, found_file: str) -> list[Params]:
     """Show what there is to do; give the ROI sets to make, and under their names what else the next tasks need."""
     context = get_current_context()
-    found = run_experiments.read_found(_store(), found_file)
+    found = run_experiments.chosen_of(run_experiments.read_found(_store(), found_file))
     lines = experiments_plan.plan_lines(found, planned["prices"])
     show_lines([*lines, *planned["remarks"], "", *experiments_plan.experiment_lines(found)])
     if planned["stop_after_plan"]:

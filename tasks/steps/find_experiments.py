@@ -60,6 +60,8 @@ class Experiment(TaskParams):
     """Training plates."""
     score_training: bool = False
     """Whether the training plates are segmented and scored too."""
+    is_chosen: bool = True
+    """Whether it is to be run. Another one, whose scores are shown, is left out where it can't be run."""
 
 
 class Params(TaskParams):
@@ -99,7 +101,7 @@ class Stored:
 def run(params: Params, workspace: Workspace) -> Outcome:
     stored = Stored(workspace.store)
     logged = tracking.finished_children(params.matrix)
-    found = [_found(experiment, params, stored) for experiment in params.experiments]
+    found = [one for experiment in params.experiments if (one := _found_or_left_out(experiment, params, stored))]
     for one in found:
         one["is_logged"] = one["name"] in logged
     rois = {one["rois"]["key"]: one["rois"] for one in found}
@@ -110,9 +112,20 @@ def run(params: Params, workspace: Workspace) -> Outcome:
         "free_bytes": shutil.disk_usage(workspace.store).free,
     }
     (workspace.output_dir / "found.json").write_text(json.dumps(content))
-    done = sum(one["scores"] is not None for one in found)
-    log.info("%d of %d experiments are in the store", done, len(found))
-    return Outcome({"found": "found.json"}, {}, {"stored": done, "to_do": len(found) - done})
+    chosen = [one for one in found if one["is_chosen"]]
+    done = sum(one["scores"] is not None for one in chosen)
+    log.info("%d of %d experiments are in the store", done, len(chosen))
+    return Outcome({"found": "found.json"}, {}, {"stored": done, "to_do": len(chosen) - done})
+
+
+def _found_or_left_out(experiment: Experiment, params: Params, stored: Stored) -> dict[str, Any] | None:
+    try:
+        return _found(experiment, params, stored)
+    except InputError as error:
+        if experiment.is_chosen:
+            raise
+        log.warning("%s isn't looked for: %s", experiment.name, error)
+        return None
 
 
 def _found(experiment: Experiment, params: Params, stored: Stored) -> dict[str, Any]:
@@ -130,6 +143,7 @@ def _found(experiment: Experiment, params: Params, stored: Stored) -> dict[str, 
     training_keys = [f"{training['task']}/{of_one}" for training, of_one in zip(trainings, keys, strict=True)]
     found = {
         "name": experiment.name,
+        "is_chosen": experiment.is_chosen,
         "key": _key_of_all(training_keys, variant.model, plates),
         "variant": experiment.variants.index(variant),
         "missing": missing,
@@ -293,7 +307,7 @@ def _dated(paths: Iterable[Path]) -> list[tuple[float, Path]]:
     return [(path.stat().st_mtime, path) for path in paths]
 
 
-TASK = Task(name="find_experiments", version=2, params_type=Params, run=run)
+TASK = Task(name="find_experiments", version=3, params_type=Params, run=run)
 
 if __name__ == "__main__":
     sys.exit(TASK.main())

@@ -159,6 +159,15 @@ def test_without_its_pretrained_weights_an_experiment_runs_as_its_second_variant
         find(store, asked("a", coco), dag_run_id="second")
 
 
+def test_an_experiment_that_is_not_chosen_is_looked_for_and_left_out_where_it_cannot_be_run(store: Path) -> None:
+    scores = chain(store)
+    coco = variant({"task": "train_mask_rcnn", "initialisation": "coco"}, method="mask_rcnn")
+    others = [asked("done", variant(RANDOM), is_chosen=False), asked("lacking", coco, is_chosen=False)]
+    experiments = find(store, asked("chosen", variant({**RANDOM, "cycles": 4})), *others)["experiments"]
+    found = [(one["name"], one["is_chosen"], one["scores"]) for one in experiments]
+    assert found == [("chosen", True, None), ("done", False, scores)]
+
+
 def test_params_that_a_task_refuses_are_refused_before_anything_is_spent(store: Path) -> None:
     with pytest.raises(InputError, match="target"):
         find(store, asked("a", variant({**RANDOM, "target": "colour"})))

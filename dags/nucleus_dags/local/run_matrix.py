@@ -77,14 +77,15 @@ def run_matrix(
     found = run_experiments.read_found(store, run("find_experiments", planned["find"])["outputs"]["found"])
     skipped = left_out(found["experiments"])
     found["experiments"] = [one for one in found["experiments"] if one["name"] not in skipped]
-    print("\n".join([*experiments_plan.plan_lines(found, planned["prices"]), *planned["remarks"]]), flush=True)
+    chosen = run_experiments.chosen_of(found)
+    print("\n".join([*experiments_plan.plan_lines(chosen, planned["prices"]), *planned["remarks"]]), flush=True)
     done = MatrixRun()
     if planned["stop_after_plan"]:
         return done
-    to_do = run_experiments.to_do(found)
-    experiments_plan.refuse_what_does_not_fit(found)
+    to_do = run_experiments.to_do(chosen)
+    experiments_plan.refuse_what_does_not_fit(chosen)
     opened = run("open_run", run_experiments.runs_of_experiments(planned, to_do))
-    rois_to_make, since = run_experiments.rois_to_make(found), time.monotonic()
+    rois_to_make, since = run_experiments.rois_to_make(chosen), time.monotonic()
     for experiment in run_experiments.opened_experiments(opened, {"experiments": to_do}):
         if time.monotonic() - since > most_hours * SECONDS_PER_HOUR:
             done.not_begun.append(experiment)

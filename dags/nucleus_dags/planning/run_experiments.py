@@ -53,9 +53,12 @@ def plan(form: Mapping[str, Any], store: Path, dag_run_id: str) -> ExperimentsPl
     matrix_id = f"matrix {matrix.name} {_digest([asked, [plate.path for plate in test]])}"
     used = {plate.path: plate for plate in (*(p for of_one in plates.values() for p in of_one), *test)}
     names = {experiment["name"] for experiment in chosen}
+    # The page of the matrix is one for all its runs: experiments that aren't chosen now may have scores too.
+    sought = [e for e in every if e["name"] in names or not list(_missing_plates(e["train_on"], train, "train"))]
+    asked_by_name = {experiment["name"]: experiment for experiment in asked}
     return {
         "find": {
-            "experiments": [experiment for experiment in asked if experiment["name"] in names],
+            "experiments": [asked_by_name[e["name"]] | {"is_chosen": e["name"] in names} for e in sought],
             "test_plates": [plate.path for plate in test],
             "matrix": matrix_id,
             "dag_run_id": dag_run_id,
@@ -66,7 +69,7 @@ def plan(form: Mapping[str, Any], store: Path, dag_run_id: str) -> ExperimentsPl
             "run_name": f"{matrix.name} at scale {scale:g} {matrix_id.rpartition(' ')[2]}",
             "belongs_to": matrix_id,
         },
-        "tabulate": _tables(matrix, chosen, list(used), scale),
+        "tabulate": _tables(matrix, sought, list(used), scale),
         "tags": {e["name"]: {**e["words"], "replicate": str(e["replicate"]), "scale": f"{scale:g}"} for e in chosen},
         "prices": matrix.content.get("prices") or {},
         "stop_after_plan": form["stop_after_plan"],
@@ -205,6 +208,14 @@ def read_found(store: Path, found: str) -> dict[str, Any]:
     return content
 
 
+def chosen_of(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Give of what was found the experiments that were chosen in the form, and their ROI sets."""
+    experiments = [one for one in found["experiments"] if one["is_chosen"]]
+    needed = {one["rois"] for one in experiments}
+    rois = {key: of_key for key, of_key in found["rois"].items() if key in needed}
+    return {**found, "experiments": experiments, "rois": rois}
+
+
 def to_do(found: Mapping[str, Any]) -> list[FoundExperiment]:
     """Give the experiments that aren't in the store or not in MLflow, as a whole."""
     return [one for one in found["experiments"] if not (one["scores"] and one["is_logged"])]
@@ -281,7 +292,7 @@ def scored_experiment(scored: Sequence[Result], known: Mapping[str, Any]) -> Par
 
 
 def tables_of(planned: Mapping[str, Any], found: Mapping[str, Any], scored: Sequence[Mapping[str, Any]]) -> Params:
-    """Give the params of `tabulate`, with the scores that there are. Without any there is nothing to show."""
+    """Give the params of `tabulate` for all of the matrix that has scores. Without any there is nothing to show."""
     of_name = {one["name"]: one for one in found["experiments"] if one["scores"]}
     of_name |= {one["name"]: one for one in scored}
     found_by_name = {one["name"]: one for one in found["experiments"]}
@@ -294,7 +305,7 @@ def tables_of(planned: Mapping[str, Any], found: Mapping[str, Any], scored: Sequ
             "missing_weights": found_by_name[experiment["name"]]["missing"],
         }
         for experiment in planned["experiments"]
-        if experiment["name"] in of_name
+        if experiment["name"] in of_name and experiment["name"] in found_by_name
     ]
     return {**planned, "experiments": experiments}
 

@@ -194,6 +194,8 @@ class FoundExperiment(TypedDict):
     """What `find_experiments` says of an experiment."""
 
     name: str
+    is_chosen: bool
+    """Whether it is run; of others the scores that are there are shown."""
     key: str
     """Changes with whatever would change its scores."""
     variant: int

@@ -38,7 +38,7 @@ def plan(store: Path, dag_run_id: str = "manual__1", **form: Any) -> Experiments
 
 
 def names(planned: ExperimentsPlan) -> list[str]:
-    return [experiment["name"] for experiment in planned["find"]["experiments"]]
+    return [experiment["name"] for experiment in planned["find"]["experiments"] if experiment["is_chosen"]]
 
 
 def test_every_experiment_is_asked_for_with_the_plates_of_its_train_set(store: Path) -> None:
@@ -131,6 +131,7 @@ def found(planned: ExperimentsPlan, **rates: Any) -> dict[str, Any]:
     experiments = [
         {
             "name": experiment["name"],
+            "is_chosen": experiment["is_chosen"],
             "key": "0123456789abcdef",
             "variant": 0,
             "missing": "",
@@ -156,6 +157,10 @@ def found(planned: ExperimentsPlan, **rates: Any) -> dict[str, Any]:
     return {"experiments": experiments, "rois": sets, "rates": rates, "free_bytes": 1e9}
 
 
+def chosen_of(planned: ExperimentsPlan, **rates: Any) -> dict[str, Any]:
+    return run_experiments.chosen_of(found(planned, **rates))
+
+
 RATES = {
     "augment": {"seconds_per_roi": 0.36, "bytes_per_roi": 200_000},
     "train_fpn2_ws": {"seconds_per_roi_and_cycle": 1.8, "on_gpu": True},
@@ -165,7 +170,7 @@ RATES = {
 
 
 def test_hours_are_counted_from_what_stored_results_took_each_roi_set_and_training_once(store: Path) -> None:
-    content = found(plan(store, tables=["Table 2"]), **RATES)
+    content = chosen_of(plan(store, tables=["Table 2"]), **RATES)
     work = work_of(content["experiments"], content)
     # Two experiments of each: 1000 ROIs, 2 cycles; of FPN2-WS two networks. One ROI set; per experiment four steps.
     assert work.gpu_hours == pytest.approx(4 * 1000 * 2 * 1.8 / 3600)
@@ -174,13 +179,13 @@ def test_hours_are_counted_from_what_stored_results_took_each_roi_set_and_traini
 
 
 def test_what_was_never_measured_is_said(store: Path) -> None:
-    content = found(plan(store, tables=["Table 2"]))
+    content = chosen_of(plan(store, tables=["Table 2"]))
     first = plan_lines(content, {})[0]
     assert first.startswith("4 of 4 experiments to run, at least 0.0 h on CPUs; nothing is measured yet of augment")
 
 
 def test_the_plan_is_a_table_with_money_where_there_is_a_price(store: Path) -> None:
-    lines = plan_lines(found(plan(store, tables=["Table 2"]), **RATES), {"currency": "CHF", "core_hour": 0.5})
+    lines = plan_lines(chosen_of(plan(store, tables=["Table 2"]), **RATES), {"currency": "CHF", "core_hour": 0.5})
     assert lines[0].endswith("one after the other, about 2.13 CHF")
     assert "| ROI sets | 1 | 0 | 1 |" in lines
     assert "| trainings | 6 | 0 | 6 |" in lines
@@ -188,12 +193,12 @@ def test_the_plan_is_a_table_with_money_where_there_is_a_price(store: Path) -> N
 
 
 def test_the_plan_has_a_line_for_each_experiment_in_the_log(store: Path) -> None:
-    lines = experiment_lines(found(plan(store, tables=["Table 2"]), **RATES))
+    lines = experiment_lines(chosen_of(plan(store, tables=["Table 2"]), **RATES))
     assert lines[2].startswith("| MCF10A · MRCNN · Random · Full | 1,000 | 0 of 1 | 0 of 2 | no | ")
 
 
 def test_rois_that_do_not_fit_the_disk_are_refused(store: Path) -> None:
-    content = found(plan(store, tables=["Table 2"]), **RATES)
+    content = chosen_of(plan(store, tables=["Table 2"]), **RATES)
     refuse_what_does_not_fit(content)
     with pytest.raises(FormError, match=r"need 220.0 MB, and the store has 100.0 MB free"):
         refuse_what_does_not_fit(content | {"free_bytes": 1e8})
@@ -206,7 +211,7 @@ def done(content: dict[str, Any], number: int, **more: Any) -> None:
 
 
 def test_what_is_in_the_store_and_in_mlflow_is_not_run_again(store: Path) -> None:
-    content = found(plan(store, tables=["Table 2"]), **RATES)
+    content = chosen_of(plan(store, tables=["Table 2"]), **RATES)
     for number in range(3):
         done(content, number)
     assert [one["name"] for one in run_experiments.to_do(content)] == ["MCF10A · FPN2-WS · Pre-initialized · Full"]
@@ -219,7 +224,7 @@ def test_what_is_in_the_store_and_in_mlflow_is_not_run_again(store: Path) -> Non
 
 def test_each_experiment_has_an_mlflow_run_with_a_tag_for_every_column(store: Path) -> None:
     planned = plan(store, tables=["Table 2"], scale=0.5)
-    experiments = run_experiments.to_do(found(planned))
+    experiments = run_experiments.to_do(chosen_of(planned))
     experiments[2] |= {"variant": 1, "missing": "no mask_rcnn_coco.h5"}
     params = OpenRunParams(**run_experiments.runs_of_experiments(planned, experiments))
     assert params.children == names(planned)
@@ -232,7 +237,7 @@ def test_each_experiment_has_an_mlflow_run_with_a_tag_for_every_column(store: Pa
 
 
 def opened(store: Path, **more: Any) -> dict[str, Any]:
-    (one, *_) = run_experiments.to_do(found(plan(store, tables=["Table 2"], rows=["FPN2-WS"])))
+    (one, *_) = run_experiments.to_do(chosen_of(plan(store, tables=["Table 2"], rows=["FPN2-WS"])))
     return {**one, "mlflow_run_id": "run", **more}
 
 
@@ -264,9 +269,25 @@ def test_an_experiment_goes_from_its_networks_to_scores_of_test_and_training_pla
     assert (scored["scores"], scored["training_scores"]) == ("score/a", "score/t")
 
 
+def test_the_page_of_a_matrix_shows_all_experiments_that_have_scores_whichever_are_run(store: Path) -> None:
+    planned = plan(store, tables=["Table 2"])
+    everything = found(planned)
+    assert len(FindParams(**planned["find"]).experiments) == 77
+    chosen = run_experiments.chosen_of(everything)
+    assert [one["name"] for one in chosen["experiments"]] == names(planned)
+    assert len(chosen["rois"]) == 1
+    other = next(
+        one for one in everything["experiments"] if one["name"] == "Eosinophils · MRCNN · Pre-initialized · Full"
+    )
+    other |= {"scores": "score/earlier"}
+    scored = [{"name": names(planned)[0], "scores": "score/now", "training_scores": None}]
+    params = TabulateParams(**run_experiments.tables_of(planned["tabulate"], everything, scored))
+    assert {e.scores for e in params.experiments} == {"score/earlier", "score/now"}
+
+
 def test_tables_show_what_was_in_the_store_and_what_was_scored_now(store: Path) -> None:
     planned = plan(store, tables=["Table 2"])
-    content = found(planned)
+    content = chosen_of(planned)
     done(content, 0)
     scored = [{"name": names(planned)[2], "scores": "score/2", "training_scores": None}]
     content["experiments"][2]["missing"] = "no mask_rcnn_coco.h5"
