@@ -37,8 +37,8 @@ differs. One that fails doesn't stop the others; clear its failed task, and it i
 **Result:** tables, figures and what each experiment cost, in one page in MLflow: *MLflow run* under *Details* of
 `tabulate`. Below that run is one for each experiment.
 
-**Again:** started again, it does only what is missing. With *Tables* or *Rows*, only these experiments are run; the page
-shows all of the matrix that have scores.
+**Again:** started again, it does only what is missing. With *Tables* or *Rows*, only these experiments are run; the
+page shows all of the matrix that have scores.
 """
 
 

@@ -16,6 +16,7 @@ from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.manifest import manifest
 from nucleus_dags.planning.experiment_params import experiments_of, initial_weights_of
 from nucleus_dags.planning.experiments import Matrix, nearest, read_matrix
+from nucleus_dags.planning.experiments_schema import problems_of_tables
 from nucleus_dags.planning.methods import names_in
 from nucleus_dags.planning.remarks import remarks_on
 from nucleus_dags.planning.runs import runs_to_close
@@ -50,11 +51,14 @@ def plan(form: Mapping[str, Any], store: Path, dag_run_id: str) -> ExperimentsPl
     _refuse_doubtful_labels(plate for one in chosen for plate in plates[one["name"]])
     overfitting = _names_in_tables(matrix, every, TRAINING_TABLE)
     asked = [_asked(experiment, plates, overfitting) for experiment in every]
-    matrix_id = f"matrix {matrix.name} {_digest([asked, [plate.path for plate in test]])}"
     used = {plate.path: plate for plate in (*(p for of_one in plates.values() for p in of_one), *test)}
     names = {experiment["name"] for experiment in chosen}
     # The page of the matrix is one for all its runs: experiments that aren't chosen now may have scores too.
     sought = [e for e in every if e["name"] in names or not list(_missing_plates(e["train_on"], train, "train"))]
+    tables = _tables(matrix, sought, list(used), scale)
+    if problems := list(problems_of_tables(tables)):
+        raise FormError(f"The matrix {matrix.name} can't be used: {'; '.join(problems)}.")
+    matrix_id = f"matrix {matrix.name} {_digest([asked, [plate.path for plate in test]])}"
     asked_by_name = {experiment["name"]: experiment for experiment in asked}
     return {
         "find": {
@@ -69,7 +73,7 @@ def plan(form: Mapping[str, Any], store: Path, dag_run_id: str) -> ExperimentsPl
             "run_name": f"{matrix.name} at scale {scale:g} {matrix_id.rpartition(' ')[2]}",
             "belongs_to": matrix_id,
         },
-        "tabulate": _tables(matrix, sought, list(used), scale),
+        "tabulate": tables,
         "tags": {e["name"]: {**e["words"], "replicate": str(e["replicate"]), "scale": f"{scale:g}"} for e in chosen},
         "prices": matrix.content.get("prices") or {},
         "stop_after_plan": form["stop_after_plan"],

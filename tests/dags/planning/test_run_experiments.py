@@ -87,6 +87,27 @@ def test_what_the_form_names_and_the_matrix_lacks_is_refused(store: Path, form: 
         plan(store, **form)
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("published: papers", "published is 'papers'; allowed is paper or nothing"),
+        ("prices: {core_hour: -1}", "prices: core_hour is -1; allowed is a number of at least 0 or nothing"),
+        ("prices: {core_hour: cheap}", "prices: core_hour is 'cheap'; allowed is a number of at least 0 or nothing"),
+        ("prices: {currency: 5}", "prices: currency is 5; allowed is text"),
+        ("tables: {T: {title: 5, rows: [{}], by: [model]}}", "tables: T: title is 5; allowed is text"),
+        (f"tables: {{{101 * 'T'}: {{kind: plates}}}}", "allowed is text of 1 to 100 characters"),
+    ],
+)
+def test_what_the_tables_would_refuse_after_all_trainings_is_refused_before_any(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, said: str
+) -> None:
+    monkeypatch.setenv("NUCLEUS_EXPERIMENTS", str(tmp_path))
+    (tmp_path / "own.yaml").write_text(f"based_on: paper\nexperiments: [{{}}]\n{line}\n")
+    with pytest.raises(FormError) as refused:
+        plan(store, matrix="own")
+    assert said in str(refused.value)
+
+
 def test_all_plates_that_are_not_there_are_named_with_what_to_do_before_anything_is_spent(tmp_path: Path) -> None:
     add_plate(tmp_path, "b", "train", cell_line="MCF-10A")
     with pytest.raises(FormError) as refused:
