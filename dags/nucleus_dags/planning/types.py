@@ -207,6 +207,9 @@ class FoundExperiment(TypedDict):
     """Of each network: `task` and its params."""
     training_keys: list[str]
     cycles: list[int]
+    rates: list[Params | None]
+    """Of each training, from stored ones: seconds and cpu_seconds per ROI and cycle, bytes of the network, and whether
+    it was measured on_gpu and is_of_another network; None where nothing was measured."""
     trained: list[bool]
     model: Params
     plates: dict[str, list[str]]

@@ -66,7 +66,12 @@ class Tasks:
                     "rois": "r",
                     "plates": {"test": ["ingest/t@0"]},
                 },
-                **{"trainings": one["variants"][0]["trainings"], "training_keys": [one["name"]], "cycles": [1]},
+                **{
+                    "trainings": one["variants"][0]["trainings"],
+                    "training_keys": [one["name"]],
+                    "cycles": [1],
+                    "rates": [None],
+                },
                 **{"model": one["variants"][0]["model"], "trained": [False], "is_calibrated": False, "segmented": 0},
                 "scores": "score/0" if one["name"] in self.scored else None,
                 "training_scores": None,

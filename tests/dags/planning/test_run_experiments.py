@@ -1,5 +1,6 @@
 """From the form, the matrix and the store to what `run_experiments` does."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def test_dag_runs_of_one_matrix_share_their_mlflow_runs_but_with_another_scale_o
     assert owner() != whole
 
 
-def found(planned: ExperimentsPlan, **rates: Any) -> dict[str, Any]:
+def found(planned: ExperimentsPlan, trainings: Mapping[str, Any] = {}, **rates: Any) -> dict[str, Any]:
     """Give what `find_experiments` says of an empty store, with two cycles of each training."""
     experiments = [
         {
@@ -159,6 +160,7 @@ def found(planned: ExperimentsPlan, **rates: Any) -> dict[str, Any]:
             "rois": str(experiment["variants"][0]["augment"]),
             "trainings": experiment["variants"][0]["trainings"],
             "training_keys": [f"{t['task']}/{experiment['name']} {t}" for t in experiment["variants"][0]["trainings"]],
+            "rates": [trainings.get(t["task"]) for t in experiment["variants"][0]["trainings"]],
             "cycles": [2 for _ in experiment["variants"][0]["trainings"]],
             "trained": [False for _ in experiment["variants"][0]["trainings"]],
             "model": experiment["variants"][0]["model"],
@@ -182,11 +184,14 @@ def chosen_of(planned: ExperimentsPlan, **rates: Any) -> dict[str, Any]:
     return run_experiments.chosen_of(found(planned, **rates))
 
 
-RATES = {
-    "augment": {"seconds_per_roi": 0.36, "bytes_per_roi": 200_000},
-    "train_fpn2_ws": {"seconds_per_roi_and_cycle": 1.8, "on_gpu": True},
-    "train_mask_rcnn": {"seconds_per_roi_and_cycle": 3.6, "on_gpu": False},
-    **{name: {"seconds": 36.0} for name in ("calibrate", "segment", "score")},
+RATES: dict[str, Any] = {
+    "trainings": {
+        "train_fpn2_ws": {"seconds": 1.8, "cpu_seconds": 0.9, "on_gpu": True, "is_of_another": False, "bytes": 1e6},
+        "train_mask_rcnn": {"seconds": 3.6, "cpu_seconds": 7.2, "on_gpu": False, "is_of_another": False, "bytes": 1e7},
+    },
+    "augment": {"seconds_per_roi": 0.36, "cpu_seconds_per_roi": 0.72, "bytes_per_roi": 200_000},
+    **{name: {"seconds": 36.0, "cpu_seconds": 72.0, "bytes": 0.0} for name in ("calibrate", "score")},
+    "segment": {"seconds": 36.0, "cpu_seconds": 72.0, "bytes": 2e6},
 }
 
 
@@ -196,21 +201,40 @@ def test_hours_are_counted_from_what_stored_results_took_each_roi_set_and_traini
     # Two experiments of each: 1000 ROIs, 2 cycles; of FPN2-WS two networks. One ROI set; per experiment four steps.
     assert work.gpu_hours == pytest.approx(4 * 1000 * 2 * 1.8 / 3600)
     assert work.cpu_hours == pytest.approx((360 + 2 * 1000 * 2 * 3.6 + 4 * 4 * 36) / 3600)
+    # Two cores work on all but the trainings on GPUs, which keep half a core busy.
+    assert work.core_hours == pytest.approx((720 + 2 * 1000 * 2 * 7.2 + 4 * 1000 * 2 * 0.9 + 4 * 4 * 72) / 3600)
     assert not work.unknown
+
+
+def test_money_is_for_the_hours_of_all_cores_and_of_gpus(store: Path) -> None:
+    content = chosen_of(plan(store, tables=["Table 2"]), **RATES)
+    work = work_of(content["experiments"], content)
+    first = plan_lines(content, {"currency": "CHF", "core_hour": 0.5, "gpu_hour": 2})[0]
+    assert first.endswith(f"; about {work.core_hours * 0.5 + work.gpu_hours * 2:.2f} CHF")
+    assert f"{work.cpu_hours:.1f} h on CPUs and {work.gpu_hours:.1f} h on GPUs on the clock" in first
+    assert f"({work.core_hours:.1f} CPU core hours)" in first
+
+
+def test_a_pace_that_was_measured_on_another_network_is_called_that(store: Path) -> None:
+    other = {"train_mask_rcnn": RATES["trainings"]["train_mask_rcnn"] | {"is_of_another": True}}
+    content = chosen_of(plan(store, tables=["Table 2"]), **RATES | {"trainings": RATES["trainings"] | other})
+    assert "; train_mask_rcnn: measured on another network" in plan_lines(content, {})[0]
 
 
 def test_what_was_never_measured_is_said(store: Path) -> None:
     content = chosen_of(plan(store, tables=["Table 2"]))
     first = plan_lines(content, {})[0]
-    assert first.startswith("4 of 4 experiments to run, at least 0.0 h on CPUs; nothing is measured yet of augment")
+    assert first.startswith("4 of 4 experiments to run, at least 0.0 h on CPUs on the clock, one")
+    assert "; nothing is measured yet of augment, calibrate" in first
 
 
 def test_the_plan_is_a_table_with_money_where_there_is_a_price(store: Path) -> None:
     lines = plan_lines(chosen_of(plan(store, tables=["Table 2"]), **RATES), {"currency": "CHF", "core_hour": 0.5})
-    assert lines[0].endswith("one after the other, about 2.13 CHF")
+    assert lines[0].endswith("; about 5.26 CHF")
     assert "| ROI sets | 1 | 0 | 1 |" in lines
     assert "| trainings | 6 | 0 | 6 |" in lines
-    assert "| disk for ROIs | | 1.0 GB free | 200.0 MB |" in lines
+    # A ROI set, two networks of 10 MB and four of 1 MB, and label images of two plates from four models.
+    assert "| disk | | 1.0 GB free | 240.0 MB |" in lines
 
 
 def test_the_plan_has_a_line_for_each_experiment_in_the_log(store: Path) -> None:
@@ -218,11 +242,15 @@ def test_the_plan_has_a_line_for_each_experiment_in_the_log(store: Path) -> None
     assert lines[2].startswith("| MCF10A · MRCNN · Random · Full | 1,000 | 0 of 1 | 0 of 2 | no | ")
 
 
-def test_rois_that_do_not_fit_the_disk_are_refused(store: Path) -> None:
+def test_what_does_not_fit_the_disk_is_refused_and_said_in_the_plan(store: Path) -> None:
     content = chosen_of(plan(store, tables=["Table 2"]), **RATES)
     refuse_what_does_not_fit(content)
-    with pytest.raises(FormError, match=r"need 220.0 MB, and the store has 100.0 MB free"):
-        refuse_what_does_not_fit(content | {"free_bytes": 1e8})
+    assert not any("doesn't fit" in line for line in plan_lines(content, {}))
+    # With the networks and label images; the ROIs alone would fit.
+    crowded = content | {"free_bytes": 2.3e8}
+    with pytest.raises(FormError, match=r"need 264.0 MB, and the store has 230.0 MB free"):
+        refuse_what_does_not_fit(crowded)
+    assert any(line.startswith("- **It doesn't fit the disk.** ROIs, networks") for line in plan_lines(crowded, {}))
 
 
 def done(content: dict[str, Any], number: int, **more: Any) -> None:
