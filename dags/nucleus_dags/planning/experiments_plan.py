@@ -101,8 +101,7 @@ def bytes_of(found: Mapping[str, Any]) -> float:
     """Give the size of the ROI files, networks and label images that are still to be made, as far as it is known."""
     rates, left = found["rates"], to_do(found)
     per_roi = rates.get("augment", {}).get("bytes_per_roi", BYTES_PER_ROI)
-    to_make = rois_to_make(found)
-    of_rois = sum(rois["amount"] * per_roi for rois in found["rois"].values() if rois["params"] in to_make)
+    of_rois = sum(found["rois"][key]["amount"] * per_roi for key in rois_to_make(found))
     of_networks = sum(training.rate["bytes"] for training in _left_to_train(left).values() if training.rate)
     of_steps = sum(count * rates.get(name, {}).get("bytes", 0) for name, count in _steps_left(left).items())
     return float(of_rois + of_networks + of_steps)

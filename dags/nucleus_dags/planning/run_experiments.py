@@ -15,7 +15,7 @@ from nucleus_dags.errors import FormError
 from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.manifest import manifest
 from nucleus_dags.planning.experiment_params import experiments_of, initial_weights_of
-from nucleus_dags.planning.experiments import Matrix, nearest, read_matrix
+from nucleus_dags.planning.experiments import OF_PLATES, Matrix, nearest, read_matrix
 from nucleus_dags.planning.experiments_schema import problems_of_tables
 from nucleus_dags.planning.methods import names_in
 from nucleus_dags.planning.remarks import remarks_on
@@ -55,7 +55,8 @@ def plan(form: Mapping[str, Any], store: Path, dag_run_id: str) -> ExperimentsPl
     names = {experiment["name"] for experiment in chosen}
     # The page of the matrix is one for all its runs: experiments that aren't chosen now may have scores too.
     sought = [e for e in every if e["name"] in names or not list(_missing_plates(e["train_on"], train, "train"))]
-    tables = _tables(matrix, sought, list(used), scale)
+    prices = _prices(matrix, form)
+    tables = _tables(matrix, sought, list(used), scale, prices)
     if problems := list(problems_of_tables(tables)):
         raise FormError(f"The matrix {matrix.name} can't be used: {'; '.join(problems)}.")
     matrix_id = f"matrix {matrix.name} {_digest([asked, [plate.path for plate in test]])}"
@@ -74,8 +75,9 @@ def plan(form: Mapping[str, Any], store: Path, dag_run_id: str) -> ExperimentsPl
             "belongs_to": matrix_id,
         },
         "tabulate": tables,
+        "train_sets": _train_sets(matrix, chosen),
         "tags": {e["name"]: {**e["words"], "replicate": str(e["replicate"]), "scale": f"{scale:g}"} for e in chosen},
-        "prices": matrix.content.get("prices") or {},
+        "prices": prices,
         "stop_after_plan": form["stop_after_plan"],
         "remarks": remarks_on(used.values()),
     }
@@ -184,7 +186,16 @@ def _asked(experiment: Experiment, plates: Mapping[str, Sequence[StoredPlate]], 
     return {"name": name, "variants": variants, "plates": paths, "score_training": name in overfitting}
 
 
-def _tables(matrix: Matrix, experiments: Sequence[Experiment], plates: Sequence[str], scale: float) -> Params:
+def _prices(matrix: Matrix, form: Mapping[str, Any]) -> Params:
+    """Give what an hour costs: as the form says, else as the matrix does."""
+    of_form = {name: form[name] for name in ("core_hour", "gpu_hour") if form[name] is not None}
+    of_matrix = {name: price for name, price in (matrix.content.get("prices") or {}).items() if price is not None}
+    return of_matrix | of_form
+
+
+def _tables(
+    matrix: Matrix, experiments: Sequence[Experiment], plates: Sequence[str], scale: float, prices: Params
+) -> Params:
     """Give the params of `tabulate` but for the scores."""
     return {
         "title": f"{matrix.content.get('title') or matrix.name}, scale {scale:g}",
@@ -198,8 +209,18 @@ def _tables(matrix: Matrix, experiments: Sequence[Experiment], plates: Sequence[
         "experiments": [{"name": e["name"], "words": e["words"], "replicate": e["replicate"]} for e in experiments],
         "plates": list(plates),
         "published": matrix.content.get("published"),
-        "prices": {key: value for key, value in (matrix.content.get("prices") or {}).items() if value is not None},
+        "prices": prices,
     }
+
+
+def _train_sets(matrix: Matrix, experiments: Iterable[Experiment]) -> dict[str, str]:
+    """Give the words of each experiment that choose its training plates."""
+    choosing = [
+        name
+        for name, column in matrix.columns.items()
+        if any(params.keys() & set(OF_PLATES) for params in column.words.values())
+    ]
+    return {e["name"]: " · ".join(e["words"][name] for name in choosing) for e in experiments}
 
 
 def _digest(content: Any) -> str:
@@ -225,10 +246,30 @@ def to_do(found: Mapping[str, Any]) -> list[FoundExperiment]:
     return [one for one in found["experiments"] if not (one["scores"] and one["is_logged"])]
 
 
-def rois_to_make(found: Mapping[str, Any]) -> list[Params]:
-    """Give the params of `augment` for each ROI set that is needed and isn't there."""
+def rois_to_make(found: Mapping[str, Any]) -> list[str]:
+    """Give the keys of the ROI sets that are needed and aren't there."""
     needed = {one["rois"] for one in to_do(found) if not (all(one["trained"]) and one["is_calibrated"])}
-    return [rois["params"] for key, rois in found["rois"].items() if key in needed and not rois["is_stored"]]
+    return [key for key, rois in found["rois"].items() if key in needed and not rois["is_stored"]]
+
+
+def named_rois(planned: ExperimentsPlan, found: Mapping[str, Any]) -> list[Params]:
+    """Give the ROI sets to make as parts of `augment`: key, params, and a name of train set, amount, augmentation."""
+    train_sets = {one["rois"]: planned["train_sets"][one["name"]] for one in reversed(found["experiments"])}
+    params = {key: found["rois"][key]["params"] for key in rois_to_make(found)}
+    return [
+        {"key": key, "name": _name_of_rois(train_sets[key], of_key), "params": of_key} for key, of_key in params.items()
+    ]
+
+
+def _name_of_rois(train_set: str, params: Mapping[str, Any]) -> str:
+    parts = [train_set, f"{params['rois']:,} ROIs", params.get("augmentation", "")]
+    return " · ".join(filter(None, parts))
+
+
+def params_of_rois(rois: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
+    """Give the params of `augment` for a ROI set."""
+    params: Params = rois["params"]
+    return params
 
 
 def runs_of_experiments(planned: ExperimentsPlan, experiments: Sequence[FoundExperiment]) -> Params:

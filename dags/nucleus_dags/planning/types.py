@@ -236,6 +236,8 @@ class ExperimentsPlan(TypedDict):
     """Params of `open_run`, but for the children."""
     tabulate: Params
     """Params of `tabulate`, but for the scores."""
+    train_sets: dict[str, str]
+    """What the training plates of each experiment are called, by its name; empty where the matrix chooses none."""
     tags: dict[str, dict[str, str]]
     """Of the MLflow run of each experiment, by its name."""
     prices: Params

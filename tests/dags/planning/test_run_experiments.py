@@ -148,6 +148,10 @@ def test_dag_runs_of_one_matrix_share_their_mlflow_runs_but_with_another_scale_o
     assert owner() != whole
 
 
+def rois_of(experiment: Mapping[str, Any]) -> dict[str, Any]:
+    return {**experiment["variants"][0]["augment"], "plates": experiment["plates"]}
+
+
 def found(planned: ExperimentsPlan, trainings: Mapping[str, Any] = {}, **rates: Any) -> dict[str, Any]:
     """Give what `find_experiments` says of an empty store, with two cycles of each training."""
     experiments = [
@@ -157,7 +161,7 @@ def found(planned: ExperimentsPlan, trainings: Mapping[str, Any] = {}, **rates: 
             "key": "0123456789abcdef",
             "variant": 0,
             "missing": "",
-            "rois": str(experiment["variants"][0]["augment"]),
+            "rois": str(rois_of(experiment)),
             "trainings": experiment["variants"][0]["trainings"],
             "training_keys": [f"{t['task']}/{experiment['name']} {t}" for t in experiment["variants"][0]["trainings"]],
             "rates": [trainings.get(t["task"]) for t in experiment["variants"][0]["trainings"]],
@@ -174,7 +178,7 @@ def found(planned: ExperimentsPlan, trainings: Mapping[str, Any] = {}, **rates: 
         for experiment in planned["find"]["experiments"]
     ]
     sets = {
-        str(e["variants"][0]["augment"]): {"params": e["variants"][0]["augment"], "amount": 1000, "is_stored": False}
+        str(rois_of(e)): {"params": rois_of(e), "amount": 1000, "is_stored": False}
         for e in planned["find"]["experiments"]
     }
     return {"experiments": experiments, "rois": sets, "rates": rates, "free_bytes": 1e9}
@@ -235,6 +239,23 @@ def test_the_plan_is_a_table_with_money_where_there_is_a_price(store: Path) -> N
     assert "| trainings | 6 | 0 | 6 |" in lines
     # A ROI set, two networks of 10 MB and four of 1 MB, and label images of two plates from four models.
     assert "| disk | | 1.0 GB free | 240.0 MB |" in lines
+
+
+def test_the_form_gives_prices_in_place_of_those_of_the_matrix(store: Path) -> None:
+    assert plan(store)["prices"] == {"currency": "USD"}
+    planned = plan(store, core_hour=0.05, gpu_hour=0)
+    assert planned["prices"] == planned["tabulate"]["prices"] == {"currency": "USD", "core_hour": 0.05, "gpu_hour": 0}
+
+
+def test_roi_sets_of_several_train_sets_are_told_apart_by_their_names(store: Path) -> None:
+    planned = plan(store, tables=["Table 3", "Table 6"])
+    named = run_experiments.named_rois(planned, chosen_of(planned))
+    names_of_rois = [rois["name"] for rois in named]
+    assert len(set(names_of_rois)) == len(names_of_rois) == 9
+    assert names_of_rois[:2] == ["MCF10A · 35,000 ROIs · Full", "MCF10A_HCT116 · 35,000 ROIs · Full"]
+    assert "All · 35,000 ROIs · Min_Blur" in names_of_rois
+    plates = [len(run_experiments.params_of_rois(rois, {})["plates"]) for rois in named]
+    assert plates == [1, 2, 3, *[4] * 6]
 
 
 def test_the_plan_has_a_line_for_each_experiment_in_the_log(store: Path) -> None:
