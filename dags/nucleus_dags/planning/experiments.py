@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parents[2] / "experiments"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 KEYS = (
     *("title", "based_on", "all", "columns", "without_weights", "test", "prices", "published"),
-    *("tables", "experiments", "findings", "random_seed"),
+    *("published_plates", "tables", "experiments", "findings", "random_seed"),
 )
 OF_PLATES = ("plates", "cell_lines")
 OF_TASKS = ("augment", "train", "settings", "calibrate")

@@ -41,6 +41,7 @@ SHAPE = _keyed(
     without_weights=_keyed({"type": "string"}),
     tables=_keyed(_TABLE),
     findings={**LIST, "items": _keyed(cell_lines=NAMES) | {"type": "object"}},
+    published_plates=NAMES,
     random_seed={"type": "integer"},
 )
 """What is a list, keys with values, text or a number; which keys and words there are is asked when this holds."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ from nucleus_dags.plates.stored import StoredPlate, newest_plates
 Wanted = Mapping[str, Sequence[str]]
 """Plates of a matrix: `plates`, their names, and `cell_lines`; all without any."""
 
+OF_OTHERS = ", on other plates than the published ones"
+"""Behind the title of the page, where it holds."""
 TRAINING_TABLE = "training"
 """The kind of a table for which training plates are scored too."""
 
@@ -46,8 +48,9 @@ def plan(form: Mapping[str, Any], store: Path, dag_run_id: str) -> ExperimentsPl
     train, test = (newest_plates(store, role) for role in ("train", "test"))
     test_on = matrix.content.get("test") or {}
     _refuse_missing_plates(matrix, [(one["train_on"], train, "train") for one in chosen] + [(test_on, test, "test")])
-    test = _plates_of(test_on, test)
-    plates = {e["name"]: _plates_of(e["train_on"], train) for e in every}
+    published = matrix.content.get("published_plates") or ()
+    test = _plates_of(test_on, test, published)
+    plates = {e["name"]: _plates_of(e["train_on"], train, published) for e in every}
     _refuse_doubtful_labels(plate for one in chosen for plate in plates[one["name"]])
     overfitting = _names_in_tables(matrix, every, TRAINING_TABLE)
     asked = [_asked(experiment, plates, overfitting) for experiment in every]
@@ -55,8 +58,10 @@ def plan(form: Mapping[str, Any], store: Path, dag_run_id: str) -> ExperimentsPl
     names = {experiment["name"] for experiment in chosen}
     # The page of the matrix is one for all its runs: experiments that aren't chosen now may have scores too.
     sought = [e for e in every if e["name"] in names or not list(_missing_plates(e["train_on"], train, "train"))]
+    others = [plate.name for plate in used.values() if published and plate.name not in published]
+    title = f"{matrix.content.get('title') or matrix.name}, scale {scale:g}{OF_OTHERS if others else ''}"
     prices = _prices(matrix, form)
-    tables = _tables(matrix, sought, list(used), scale, prices)
+    tables = {"title": title, "plates": list(used), "prices": prices, **_tables(matrix, sought)}
     if problems := list(problems_of_tables(tables)):
         raise FormError(f"The matrix {matrix.name} can't be used: {'; '.join(problems)}.")
     matrix_id = f"matrix {matrix.name} {_digest([asked, [plate.path for plate in test]])}"
@@ -79,7 +84,7 @@ def plan(form: Mapping[str, Any], store: Path, dag_run_id: str) -> ExperimentsPl
         "tags": {e["name"]: {**e["words"], "replicate": str(e["replicate"]), "scale": f"{scale:g}"} for e in chosen},
         "prices": prices,
         "stop_after_plan": form["stop_after_plan"],
-        "remarks": remarks_on(used.values()),
+        "remarks": [*_on_other_plates(others), *remarks_on(used.values())],
     }
 
 
@@ -161,12 +166,27 @@ def _missing_plates(wanted: Wanted, plates: Sequence[StoredPlate], role: str) ->
             yield f"the {role} plate {name} ({nearest(name, names)})"
 
 
-def _plates_of(wanted: Wanted, plates: Sequence[StoredPlate]) -> list[StoredPlate]:
-    """Give the plates of these names and cell lines, or all."""
+def _plates_of(wanted: Wanted, plates: Sequence[StoredPlate], published: Collection[str]) -> list[StoredPlate]:
+    """Give the plates of these names and cell lines, or all; of a cell line with published plates, only these."""
+    named, lines = wanted.get("plates", ()), wanted.get("cell_lines", ())
+    of_published = {plate.cell_line for plate in plates if plate.name in published}
     return [
         plate
         for plate in plates
-        if not wanted or plate.cell_line in wanted.get("cell_lines", ()) or plate.name in wanted.get("plates", ())
+        if plate.name in named
+        or (
+            (not wanted or plate.cell_line in lines)
+            and (plate.name in published or plate.cell_line not in of_published)
+        )
+    ]
+
+
+def _on_other_plates(names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    return [
+        f"- **{', '.join(names)}** are not the plates that the published values are of. Other images give other scores: "
+        "a difference from the published values says nothing about the method. `make paper-plates` makes the paper's."
     ]
 
 
@@ -193,12 +213,9 @@ def _prices(matrix: Matrix, form: Mapping[str, Any]) -> Params:
     return of_matrix | of_form
 
 
-def _tables(
-    matrix: Matrix, experiments: Sequence[Experiment], plates: Sequence[str], scale: float, prices: Params
-) -> Params:
-    """Give the params of `tabulate` but for the scores."""
+def _tables(matrix: Matrix, experiments: Sequence[Experiment]) -> Params:
+    """Give what the matrix says of the params of `tabulate`, but for the scores."""
     return {
-        "title": f"{matrix.content.get('title') or matrix.name}, scale {scale:g}",
         "columns": {name: column.axis for name, column in matrix.columns.items()},
         "tables": [
             {"name": name, **{key: value for key, value in table.items() if key != "rows"}}
@@ -207,9 +224,7 @@ def _tables(
         ],
         "findings": matrix.findings(),
         "experiments": [{"name": e["name"], "words": e["words"], "replicate": e["replicate"]} for e in experiments],
-        "plates": list(plates),
         "published": matrix.content.get("published"),
-        "prices": prices,
     }
 
 

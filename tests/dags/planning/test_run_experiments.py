@@ -16,6 +16,7 @@ from nucleus_dags.planning.experiments_plan import (
     work_of,
 )
 from nucleus_dags.planning.types import ExperimentsPlan
+from tasks.recipes.paper_plates import SETS_OF_TABLE_S1
 from tasks.steps.close_run import Params as CloseRunParams
 from tasks.steps.find_experiments import Params as FindParams
 from tasks.steps.open_run import Params as OpenRunParams
@@ -118,6 +119,39 @@ def test_all_plates_that_are_not_there_are_named_with_what_to_do_before_anything
     assert said.count("a train plate of MCF10A ") == 1
     assert "any test plate" in said
     assert "Put them into the inbox and unpause ingest_plates" in said
+
+
+def test_of_a_cell_line_with_the_paper_s_plates_no_others_are_used(store: Path) -> None:
+    add_plate(store, "U2OS_Original", "train", cell_line="U2OS")
+    add_plate(store, "U2OS_Technical", "test", cell_line="U2OS")
+    planned = plan(store)
+    used = {path.partition("@")[0] for path in planned["tabulate"]["plates"]}
+    assert {"ingest/U2OS_Original", "ingest/U2OS_Technical"} <= used
+    assert not used & {"ingest/U2OS-train", "ingest/U2OS-test"}
+    assert "ingest/MCF10A-train" in used
+
+
+def test_the_plan_and_the_page_say_where_plates_are_not_the_paper_s(store: Path, tmp_path: Path) -> None:
+    planned = plan(store)
+    assert planned["tabulate"]["title"] == "The paper's experiments, scale 1, on other plates than the published ones"
+    assert "MCF10A-test" in planned["remarks"][0]
+    assert "are not the plates that the published values are of" in planned["remarks"][0]
+    for cell_line, kinds in SETS_OF_TABLE_S1.items():
+        for role, kind in zip(("train", "test"), kinds, strict=True):
+            add_plate(store, f"{cell_line}_{kind}", role, cell_line=cell_line)
+    planned = plan(store)
+    assert len(planned["tabulate"]["plates"]) == 8
+    assert planned["tabulate"]["title"] == "The paper's experiments, scale 1"
+    assert planned["remarks"] == []
+
+
+def test_a_plate_that_the_matrix_names_is_used_though_the_paper_s_are_there(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUCLEUS_EXPERIMENTS", str(tmp_path))
+    (tmp_path / "own.yaml").write_text("based_on: paper\nexperiments: [{}]\ntest: {plates: [U2OS-test]}\n")
+    add_plate(store, "U2OS_Technical", "test", cell_line="U2OS")
+    assert plan(store, matrix="own")["find"]["test_plates"] == ["ingest/U2OS-test@000000000000"]
 
 
 def test_rows_that_are_not_chosen_need_no_plates(tmp_path: Path) -> None:
