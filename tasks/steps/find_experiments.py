@@ -254,7 +254,7 @@ def _missing_weights(variant: Variant) -> str | None:
         method = next(method for method in found_methods().values() if method.task == task.name)
         params = _filled_in(task, {**_without_task(training), "rois": f"augment/0/{ROI_FILE}"})
         try:
-            file_of(method.weights_named(getattr(params, "initialisation", "")))
+            file_of(method.weights_named(getattr(params, "initialisation", "")), params)
         except InputError as error:
             return str(error)
     return None

@@ -168,6 +168,20 @@ def test_an_experiment_that_is_not_chosen_is_looked_for_and_left_out_where_it_ca
     assert found == [("chosen", True, None), ("done", False, scores)]
 
 
+def test_without_the_encoder_s_file_and_the_internet_an_experiment_runs_as_its_second_variant_says(
+    store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    imagenet = variant({**RANDOM, "initialisation": "imagenet", "encoder": "mobilenetv2", "warmup_cycles": 0})
+    (one,) = find(store, asked("a", imagenet, variant(RANDOM)))["experiments"]
+    assert one["variant"] == 1
+    assert (
+        "ImageNet weights mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5 aren't there"
+        in one["missing"]
+    )
+
+
 def test_params_that_a_task_refuses_are_refused_before_anything_is_spent(store: Path) -> None:
     with pytest.raises(InputError, match="target"):
         find(store, asked("a", variant({**RANDOM, "target": "colour"})))

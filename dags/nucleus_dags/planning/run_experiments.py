@@ -185,8 +185,9 @@ def _on_other_plates(names: Sequence[str]) -> list[str]:
     if not names:
         return []
     return [
-        f"- **{', '.join(names)}** are not the plates that the published values are of. Other images give other scores: "
-        "a difference from the published values says nothing about the method. `make paper-plates` makes the paper's."
+        f"- **{', '.join(names)}** are not the plates that the published values are of. Other images give other "
+        "scores: a difference from the published values says nothing about the method. `make paper-plates` makes the "
+        "paper's plates."
     ]
 
 

@@ -131,7 +131,7 @@ def test_of_a_cell_line_with_the_paper_s_plates_no_others_are_used(store: Path) 
     assert "ingest/MCF10A-train" in used
 
 
-def test_the_plan_and_the_page_say_where_plates_are_not_the_paper_s(store: Path, tmp_path: Path) -> None:
+def test_the_plan_and_the_page_say_where_plates_are_not_the_paper_s(store: Path) -> None:
     planned = plan(store)
     assert planned["tabulate"]["title"] == "The paper's experiments, scale 1, on other plates than the published ones"
     assert "MCF10A-test" in planned["remarks"][0]
