@@ -29,6 +29,7 @@ from tasks.contract import BAD_INPUT, DONE, FAILED, NOTHING_TO_DO, Task
 from tasks.files import written_whole
 from tasks.methods.method import PRESETS, Method
 from tasks.methods.registry import baseline_method, default_method, found_methods, place_of
+from tasks.nuclei import own_proposals
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.scoring import SHOWN_IOU_THRESHOLDS
 from tasks.nuclei.tables import DOUBTFUL_BELOW
@@ -51,6 +52,7 @@ def manifest(methods: Mapping[str, Method]) -> dict[str, Any]:
         "shown_iou_thresholds": SHOWN_IOU_THRESHOLDS,
         "most_missed": MOST_MISSED,
         "doubtful_below": DOUBTFUL_BELOW,
+        "own_proposals": {"mark": own_proposals.MARK, "meaning": own_proposals.MEANING},
         "presets": PRESETS,
         "presets_of_augment": importlib.import_module("tasks.steps.augment").PRESETS,
         "default_method": default_method().name,

@@ -102,6 +102,13 @@ class Baseline(TypedDict):
     """Params of `segment`: method, networks and settings."""
 
 
+class OwnProposals(TypedDict):
+    """How F1 is marked that was measured against labels which the scored model proposed."""
+
+    mark: str
+    meaning: str
+
+
 class Classes(TypedDict):
     """How people tell kinds of nuclei apart in an annotation tool."""
 
@@ -132,6 +139,7 @@ class Manifest(TypedDict):
     """A model that misses a larger share of the nuclei isn't taken for one that finds nuclei."""
     doubtful_below: float
     """A nucleus with a lower confidence is shown as doubtful."""
+    own_proposals: OwnProposals
     presets: dict[str, str]
     presets_of_augment: dict[str, dict[str, Any]]
     default_method: str

@@ -59,7 +59,7 @@ from tasks.nuclei.plates.image_files import (
 )
 from tasks.nuclei.plates.info import PlateInfo
 from tasks.nuclei.plates.label_sets import LABEL_SETS
-from tasks.nuclei.plates.origins import read_origins, write_origins
+from tasks.nuclei.plates.origins import ORIGINS, read_origins, write_origins
 from tasks.nuclei.tables import write_csv
 from tasks.steps import pages
 from tasks.store.imported_plates import newest_version, report_of
@@ -233,7 +233,7 @@ def _write_plate(
         info = known.info
     if known is not None and request.label_set not in (None, known.info.name_of_labels):
         _copy_fields(known, set(), folder)
-        _write_label_set(answered, known, folder / LABEL_SETS / str(request.label_set))
+        _write_label_set(answered, request, source, known, folder)
         table, chosen = read_origins(known.folder), read_chosen_patches(known.folder)
     else:
         fields = list(_fields(answered, request, source, known))
@@ -317,9 +317,16 @@ def _copy_fields(plate: Plate, but: set[str], folder: Path) -> None:
         others = [files[fov.name] for files in plate.label_sets.values() if fov.name in files]
         for path in (*own, *others):
             if path is not None:
-                copy = folder / path.relative_to(plate.folder)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                link_or_copy(path, copy)
+                _copy_file(path, plate, folder)
+    for name in plate.label_sets:
+        if (table := plate.folder / LABEL_SETS / name / ORIGINS).exists():
+            _copy_file(table, plate, folder)
+
+
+def _copy_file(path: Path, plate: Plate, folder: Path) -> None:
+    copy = folder / path.relative_to(plate.folder)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    link_or_copy(path, copy)
 
 
 def _write_fields(fields: Sequence[PlateField], source: Plate, folder: Path) -> None:
@@ -332,10 +339,19 @@ def _write_fields(fields: Sequence[PlateField], source: Plate, folder: Path) -> 
             write_label_image(folder / "ignored" / f"{field.fov}.tif", field.labels.kinds)
 
 
-def _write_label_set(answered: Sequence[AnsweredField], known: Plate, folder: Path) -> None:
-    """Write labels beside those that a plate has; InputError where these are of more than what came back."""
+def _write_label_set(
+    answered: Sequence[AnsweredField], request: Request, source: Plate, known: Plate, folder: Path
+) -> None:
+    """Write labels with their origins beside those that a plate has, whose copy is in `folder`.
+
+    Raises InputError where these are of more than what came back.
+    """
     fovs = {fov.name: fov for fov in known.fovs}
     problems = []
+    place = Path(LABEL_SETS, str(request.label_set))
+    before, of_source = read_origins(known.folder / place), read_origins(source.folder)
+    rows = [before[~before["fov"].isin([field.fov for field in answered])]]
+    folder /= place
     folder.mkdir(parents=True, exist_ok=True)
     for field in answered:
         if field.fov not in fovs:
@@ -344,8 +360,11 @@ def _write_label_set(answered: Sequence[AnsweredField], known: Plate, folder: Pa
             problems.append(f"{field.fov} came back in part, and {known.info.name} has labels of more of it")
         (folder / f"{field.fov}.tif").unlink(missing_ok=True)  # An earlier answer's.
         write_label_image(folder / f"{field.fov}.tif", field.gathered.label_image)
+        rows.append(origins_of(field, request, of_source))
     if problems:
         raise InputError(f"Labels of a second name need the same fields whole: {first_of(problems, separator='; ')}.")
+    (folder / ORIGINS).unlink(missing_ok=True)
+    write_origins(pd.concat(rows), folder)
 
 
 def _ignored(path: Path | None, like: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -290,6 +290,28 @@ def test_labels_of_a_second_annotator_stand_beside_the_first(store: Path, plate:
     assert len(np.unique(read_label_image(both.label_sets["ben"][FIELDS[0]]))) == 25
 
 
+def test_labels_of_a_second_annotator_keep_where_they_come_from_whatever_comes_back_after_them(
+    store: Path, plate: str, proposals: str
+) -> None:
+    of_anna = send(store, plate, proposals, label_set="anna")
+    imported(store, receive(store, of_anna, corrected(store, of_anna, {})))
+    of_ben = send(store, plate, proposals, label_set="ben")
+    both = imported(store, receive(store, of_ben, corrected(store, of_ben, {FIELDS[0]: fix_everything})))
+    before = read_origins(both.folder / "label_sets/ben")
+    assert Counter(before["origin"]) == {"accepted": 43, "corrected": 4, "drawn": 1}
+    assert set(before.loc[before["origin"] != "drawn", "proposed_by"]) == {MODEL}
+    assert Counter(read_origins(both.folder)["origin"]) == {"accepted": 48}
+    # Ben returns one field again, and Anna all.
+    again = send(store, plate, proposals, label_set="ben", fovs=[FIELDS[0]])
+    later = imported(store, receive(store, again, corrected(store, again, {})))
+    assert Counter(read_origins(later.folder / "label_sets/ben")["origin"]) == {"accepted": 48}
+    anew = receive(store, of_anna, corrected(store, of_anna, {FIELDS[1]: fix_everything}))
+    last = imported(store, anew)
+    assert read_origins(last.folder / "label_sets/ben").equals(read_origins(later.folder / "label_sets/ben"))
+    assert Counter(read_origins(last.folder)["origin"]) == {"accepted": 43, "corrected": 4, "drawn": 1}
+    assert len(read_origins(both.folder / "label_sets/ben")) == 48
+
+
 def test_labels_of_a_second_annotator_of_a_part_of_a_field_are_refused(store: Path, plate: str, proposals: str) -> None:
     of_anna = send(store, plate, proposals, label_set="anna")
     imported(store, receive(store, of_anna, corrected(store, of_anna, {})))

@@ -1,6 +1,7 @@
 """Further label images of the same fields, such as a second annotator's: label_sets/<name of the set>/.
 
-What is in labels/ is trained on and judged by; the others are scored beside it.
+What is in labels/ is trained on and judged by; the others are scored beside it. An origins.csv in the folder of a set
+says how its labels came.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tasks.nuclei.plates.file_kinds import (
     without_extension,
 )
 from tasks.nuclei.plates.image_files import decode_numbered
+from tasks.nuclei.plates.origins import ORIGINS
 
 LABEL_SETS = "label_sets"
 SET_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}"
@@ -67,6 +69,8 @@ def _files_of(
         name, shown = without_extension(path.name), f"{LABEL_SETS}/{folder.name}/{printable(path.name)}"
         if problem := problem_of(path, plate_folder):
             problems.append(f"{LABEL_SETS}/{folder.name}/{problem}")
+        elif path.name == ORIGINS:
+            continue
         elif name is None or name not in labelled:
             problems.append(f"{shown}: there is no field of this name with labels; rename it or remove it")
         elif name in found:

@@ -16,6 +16,7 @@ import pytest
 import tifffile
 from playwright.sync_api import Page, expect
 
+from nucleus_dags.manifest import manifest
 from tests.dags.page.filled_store import (
     CHAMPION,
     add_drift,
@@ -101,12 +102,20 @@ def test_a_plate_shows_f1_of_the_champion_on_it_and_which_models_were_trained_on
     add_whole_plate(store, "corrected", digest="1" * 12, day=2)
     add_whole_plate(store, "learnt", "train")
     add_model(store)
-    add_score(store, "b" * 16, {scored: (0.951, 0.812), earlier: (0.7, 0.3)})
+    add_score(store, "b" * 16, {scored: (0.951, 0.812), earlier: (0.7, 0.3)}, own=3)
     add_score(store, "c" * 16, {scored: (0.111, 0.111)}, {"method": "classical", "networks": [], "settings": {}})
     with mlflow_beside(site):
         register_champion(site, CHAMPION, trained_on={"learnt": "0" * 12})
-        plates, corrected, learnt = (site.get(f"/plates{path}")[1] for path in ("", "/corrected", "/learnt"))
+        plates, scored_one, corrected, learnt, training = (
+            site.get(f"/plates{path}")[1] for path in ("", "/scored", "/corrected", "/learnt", "?role=train")
+        )
     assert "version 1" in plates
+    # F1 of one plate is against labels that the champion proposed itself.
+    mark, meaning = manifest()["own_proposals"].values()
+    pages = (plates, scored_one, corrected, learnt, training)
+    assert [text.count(f">{mark}</abbr>") for text in pages] == [2, 4, 0, 0, 0]
+    assert [text.count(f">{mark}</span> {meaning}.") for text in pages] == [1, 1, 0, 0, 0]
+    assert row(plates, "scored").count(f">{mark}</abbr>") == 2
     for shown in ("0.951", "0.931-0.951", "0.812"):
         assert shown in row(plates, "scored")
     assert "0.111" not in plates
@@ -242,6 +251,17 @@ def test_a_rejected_plate_is_shown_with_what_is_wrong_until_it_is_imported(site:
     later = 1795860000
     os.utime(record, (later, later))
     assert "1 rejected plate that was imported later" in site.get("/plates/-/inbox")[1]
+
+
+def test_a_plate_says_of_each_label_set_how_its_labels_came(site: Site) -> None:
+    counts = {"drawn": 1, "corrected": 4, "accepted": 43}
+    sets = {"ben": {"a": "a.tif"}, "eva": {"a": "a.tif"}}
+    origins = {"ben": counts}
+    add_whole_plate(site.home.store, "p", label_sets=sets, origins={"drawn": 48}, origins_of_label_sets=origins)
+    text = " ".join(site.get("/plates/p")[1].split())
+    assert "ben: of 1 field; scored beside the others. Of its nuclei, 1 was drawn, 4 were corrected, 43 were" in text
+    assert "eva: of 1 field; scored beside the others.</li>" in text
+    assert "Of the nuclei, 48 were drawn: drawn by a person" in text
 
 
 def test_a_list_of_500_plates_comes_within_a_second(site: Site) -> None:
