@@ -30,6 +30,8 @@ ERROR_PANELS = {
     "D": ("splits", "% of Splits"),
 }
 """As in the paper's Fig. S3."""
+NO_WEIGHTS = "‡"
+"""Marks what ran without the pretrained weights that it asks for."""
 LEGEND_OF_VARIANT = {"annotations": "Annotation", "training": "Dataset"}
 
 
@@ -107,7 +109,7 @@ def _shown_fields(spec: Mapping[str, Any], scores: pd.DataFrame, fields: Sequenc
 
 def _marked_name(spec: Mapping[str, Any], row: Mapping[Any, Any]) -> str:
     words = " / ".join(str(row[f"{WORD}{name}"]) for name in spec["by"])
-    return f"{words} †" if row["weights"] else words
+    return f"{words} {NO_WEIGHTS}" if row["weights"] else words
 
 
 def _x_title(table: Table) -> str:

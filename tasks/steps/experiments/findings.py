@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from tasks.nuclei.scoring import OBJECT_LEVEL_IOU
-from tasks.steps.experiments.data import TESTING, WORD, Data
+from tasks.steps.experiments.data import OWN, TESTING, WORD, Data
 from tasks.steps.experiments.tables import CONFIDENCE, Column, cell_lines_in_order, published_f1, with_f1
 
 Expected = Literal["more", "less", "same", "not less"]
@@ -62,7 +62,8 @@ def findings_of(
     """Give one row for each finding and cell line, at an IoU of 0.7.
 
     `words` are the names of the matrix's columns. Experiments without the pretrained weights that they ask for say
-    nothing on these and don't count. CPU hours are those of all runs that a finding rests on.
+    nothing on these and don't count. CPU hours are those of all runs that a finding rests on, `own_proposals` are the
+    labels that their models proposed themselves.
     """
     at = np.isclose(data.scores["iou_threshold"], OBJECT_LEVEL_IOU)
     counting = data.scores["is_counting"].astype(bool) & (data.scores["role"] == TESTING)
@@ -92,13 +93,14 @@ def _of_line(expected: Expected, pair: Sequence[pd.DataFrame], hours: pd.Series)
     of, against = pair
     runs = {"runs_of": len(of), "runs_against": len(against)}
     if 0 in runs.values():
-        return {**dict.fromkeys(NUMBERS, np.nan), **runs, "verdict": NOT_RUN}
+        return {**dict.fromkeys(NUMBERS, np.nan), **runs, OWN: 0, "verdict": NOT_RUN}
     found = difference_of(list(of["f1"]), list(against["f1"]))
     return {
         **{"f1_of": of["f1"].mean(), "f1_against": against["f1"].mean()},
         **{"difference": found.value, "low": found.low, "high": found.high},
         "cpu_hours": float(hours[[*of["experiment"], *against["experiment"]]].sum()),
         **runs,
+        OWN: int(of[OWN].sum() + against[OWN].sum()),
         "verdict": verdict_on(expected, found),
     }
 

@@ -13,7 +13,7 @@ from scipy import stats
 
 from tasks.nuclei.scoring import f1_score
 from tasks.nuclei.tables import read_csv
-from tasks.steps.experiments.data import ERRORS, TESTING, WORD, Data
+from tasks.steps.experiments.data import ERRORS, OWN, TESTING, WORD, Data
 
 PUBLISHED = Path(__file__).with_name("published")
 PAPER_PLATES = frozenset(("MCF10A_Biological", "HCT116_Biological", "U2OS_Technical", "Eosinophils_Technical"))
@@ -45,6 +45,8 @@ class Cell:
     is_on_paper_plates: bool = False
     values: tuple[float, ...] = ()
     """Of each replicate."""
+    own_proposals: int = 0
+    """Labels that these models proposed themselves."""
 
     @property
     def difference(self) -> float | None:
@@ -91,6 +93,11 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
 
+    @property
+    def is_flattered(self) -> bool:
+        """Whether models proposed some of the labels themselves, which makes their F1 too good."""
+        return any(cell.own_proposals for row in self.rows for cell in row.cells.values())
+
     def frame(self) -> pd.DataFrame:
         """Give one row for each row and column of the table, for CSV."""
         return pd.DataFrame(
@@ -106,6 +113,7 @@ class Table:
                 "published": cell.published,
                 "difference": cell.difference,
                 "without_weights": row.weights,
+                OWN: cell.own_proposals,
             }
             for row in self.rows
             for column, cell in row.cells.items()
@@ -185,7 +193,7 @@ def _row(
             values = tuple(at["f1"].astype(float))
             published = known.get((" / ".join(words), variant, column))
             on_paper = plates <= PAPER_PLATES or plates <= PAPER_TRAINING_PLATES
-            cells[column] = Cell(mean_of(values), False, published, on_paper, values)
+            cells[column] = Cell(mean_of(values), False, published, on_paper, values, int(at[OWN].sum()))
     return Row(words, variant, "; ".join(sorted(set(scores["weights"]) - {""})), cells)
 
 
