@@ -165,6 +165,7 @@ def draw(spec: Spec, data: Data, panels: Sequence[PanelField], folder: Path) -> 
         costs=data.costs.sort_values("cpu_hours").to_dict("records"),
         currency=spec.prices.currency,
         has_money=bool(data.costs["money"].notna().any()),
+        has_gpus=bool((data.costs["gpu_seconds"] > 0).any()),
         cost_figure=cost,
         has_panels=bool(panels),
         findings=findings.to_dict("records"),
@@ -244,7 +245,7 @@ def read_spec(folder: Path) -> Spec:
 
 TASK = Task(
     name="tabulate",
-    version=1,
+    version=2,
     params_type=Params,
     run=run,
     log=log_result,

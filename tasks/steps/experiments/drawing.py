@@ -59,14 +59,15 @@ def figures_of(
 
 
 def cost_of_all(data: Data, by: str, legend: str) -> Figure:
-    """Draw F1 against CPU hours, coloured by a column of the matrix."""
+    """Draw F1 against CPU hours, coloured by a column of the matrix; hours of GPUs are named as left out."""
     groups = data.scores.drop_duplicates("experiment").set_index("experiment")[f"{WORD}{by}"]
     known = data.costs.dropna(subset=["f1_at_0.7", "cpu_hours"])
     points = [
         CostPoint(row["experiment"], str(groups[row["experiment"]]), float(row["cpu_hours"]), float(row["f1_at_0.7"]))
         for row in known.to_dict("records")
     ]
-    return cost_figure(points, legend)
+    x_title = "CPU hours; GPU hours are not in it" if data.costs["gpu_seconds"].sum() > 0 else "CPU hours"
+    return cost_figure(points, x_title, legend)
 
 
 def _curves(spec: Mapping[str, Any], scores: pd.DataFrame) -> Figure:
