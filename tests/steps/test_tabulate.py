@@ -374,7 +374,7 @@ def test_curves_and_bars_and_their_table_mark_models_without_their_pretrained_we
         assert "<!-- MRCNN † -->" in drawn, name
         assert "<!-- FPN2-WS † -->" not in drawn, name
     page = (tmp_path / result.outputs["page"]).read_text()
-    # Of four tables, one of them of two kinds of images, of the errors of two cell lines, of overfitting on two at two thresholds, and of the costs.
+    # Of four tables, one of two kinds of images; of errors, of overfitting, and of costs.
     assert page.count('<span title="no mask_rcnn_coco.h5">†</span>') == 5 + 2 + 4 + 1
 
 
