@@ -37,7 +37,10 @@ differs. One that fails doesn't stop the others; clear its failed task, and it i
 **Result:** tables, figures and what each experiment cost, in one page in MLflow: *MLflow run* under *Details* of
 `tabulate`. Below that run is one for each experiment.
 
-**Again:** started again, it does only what is missing.
+**One at a time:** another run, also one that stops after the plan, waits until the run before it has ended.
+
+**Again:** started again, it does only what is missing. With *Tables* or *Rows*, only these experiments are run; the
+page shows all of the matrix that have scores.
 """
 
 
@@ -66,7 +69,7 @@ def plan() -> None:
 def show_plan(planned: ExperimentsPlan, found_file: str) -> list[Params]:
     """Show what there is to do; give the ROI sets to make, and under their names what else the next tasks need."""
     context = get_current_context()
-    found = run_experiments.read_found(_store(), found_file)
+    found = run_experiments.chosen_of(run_experiments.read_found(_store(), found_file))
     lines = experiments_plan.plan_lines(found, planned["prices"])
     show_lines([*lines, *planned["remarks"], "", *experiments_plan.experiment_lines(found)])
     if planned["stop_after_plan"]:
@@ -78,7 +81,7 @@ def show_plan(planned: ExperimentsPlan, found_file: str) -> list[Params]:
     experiments = run_experiments.to_do(found)
     context["ti"].xcom_push("experiments", experiments)
     context["ti"].xcom_push("open_run", run_experiments.runs_of_experiments(planned, experiments))
-    return run_experiments.rois_to_make(found)
+    return run_experiments.named_rois(planned, found)
 
 
 @task(trigger_rule="all_done")
@@ -130,6 +133,8 @@ with DAG(
     schedule=None,
     params=run_experiments_form(),
     default_args=DEFAULT_ARGS,
+    # Two runs of one matrix would do the same twice, and one would end what the other shows in MLflow.
+    max_active_runs=1,
     tags=["nuclei"],
 ):
     planned: Any = plan()
@@ -142,7 +147,7 @@ with DAG(
         hand_on=run_experiments.opened_experiments,
     )
     augment = launch(
-        "augment", each=rois, map_index_template="{{ task.each['rois'] }} ROIs, {{ task.each['augmentation'] }}"
+        "augment", each=rois, prepare=run_experiments.params_of_rois, map_index_template="{{ task.each['name'] }}"
     )
     ready: Any = rois_are_made(rois)
     augment >> ready

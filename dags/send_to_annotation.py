@@ -126,7 +126,7 @@ def tell(segmented: Any, chosen: Any, sent: Result, skipped: dict[str, Any]) -> 
     pages = [_store() / result["outputs"]["page"] for result in chosen or []]
     queue = [send_to_annotation.lay_out(page, _inbox(), f"{archive.stem}.html") for page in pages]
     counts = sent["counts"]
-    tool = manifest()["annotation_tools"][sent["params"]["tool"]]
+    tool = manifest()["annotation_tools"][sent["params"]["tool"]]["title"]
     lines = [
         f"{counts['nuclei']} proposed nuclei in {counts['patches']} images of {counts['fovs']} fields for {tool}",
         "",

@@ -25,6 +25,7 @@ from nucleus_dags.planning.candidates import (
     first_champion_of,
     metrics_by_name,
     opened_candidates,
+    remarks_on_own_proposals,
     report_on,
     stored_plate,
     trainings_on,
@@ -123,7 +124,8 @@ def summary(
     is_promoted = promoted is not None or not ti.xcom_pull(task_ids="first_champion", key=FAILURE_KEY)
     succeeded = None not in last_results and is_promoted
     of_plates = ti.xcom_pull(task_ids="augment", key="remarks")
-    remarks = [*remarks_on_segmentations(of_models(all_segmentations(found, segmented))), *(of_plates or [])]
+    remarks = remarks_on_own_proposals(candidates or [], scored or [])
+    remarks += [*remarks_on_segmentations(of_models(all_segmentations(found, segmented))), *(of_plates or [])]
     first = champion_in_words(promoted["counts"]["version"]) if promoted else ""
     show_summary(mlflow_run_id, metrics_by_name(candidates or [], scored or []), succeeded, remarks, first)
     for_close_run = runs_to_close(mlflow_run_id, candidates, succeeded)

@@ -150,7 +150,7 @@ def summary(
 
 with DAG(
     dag_id="try_models",
-    description="Say which models that there are suffice for a labelled plate",
+    description="Say which of the models there are is good enough for a labelled plate",
     doc_md=DOC,
     schedule=None,
     params=try_models_form(),

@@ -29,6 +29,7 @@ from tasks.contract import BAD_INPUT, DONE, FAILED, NOTHING_TO_DO, Task
 from tasks.files import written_whole
 from tasks.methods.method import PRESETS, Method
 from tasks.methods.registry import baseline_method, default_method, found_methods, place_of
+from tasks.nuclei import own_proposals
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.scoring import SHOWN_IOU_THRESHOLDS
 from tasks.nuclei.tables import DOUBTFUL_BELOW
@@ -51,11 +52,11 @@ def manifest(methods: Mapping[str, Method]) -> dict[str, Any]:
         "shown_iou_thresholds": SHOWN_IOU_THRESHOLDS,
         "most_missed": MOST_MISSED,
         "doubtful_below": DOUBTFUL_BELOW,
+        "own_proposals": {"mark": own_proposals.MARK, "meaning": own_proposals.MEANING},
         "presets": PRESETS,
         "presets_of_augment": importlib.import_module("tasks.steps.augment").PRESETS,
         "default_method": default_method().name,
-        "annotation_tools": {name: tool.title for name, tool in TOOLS.items()},
-        "annotation_steps": _annotation_steps(),
+        "annotation_tools": _described_annotation_tools(),
         "tasks": {task.name: _described_task(task) for task in tasks},
         "methods": {name: _described_method(method) for name, method in trained.items()},
         "thresholds": {name: _thresholds(method) for name, method in methods.items()},
@@ -79,6 +80,19 @@ def _tasks_of_steps() -> Iterator[Task[Any]]:
         step = importlib.import_module(f"{steps.__name__}.{module}")
         if hasattr(step, "TASK"):
             yield step.TASK
+
+
+def _described_annotation_tools() -> dict[str, Any]:
+    steps = _annotation_steps()
+    return {
+        name: {
+            "title": tool.title,
+            "by_patches": tool.by_patches,
+            "classes": tool.classes._asdict() if tool.classes else None,
+            "steps": steps[name],
+        }
+        for name, tool in TOOLS.items()
+    }
 
 
 def _annotation_steps() -> dict[str, str]:

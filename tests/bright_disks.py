@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from skimage.measure import label
 
 from tasks.methods.segmenter import Segmenter
+from tasks.nuclei.resizing import labels_resized
 from tasks.nuclei.segmentation import Nuclei, SegmentationSettings, within_limits
 from tasks.nuclei.view import View
 
@@ -43,7 +44,7 @@ class BrightDisks(Segmenter):
         known = (diameters > KNOWN[0]) & (diameters < KNOWN[1])
         known[0] = False
         seen_labels = np.where(known[found], found, 0).astype(np.uint16)
-        return cv2.resize(seen_labels, image.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT).astype(np.int32)
+        return labels_resized(seen_labels, image.shape)
 
     @staticmethod
     def nuclei_in(seen: Any, settings: SegmentationSettings) -> Nuclei:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+OF_THE_PIPELINE = ("tasks.", "nucleus_dags.")
+
 
 class Disk:
     """What is on the disk of the files and folders below `folder`. All that is there at the beginning is."""
@@ -21,7 +23,8 @@ class Disk:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
         self.lost: list[str] = []
-        """What a task gave its name before it was on the disk. Folders of work that isn't finished may have theirs."""
+        """What a task or a DAG gave its name before it was on the disk. Folders of work that isn't finished may have
+        theirs."""
         self._contents: dict[int, bytes] = {}
         self._names: dict[int, dict[str, int]] = {}
         self._open: list[int] = []
@@ -108,14 +111,14 @@ class Disk:
         self._names.setdefault(self._number(source.parent), {}).pop(source.name, None)
         self._names[self._number(target.parent)][target.name] = self._number(target)
         is_work = target.is_dir() and any(part.endswith(".partial") for part in target.parts)
-        if not is_work and _is_called_by_a_task():
+        if not is_work and _is_called_by_the_pipeline():
             self.lost += self.lost_in(target)
         if self._copies:
             self._copied += 1
             self.copy(self._copies / str(self._copied))
 
 
-def _is_called_by_a_task() -> bool:
-    """Whether a rename is of a task, and not of MLflow, a library that writes a part of a result, or a test."""
+def _is_called_by_the_pipeline() -> bool:
+    """Whether a rename is of a task or a DAG, and not of a test, MLflow or a library that writes a part of a result."""
     callers = (frame.frame.f_globals["__name__"] for frame in inspect.stack(0))
-    return next(name for name in callers if name != __name__ and name != "pathlib").startswith("tasks.")
+    return next(name for name in callers if name != __name__ and name != "pathlib").startswith(OF_THE_PIPELINE)

@@ -50,6 +50,13 @@ def add_segmentation(store: Path, plate: str, predictions: dict[str, list[int]],
     return path
 
 
+def count_own(store: Path, result: str, number: int) -> None:
+    """Write into a segmentation, or scores, how many true labels its model proposed itself."""
+    path = store / result / "result.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"counts": {**content["counts"], "own_proposals": number}}))
+
+
 def add_model(
     store: Path, key: str, plates: Sequence[str] = (), initialisation: str = "random", method: str = "fpn2_ws"
 ) -> str:

@@ -93,6 +93,7 @@ def test_the_dags_package_imports_airflow_and_the_standard_library_only(path: st
         "page/settings.py": ("fastapi",),
         "page/starting.py": ("fastapi", "sqlalchemy"),
         "planning/experiments.py": ("yaml",),
+        "planning/experiments_schema.py": ("jsonschema",),
         "planning/gate.py": ("jsonschema", "yaml"),
         "planning/methods.py": ("jsonschema", "yaml"),
         "plates/inbox_trigger.py": ("watchfiles",),
@@ -197,8 +198,8 @@ def test_the_library_neither_prints_nor_is_steered_by_the_environment(path: str)
 
 @pytest.mark.parametrize("path", python_files("dags/**/*.py", "tasks/**/*.py"))
 def test_only_what_flushes_gives_files_and_folders_their_names(path: str) -> None:
-    # A plate that is set aside is a person's; what a third-party tool moves lies in a folder that is sealed later.
-    allowed = {"files.py": 1, "plates/inbox.py": 1, "methods/external/adapters/run_cellpose.py": 1}
+    # What a third-party tool moves lies in a folder that is sealed later.
+    allowed = {"files.py": 1, "methods/external/adapters/run_cellpose.py": 1}
     here = path.removeprefix("tasks/").removeprefix("dags/nucleus_dags/")
     assert len(_renames(ast.parse((REPOSITORY / path).read_text()))) == allowed.get(here, 0)
 
@@ -219,6 +220,26 @@ def test_the_rule_sees_every_way_to_rename() -> None:
     renames = ["path.rename(other)", "path.replace(other)", "os.rename(a, b)", "os.replace(a, b)", "shutil.move(a, b)"]
     others = ["text.replace('a', 'b')", "table.rename(columns=names)", "dataclasses.replace(plate, fovs=())"]
     assert sorted(_renames(ast.parse("\n".join(renames + others)))) == sorted(renames)
+
+
+@pytest.mark.parametrize("path", TASKS)
+def test_label_images_are_resized_in_one_place_alone(path: str) -> None:
+    resized = [] if path == "tasks/nuclei/resizing.py" else _nearest(ast.parse((REPOSITORY / path).read_text()))
+    assert resized == []
+
+
+def _nearest(tree: ast.AST) -> list[str]:
+    """Give what resizes without mixing values, as only label images are: OpenCV's names, and the order 0 of SciPy."""
+    attributes = [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    names = [name for name in attributes if name.startswith("INTER_NEAREST")]
+    orders = [node for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "order"]
+    return names + [ast.unparse(node) for node in orders if ast.unparse(node.value) == "0"]
+
+
+def test_the_rule_sees_what_resizes_without_mixing() -> None:
+    seen = ["cv2.resize(a, b, interpolation=cv2.INTER_NEAREST)", "ndimage.zoom(a, 2, order=0)"]
+    others = ["cv2.resize(a, b, interpolation=cv2.INTER_AREA)", "ndimage.zoom(a, 2, order=1)"]
+    assert _nearest(ast.parse("\n".join(seen + others))) == ["INTER_NEAREST", "order=0"]
 
 
 @pytest.mark.parametrize("path", TASKS)

@@ -1,13 +1,11 @@
-"""How many cores a task uses, and what becomes of its worker processes when it is killed."""
+"""How many cores a task uses."""
 
 import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
 from nucleus_dags.local import environment
@@ -93,34 +91,3 @@ def test_tensorflow_gets_as_many_threads() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")} | {CORES: "1"}
     asked = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, env=environment, capture_output=True)
     assert asked.stdout == b"1\n"
-
-
-HAS_WORKERS = """
-import multiprocessing, time
-from concurrent.futures import ProcessPoolExecutor
-from tasks.cores import end_with_parent
-
-if __name__ == "__main__":
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), end_with_parent) as pool:
-        sleeping = [pool.submit(time.sleep, 100) for _ in range(2)]
-        while len(pool._processes) < 2 or not all(one.running() for one in sleeping):
-            time.sleep(0.05)
-        print("works", flush=True)
-        time.sleep(100)
-"""
-
-
-def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path: Path) -> None:
-    (tmp_path / "program.py").write_text(HAS_WORKERS)
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    program = subprocess.Popen([sys.executable, tmp_path / "program.py"], env=environment, stdout=subprocess.PIPE)
-    assert program.stdout is not None
-    assert program.stdout.readline() == b"works\n"
-    workers = psutil.Process(program.pid).children(recursive=True)
-    assert len(workers) >= 2
-    program.send_signal(signal.SIGKILL)
-    program.wait()
-    _, alive = psutil.wait_procs(workers, timeout=20)
-    for worker in alive:
-        worker.kill()
-    assert alive == []

@@ -28,6 +28,12 @@ from tests.repository import REPOSITORY
 FOLDERS = ("dags", "images", "k8s", "tasks", "tests")
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(page for name in FOLDERS for page in (REPOSITORY / name).rglob("*.md"))])
 README = (REPOSITORY / "README.md").read_text()
+
+SECRET_IN_ARGUMENTS = re.compile(
+    r"--[\w-]*(password|passwd|token|secret|credential)[\w-]*[ =]\S"  # --docker-password=
+    r"|--from-literal\b|\bcurl\b.* (-u|--user)[ =]|\bAuthorization: |\bsshpass\b|\bdocker login .*-p"
+)
+"""Whoever sees the processes of a machine sees their arguments, and a shell keeps them."""
 MOST_LINES = 120
 VARIABLE = r"NUCLEUS_[A-Z][A-Z_]*[A-Z]"
 PYTHON_PATH = (REPOSITORY, REPOSITORY / "dags", REPOSITORY / "tests/foreign_method")
@@ -59,6 +65,24 @@ def anchors(page: Path) -> set[str]:
     """Those that GitHub and GitLab make of headings."""
     headings = re.findall(r"(?m)^#+ (.*)$", re.sub(r"(?ms)^```.*?^```", "", page.read_text()))
     return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
+@every_page
+def test_no_page_has_a_person_put_a_secret_among_the_arguments_of_a_command(page: Path) -> None:
+    assert [line for line in code(page.read_text()) if SECRET_IN_ARGUMENTS.search(line)] == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        '--docker-username=NAME --docker-password="$(cat FILE)"',
+        "kubectl create secret generic oidc --from-literal=client_secret=$SECRET",
+        "curl -u anna:secret http://127.0.0.1:5000",
+        "docker login registry.example.org -u NAME -p SECRET",
+    ],
+)
+def test_such_a_command_would_be_noticed(command: str) -> None:
+    assert SECRET_IN_ARGUMENTS.search(command)
 
 
 @every_page

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,18 @@ def test_names_are_asked_for_at_the_clusters_own_name_servers_alone() -> None:
     of_cluster, of_node = names["to"]
     assert of_cluster["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}
     assert of_cluster["podSelector"] == {"matchLabels": {"k8s-app": "kube-dns"}}
-    assert of_node == {"ipBlock": {"cidr": "169.254.0.0/16"}}
+    assert of_node == {"ipBlock": {"cidr": "169.254.20.10/32"}}
+
+
+@pytest.mark.parametrize("folder", KUSTOMIZATIONS)
+@pytest.mark.parametrize("address", ["169.254.169.254", "169.254.169.253", "169.254.170.2", "168.63.129.16"])
+def test_no_pod_may_reach_what_a_cloud_tells_or_resolves_on_its_nodes(folder: str, address: str) -> None:
+    for policy in of_kind(folder, "NetworkPolicy"):
+        for rule in policy["spec"].get("egress", []):
+            blocks = [ip_network(to["ipBlock"]["cidr"]) for to in rule.get("to", []) if "ipBlock" in to]
+            assert [block for block in blocks if ip_address(address) in block] == [], policy["metadata"]["name"]
+            # Without a place, a rule admits all places.
+            assert "to" in rule or {port["port"] for port in rule["ports"]}.isdisjoint({53, 80})
 
 
 @pytest.mark.parametrize("folder", KUSTOMIZATIONS)

@@ -11,22 +11,30 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 CLOCK = ".clock-"
 """How the names of files begin that are written to see a file server's clock."""
 
+FLUSHED_AT_ONCE = 16
+"""Of thousands of files: a disk writes several at once in the time of one."""
+
 log = logging.getLogger(__name__)
 
 
 def write_whole(path: Path, content: Any, mode: int = 0o666) -> None:
     """Write JSON; whatever happens, the file is the old or the new one. `mode` less the umask is its mode."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text_whole(path, json.dumps(content, indent=1), mode)
+
+
+def write_text_whole(path: Path, text: str, mode: int = 0o666) -> None:
+    """Do as `write_whole`, for any text."""
+    make_folder(path.parent)
     beside = path.with_suffix(".partial")
     with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
-        file.write(json.dumps(content, indent=1))
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     move(beside, path)
@@ -42,7 +50,7 @@ def move_all(targets: Mapping[Path, Path]) -> None:
     for source, target in targets.items():
         source.replace(target)
     for folder in {target.parent for target in targets.values()}:
-        _flush_names(folder)
+        flush(folder)
 
 
 def make_folder(folder: Path) -> None:
@@ -50,14 +58,32 @@ def make_folder(folder: Path) -> None:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:
-        _flush_names(path.parent)
+        flush(path.parent)
 
 
-def _flush_names(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY)
-    with suppress(OSError):  # Some network file systems keep the names of a folder by themselves, and refuse.
-        os.fsync(folder)
-    os.close(folder)
+def flush_all(folder: Path) -> None:
+    """Have all that is in a folder written to the disk."""
+    files, folders = [], []
+    for here, _, names in os.walk(folder, topdown=False):
+        files += [Path(here, name) for name in names]
+        folders.append(Path(here))
+    with ThreadPoolExecutor(FLUSHED_AT_ONCE) as threads:
+        list(threads.map(flush, files))
+    for inner in folders:
+        flush(inner)
+
+
+def flush(path: Path) -> None:
+    """Have what is in a file, or the names in a folder, written to the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError:
+        # Some network file systems keep the names of a folder by themselves, and refuse.
+        if not path.is_dir():
+            raise
+    finally:
+        os.close(number)
 
 
 def read_if_whole(path: Path) -> dict[str, Any] | None:

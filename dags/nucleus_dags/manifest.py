@@ -102,6 +102,33 @@ class Baseline(TypedDict):
     """Params of `segment`: method, networks and settings."""
 
 
+class OwnProposals(TypedDict):
+    """How F1 is marked that was measured against labels which the scored model proposed."""
+
+    mark: str
+    meaning: str
+
+
+class Classes(TypedDict):
+    """How people tell kinds of nuclei apart in an annotation tool."""
+
+    what: str
+    """What has the names: plural, with a capital."""
+    names: dict[str, str]
+    """By `nucleus`, `unsure` and `context`."""
+
+
+class AnnotationTool(TypedDict):
+    """A tool in which people correct labels."""
+
+    title: str
+    by_patches: bool
+    """Whether it shows where a patch ends, and what is corrected in another one."""
+    classes: Classes | None
+    steps: str
+    """How a person works with it, in Markdown."""
+
+
 class Manifest(TypedDict):
     """Content of the file."""
 
@@ -112,13 +139,12 @@ class Manifest(TypedDict):
     """A model that misses a larger share of the nuclei isn't taken for one that finds nuclei."""
     doubtful_below: float
     """A nucleus with a lower confidence is shown as doubtful."""
+    own_proposals: OwnProposals
     presets: dict[str, str]
     presets_of_augment: dict[str, dict[str, Any]]
     default_method: str
-    annotation_tools: dict[str, str]
-    """Titles by name."""
-    annotation_steps: dict[str, str]
-    """How a person works with each tool, in Markdown."""
+    annotation_tools: dict[str, AnnotationTool]
+    """By name."""
     tasks: dict[str, TaskEntry]
     methods: dict[str, MethodEntry]
     """Those that are trained."""

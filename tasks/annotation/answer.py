@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tasks.annotation.comparison import Comparison, effort
+from tasks.annotation.comparison import Comparison, Effort, effort
 from tasks.annotation.gathering import Gathered
 from tasks.annotation.joining import FieldLabels, joined
 from tasks.annotation.request import Request
 from tasks.annotation.sheet import Sheet
+from tasks.annotation.tools import tool_named
 from tasks.nuclei.errors import first_of
 from tasks.nuclei.patch_grid import Patch
 from tasks.nuclei.plates import chosen_patches
@@ -32,9 +34,9 @@ class AnsweredField:
     gathered: Gathered
     comparison: Comparison
     unchanged: int
-    """How many of its images came back exactly as they were sent."""
+    """How many of its images count as looked at though they came back exactly as they were sent, and no tag says it."""
     patches: Mapping[str, Patch]
-    """What is to be looked at in the images that came back, by their names."""
+    """What is to be looked at in the images that came back and count, by their names."""
 
     @property
     def labels(self) -> FieldLabels:
@@ -130,25 +132,46 @@ def table_of(fields: Sequence[AnsweredField]) -> pd.DataFrame:
     )
 
 
-def remarks_on(fields: Sequence[AnsweredField], request: Request) -> list[str]:
-    """Say what was corrected and what it saved, then what a person should know."""
-    return [*_in_short(fields, request), *_at_random(fields, request), *_to_look_at(fields)]
+def remarks_on(
+    fields: Sequence[AnsweredField], request: Request, passed_over: AbstractSet[str] = frozenset()
+) -> list[str]:
+    """Say what was corrected and what it saved, then what a person should know.
+
+    `passed_over` are the names of images that came back and don't count, because nothing says that they were looked at.
+    """
+    return [
+        *_in_short(fields, request),
+        *_at_random(fields, request),
+        *_passed_over(fields, request, passed_over),
+        *_to_look_at(fields, passed_over),
+    ]
 
 
 def _in_short(fields: Sequence[AnsweredField], request: Request) -> Iterator[str]:
     counts = {kind: sum(field.comparison.counts()[kind] for field in fields) for kind in Comparison().counts()}
-    nuclei = sum(field.comparison.nuclei for field in fields)
+    nuclei = _nuclei_in(fields)
     shown = ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)
     yield f"{nuclei} nuclei annotated in {_number(len(fields), 'field')}: {shown or 'there are none'}"
-    minutes = [field.gathered.minutes for field in fields if field.gathered.minutes is not None]
-    if request.proposals == "none" or not nuclei:
+    spent = effort_of(fields, request)
+    if spent is None:
         return
-    spent = effort([field.comparison for field in fields], sum(minutes) if minutes else None)
     how = "" if spent.is_measured else " if each correction takes as long as drawing a nucleus"
     yield (
         f"the corrections took {_duration(spent.hours)}{how}; by the paper's pace, drawing all by hand takes "
         f"{_duration(spent.hours_by_hand)}: {100 * spent.saved_share:.0f} % saved"
     )
+
+
+def _nuclei_in(fields: Sequence[AnsweredField]) -> int:
+    return sum(field.comparison.nuclei for field in fields)
+
+
+def effort_of(fields: Sequence[AnsweredField], request: Request) -> Effort | None:
+    """Give the time that was spent and saved; None where nothing was proposed, or nothing is there."""
+    if request.proposals == "none" or not _nuclei_in(fields):
+        return None
+    minutes = [field.gathered.minutes for field in fields if field.gathered.minutes is not None]
+    return effort([field.comparison for field in fields], sum(minutes) if minutes else None)
 
 
 def _at_random(fields: Sequence[AnsweredField], request: Request) -> Iterator[str]:
@@ -169,7 +192,18 @@ def _at_random(fields: Sequence[AnsweredField], request: Request) -> Iterator[st
         yield "no patch that was drawn at random has come back, so how good the proposals are on the whole isn't known"
 
 
-def _to_look_at(fields: Sequence[AnsweredField]) -> Iterator[str]:
+def _passed_over(fields: Sequence[AnsweredField], request: Request, names: AbstractSet[str]) -> Iterator[str]:
+    if names:
+        tool, came = tool_named(request.tool), len(names) + sum(len(field.patches) for field in fields)
+        yield (
+            f"{len(names)} of {_number(came, 'image')} came back exactly as they were sent and without the tag "
+            f"{tool.done_tag!r}, so that it isn't known whether anybody looked at them, and are left out of training "
+            f"and scores; if they are right, give all images that are done this tag in {tool.title}, and return the "
+            "export again"
+        )
+
+
+def _to_look_at(fields: Sequence[AnsweredField], passed_over: AbstractSet[str]) -> Iterator[str]:
     """Say by which rules the answer was understood, where it could be understood otherwise."""
     unchanged, sheets = sum(field.unchanged for field in fields), sum(len(field.patches) for field in fields)
     if unchanged:
@@ -177,7 +211,7 @@ def _to_look_at(fields: Sequence[AnsweredField]) -> Iterator[str]:
             f"{unchanged} of {_number(sheets, 'image')} came back exactly as they were sent, and count as accepted; if "
             "nobody looked at them, return the others alone"
         )
-    missing = [name for field in fields for name in field.gathered.missing]
+    missing = [name for field in fields for name in field.gathered.missing if name not in passed_over]
     if missing:
         yield f"{_number(len(missing), 'image')} didn't come back and are left out of training and scores: " + first_of(
             missing

@@ -100,4 +100,4 @@ def _sent_ids(segmentation: dict[str, Any], numbers: NDArray[Any]) -> Sequence[i
     return [int(known[number - 1]) for number in numbers.tolist()]
 
 
-TOOL = Tool("cellpose", TITLE, by_patches=False, write=_write, read_files=_read)
+TOOL = Tool("cellpose", TITLE, by_patches=False, classes=None, write=_write, read_files=_read)

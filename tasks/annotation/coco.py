@@ -21,12 +21,13 @@ from tasks.annotation.returned_files import faults_named, read_json, some_ending
 from tasks.annotation.run_lengths import column_runs, nucleus_of_column_runs, runs_in_text
 from tasks.annotation.sheet import Kind, Nucleus, Sheet, patch_in
 from tasks.annotation.shown_images import COPY, write_grey_copies
-from tasks.annotation.tool import Images, Tool
+from tasks.annotation.tool import Classes, Images, Tool
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.raster import MAX_FIELD_PIXELS, refuse_too_large
 
 TITLE = "COCO JSON"
 CATEGORIES: dict[Kind, int] = {"nucleus": 1, "unsure": 2, "context": 3}
+NAMES: dict[Kind, str] = {kind: kind for kind in CATEGORIES}
 ID_ATTRIBUTE = "sent_id"
 
 
@@ -38,7 +39,7 @@ def _write(sheets: Sequence[Sheet], images: Images, folder: Path) -> None:
             {"id": number, "file_name": f"{sheet.name}.png", "height": sheet.size[0], "width": sheet.size[1]}
             for number, sheet in enumerate(sheets, 1)
         ],
-        "categories": [{"id": number, "name": name, "supercategory": ""} for name, number in CATEGORIES.items()],
+        "categories": [{"id": number, "name": NAMES[kind], "supercategory": ""} for kind, number in CATEGORIES.items()],
         "annotations": list(_annotations(sheets)),
     }
     (folder / "annotations.json").write_text(json.dumps(content))
@@ -94,7 +95,7 @@ def _sheets(content: Mapping[str, Any]) -> Iterator[Sheet]:
 
 def _kind(names: Mapping[Any, str], annotation: Mapping[str, Any], image: str) -> Kind:
     name = names.get(annotation["category_id"], str(annotation["category_id"]))
-    kinds: dict[str, Kind] = {kind: kind for kind in CATEGORIES}
+    kinds = {title: kind for kind, title in NAMES.items()}
     if name.lower() not in kinds:
         raise InputError(
             f"the image {image} has a nucleus of the category {name!r}; allowed are {', '.join(kinds)}. "
@@ -121,4 +122,4 @@ def _nucleus(annotation: Mapping[str, Any], kind: Kind, size: tuple[int, int]) -
     return replace(found, kind=kind, sent_id=None if sent_id in (None, "") else int(sent_id))
 
 
-TOOL = Tool("coco", TITLE, by_patches=True, write=_write, read_files=_read)
+TOOL = Tool("coco", TITLE, by_patches=True, classes=Classes("Categories", NAMES), write=_write, read_files=_read)

@@ -21,7 +21,7 @@ from tasks.annotation.returned_files import MOST_BYTES, faults_named, some_endin
 from tasks.annotation.run_lengths import mask_of, runs_of
 from tasks.annotation.sheet import Kind, Nucleus, Sheet, cropped, patch_in
 from tasks.annotation.shown_images import COPY, write_grey_copies
-from tasks.annotation.tool import Images, Tool
+from tasks.annotation.tool import Classes, Images, Tool
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.image_files import read_bytes
 from tasks.nuclei.plates.raster import MAX_FIELD_PIXELS, refuse_too_large
@@ -30,7 +30,7 @@ TITLE = "CVAT"
 LABELS: dict[Kind, str] = {"nucleus": "nucleus", "unsure": "unsure", "context": "context"}
 PATCH_LABEL = "patch"
 DONE_LABEL = "corrected"
-"""A tag of an image that was looked at. Once one image has it, those without it count as not looked at."""
+"""A tag of an image that was looked at."""
 ID_ATTRIBUTE = "sent_id"
 _COLOURS = {
     "nucleus": "#f0e442", "unsure": "#d55e00", "context": "#56b4e9", PATCH_LABEL: "#ffffff", DONE_LABEL: "#009e73",
@@ -116,9 +116,7 @@ def _sheets(path: Path) -> list[Sheet]:
             raise InputError(f"is damaged or cut short ({error}); export the task again.") from None
         if root.tag != "annotations" or root.find("track") is not None:
             raise InputError("isn't 'CVAT for images 1.1'; export the task in this format.")
-        images = list(root.iter("image"))
-        done = [image for image in images if any(tag.get("label") == DONE_LABEL for tag in image.iter("tag"))]
-        return [_sheet(image) for image in done or images]
+        return [_sheet(image) for image in root.iter("image")]
 
 
 def _sheet(image: Element) -> Sheet:
@@ -129,7 +127,8 @@ def _sheet(image: Element) -> Sheet:
     # Python's sort keeps the order of what has the same height in the pile.
     shapes.sort(key=lambda shape: int(shape.get("z_order", "0")))
     nuclei = [_nucleus(shape, size, name) for shape in shapes]
-    return Sheet(name, *size, patch_in(name), tuple(nucleus for nucleus in nuclei if nucleus is not None))
+    is_done = any(tag.get("label") == DONE_LABEL for tag in image.iter("tag"))
+    return Sheet(name, *size, patch_in(name), tuple(nucleus for nucleus in nuclei if nucleus is not None), is_done)
 
 
 def _nucleus(shape: Element, size: tuple[int, int], name: str) -> Nucleus | None:
@@ -158,4 +157,12 @@ def _nucleus(shape: Element, size: tuple[int, int], name: str) -> Nucleus | None
     return replace(found, kind=_KINDS[label], sent_id=int(ids[0]) if ids and ids[0] else None)
 
 
-TOOL = Tool("cvat", TITLE, by_patches=True, write=_write, read_files=_read)
+TOOL = Tool(
+    "cvat",
+    TITLE,
+    by_patches=True,
+    classes=Classes("Labels", LABELS),
+    write=_write,
+    read_files=_read,
+    done_tag=DONE_LABEL,
+)

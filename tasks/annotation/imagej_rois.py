@@ -22,15 +22,16 @@ from tasks.annotation.outlines import Ring, nucleus_in, polygons_of
 from tasks.annotation.returned_files import MOST_BYTES, faults_named, files_ending, size_beside, some_ending, stem_of
 from tasks.annotation.sheet import Kind, Nucleus, Sheet, patch_in
 from tasks.annotation.shown_images import write_images
-from tasks.annotation.tool import Images, Tool
+from tasks.annotation.tool import Classes, Images, Tool
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
 from tasks.nuclei.patch_grid import Patch
 from tasks.nuclei.plates.image_files import read_bytes
 
 TITLE = "ImageJ"
+NAMES: dict[Kind, str] = {"nucleus": "nucleus", "unsure": "unsure", "context": "context"}
 PATCH_NAME = "patch"
-_NAME = re.compile(r"(nucleus|unsure|context)-([1-9]\d*)(?:-\d+)?")
+_NAME = re.compile(rf"({'|'.join(NAMES.values())})-([1-9]\d*)(?:-\d+)?")
 """ImageJ adds a number to a name that is there already; ROIs that are drawn have names such as 0123-0456."""
 _AREAS = (ROI_TYPE.POLYGON, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED, ROI_TYPE.OVAL, ROI_TYPE.RECT)
 _MOST_ROI_BYTES = 2**24
@@ -54,7 +55,7 @@ def _rois(sheet: Sheet) -> Iterator[tuple[str, ImagejRoi]]:
         new += nucleus.sent_id is None
         # A number among those of ROIs that ImageJ made itself would be taken for one that was sent.
         number = f"{nucleus.sent_id}" if nucleus.sent_id is not None else f"new{new}"
-        yield f"{nucleus.kind}-{number}", _of_rings([ring for rings in polygons_of(nucleus) for ring in rings])
+        yield f"{NAMES[nucleus.kind]}-{number}", _of_rings([ring for rings in polygons_of(nucleus) for ring in rings])
 
 
 def _of_patch(patch: Patch) -> ImagejRoi:
@@ -153,11 +154,18 @@ def _rings(roi: ImagejRoi, name: str) -> list[NDArray[Any]]:
 
 def _meaning(name: str) -> tuple[Kind, int | None]:
     """Give the kind and the number of a ROI by its name; one that was drawn in ImageJ is a nucleus."""
-    kinds: dict[str, Kind] = {"nucleus": "nucleus", "unsure": "unsure", "context": "context"}
+    kinds = {title: kind for kind, title in NAMES.items()}
     found = _NAME.fullmatch(name.lower())
     if found is not None:
         return kinds[found[1]], int(found[2])
     return next((kind for word, kind in kinds.items() if name.lower().startswith(word)), "nucleus"), None
 
 
-TOOL = Tool("imagej_rois", TITLE, by_patches=True, write=_write, read_files=_read)
+TOOL = Tool(
+    "imagej_rois",
+    TITLE,
+    by_patches=True,
+    classes=Classes("Beginnings of the names of ROIs", NAMES),
+    write=_write,
+    read_files=_read,
+)

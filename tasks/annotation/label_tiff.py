@@ -5,7 +5,8 @@
     unsure/NAME.tif               nuclei of which nobody can say; empty until somebody draws there
     context/NAME.tif              nuclei that are corrected elsewhere; not read
 
-Without a folder `labels`, all TIFF and PNG files at the top of what came back are label images.
+Without a folder `labels`, all TIFF and PNG files at the top of what came back are label images. Both folders must come
+back: what is drawn in `unsure` and erased in `labels` would count as deleted otherwise.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.annotation.returned_files import files_ending, stem_of
+from tasks.annotation.returned_files import files_ending, read_labels, stem_of
 from tasks.annotation.sheet import Kind, Nucleus, Sheet, label_image_of, nuclei_in, patch_in
 from tasks.annotation.shown_images import write_images
-from tasks.annotation.tool import Images, Tool
+from tasks.annotation.tool import Classes, Images, Tool
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
 from tasks.nuclei.plates.file_kinds import is_left_by_a_system
-from tasks.nuclei.plates.image_files import EXTENSIONS, read_numbered, write_label_image
+from tasks.nuclei.plates.image_files import EXTENSIONS, write_label_image
 
 IMAGES = "images"
 FOLDERS: dict[Kind, str] = {"nucleus": "labels", "unsure": "unsure", "context": "context"}
@@ -39,7 +40,7 @@ def _write(sheets: Sequence[Sheet], images: Images, folder: Path) -> None:
 
 
 def _read(folder: Path) -> list[Sheet]:
-    place = next((path for path in sorted(folder.rglob(FOLDERS["nucleus"])) if path.is_dir()), folder)
+    place = _place_of_labels(folder)
     labels = {stem_of(path.name): path for path in _label_files(place)}
     if not labels:
         raise InputError(
@@ -48,10 +49,25 @@ def _read(folder: Path) -> list[Sheet]:
     _refuse_elsewhere(folder, place)
     beside = place.parent / FOLDERS["unsure"]
     unsure = {stem_of(path.name): path for path in _label_files(beside)} if beside.is_dir() and place != folder else {}
-    alone = sorted(stem for stem in unsure.keys() - labels.keys() if read_numbered(unsure[stem]).label_image.any())
+    alone = sorted(stem for stem in unsure.keys() - labels.keys() if read_labels(unsure[stem]).label_image.any())
     if alone:
         raise InputError(f"{unsure[alone[0]]}: there is no image of this name in {place}; add it or remove this one.")
     return [_sheet(name, path, unsure.get(name)) for name, path in labels.items()]
+
+
+def _place_of_labels(folder: Path) -> Path:
+    return next((path for path in sorted(folder.rglob(FOLDERS["nucleus"])) if path.is_dir()), folder)
+
+
+def _refuse_without_unsure(folder: Path) -> None:
+    place = _place_of_labels(folder)
+    labels = _label_files(place)
+    if labels and (place == folder or not (place.parent / FOLDERS["unsure"]).is_dir()):
+        raise InputError(
+            f"{folder}: label images came, such as {labels[0].name}, without the folder 'unsure' that was sent with "
+            "them: nuclei that were drawn there and erased in 'labels' would count as deleted. Return the folders "
+            "'labels' and 'unsure' together, as one folder or packed as ZIP, also where nothing is unsure."
+        )
 
 
 def _refuse_elsewhere(folder: Path, labels: Path) -> None:
@@ -82,7 +98,7 @@ def _sheet(name: str, path: Path, unsure: Path | None) -> Sheet:
 
 
 def _labelled(path: Path, kind: Kind) -> tuple[int, int, tuple[Nucleus, ...]]:
-    numbered = read_numbered(path)
+    numbered = read_labels(path)
     return *numbered.label_image.shape, tuple(with_ids(nuclei_in(numbered.label_image, kind), numbered.ids.tolist()))
 
 
@@ -93,4 +109,12 @@ def with_ids(nuclei: Iterator[Nucleus], ids: Sequence[int]) -> Iterator[Nucleus]
         yield replace(nucleus, sent_id=ids[nucleus.sent_id - 1])
 
 
-TOOL = Tool("label_tiff", "napari, Fiji (label TIFF)", by_patches=False, write=_write, read_files=_read)
+TOOL = Tool(
+    "label_tiff",
+    "napari, Fiji (label TIFF)",
+    by_patches=False,
+    classes=Classes("Folders", FOLDERS),
+    write=_write,
+    read_files=_read,
+    refuse_incomplete=_refuse_without_unsure,
+)

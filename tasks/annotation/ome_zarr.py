@@ -23,7 +23,7 @@ from ome_zarr.writer import write_multiscale, write_multiscale_labels
 from tasks.annotation.label_tiff import with_ids
 from tasks.annotation.sheet import Kind, Nucleus, Sheet, label_image_of, nuclei_in, patch_in
 from tasks.annotation.shown_images import shown
-from tasks.annotation.tool import Images, Tool
+from tasks.annotation.tool import Classes, Images, Tool
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
 from tasks.nuclei.intensity import Range, robust_range
@@ -108,4 +108,6 @@ def _labelled(field: HcsField, kind: Kind, size: tuple[int, int]) -> list[Nucleu
     return list(with_ids(nuclei_in(numbered.label_image, kind), numbered.ids.tolist()))
 
 
-TOOL = Tool("ome_zarr", TITLE, by_patches=False, write=_write, read_files=_read)
+TOOL = Tool(
+    "ome_zarr", TITLE, by_patches=False, classes=Classes("Label images", GROUPS), write=_write, read_files=_read
+)

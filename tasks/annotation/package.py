@@ -20,6 +20,7 @@ from typing import IO, NamedTuple
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
 from tasks.nuclei.plates.file_kinds import HALF_COPIED, is_left_by_a_system
+from tasks.nuclei.plates.image_files import NO_FILE
 
 MOST_FILES = 100_000
 MOST_BYTES = 2**34
@@ -76,6 +77,8 @@ def _refuse_half(path: Path) -> None:
         raise InputError(f"{path}: is an archive that isn't opened here; allowed are ZIP, TAR and TAR.GZ, pack it so.")
     if not path.exists() or path.is_symlink():
         raise InputError(f"{path}: is {'a link' if path.is_symlink() else 'not there'}; put the file itself there.")
+    if not path.is_dir() and not path.is_file():
+        raise InputError(f"{path}: {NO_FILE}.")
 
 
 def _open(path: Path, into: Path) -> None:

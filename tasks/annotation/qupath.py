@@ -16,7 +16,7 @@ from tasks.annotation.outlines import Polygon, closed, nucleus_in, polygons_of
 from tasks.annotation.returned_files import faults_named, files_ending, read_json, size_beside, some_ending, stem_of
 from tasks.annotation.sheet import Kind, Nucleus, Sheet, patch_in
 from tasks.annotation.shown_images import write_images
-from tasks.annotation.tool import Images, Tool
+from tasks.annotation.tool import Classes, Images, Tool
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
 from tasks.nuclei.patch_grid import Patch
@@ -107,4 +107,4 @@ def _nucleus(feature: Mapping[str, Any], size: tuple[int, int] | None) -> Nucleu
     return replace(found, kind=_KINDS[title], sent_id=int(number) if number.isdecimal() else None)
 
 
-TOOL = Tool("qupath", TITLE, by_patches=True, write=_write, read_files=_read)
+TOOL = Tool("qupath", TITLE, by_patches=True, classes=Classes("Classes", CLASSES), write=_write, read_files=_read)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.nuclei.errors import InputError
-from tasks.nuclei.plates.file_kinds import is_left_by_a_system
-from tasks.nuclei.plates.image_files import read_bytes
+from tasks.nuclei.plates.file_kinds import MAX_FIELD_BYTES, is_left_by_a_system
+from tasks.nuclei.plates.image_files import decode_numbered, read_bytes
+from tasks.nuclei.plates.label_numbers import NumberedLabels
 from tasks.nuclei.plates.png_files import SIGNATURE, size_of_png
 from tasks.nuclei.plates.tiff_files import size_of_tiff
 
@@ -60,6 +61,11 @@ def read_json(path: Path) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is damaged or cut short ({error}); export it again.") from None
+
+
+def read_labels(path: Path) -> NumberedLabels:
+    """Read a label image; InputError as of one of a plate, for more bytes or pixels than a field may have too."""
+    return decode_numbered(read_bytes(path, MAX_FIELD_BYTES), path)
 
 
 @contextmanager

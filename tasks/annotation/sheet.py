@@ -60,6 +60,8 @@ class Sheet:
     patch: Patch | None
     """The part that is to be looked at; None for all."""
     nuclei: tuple[Nucleus, ...]
+    is_done: bool = False
+    """Whether it came back with the tag of images that were looked at, which some tools have."""
 
     @property
     def size(self) -> tuple[int, int]:

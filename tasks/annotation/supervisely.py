@@ -27,7 +27,7 @@ from tasks.annotation.returned_files import faults_named, read_json, some_ending
 from tasks.annotation.sheet import Kind, Nucleus, Sheet, cropped, patch_in
 from tasks.annotation.shown_images import FAST, description, write_grey_copies
 from tasks.annotation.supervisely_times import with_minutes
-from tasks.annotation.tool import Images, Tool
+from tasks.annotation.tool import Classes, Images, Tool
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
 from tasks.nuclei.patch_grid import Patch
@@ -39,7 +39,7 @@ CLASSES: dict[Kind, str] = {"nucleus": "Nucleus", "unsure": "unsure", "context":
 PATCH_CLASS = "bounding-box"
 ID_TAG = "sent_id"
 DONE_TAG = "corrected"
-"""Of an image that was looked at, as in the paper's export. Once one image has it, those without it don't count."""
+"""Of an image that was looked at, as in the paper's export."""
 _COLOURS = {"Nucleus": "#F0E442", "unsure": "#D55E00", "Nucleus-processed": "#56B4E9", PATCH_CLASS: "#FFFFFF"}
 _MOST_BITMAP_BYTES = 2**24
 
@@ -111,32 +111,29 @@ def _read(folder: Path) -> list[Sheet]:
             "project as 'json annotations' (.json), with or without images."
         )
     found = [_read_file(path) for path in paths]
-    done = [each for each in found if each.is_done] or found
-    return with_minutes([each.sheet for each in done], [each.objects for each in done])
+    return with_minutes([each.sheet for each in found], [each.objects for each in found])
 
 
 class _Read(NamedTuple):
     sheet: Sheet
     objects: list[Mapping[str, Any]]
     """The object in the file of each nucleus."""
-    is_done: bool
 
 
 def _read_file(path: Path) -> _Read:
     content = read_json(path)
     with faults_named(path, TITLE):
-        tags = [tag["name"] for tag in content.get("tags", [])]
-        return _Read(*_sheet(stem_of(path.name, ".json"), content), is_done=DONE_TAG in tags)
+        return _sheet(stem_of(path.name, ".json"), content)
 
 
-def _sheet(name: str, content: Mapping[str, Any]) -> tuple[Sheet, list[Mapping[str, Any]]]:
-    """Read a sheet, and give for each of its nuclei the object of the file."""
+def _sheet(name: str, content: Mapping[str, Any]) -> _Read:
     size = (int(content["size"]["height"]), int(content["size"]["width"]))
     refuse_too_large(size, MAX_FIELD_PIXELS)
     drawn = [(_nucleus(each, size), each) for each in content["objects"] if each["classTitle"] != PATCH_CLASS]
     there = [(nucleus, each) for nucleus, each in drawn if nucleus is not None]
-    sheet = Sheet(name, *size, patch_in(name), tuple(nucleus for nucleus, _ in there))
-    return sheet, [each for _, each in there]
+    is_done = any(tag["name"] == DONE_TAG for tag in content.get("tags", []))
+    sheet = Sheet(name, *size, patch_in(name), tuple(nucleus for nucleus, _ in there), is_done)
+    return _Read(sheet, [each for _, each in there])
 
 
 def _nucleus(content: Mapping[str, Any], size: tuple[int, int]) -> Nucleus | None:
@@ -199,4 +196,12 @@ def _unpacked(text: str) -> NDArray[np.bool_]:
     return np.asarray(pixels[..., -1] > 0 if pixels.shape[-1] in (2, 4) else pixels.any(axis=-1))
 
 
-TOOL = Tool("supervisely", TITLE, by_patches=True, write=_write, read_files=_read)
+TOOL = Tool(
+    "supervisely",
+    TITLE,
+    by_patches=True,
+    classes=Classes("Classes", CLASSES),
+    write=_write,
+    read_files=_read,
+    done_tag=DONE_TAG,
+)

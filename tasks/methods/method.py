@@ -41,6 +41,8 @@ class InitialWeights:
     """What it is and what it needs, for the form."""
     file: str | None = None
     """Name of the file or folder in the folder NUCLEUS_WEIGHTS; none for weights that need no file there."""
+    find: Callable[[Any], Path] | None = None
+    """Gives the file by the params of a training, where it depends on them; InputError where it isn't there."""
     origin: str = ""
     """Where the file comes from."""
     is_whole: bool = False

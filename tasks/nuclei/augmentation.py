@@ -23,6 +23,7 @@ from tasks.nuclei.empty_fields import empty_field
 from tasks.nuclei.imgaug_on_numpy2 import SegmentationMapsOnImage
 from tasks.nuclei.imgaug_on_numpy2 import augmenters as iaa
 from tasks.nuclei.intensity import GreyLevels
+from tasks.nuclei.resizing import labels_resized
 
 AugmentationName = Literal["Full", "Min_Blur", "Min_Contr", "Min_Noise", "Min_Scaling", "None", "Gentle"]
 Range = tuple[float, float]
@@ -131,10 +132,10 @@ def augmented_roi(
     wide_px = int(np.ceil(roi_px * np.sqrt(2))) if is_diagonal else roi_px
     window = _random_window(image.shape, wide_px, roi_px, scale, in_part, rng)
     wide_image = _resized(_cut(image, window), wide_px, cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    wide_labels = _labels_resized(_cut(label_image, window), wide_px)
+    wide_labels = labels_resized(_cut(label_image, window), (wide_px, wide_px))
     if in_part is not None:
         # What is ignored takes the way of the labels, as their second channel.
-        wide_ignored = _labels_resized(_cut(in_part.ignored, window), wide_px)
+        wide_ignored = labels_resized(_cut(in_part.ignored, window), (wide_px, wide_px))
         wide_labels = np.dstack([wide_labels, wide_ignored])
     segmap = SegmentationMapsOnImage(wide_labels, wide_labels.shape)
     turned_image, turned_segmap = geometry(image=wide_image[:, :, np.newaxis], segmentation_maps=segmap)
@@ -196,16 +197,11 @@ def _cut(field: NDArray[Any], window: tuple[int, int, int, int]) -> NDArray[Any]
     return np.pad(inside, ((before_y, after_y), (before_x, after_x)), mode="reflect")
 
 
-def _resized(array: NDArray[Any], side_px: int, interpolation: int) -> NDArray[Any]:
-    """Enlarge or shrink; INTER_NEAREST would lay labels half a pixel off their image (opencv/opencv#9096)."""
-    if array.shape == (side_px, side_px):
-        return array
-    resized: NDArray[Any] = cv2.resize(array, (side_px, side_px), interpolation=interpolation)
+def _resized(image: GreyLevels, side_px: int, interpolation: int) -> GreyLevels:
+    if image.shape == (side_px, side_px):
+        return image
+    resized: GreyLevels = cv2.resize(image, (side_px, side_px), interpolation=interpolation)
     return resized
-
-
-def _labels_resized(label_image: NDArray[np.generic], side_px: int) -> NDArray[Any]:
-    return _resized(label_image.astype(np.int32), side_px, cv2.INTER_NEAREST_EXACT)
 
 
 def _central(array: NDArray[Any], side_px: int) -> NDArray[Any]:

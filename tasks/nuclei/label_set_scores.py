@@ -19,16 +19,21 @@ from tasks.nuclei.agreement import agreement_of_scores
 from tasks.nuclei.intervals import Interval, interval_of_f1
 from tasks.nuclei.plates.files import Fov, Plate
 from tasks.nuclei.plates.image_files import read_ignored, read_label_image
+from tasks.nuclei.plates.label_sets import LABEL_SETS
+from tasks.nuclei.plates.origins import read_origins
 from tasks.nuclei.scoring import IOU_THRESHOLDS, score_instances
 
 Kind = Literal["model", "agreement"]
 
 
-def label_set_scores(plate: Plate, predicted: Callable[[Fov], Path]) -> pd.DataFrame:
+def label_set_scores(
+    plate: Plate, predicted: Callable[[Fov], Path], is_own: Callable[[pd.DataFrame], pd.Series]
+) -> pd.DataFrame:
     """Score what was predicted against every label set, and the sets against the one that counts.
 
     One row per comparison and IoU threshold: plate, kind, labels, label_set, fovs, nuclei (of `labels`), iou_threshold,
-    f1, f1_low, f1_high; of a model, `labels` is the set that it is scored against, and tp, fp and fn are its counts.
+    f1, f1_low, f1_high; of a model, `labels` is the set that it is scored against, tp, fp and fn are its counts, and
+    own_proposals is how many of these labels it proposed itself, of which `is_own` says by their rows of origins.csv.
     Each set is compared on the fields that it holds, and so is the set that counts beside it. Pixels that are ignored
     in that are ignored in all. Raises InputError for a file that can't be read.
     """
@@ -36,14 +41,18 @@ def label_set_scores(plate: Plate, predicted: Callable[[Fov], Path]) -> pd.DataF
         table
         for name, files in plate.label_sets.items()
         for table in _of_set(
-            plate, name, [(fov, files[fov.name]) for fov in plate.fovs if fov.name in files], predicted
+            plate, name, [(fov, files[fov.name]) for fov in plate.fovs if fov.name in files], predicted, is_own
         )
     ]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def _of_set(
-    plate: Plate, name: str, fields: Sequence[tuple[Fov, Path]], predicted: Callable[[Fov], Path]
+    plate: Plate,
+    name: str,
+    fields: Sequence[tuple[Fov, Path]],
+    predicted: Callable[[Fov], Path],
+    is_own: Callable[[pd.DataFrame], pd.Series],
 ) -> Iterator[pd.DataFrame]:
     counting = plate.info.name_of_labels
     against_counting, against_other, between = [], [], []
@@ -54,13 +63,18 @@ def _of_set(
         against_counting.append(score_instances(labels, found, ignored))
         against_other.append(score_instances(other, found, ignored))
         between.append(score_instances(labels, other, ignored))
-    for labels_name, scores in ((counting, against_counting), (name, against_other)):
+    folders = (plate.folder, plate.folder / LABEL_SETS / name)
+    for labels_name, scores, folder in zip((counting, name), (against_counting, against_other), folders, strict=True):
         counts = scoring.pool([scoring.count(of_field) for of_field in scores])
         f1 = scoring.f1_score(counts.tp, counts.fp, counts.fn)
         table = _table(plate, "model", labels_name, name, len(scores), counts.true_nuclei, f1, interval_of_f1(scores))
-        yield table.assign(tp=counts.tp, fp=counts.fp, fn=counts.fn)
+        origins = read_origins(folder)
+        of_fields = origins[origins["fov"].isin([fov.name for fov, _ in fields])]
+        own_proposals = int(is_own(of_fields).sum())
+        yield table.assign(tp=counts.tp, fp=counts.fp, fn=counts.fn, own_proposals=own_proposals)
     both = agreement_of_scores(between)
-    yield _table(plate, "agreement", counting, name, both.fields, both.nuclei[0], both.f1, both.interval)
+    agreement = _table(plate, "agreement", counting, name, both.fields, both.nuclei[0], both.f1, both.interval)
+    yield agreement.assign(own_proposals=0)
 
 
 def _table(

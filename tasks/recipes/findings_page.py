@@ -21,8 +21,9 @@ import pandas as pd
 
 from tasks.contract import BAD_INPUT, DONE
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.own_proposals import MARK, MEANING
 from tasks.recipes import markdown
-from tasks.steps.experiments.data import Data, merged, read_data, write_data
+from tasks.steps.experiments.data import OWN, Data, merged, read_data, write_data
 from tasks.steps.experiments.drawing import file_name
 from tasks.steps.experiments.findings import NOT_RUN, findings_of
 from tasks.steps.tabulate import COST_FIGURE, DATA, FIGURES, SPEC, Spec, draw, read_spec
@@ -49,6 +50,8 @@ class Found:
     experiments: int
     cpu_hours: float
     """Of all experiments, each as if it shared nothing with others."""
+    is_flattered: bool
+    """Whether models proposed some of the labels that they were scored against."""
 
 
 def write_page(folder: Path, matrices: Mapping[str, Path]) -> Path:
@@ -59,7 +62,7 @@ def write_page(folder: Path, matrices: Mapping[str, Path]) -> Path:
     shutil.rmtree(folder / FIGURES, ignore_errors=True)
     all_kept = sorted(path.parent for path in (folder / DATA).glob(f"*/{SPEC}"))
     found = [_found(kept.name, kept, folder) for kept in all_kept]
-    (folder / PAGE).write_text(markdown.render(TEMPLATE, matrices=found))
+    (folder / PAGE).write_text(markdown.render(TEMPLATE, matrices=found, mark=MARK, meaning=MEANING))
     return folder / PAGE
 
 
@@ -91,6 +94,7 @@ def _found(name: str, folder: Path, page_folder: Path) -> Found:
         [dict(zip(plates.columns, row, strict=True)) for row in plates.itertuples(index=False)],
         data.scores["experiment"].nunique(),
         float(data.costs["cpu_hours"].sum()),
+        bool(data.costs[OWN].any()),
     )
 
 

@@ -22,7 +22,7 @@ from tasks.nuclei.figures import ScoreMatrix
 from tasks.nuclei.plates.info import read_plate_info
 from tasks.nuclei.scoring import SHOWN_IOU_THRESHOLDS
 from tasks.nuclei.tables import read_csv, write_csv
-from tasks.store.provenance import plate_of_segmentation, result_of, segmentations_of_scores
+from tasks.store.provenance import own_proposals_of_plates, plate_of_segmentation, segmentations_of_scores
 
 CHAMPION = "champion"
 NOTICEABLE_DROP = 0.01
@@ -93,6 +93,10 @@ def log_result(params: Params, result: Result, store: Path) -> None:
     matrix = read_csv(store / result.outputs["matrix"], dtype={"plate": str, "cell_line": str})
     run.log_points([tracking.Point(name, value) for name, value in result.metrics.items()])
     run.log_points(list(_curves(matrix)))
+    own = matrix[matrix["own_proposals"] > 0].groupby("plate")["version"].unique()
+    run.set_tags(
+        {f"{tracking.OWN_PROPOSALS}/{plate}": f"versions {', '.join(map(str, of))}" for plate, of in own.items()}
+    )
     if run.id:
         _log_scores_of_versions(params, matrix, store)
 
@@ -104,7 +108,10 @@ def _log_scores_of_versions(params: Params, matrix: pd.DataFrame, store: Path) -
             f1 = matrix[matrix["version"] == scored.version].set_index("plate")
             plates = [Path(path).name.rpartition("@") for path in _plates_of(scored.scores, store)]
             scores = [
-                tracking.PlateScores(name, digest, {t: float(f1[f"f1_at_{t}"][name]) for t in SHOWN_IOU_THRESHOLDS})
+                tracking.PlateScores(
+                    *(name, digest, {t: float(f1[f"f1_at_{t}"][name]) for t in SHOWN_IOU_THRESHOLDS}),
+                    own_proposals=int(f1["own_proposals"][name]),
+                )
                 for name, _, digest in plates
             ]
             tracking.log_scores_of_plates(runs[scored.version], scores)
@@ -161,12 +168,7 @@ def _f1_of_plates(scores: str, workspace: Workspace) -> pd.DataFrame:
     curves = read_csv(workspace.input(scores) / "f1.csv", dtype={"name": str})
     of_plates = curves[curves["group"] == "plate"]
     points = of_plates.pivot(index="name", columns="iou_threshold", values="f1")[list(SHOWN_IOU_THRESHOLDS)]
-    own = {
-        Path(plate_of_segmentation(path, workspace.store)).name.rpartition("@")[0]: result_of(
-            path, workspace.store
-        ).counts.get("own_proposals", 0)
-        for path in segmentations_of_scores(scores, workspace.store)
-    }
+    own = own_proposals_of_plates(segmentations_of_scores(scores, workspace.store), workspace.store)
     table = points.add_prefix("f1_at_").rename_axis(index="plate", columns=None).reset_index()
     return table.assign(own_proposals=table["plate"].map(own))
 
@@ -209,7 +211,7 @@ def _curves(matrix: pd.DataFrame) -> Iterator[tracking.Point]:
 
 TASK = Task(
     name="forgetting",
-    version=2,
+    version=3,
     params_type=Params,
     run=run,
     log=log_result,

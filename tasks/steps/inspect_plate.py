@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -29,8 +30,9 @@ from tasks.nuclei.plates import other_files
 from tasks.nuclei.plates.arrival import check_fields, left_out_of, open_arrival, refusing, sentence_of, warnings_of
 from tasks.nuclei.plates.choosing import in_order
 from tasks.nuclei.plates.field_check import FieldCheck, copies_among
+from tasks.nuclei.plates.file_kinds import read_file
 from tasks.nuclei.plates.files import Plate
-from tasks.nuclei.plates.image_files import decode_image, decode_numbered, pixels_of_field, read_bytes
+from tasks.nuclei.plates.image_files import decode_image, decode_numbered
 from tasks.nuclei.plates.info import content_of, problems_of_values
 from tasks.nuclei.plates.pixel_size import NOT_STATED
 from tasks.nuclei.plates.recognition import Recognised, recognise
@@ -238,13 +240,11 @@ def _draw_previews(
     if plate is not None:
         shown = [(fov.image_path, fov.labels_path, plate.read) for fov in _spread(plate.fovs, MOST_PREVIEWS)]
     else:
-        names = _spread(sorted(recognised.image_files), MOST_PREVIEWS)
-        shown = [(recognised.image_files[name], recognised.label_files.get(name), read_bytes) for name in names]
+        names, read_in = _spread(sorted(recognised.image_files), MOST_PREVIEWS), partial(read_file, plate_folder=folder)
+        shown = [(recognised.image_files[name], recognised.label_files.get(name), read_in) for name in names]
     for number, (image_path, labels_path, read) in enumerate(shown, start=1):
         try:
-            content = read(image_path)
-            pixels_of_field(content, image_path)
-            image = decode_image(content, image_path)
+            image = decode_image(read(image_path), image_path)
         # What is wrong with it is said by the check.
         except InputError:
             continue

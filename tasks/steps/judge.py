@@ -91,9 +91,11 @@ def log_result(params: Params, result: Result, store: Path) -> None:
     for name in result.outputs:
         run.log_artifact(store / result.outputs[name], "judge")
     judged = json.loads((store / result.outputs["judgement"]).read_text())
-    run.set_tags({"gate": judged["outcome"]})
     # Why is in judgement.json, among the artifacts of the run.
-    run.tag_model_versions({"gate": judged["outcome"]})
+    remarks = {"gate_remarks": "; ".join(judged["remarks"])} if judged["remarks"] else {}
+    tags = {"gate": judged["outcome"]} | remarks
+    run.set_tags(tags)
+    run.tag_model_versions(tags)
 
 
 def _open_model(path: str, workspace: Workspace) -> ScoredModel:

@@ -12,6 +12,7 @@ import io
 import logging
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ from tasks.annotation.answer import (
     AnsweredField,
     PlateField,
     choices_of,
+    effort_of,
     is_unchanged,
     most_edited,
     origins_of,
@@ -39,6 +41,7 @@ from tasks.annotation.patches import divide
 from tasks.annotation.picture import comparison_figure
 from tasks.annotation.request import Request, image_name, read_request
 from tasks.annotation.sheet import Sheet, place_of
+from tasks.annotation.tool import Tool
 from tasks.annotation.tools import tool_named
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace, read_result
 from tasks.files import link_or_copy, sha256_of_all
@@ -56,7 +59,7 @@ from tasks.nuclei.plates.image_files import (
 )
 from tasks.nuclei.plates.info import PlateInfo
 from tasks.nuclei.plates.label_sets import LABEL_SETS
-from tasks.nuclei.plates.origins import read_origins, write_origins
+from tasks.nuclei.plates.origins import ORIGINS, read_origins, write_origins
 from tasks.nuclei.tables import write_csv
 from tasks.steps import pages
 from tasks.store.imported_plates import newest_version, report_of
@@ -88,30 +91,44 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     folder = _folder_of_request(params, workspace.store)
     request = read_request(folder)
     source = plate_at(request.plate, workspace.store)
+    tool = tool_named(request.tool)
     opened = open_package(Path(params.folder), workspace.output_dir / ANSWER)
+    tool.refuse_incomplete(opened)
     earlier = _earlier_answers(params, workspace.store)
-    returned = _with_earlier(tool_named(request.tool).read(opened), earlier, request, workspace)
+    returned = _with_earlier(tool.read(opened), earlier, request, workspace)
     by_field = request.by_field(returned)
-    if not by_field:
-        raise InputError(f"{params.folder}: no image of it was looked at; tag those that were, or return them alone.")
     answered = list(_answered(by_field, request, folder))
+    passed_over = {sheet.name for sheet in returned} - {name for field in answered for name in field.patches}
+    if not answered:
+        raise InputError(f"{params.folder}: {_why_nothing_counts(bool(passed_over), tool)}")
     version = _known_version(params, workspace.store)
     known = open_plate(version) if version else None
     _write_plate(answered, request, params.request, source, known, workspace.output_dir / "plate")
     table = table_of(answered)
     write_csv(table, workspace.output_dir / "comparison.csv")
-    remarks = remarks_on(answered, request)
+    remarks = remarks_on(answered, request, passed_over)
     (workspace.output_dir / "corrections.html").write_text(_page(answered, remarks, request, source))
     for remark in remarks:
         log.info("%s", remark)
     counts = {"fovs": len(answered)} | {name: int(table[name].sum()) for name in table.columns.drop(["fov", "minutes"])}
+    spent = effort_of(answered, request)
     values = {
         "remarks": remarks,
+        "effort": asdict(spent) if spent else None,
         "earlier": [result.key for result in earlier],
         "sha256": sha256_of_all(Path(params.folder)),
     }
     outputs = {"plate": "plate", "comparison": "comparison.csv", "page": "corrections.html", ANSWER: ANSWER}
     return Outcome(outputs, {}, counts, values=values)
+
+
+def _why_nothing_counts(came: bool, tool: Tool) -> str:
+    if not came:
+        return "has no image; return what was corrected."
+    return (
+        f"none of its images was changed or has the tag {tool.done_tag!r}, so that it isn't known whether anybody "
+        f"looked at them. Give those that are right the tag in {tool.title}, and return the export again."
+    )
 
 
 def _folder_of_request(params: Params, store: Path) -> Path:
@@ -152,6 +169,11 @@ def _with_earlier(
 
 
 def _answered(by_field: dict[str, list[Sheet]], request: Request, folder: Path) -> Iterator[AnsweredField]:
+    """Give the fields of which images were looked at.
+
+    Tools with a tag for that export all images: without it, an image counts only if it was changed.
+    """
+    has_tag = tool_named(request.tool).done_tag is not None
     for number, (fov, names) in enumerate(request.sheets.items(), start=1):
         if fov not in by_field:
             continue
@@ -159,11 +181,16 @@ def _answered(by_field: dict[str, list[Sheet]], request: Request, folder: Path) 
         unsure = request.unsure.get(fov, [])
         every = divide(image_name(number, fov, folder.name), sent_labels, unsure, request.nuclei_per_patch)
         sent = {sheet.name: sheet for sheet in every if sheet.name in names}
-        gathered = gather(sent_labels, list(sent.values()), by_field[fov])
+        # Of these, nothing says that somebody looked at them.
+        doubtful = [sheet for sheet in by_field[fov] if not sheet.is_done and is_unchanged(sent[sheet.name], sheet)]
+        came = [sheet for sheet in by_field[fov] if not has_tag or sheet not in doubtful]
+        if not came:
+            continue
+        gathered = gather(sent_labels, list(sent.values()), came)
         comparison = compare(sent_labels, gathered.label_image, gathered.looked_at, unsure, gathered.unsure_labels)
-        unchanged = sum(is_unchanged(sent[sheet.name], sheet) for sheet in by_field[fov])
-        patches = {sheet.name: place_of(sent[sheet.name]) for sheet in by_field[fov]}
+        patches = {sheet.name: place_of(sent[sheet.name]) for sheet in came}
         log.info("%s: %d nuclei", fov, comparison.nuclei)
+        unchanged = 0 if has_tag else len(doubtful)
         yield AnsweredField(fov, sent_labels, gathered, comparison, unchanged, patches)
 
 
@@ -206,7 +233,7 @@ def _write_plate(
         info = known.info
     if known is not None and request.label_set not in (None, known.info.name_of_labels):
         _copy_fields(known, set(), folder)
-        _write_label_set(answered, known, folder / LABEL_SETS / str(request.label_set))
+        _write_label_set(answered, request, source, known, folder)
         table, chosen = read_origins(known.folder), read_chosen_patches(known.folder)
     else:
         fields = list(_fields(answered, request, source, known))
@@ -290,9 +317,16 @@ def _copy_fields(plate: Plate, but: set[str], folder: Path) -> None:
         others = [files[fov.name] for files in plate.label_sets.values() if fov.name in files]
         for path in (*own, *others):
             if path is not None:
-                copy = folder / path.relative_to(plate.folder)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                link_or_copy(path, copy)
+                _copy_file(path, plate, folder)
+    for name in plate.label_sets:
+        if (table := plate.folder / LABEL_SETS / name / ORIGINS).exists():
+            _copy_file(table, plate, folder)
+
+
+def _copy_file(path: Path, plate: Plate, folder: Path) -> None:
+    copy = folder / path.relative_to(plate.folder)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    link_or_copy(path, copy)
 
 
 def _write_fields(fields: Sequence[PlateField], source: Plate, folder: Path) -> None:
@@ -305,10 +339,19 @@ def _write_fields(fields: Sequence[PlateField], source: Plate, folder: Path) -> 
             write_label_image(folder / "ignored" / f"{field.fov}.tif", field.labels.kinds)
 
 
-def _write_label_set(answered: Sequence[AnsweredField], known: Plate, folder: Path) -> None:
-    """Write labels beside those that a plate has; InputError where these are of more than what came back."""
+def _write_label_set(
+    answered: Sequence[AnsweredField], request: Request, source: Plate, known: Plate, folder: Path
+) -> None:
+    """Write labels with their origins beside those that a plate has, whose copy is in `folder`.
+
+    Raises InputError where these are of more than what came back.
+    """
     fovs = {fov.name: fov for fov in known.fovs}
     problems = []
+    place = Path(LABEL_SETS, str(request.label_set))
+    before, of_source = read_origins(known.folder / place), read_origins(source.folder)
+    rows = [before[~before["fov"].isin([field.fov for field in answered])]]
+    folder /= place
     folder.mkdir(parents=True, exist_ok=True)
     for field in answered:
         if field.fov not in fovs:
@@ -317,8 +360,11 @@ def _write_label_set(answered: Sequence[AnsweredField], known: Plate, folder: Pa
             problems.append(f"{field.fov} came back in part, and {known.info.name} has labels of more of it")
         (folder / f"{field.fov}.tif").unlink(missing_ok=True)  # An earlier answer's.
         write_label_image(folder / f"{field.fov}.tif", field.gathered.label_image)
+        rows.append(origins_of(field, request, of_source))
     if problems:
         raise InputError(f"Labels of a second name need the same fields whole: {first_of(problems, separator='; ')}.")
+    (folder / ORIGINS).unlink(missing_ok=True)
+    write_origins(pd.concat(rows), folder)
 
 
 def _ignored(path: Path | None, like: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -327,7 +373,7 @@ def _ignored(path: Path | None, like: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 TASK = Task(
     name=NAME,
-    version=2,
+    version=3,
     params_type=Params,
     run=run,
     depends_on=depends_on,

@@ -20,6 +20,8 @@ from tasks.nuclei import figures
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
 from tasks.nuclei.intervals import FEW_FIELDS
+from tasks.nuclei.own_proposals import MARK as MARK_OF_OWN
+from tasks.nuclei.own_proposals import MEANING
 from tasks.nuclei.plates.files import Fov, Plate
 from tasks.nuclei.plates.image_files import read_ignored, read_image, read_label_image
 from tasks.nuclei.plates.info import PlateInfo
@@ -176,6 +178,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
         error_kinds=list(ERROR_COLUMNS),
         least_fields=FEW_FIELDS,
         random_alone=RANDOM_ALONE,
+        mark=MARK_OF_OWN,
+        meaning=MEANING,
         comparison=_embedded(comparison) if len(methods) > 1 else None,
         steps=steps,
         libraries=_library_versions(steps),
@@ -367,7 +371,7 @@ def _flattered(method: Method) -> str:
 
 
 TASK = Task(
-    name="report", version=4, params_type=Params, run=run, log=log_result, resources=Resources(PROCESSING, memory_gib=4)
+    name="report", version=5, params_type=Params, run=run, log=log_result, resources=Resources(PROCESSING, memory_gib=4)
 )
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -32,7 +33,14 @@ from tasks.nuclei.plates.info import ALL_CELL_LINES
 from tasks.nuclei.random_patches import scores_in
 from tasks.nuclei.tables import read_csv, write_csv
 from tasks.nuclei.usability import MARK, shortcoming_of
-from tasks.store.provenance import plate_at, plate_of_segmentation, result_of
+from tasks.store.provenance import (
+    own_proposals_of_plates,
+    params_of_segmentation,
+    plate_at,
+    plate_of_segmentation,
+    proposed_itself,
+    result_of,
+)
 
 log = logging.getLogger("nucleus")
 
@@ -125,7 +133,11 @@ def run(params: Params, workspace: Workspace) -> Outcome:
     write_csv(_fov_table(fovs), workspace.output_dir / "fovs.csv")
     for kind in ("true", "predicted"):
         _nuclei_table(fovs, kind).to_parquet(workspace.output_dir / f"{kind}_nuclei.parquet", index=False)
-    sets = [label_set_scores(one.plate, one.predicted_path) for one in segmentations if one.plate.label_sets]
+    sets = [
+        label_set_scores(one.plate, one.predicted_path, partial(_proposed_itself, path, workspace.store))
+        for path, one in zip(params.segmentations, segmentations, strict=True)
+        if one.plate.label_sets
+    ]
     if sets:
         write_csv(pd.concat(sets, ignore_index=True), workspace.output_dir / LABEL_SETS_CSV)
     total = groups[-1]
@@ -157,7 +169,9 @@ def log_result(params: Params, result: Result, store: Path) -> None:
     points += [tracking.Point(name, value) for name, value in result.metrics.items()]
     run = tracking.Run()
     run.log_points(points)
-    marks = {"own_proposals": str(result.counts["own_proposals"])} if result.counts.get("own_proposals") else {}
+    own = result.counts.get("own_proposals")
+    marks = {tracking.OWN_PROPOSALS: str(own)} if own else {}
+    run.set_tags(marks)
     searched = {name: f"{result.metrics[name]:.4f}" for name in SEARCHED}
     run.tag_model_versions(searched | marks)
     _log_scores_of_plates(run, params, curves, store)
@@ -167,19 +181,28 @@ def log_result(params: Params, result: Result, store: Path) -> None:
 
 def _log_scores_of_plates(run: tracking.Run, params: Params, curves: pd.DataFrame, store: Path) -> None:
     """Log F1 on each test plate for the model, by which MLflow sorts models. The run shows that of one plate too."""
+    own = own_proposals_of_plates(params.segmentations, store)
     scores = []
     for segmentation in params.segmentations:
         plate = plate_at(plate_of_segmentation(segmentation, store), store)
         of_plate = curves[(curves["group"] == "plate") & (curves["name"] == plate.info.name)]
         f1 = dict(zip(of_plate["iou_threshold"], of_plate["f1"], strict=True))
         shown = {t: float(f1[t]) for t in scoring.SHOWN_IOU_THRESHOLDS}
-        scores.append(tracking.PlateScores(plate.info.name, plate.folder.name.rpartition("@")[2], shown))
+        name, _, digest = plate.folder.name.rpartition("@")
+        scores.append(tracking.PlateScores(name, digest, shown, own[name]))
     run.log_scores_of_plates(scores)
 
 
 def _open_segmentation(path: str, workspace: Workspace) -> Segmentation:
     plate = plate_at(plate_of_segmentation(path, workspace.store), workspace.store)
     return Segmentation(plate, workspace.input(path) / "labels", read_chosen_patches(plate.folder))
+
+
+def _proposed_itself(segmentation: str, store: Path, origins: pd.DataFrame) -> pd.Series:
+    """Say of each row of a table of origins whether the model that segmented proposed the label."""
+    made = params_of_segmentation(segmentation, store)
+    # Before methods had their names in the params, there were no origins.
+    return proposed_itself(made.get("method", ""), made["networks"], origins, store)
 
 
 def _in_all(name: str, segmentations: Iterable[str], store: Path) -> int:

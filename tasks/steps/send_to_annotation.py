@@ -53,6 +53,9 @@ class Params(TaskParams):
     """Outputs of `segment` or `assemble_plate` for this plate: proposals for the fields that they hold."""
     proposals: Literal["segmentations", "labels", "none"] = "segmentations"
     """What is proposed: these segmentations, the labels that the plate has, or nothing."""
+    asked: str | None = None
+    """The name by which a person chose the model that proposes, such as champion, so that a next round can be sent
+    like this one. It changes nothing of what is sent."""
     fovs: list[str] | None = pydantic.Field(None, min_length=1)
     """Names of the fields to send; all for which there are proposals if not given."""
     patches: str | None = None

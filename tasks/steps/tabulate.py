@@ -2,7 +2,7 @@
 
 Writes tables/ (CSV), figures/ (SVG and PNG), experiments.html with all of them, and data/ with what they are made of,
 from which `tasks.recipes.draw_experiments` draws them again. The best of each column is bold; rows without the
-pretrained weights that they ask for are marked.
+pretrained weights that they ask for are marked, and F1 against labels that the scored model proposed itself.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ import pydantic
 from tasks import tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
 from tasks.nuclei.inside import inside
+from tasks.nuclei.own_proposals import MARK, MEANING
 from tasks.nuclei.scoring import OBJECT_LEVEL_IOU
 from tasks.nuclei.tables import write_csv
 from tasks.steps import pages
-from tasks.steps.experiments.data import Data, collect, refuse_nothing, write_data
-from tasks.steps.experiments.drawing import cost_of_all, figures_of, file_name
+from tasks.steps.experiments.data import OWN, Data, collect, refuse_nothing, write_data
+from tasks.steps.experiments.drawing import NO_WEIGHTS, cost_of_all, figures_of, file_name
 from tasks.steps.experiments.findings import Expected, findings_of
 from tasks.steps.experiments.overfitting import COLUMNS, overfitting_of, verdicts
 from tasks.steps.experiments.panels import PanelField, collect_panels, write_panels
@@ -34,6 +35,8 @@ DATA, TABLES, FIGURES, PAGE, SPEC = "data", "tables", "figures", "experiments.ht
 COSTS, COST_FIGURE, FINDINGS = "Costs", "F1 and CPU hours", "Findings"
 FORMATS = ("svg", "png")
 FigureForm = Literal["curves", "dots", "replicates", "errors", "agreement", "panels"]
+OF_F1: tuple[FigureForm, ...] = ("curves", "dots", "replicates")
+"""Forms that show F1 of models."""
 
 log = logging.getLogger("nucleus")
 
@@ -165,7 +168,8 @@ def draw(spec: Spec, data: Data, panels: Sequence[PanelField], folder: Path) -> 
     if len(findings):
         write_csv(findings, folder / TABLES / f"{FINDINGS}.csv")
     colours = next((table.by[0] for table in spec.tables if table.by), next(iter(spec.columns)))
-    cost = _saved(COST_FIGURE, cost_of_all(data, colours, spec.columns[colours]), folder)
+    of_costs = bool(data.costs[OWN].any())
+    cost = _saved(COST_FIGURE, cost_of_all(data, colours, spec.columns[colours]), folder, of_costs)
     page = pages.render(
         "experiments.html.jinja",
         title=spec.title,
@@ -181,6 +185,10 @@ def draw(spec: Spec, data: Data, panels: Sequence[PanelField], folder: Path) -> 
         cost_figure=cost,
         has_panels=bool(panels),
         findings=findings.to_dict("records"),
+        mark=MARK,
+        meaning=MEANING,
+        no_weights=NO_WEIGHTS,
+        is_flattered=of_costs or any(part.table.is_flattered for part in shown),
         left_out=[table.name for table in spec.tables if table.kind != "plates" and table.name not in _names(shown)],
         missing_figures=_missing_figures(spec, shown),
     )
@@ -221,7 +229,11 @@ def _shown(table: TableSpec, spec: Spec, data: Data, panels: Sequence[PanelField
     write_csv(made.frame(), folder / TABLES / f"{file_name(table.name)}.csv")
     drawn = dict(figures_of(given, made, data, panels, spec.columns))
     missing = {name: figure for name, figure in drawn.items() if isinstance(figure, str)}
-    figures = {name: _saved(name, figure, folder) for name, figure in drawn.items() if name not in missing}
+    figures = {
+        name: _saved(name, figure, folder, made.is_flattered and table.figures.get(name) in OF_F1)
+        for name, figure in drawn.items()
+        if name not in missing
+    }
     overfitting = _overfitting(table, spec, data, folder)
     return Shown(
         made,
@@ -259,11 +271,14 @@ def _error_rows(errors: pd.DataFrame) -> Iterator[dict[str, Any]]:
         yield {**named, "nuclei": of_row["true_nuclei"].iloc[0], "of_kinds": of_kinds}
 
 
-def _saved(name: str, figure: Any, folder: Path) -> str:
-    """Save a figure as SVG and PNG; gives its address for the page."""
+def _saved(name: str, figure: Any, folder: Path, is_flattered: bool) -> str:
+    """Save a figure as SVG and PNG, below it why F1 in it may be too good; gives its address for the page."""
     path = folder / FIGURES / file_name(name)
+    if is_flattered:
+        figure.text(0, 0, f"Some of this F1 is {MEANING}.", va="top", fontsize=7)
     for ending in FORMATS:
-        figure.savefig(f"{path}.{ending}", metadata={"Date": None} if ending == "svg" else None)
+        metadata = {"Date": None} if ending == "svg" else None
+        figure.savefig(f"{path}.{ending}", metadata=metadata, bbox_inches="tight" if is_flattered else None)
     return pages.embedded(Path(f"{path}.png").read_bytes())
 
 
@@ -289,7 +304,7 @@ def read_spec(folder: Path) -> Spec:
 
 TASK = Task(
     name="tabulate",
-    version=2,
+    version=3,
     params_type=Params,
     run=run,
     log=log_result,

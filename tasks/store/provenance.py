@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import pandas as pd
 import pydantic
 
 from tasks.contract import Result, describe, in_store, inputs_of, read_result
@@ -187,13 +188,30 @@ def own_proposals(method: str, networks: Sequence[str], plate: Path, store: Path
 
     F1 on them says less, whether a person accepted them as they were or corrected them.
     """
-    origins = read_origins(plate)
-    if origins.empty:
-        return 0
+    return int(proposed_itself(method, networks, read_origins(plate), store).sum())
+
+
+def proposed_itself(method: str, networks: Sequence[str], origins: pd.DataFrame, store: Path) -> pd.Series:
+    """Say of each row of a table of origins whether these networks, or those that they began from, proposed the label.
+
+    The table may be that of a plate or of a further label set.
+    """
     own = {proposer(method, networks)}
-    with suppress(InputError):  # The store may lack earlier generations.
-        own |= {proposer(method, generation.networks) for generation in generations(networks, store)}
-    return int(origins["proposed_by"].isin(own).sum())
+    if len(origins):
+        with suppress(InputError):  # The store may lack earlier generations.
+            own |= {proposer(method, generation.networks) for generation in generations(networks, store)}
+    return origins["proposed_by"].isin(own)
+
+
+def own_proposals_of_plates(segmentations: Iterable[str], store: Path) -> dict[str, int]:
+    """Give by the names of segmented plates how many of their labels the model proposed itself."""
+    # Segmentations of before these were counted don't have them.
+    return {
+        Path(plate_of_segmentation(path, store)).name.rpartition("@")[0]: result_of(path, store).counts.get(
+            "own_proposals", 0
+        )
+        for path in segmentations
+    }
 
 
 def segmentations_of_scores(scores: str, store: Path) -> list[str]:

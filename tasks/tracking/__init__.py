@@ -10,6 +10,7 @@ Everything here can be repeated: a retried or reused task adds only what the run
 from tasks.tracking.client import DAG_RUN_TAG, TrackingError
 from tasks.tracking.current_run import Point, Run
 from tasks.tracking.models import (
+    OWN_PROPOSALS,
     ModelVersion,
     PlateScores,
     aliases,
@@ -34,6 +35,7 @@ from tasks.tracking.runs import (
 
 __all__ = [
     "DAG_RUN_TAG",
+    "OWN_PROPOSALS",
     "PARENT_TAG",
     "PLATES_EXPERIMENT",
     "ModelVersion",

@@ -29,6 +29,9 @@ from tasks.tracking.client import DAG_RUN_TAG, all_pages, failures_named, made_o
 
 _MAX_VERSION_TAG_LENGTH = 5000
 _MAX_DIGEST_LENGTH = 36
+OWN_PROPOSALS = "own_proposals"
+"""Tag of a version or run, and with a plate behind it of a model: true labels that the scored model itself, or one that
+it began from, proposed, so that F1 is too good."""
 
 
 class PlateScores(NamedTuple):
@@ -38,6 +41,8 @@ class PlateScores(NamedTuple):
     digest: str
     f1: Mapping[float, float]
     """By IoU threshold."""
+    own_proposals: int
+    """Labels of the plate that the model proposed itself: with any, its F1 is too good."""
 
 
 @dataclass(frozen=True)
@@ -197,13 +202,18 @@ def logged_models(client: MlflowClient, run: Run) -> list[LoggedModel]:
 
 
 def log_scores_of_plates(run_id: str, scores: Sequence[PlateScores]) -> None:
-    """Log F1 on test plates, once for each version of a plate, for the models of a run, if there still is the run."""
+    """Log F1 on test plates, once for each version of a plate, for the models of a run, if there still is the run.
+
+    Of plates of which the model proposed some labels itself, a tag of the model says how many.
+    """
     with failures_named():
         client = MlflowClient()
         run = _run_if_kept(client, run_id)
         for model in logged_models(client, run) if run else ():
             known = {(metric.key, metric.dataset_name, metric.dataset_digest) for metric in model.metrics or ()}
-            for plate, digest, f1 in scores:
+            if own := _own_proposals(scores):
+                client.set_logged_model_tags(model.model_id, own)
+            for plate, digest, f1, _ in scores:
                 for threshold, value in f1.items():
                     name, dataset = f"plate_f1_at_{threshold}", (plate, digest[:_MAX_DIGEST_LENGTH])
                     if (name, *dataset) not in known:
@@ -215,6 +225,11 @@ def log_scores_of_plates(run_id: str, scores: Sequence[PlateScores]) -> None:
                             dataset_digest=dataset[1],
                             model_id=model.model_id,
                         )
+
+
+def _own_proposals(scores: Iterable[PlateScores]) -> dict[str, str]:
+    """Give a tag for each plate of which the model proposed some labels itself."""
+    return {f"{OWN_PROPOSALS}/{one.plate}": str(one.own_proposals) for one in scores if one.own_proposals}
 
 
 def _run_if_kept(client: MlflowClient, run_id: str) -> Run | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,14 @@ def test_a_folder_of_label_images_alone_is_read(tmp_path: Path) -> None:
 def test_label_images_that_cannot_be_are_refused_by_name(name: str, pixels: Any, says: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"{name}: {says}"):
         there_and_back(label_tiff.TOOL, SENT, tmp_path, lambda folder: tifffile.imwrite(folder / name, pixels))
+
+
+def test_a_label_image_of_more_pixels_than_a_field_has_is_refused_by_its_header(tmp_path: Path) -> None:
+    tile = zlib.compress(bytes(832**2), 9)
+    size: dict[str, Any] = {"shape": (8320, 8320), "dtype": np.uint8, "tile": (832, 832)}
+    tifffile.imwrite(tmp_path / "B07_1.tif", iter([tile] * 100), compression="zlib", **size)
+    with pytest.raises(InputError, match=r"B07_1\.tif: is 8320 x 8320 px, allowed are 67,108,864 px"):
+        label_tiff.TOOL.read(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["B07_1.tif", "labels/new/B07_1.tif", "edited/B07_1.png"])

@@ -14,6 +14,7 @@ import pytest
 from tasks.annotation import package
 from tasks.annotation.package import open_package, pack
 from tasks.nuclei.errors import InputError
+from tests.limits import within_limits
 
 FILES = {"nuclei/ann/a.json": b"{}", "nuclei/img/a.png": b"png" * 999, "meta.json": b"[]"}
 
@@ -136,6 +137,13 @@ def test_a_pipe_in_a_folder_keeps_nobody_waiting(tmp_path: Path) -> None:
     os.mkfifo(folder / "pipe.json")
     with pytest.raises(InputError, match=r"'pipe\.json' in it is no file"):
         open_package(folder, tmp_path / "into")
+
+
+@pytest.mark.parametrize("name", ["b.zip", "b.tar", "B07_1.tif"])
+def test_a_pipe_in_the_place_of_an_answer_keeps_nobody_waiting(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with within_limits(), pytest.raises(InputError, match=f"{name}: is not a file but a device or a pipe; remove it"):
+        open_package(tmp_path / name, tmp_path / "into")
 
 
 @pytest.mark.parametrize("name", ["b.zip", "b.tar", "b.tar.gz"])

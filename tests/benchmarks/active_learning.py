@@ -19,7 +19,6 @@ import hashlib
 import json
 import logging
 import math
-import os
 import resource
 import shutil
 import time
@@ -34,6 +33,7 @@ import tifffile
 from matplotlib.figure import Figure
 from skimage.segmentation import relabel_sequential
 
+from nucleus_dags.local.findings import use_encoder
 from tasks.contract import Result, Task, execute
 from tasks.methods.fpn2_ws import train as train_fpn2_ws
 from tasks.nuclei.figures.style import colours_of
@@ -47,10 +47,6 @@ from tasks.recipes import real_plates
 from tasks.recipes.real_plates import DATA, DSB2018
 from tasks.steps import augment, choose_patches, ingest, score, segment
 
-ENCODER = "weights/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_160_no_top.h5"
-"""Beside the folder of the data. Of a MobileNetV2 from ImageNet whose last three blocks were tuned on photographs of
-dogs."""
-AS_KERAS_CALLS_IT = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 EVERY_GROUP = "every"
 RANKED, AT_RANDOM = ARMS = ("ranked", "at random")
 F1_WANTED = 0.8
@@ -377,13 +373,6 @@ def _cpu_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def _use_encoder(data: Path, folder: Path) -> None:
-    """Let trainings find the encoder's weights under the name that Keras looks for."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(data.parent / ENCODER, folder / AS_KERAS_CALLS_IT)
-    os.environ["NUCLEUS_WEIGHTS"] = str(folder)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks.active_learning",
@@ -399,7 +388,7 @@ def main() -> None:
     given = vars(parser.parse_args())
     out_folder, data = given.pop("out_folder").resolve(), given.pop("data").resolve()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    _use_encoder(data, out_folder / "weights")
+    use_encoder(data, out_folder / "weights")
     bench = Bench(out_folder, Setting(**given | {"seeds": tuple(given["seeds"])}))
     table, done_before, since = pd.DataFrame(), bench.cpu_hours(), time.monotonic()
     for row in rows(prepared(bench, data), bench):

@@ -55,7 +55,7 @@ def test_a_dag_and_its_modules_of_planning_and_of_the_form_have_one_name(dags: d
         "retrainings",
     }
     shared |= {"runs", "segmentations", "types", "usability", "retraining_decision"}
-    shared |= {"experiments", "experiment_params", "experiments_plan"}
+    shared |= {"experiments", "experiment_params", "experiments_plan", "experiments_schema"}
     for folder in ("planning", "forms"):
         modules = {path.stem for path in (DAGS / "nucleus_dags" / folder).glob("*.py")} - {"__init__"}
         assert modules - shared <= set(dags)

@@ -34,6 +34,10 @@ def test_rois_or_experiments_that_failed_do_not_keep_back_the_others(dag: Any) -
     assert dag.get_task("tabulate").trigger_rule == "all_done"
 
 
+def test_a_matrix_that_is_started_twice_does_not_run_side_by_side(dag: Any) -> None:
+    assert dag.max_active_runs == 1
+
+
 def test_trainings_share_the_pool_of_the_gpus(dag: Any) -> None:
     assert {task.task_id for task in dag.tasks if task.pool == "gpu"} == {"train"}
 

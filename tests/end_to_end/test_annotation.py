@@ -43,6 +43,9 @@ class Annotator:
         sheets = [self._corrected(sheet) for sheet in TOOL.read(opened)]
         exported.mkdir()
         TOOL.write(sheets, {sheet.name: self._image(sheet) for sheet in sheets}, exported)
+        for path in (exported / "nuclei/ann").iterdir():
+            content = json.loads(path.read_text())
+            path.write_text(json.dumps(content | {"tags": [{"name": TOOL.done_tag, "value": None}]}))
         shutil.make_archive(str(answer.with_suffix("")), "zip", exported)
 
     def _corrected(self, sheet: Sheet) -> Sheet:

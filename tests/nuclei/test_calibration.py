@@ -1,17 +1,18 @@
 """Choosing thresholds on fields whose nuclei are known."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tasks.methods.fpn2_ws.method import Settings
+from tasks.methods.fpn2_ws.method import METHOD, Settings
 from tasks.methods.fpn2_ws.nuclei import Maps, nuclei_from_maps
 from tasks.nuclei.calibration import KnownField, NucleiIn, Trial, calibrate_cell_lines
 from tasks.nuclei.calibration import calibrate as calibrate_any
 from tasks.nuclei.scoring import count, f1_score, score_instances
 from tasks.nuclei.segmentation import Nuclei, within_limits
+from tasks.nuclei.synthesis import KINDS, synthesize_fov
 from tasks.nuclei.targets import blurred_border, distance_map
 
 SETTINGS = Settings()
@@ -128,6 +129,23 @@ def test_of_equal_thresholds_those_nearest_to_the_given_ones_come_first():
     field = KnownField((perfect, np.zeros_like(perfect)), perfect.astype(np.uint16))
     best = calibrate([field], SETTINGS)[0]
     assert best.values == {"marker_threshold": 0.6, "foreground_threshold": 0.09}
+
+
+def test_the_lobes_of_eosinophils_stay_together_since_low_marker_thresholds_are_searched():
+    """The deeper the notches of a nucleus are, the lower is its distance map between the lobes."""
+    fields = []
+    for seed in range(2):
+        labels = synthesize_fov(KINDS["Eosinophils"], (200, 200), np.random.default_rng(seed)).label_image
+        fields.append(KnownField((distance_map(labels), blurred_border(labels)), labels))
+
+    def f1_of_best(values: Sequence[float]) -> tuple[float, float]:
+        best, *_ = calibrate_any(fields, nuclei_in, SETTINGS, [("marker_threshold", values)], threads=1)
+        return best.values["marker_threshold"], best.f1_at(0.7)
+
+    marker_threshold, f1 = f1_of_best(METHOD.search["marker_threshold"])
+    assert marker_threshold == min(METHOD.search["marker_threshold"]) == 0.15
+    assert f1 == 1
+    assert f1_of_best([SETTINGS.marker_threshold])[1] < 0.4
 
 
 LIMITED = (("marker_threshold", (0.5, 0.6)), ("min_area_px", (20, 60)), ("min_confidence", (0.0, 0.3, 0.6, 0.9)))

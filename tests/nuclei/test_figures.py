@@ -20,6 +20,7 @@ from tasks.nuclei.figures.error_panels import IGNORED_COLOUR, shaded, telling_wi
 from tasks.nuclei.figures.pictures import label_overlay
 from tasks.nuclei.figures.plate_overview import DOUBTFUL_COLOUR, OUTLINE_COLOUR
 from tasks.nuclei.learning_curve import Round
+from tasks.nuclei.own_proposals import MARK, MEANING
 
 
 def row(*labels: int) -> NDArray[np.int32]:
@@ -249,6 +250,13 @@ def test_a_matrix_shows_every_number_the_drop_below_it_and_crosses_what_is_unkno
     assert [text.get_text() for text in axes.texts] == ["0.90", "0.75\n-0.15", "0.80", "HCT116", "U2OS"]
     assert np.asarray(axes.collections[0].get_offsets()).tolist() == [[1, 0]]
     assert axes.images[0].get_clim() == pytest.approx((0.7, 0.9))
+
+
+def test_a_matrix_marks_f1_against_labels_that_the_model_proposed_itself() -> None:
+    matrix = score_matrix([[0.9, 0.8]], [[0.0, 0.0]])._replace(is_flattered=np.array([[False, True]]))
+    figure = figures.matrix_figure([matrix], ["version 1"], ["p", "q"], ["U2OS", "U2OS"])
+    assert [text.get_text() for text in figure.axes[0].texts][:2] == ["0.90", f"0.80{MARK}"]
+    assert figure.get_supxlabel().endswith(f"; {MARK} {MEANING}")
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 12), (40, 30)])

@@ -9,6 +9,7 @@ from scipy import stats
 from tasks.nuclei import intervals
 from tasks.nuclei.intervals import Estimate, Nuclei
 from tasks.nuclei.scoring import IOU_THRESHOLDS, OBJECT_LEVEL_IOU
+from tests.benchmarks import gate_decisions
 
 AT_0_7 = IOU_THRESHOLDS.index(OBJECT_LEVEL_IOU)
 
@@ -78,6 +79,24 @@ def test_a_field_of_many_nuclei_among_small_ones_counts_as_hardly_more_than_one(
     even, uneven = (model([90] * 3, nuclei).spread(0.1).freedom for nuclei in ([100] * 3, [1000, 100, 100]))
     assert even == pytest.approx(intervals.PRIOR_FREEDOM + 2)
     assert uneven < intervals.PRIOR_FREEDOM + 0.5
+
+
+@pytest.mark.parametrize("fields", [2, 3, 5])
+def test_intervals_from_few_fields_hold_the_true_value_about_as_often_as_they_say(fields: int) -> None:
+    """Percentiles of resampled fields and nuclei hold F1 at 0.9 in 61, 67 and 75 of 100 such simulations.
+
+    At 0.7, where nearly all nuclei are found, intervals are wide enough, and more than that.
+    """
+    rng = np.random.default_rng(1)
+    effects, challenger = gate_decisions.TYPICAL, gate_decisions.EQUAL
+    truth = gate_decisions.simulated(gate_decisions.FIELDS_FOR_TRUTH, effects, challenger, rng)
+    models = [gate_decisions.simulated(fields, effects, challenger, rng) for _ in range(400)]
+    covered = gate_decisions.coverage(models, truth)
+    assert 0.93 <= covered.of_one[1] <= 0.98
+    assert covered.of_one[0] >= 0.95
+    assert (covered.of_difference >= 0.95).all()
+    # An interval that held everything would say nothing.
+    assert (covered.width_of_difference < 0.25).all()
 
 
 def test_what_is_hard_for_both_models_does_not_widen_the_interval_of_their_difference() -> None:

@@ -178,6 +178,29 @@ def test_in_simulation_no_equally_good_model_fails_and_no_much_worse_one_passes(
     assert gate_decisions.outcomes(models)[verdict] == 0
 
 
+@pytest.mark.parametrize("fields", [1, 2, 3, 5])
+def test_in_simulation_an_identical_model_always_passes(fields: int) -> None:
+    rng = np.random.default_rng(1)
+    same = gate_decisions.Challenger("the same", is_copy=True)
+    models = [gate_decisions.simulated(fields, gate_decisions.TYPICAL, same, rng) for _ in range(80)]
+    assert gate_decisions.outcomes(models) == {"passed": 20}
+
+
+@pytest.mark.parametrize("fields", [2, 3, 5])
+def test_in_simulation_a_much_worse_model_is_refused_on_few_fields(fields: int) -> None:
+    rng = np.random.default_rng(1)
+    models = [
+        gate_decisions.simulated(fields, gate_decisions.TYPICAL, gate_decisions.MUCH_WORSE, rng) for _ in range(80)
+    ]
+    assert gate_decisions.outcomes(models)["failed"] >= 18
+
+
+def test_in_simulation_most_equally_good_models_pass_on_ten_fields() -> None:
+    rng = np.random.default_rng(1)
+    models = [gate_decisions.simulated(10, gate_decisions.TYPICAL, gate_decisions.EQUAL, rng) for _ in range(80)]
+    assert gate_decisions.outcomes(models)["passed"] >= 15
+
+
 def test_scores_of_other_nuclei_are_refused() -> None:
     with pytest.raises(InputError, match="same true nuclei"):
         judge(scores([0.9] * 4), scores([0.9] * 5))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tasks.nuclei.own_proposals import MARK, MEANING
 from tasks.nuclei.tables import read_csv, write_csv
 from tasks.recipes.findings_page import main, write_page
 from tests.steps.test_tabulate import TABLE, experiment, plate, scored, tabulated
@@ -46,6 +47,16 @@ def test_each_statement_stands_beside_the_paper_s_difference_and_ours_with_its_i
     assert cells[:6] == ["MCF10A", "+0.012", "+0.200", "+0.200 to +0.200", "1.000, 0.800", "2, 2"]
     assert cells[-1] == "agrees"
     assert "| MCF10A_Biological | MCF10A | test | 1 | 1 x 17 | 3 |" in text
+
+
+def test_a_difference_that_rests_on_labels_that_a_model_proposed_itself_is_marked(data: Path, tmp_path: Path) -> None:
+    assert MARK not in write_page(tmp_path / "fair", {"small": data}).read_text()
+    for name in ("scores", "costs"):
+        table = read_csv(data / f"{name}.csv", dtype=str)
+        write_csv(table.assign(own_proposals=2), data / f"{name}.csv")
+    text = write_page(tmp_path / "page", {"small": data}).read_text()
+    assert f"| +0.200 {MARK} |" in text
+    assert text.count(f"{MARK} {MEANING}.") == 1
 
 
 def test_statements_that_were_not_tried_are_a_list_with_the_models_that_they_are_of(data: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
+from tasks.annotation.comparison import SECONDS_BY_HAND
 from tasks.contract import Result, execute
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.patch_grid import Patch
@@ -145,6 +146,11 @@ def test_what_a_person_corrected_is_told_and_becomes_a_plate_that_knows_where_ea
     assert [first[kind] for kind in kinds] == [19, 1, 1, 1, 1, 1]
     assert [second[kind] for kind in kinds] == [24, 0, 0, 0, 0, 0]
     assert received.values["remarks"][0].startswith("48 nuclei annotated in 2 fields: 43 kept, 1 changed, 1 split")
+    by_hand = 48 * SECONDS_BY_HAND / 3600
+    assert received.values["effort"] == {
+        **{"hours": pytest.approx(by_hand * 5 / 48), "hours_by_hand": pytest.approx(by_hand)},
+        "is_measured": False,
+    }
     assert any("1 of 2 images came back exactly as they were sent" in remark for remark in received.values["remarks"])
 
     annotated = imported(store, received)
@@ -284,6 +290,28 @@ def test_labels_of_a_second_annotator_stand_beside_the_first(store: Path, plate:
     assert len(np.unique(read_label_image(both.label_sets["ben"][FIELDS[0]]))) == 25
 
 
+def test_labels_of_a_second_annotator_keep_where_they_come_from_whatever_comes_back_after_them(
+    store: Path, plate: str, proposals: str
+) -> None:
+    of_anna = send(store, plate, proposals, label_set="anna")
+    imported(store, receive(store, of_anna, corrected(store, of_anna, {})))
+    of_ben = send(store, plate, proposals, label_set="ben")
+    both = imported(store, receive(store, of_ben, corrected(store, of_ben, {FIELDS[0]: fix_everything})))
+    before = read_origins(both.folder / "label_sets/ben")
+    assert Counter(before["origin"]) == {"accepted": 43, "corrected": 4, "drawn": 1}
+    assert set(before.loc[before["origin"] != "drawn", "proposed_by"]) == {MODEL}
+    assert Counter(read_origins(both.folder)["origin"]) == {"accepted": 48}
+    # Ben returns one field again, and Anna all.
+    again = send(store, plate, proposals, label_set="ben", fovs=[FIELDS[0]])
+    later = imported(store, receive(store, again, corrected(store, again, {})))
+    assert Counter(read_origins(later.folder / "label_sets/ben")["origin"]) == {"accepted": 48}
+    anew = receive(store, of_anna, corrected(store, of_anna, {FIELDS[1]: fix_everything}))
+    last = imported(store, anew)
+    assert read_origins(last.folder / "label_sets/ben").equals(read_origins(later.folder / "label_sets/ben"))
+    assert Counter(read_origins(last.folder)["origin"]) == {"accepted": 43, "corrected": 4, "drawn": 1}
+    assert len(read_origins(both.folder / "label_sets/ben")) == 48
+
+
 def test_labels_of_a_second_annotator_of_a_part_of_a_field_are_refused(store: Path, plate: str, proposals: str) -> None:
     of_anna = send(store, plate, proposals, label_set="anna")
     imported(store, receive(store, of_anna, corrected(store, of_anna, {})))
@@ -363,3 +391,71 @@ def test_fields_of_another_cell_line_are_not_added_to_a_plate(store: Path, plate
         InputError, match=r"The plate annotated .* differs from what was sent: cell_line 'U2OS' and 'HCT116'"
     ):
         receive(store, sent, corrected(store, sent, {}))
+
+
+@pytest.mark.parametrize("place", ["", "labels/"])
+def test_label_images_without_their_unsure_folder_are_refused_since_unsure_nuclei_would_count_as_deleted(
+    place: str, store: Path, plate: str, proposals: str
+) -> None:
+    sent = send(store, plate, proposals)
+    answer = store.parent / "labels alone.zip"
+    with zipfile.ZipFile(answer, "w") as archive:
+        for path in (opened(store, sent) / "labels").iterdir():
+            archive.write(path, f"{place}{path.name}")
+    with pytest.raises(InputError, match=r"such as 001_p_B07_1.*without the folder 'unsure'.*Return the folders"):
+        receive(store, sent, answer)
+
+
+def of_supervisely(store: Path, sent: Result, change: Mapping[str, Callable[[dict[str, Any]], None]]) -> Path:
+    """Export a whole project from Supervisely, in which the images of some fields were changed or tagged."""
+    folder = opened(store, sent)
+    for path in (folder / "nuclei/ann").iterdir():
+        content = json.loads(path.read_text())
+        for name, edit in change.items():
+            if name in path.name:
+                edit(content)
+        path.write_text(json.dumps(content))
+    return folder
+
+
+def delete_one(content: dict[str, Any]) -> None:
+    content["objects"].remove(next(one for one in content["objects"] if one["classTitle"] == "Nucleus"))
+
+
+def tag(content: dict[str, Any]) -> None:
+    content["tags"].append({"name": "corrected", "value": None})
+
+
+def test_without_any_tag_images_that_nobody_changed_are_no_truth(store: Path, plate: str, proposals: str) -> None:
+    sent = send(store, plate, proposals, tool="supervisely")
+    received = receive(store, sent, of_supervisely(store, sent, {FIELDS[0]: delete_one}))
+    first, *_, last = received.values["remarks"]
+    assert first == "23 nuclei annotated in 1 field: 23 kept, 1 deleted"
+    assert last.startswith("1 of 2 images came back exactly as they were sent and without the tag 'corrected'")
+    assert [fov.name for fov in imported(store, received).fovs] == [FIELDS[0]]
+
+
+def test_of_a_field_only_the_patches_that_were_changed_count_without_a_tag(
+    store: Path, plate: str, proposals: str
+) -> None:
+    sent = send(store, plate, proposals, tool="supervisely", nuclei_per_patch=6, fovs=[FIELDS[0]])
+    received = receive(store, sent, of_supervisely(store, sent, {"_y0-": delete_one}))
+    assert "2 of 4 images came back exactly" in received.values["remarks"][-1]
+    assert "didn't come back" not in " ".join(received.values["remarks"])
+    (fov,) = imported(store, received).fovs
+    assert fov.ignored_path is not None
+    assert 0.3 < read_ignored(fov.ignored_path).mean() < 0.7
+
+
+def test_an_export_without_a_tag_and_without_a_change_is_refused(store: Path, plate: str, proposals: str) -> None:
+    sent = send(store, plate, proposals, tool="supervisely")
+    with pytest.raises(InputError, match="none of its images was changed or has the tag 'corrected'"):
+        receive(store, sent, of_supervisely(store, sent, {}))
+
+
+def test_an_image_with_the_tag_is_accepted_as_it_was_proposed(store: Path, plate: str, proposals: str) -> None:
+    sent = send(store, plate, proposals, tool="supervisely")
+    received = receive(store, sent, of_supervisely(store, sent, {FIELDS[1]: tag}))
+    assert received.values["remarks"][0] == "24 nuclei annotated in 1 field: 24 kept"
+    assert not any("exactly as they were sent" in remark for remark in received.values["remarks"])
+    assert set(read_origins(imported(store, received).folder)["origin"]) == {"accepted"}

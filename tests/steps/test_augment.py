@@ -6,20 +6,23 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 
 import h5py
 import numpy as np
+import psutil
 import pytest
 import tifffile
 
 from tasks.contract import FAILED, execute
+from tasks.cores import CORES
 from tasks.nuclei.augmentation import PRESETS
 from tasks.nuclei.copies import fingerprint_of_row
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.files import open_plate
 from tasks.nuclei.plates.image_files import read_image
-from tasks.nuclei.roi_file import STEPS_OF_A_LEVEL, RoiReader
+from tasks.nuclei.roi_file import ROI_FILE, STEPS_OF_A_LEVEL, RoiReader
 from tasks.nuclei.targets import distance_map
 from tasks.nuclei.view import View
 from tasks.steps.augment import ROIS_PER_BLOCK, TASK, Params, Source, _shares, make_block, plan_blocks, split_sources
@@ -320,6 +323,25 @@ def test_a_full_disk_ends_with_a_line_on_space(small_disk, store):
     ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert ended.returncode == FAILED
     assert f"no space left in the store {small_disk}" in ended.stdout.splitlines()[-1]
+
+
+def test_the_workers_end_when_augment_is_killed(store):
+    given = params(plates=["many"], rois=8000).model_dump_json()
+    command = [sys.executable, "-m", "tasks.steps.augment", "--params", given, "--store", str(store)]
+    augment = subprocess.Popen(command, cwd=REPOSITORY, env=os.environ | {CORES: "2"}, stdout=subprocess.DEVNULL)
+    try:
+        while not any(file.stat().st_blocks > 200 for file in (store / "augment").glob(f"**/{ROI_FILE}")):
+            assert augment.poll() is None
+            time.sleep(0.02)
+        workers = [one for one in psutil.Process(augment.pid).children() if "spawn_main" in " ".join(one.cmdline())]
+    finally:
+        augment.kill()
+        augment.wait()
+    assert len(workers) == 2
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    for worker in alive:
+        worker.kill()
+    assert alive == []
 
 
 def make_in_part(store) -> None:

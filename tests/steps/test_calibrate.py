@@ -8,6 +8,7 @@ import pytest
 
 from tasks.contract import Result, execute
 from tasks.methods.fpn2_ws.method import METHOD, Settings
+from tasks.methods.registry import load_segmenter
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.files import open_plate
 from tasks.nuclei.plates.image_files import read_image
@@ -80,6 +81,21 @@ def test_what_is_ignored_of_a_field_is_known_in_the_region_that_was_kept(tmp_pat
     ((known,),) = calibrate._known_fields(iter([source]), trained_on, BrightDisks(Settings())).values()
     np.testing.assert_array_equal(known.ignored, ignored[:, 40:] > 0)
     np.testing.assert_array_equal(known.true_labels > 0, np.eye(96, 128)[:, 40:] > 0)
+
+
+def test_a_region_is_seen_as_a_part_of_its_whole_field(tmp_path):
+    """The brightest pixels lie beside it, so that it would look brighter if it were scaled by itself."""
+    image = np.random.default_rng(0).integers(0, 1000, (96, 128)).astype(np.uint16)
+    image[:, :20] *= 4
+    (fov,) = open_plate(make_plate(tmp_path / "p", {"f": image}, {"f": np.eye(96, 128, dtype=np.uint8)})).fovs
+    region = (0, 64, 96, 128)
+    source = RoiSource("p", "U2OS", "f", region, 1.0)
+    trained_on = calibrate.TrainedOn([source], {("p", "f"): fov})
+    model = load_segmenter(METHOD, [make_network(tmp_path / "network")], Settings())
+    ((known,),) = calibrate._known_fields(iter([source]), trained_on, model).values()
+    whole, by_itself = model.look_at(image).distance_map[:, 64:], model.look_at(image[:, 64:]).distance_map
+    np.testing.assert_array_equal(known.seen.distance_map[known.region], whole)
+    assert np.abs(whole - by_itself)[:, 32:].mean() > 0.05
 
 
 def test_only_what_was_kept_for_validation_is_looked_at(store):

@@ -159,6 +159,29 @@ def test_without_its_pretrained_weights_an_experiment_runs_as_its_second_variant
         find(store, asked("a", coco), dag_run_id="second")
 
 
+def test_an_experiment_that_is_not_chosen_is_looked_for_and_left_out_where_it_cannot_be_run(store: Path) -> None:
+    scores = chain(store)
+    coco = variant({"task": "train_mask_rcnn", "initialisation": "coco"}, method="mask_rcnn")
+    others = [asked("done", variant(RANDOM), is_chosen=False), asked("lacking", coco, is_chosen=False)]
+    experiments = find(store, asked("chosen", variant({**RANDOM, "cycles": 4})), *others)["experiments"]
+    found = [(one["name"], one["is_chosen"], one["scores"]) for one in experiments]
+    assert found == [("chosen", True, None), ("done", False, scores)]
+
+
+def test_without_the_encoder_s_file_and_the_internet_an_experiment_runs_as_its_second_variant_says(
+    store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    imagenet = variant({**RANDOM, "initialisation": "imagenet", "encoder": "mobilenetv2", "warmup_cycles": 0})
+    (one,) = find(store, asked("a", imagenet, variant(RANDOM)))["experiments"]
+    assert one["variant"] == 1
+    assert (
+        "ImageNet weights mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5 aren't there"
+        in one["missing"]
+    )
+
+
 def test_params_that_a_task_refuses_are_refused_before_anything_is_spent(store: Path) -> None:
     with pytest.raises(InputError, match="target"):
         find(store, asked("a", variant({**RANDOM, "target": "colour"})))
@@ -175,18 +198,45 @@ def test_an_experiment_is_logged_when_its_run_of_the_matrix_is_finished(store: P
     assert [one["is_logged"] for one in content["experiments"]] == [True, False, False]
 
 
+def took(store: Path, task: str, **more: Any) -> None:
+    """Write into the only result of a task what it took."""
+    (file,) = (store / task).glob("*/result.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | more))
+
+
 def test_rates_are_medians_of_what_stored_results_took(store: Path) -> None:
     chain(store)
-    for path, seconds, counts in (("augment", 5.0, {"training_rois": 80, "validation_rois": 20}), ("segment", 7.0, {})):
-        (file,) = (store / path).glob("*/result.json")
-        file.write_text(json.dumps(json.loads(file.read_text()) | {"seconds": seconds, "counts": counts}))
-    (file,) = (store / "train_fpn2_ws").glob("*/result.json")
-    metrics = {"training_seconds": 60.0}
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"metrics": metrics, "machine": {"gpus": "none"}}))
+    (segmentation,) = (store / "segment").iterdir()
+    (segmentation / "labels").mkdir()
+    (segmentation / "labels" / "f.tif").write_bytes(b"0" * 5000)
+    counts = {"training_rois": 80, "validation_rois": 20}
+    took(store, "augment", seconds=5.0, usage={"cpu_seconds": 8.0}, counts=counts)
+    took(store, "segment", seconds=7.0)
     rates = find(store, asked("a", variant(RANDOM)))["rates"]
-    assert rates["augment"] == {"seconds_per_roi": 0.05, "bytes_per_roi": 10.0}
-    assert rates["train_fpn2_ws"] == {"seconds_per_roi_and_cycle": 60 / (100 * 3), "on_gpu": False}
-    assert rates["segment"] == {"seconds": 7.0}
+    assert rates["augment"] == {"seconds_per_roi": 0.05, "cpu_seconds_per_roi": 0.08, "bytes_per_roi": 10.0}
+    # Of before CPU seconds were measured.
+    assert (rates["segment"]["seconds"], rates["segment"]["cpu_seconds"]) == (7.0, 7.0)
+    assert 5000 < rates["segment"]["bytes"] < 7000
+
+
+def test_the_pace_of_a_training_is_that_of_the_same_network_or_is_said_to_be_of_another(store: Path) -> None:
+    chain(store)
+    took(store, "augment", counts={"training_rois": 80, "validation_rois": 20})
+    metrics = {"training_seconds": 60.0, "training_cpu_seconds": 90.0}
+    took(store, "train_fpn2_ws", metrics=metrics, machine={"gpus": "none"})
+    same = {**RANDOM, "cycles": 4, "random_seed": 7, "learning_rate": 0.01}
+    others = [{**RANDOM, "encoder": "mobilenetv2"}, {**RANDOM, "target": "distance_map"}]
+    larger = variant(RANDOM) | {"augment": {"rois": 100, "roi_px": 512}}
+    boxes = {"task": "train_mask_rcnn", "initialisation": "random", "stages": "all", "batch_norm_learns": True}
+    variants = [variant(same), *map(variant, others), larger, variant(boxes, method="mask_rcnn")]
+    found = find(store, *(asked(str(number), one) for number, one in enumerate(variants)))["experiments"]
+    rates = [one["rates"][0] for one in found]
+    assert rates[0] | {"bytes": 0} == {
+        **{"seconds": 60 / (100 * 3), "cpu_seconds": 90 / (100 * 3), "on_gpu": False, "is_of_another": False},
+        "bytes": 0,
+    }
+    assert rates[0]["bytes"] > 0
+    assert [rate and rate["is_of_another"] for rate in rates] == [False, True, True, True, None]
 
 
 def test_what_is_found_is_in_use_for_a_clean_up(store: Path) -> None:

@@ -26,7 +26,7 @@ def data_of(f1: dict[tuple[str, str, int], float], weights: Mapping[str, str] = 
             **{"experiment": f"{model} {replicate}", "role": "Testing", "cell_line": line, "labels": "Manual"},
             **{"iou_threshold": 0.7, "tp": round(100 * value), "fp": 100 - round(100 * value)},
             **{"fn": 100 - round(100 * value), "word/model": model, "word/aug": "Full", "replicate": replicate},
-            **{"plates": line, "is_counting": True, "weights": weights.get(model, "")},
+            **{"plates": line, "is_counting": True, "weights": weights.get(model, ""), "own_proposals": 0},
         }
         for (model, line, replicate), value in f1.items()
     ]

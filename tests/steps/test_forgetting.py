@@ -1,6 +1,5 @@
 """Versions side by side on test plates whose fields are one line of pixels."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +12,7 @@ from tasks.nuclei.errors import InputError
 from tasks.steps.forgetting import TASK, Params, ScoredVersion
 from tasks.steps.score import TASK as SCORE
 from tasks.steps.score import Params as ScoreParams
-from tests.stored_results import add_plate, add_segmentation
+from tests.stored_results import add_plate, add_segmentation, count_own
 from tests.tracked import track_in
 
 TRUTH = [1, 1, 0, 2, 2, 0, 3, 3, 0, 4, 4, 0]
@@ -27,12 +26,6 @@ def store(tmp_path: Path) -> Path:
     for name, cell_line in (("first", "U2OS"), ("007", "HCT116")):
         add_plate(tmp_path, name, cell_line, {"a": TRUTH})
     return tmp_path
-
-
-def count_own(store: Path, segmentation: str, number: int) -> None:
-    """Write what `segment` counts of labels that the model proposed itself."""
-    path = store / segmentation / "result.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"counts": {"own_proposals": number}}))
 
 
 def scored(store: Path, version: int, predictions: dict[str, list[int]], *aliases: str) -> ScoredVersion:
@@ -181,6 +174,7 @@ def test_mlflow_has_f1_on_each_plate_of_the_versions_whose_runs_are_kept(
         tracking.Run().register_model(store / "model", str(number) * 16, {}, "A model.")
     client = MlflowClient()
     client.delete_run(tracking.Run().id or "")
+    count_own(store, "segment/1-first", 3)
     monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("experiments", "dag run", "name"))
     for _ in range(2):
         compare(store, *versions)
@@ -192,3 +186,6 @@ def test_mlflow_has_f1_on_each_plate_of_the_versions_whose_runs_are_kept(
     }
     missed = ("first", round(F1_ONE_MISSED, 6))
     assert f1 == {"model 1": {"plate_f1_at_0.7": missed, "plate_f1_at_0.9": missed}, "model 2": {}}
+    by_name = {model.name: model for model in client.search_logged_models([experiment.experiment_id])}
+    assert by_name["model 1"].tags["own_proposals/first"] == "3"
+    assert client.get_run(tracking.Run().id or "").data.tags["own_proposals/first"] == "versions 1"

@@ -12,7 +12,7 @@ from tasks.nuclei.errors import InputError
 from tasks.nuclei.plates.chosen_patches import read_chosen_patches
 from tasks.nuclei.plates.files import open_plate
 from tasks.nuclei.plates.image_files import read_label_image
-from tasks.nuclei.plates.origins import read_origins, write_origins
+from tasks.nuclei.plates.origins import COLUMNS, read_origins, write_origins
 from tests.plates import make_plate
 from tests.steps.ingesting import IMAGE, LABEL_IMAGE, ingest, report_of
 
@@ -79,6 +79,35 @@ def test_origins_of_other_nuclei_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         ingest(plate_with_origins(tmp_path / "p", rows), store)
+
+
+def set_with_origins(folder: Path, label: int) -> Path:
+    plate = make_plate(folder, FIELDS, LABELS, label_sets={"anna": {"b": ONE_NUCLEUS}})
+    row = ("b", label, "accepted", "version 3", "fpn2_ws:x")
+    write_origins(pd.DataFrame([row], columns=list(COLUMNS)), plate / "label_sets/anna")
+    return plate
+
+
+def test_where_labels_of_a_further_set_come_from_is_a_part_of_the_plate_and_counted_by_itself(
+    tmp_path: Path, store: Path
+) -> None:
+    result = ingest(set_with_origins(tmp_path / "p", 1), store)
+    stored = open_plate(store / result.outputs["plate"])
+    assert list(stored.label_sets["anna"]) == ["b"]
+    assert read_origins(stored.folder / "label_sets/anna")["proposed_by"].to_list() == ["fpn2_ws:x"]
+    report = report_of(result, store)
+    assert report["origins_of_label_sets"] == {"anna": {"drawn": 0, "corrected": 0, "accepted": 1}}
+    assert "origins" not in report
+    without = make_plate(tmp_path / "q", FIELDS, LABELS, label_sets={"anna": {"b": ONE_NUCLEUS}}, name="p")
+    assert ingest(without, store).outputs["plate"] != result.outputs["plate"]
+
+
+def test_origins_of_a_further_set_are_of_its_own_nuclei(tmp_path: Path, store: Path) -> None:
+    # Label 2 is one of the labels that count alone.
+    with pytest.raises(
+        InputError, match=r"label_sets/anna/origins\.csv: has a row for label 2 of b, which has no label 2"
+    ):
+        ingest(set_with_origins(tmp_path / "p", 2), store)
 
 
 def test_other_columns_of_origins_are_refused(tmp_path: Path, store: Path) -> None:

@@ -15,7 +15,7 @@ from tasks.nuclei.judgement import Gate
 from tasks.steps.judge import TASK, Params
 from tasks.steps.score import TASK as SCORE
 from tasks.steps.score import Params as ScoreParams
-from tests.stored_results import add_plate, add_segmentation
+from tests.stored_results import add_plate, add_segmentation, count_own
 from tests.tracked import track_in
 
 TRUTH = [1, 1, 0, 2, 2, 0, 3, 3, 0, 4, 4, 0] * 2
@@ -131,3 +131,23 @@ def test_mlflow_shows_the_gains_and_the_outcome_at_run_and_version(
     assert found is not None
     assert found.tags["gate"] == "undecided"
     assert "gate_failures" not in found.tags
+    assert "gate_remarks" not in found.tags
+
+
+def test_mlflow_says_at_run_and_version_that_the_gate_was_passed_on_labels_that_one_of_them_proposed(
+    store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    track_in(tmp_path, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("retraining", "dag run", "name"))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights").write_text("")
+    tracking.Run().register_model(tmp_path / "model", "0123", {}, "A model.")
+    challenger = scored(store, "challenger", {"first": TRUTH})
+    count_own(store, challenger, 3)
+    judge(store, scored(store, "champion", {"first": TRUTH}), challenger)
+    remark = "3 of the true labels were proposed by the challenger, or one that it began from: F1 favours it"
+    found = tracking.find_model("1")
+    assert found is not None
+    assert found.tags["gate_remarks"] == remark
+    assert MlflowClient().get_run(tracking.Run().id or "").data.tags["gate_remarks"] == remark

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import tifffile
 
 from tasks.contract import execute
-from tasks.nuclei.tables import read_csv
+from tasks.nuclei.own_proposals import MARK, MEANING
+from tasks.nuclei.plates.origins import COLUMNS, write_origins
+from tasks.nuclei.tables import read_csv, write_csv
 from tasks.steps import report, score
-from tests.stored_results import add_scored_plate, image
+from tests.stored_results import add_plate, add_scored_plate, add_segmentation, image
 
 TRUTH = [1, 1, 0, 2, 2, 0, 3, 3, 0, 4, 4, 0]
 ONE_MISSED = [0 if label == 4 else label for label in TRUTH]
@@ -22,10 +25,14 @@ def scores(tmp_path: Path) -> str:
     """A model that is perfect by the labels that count; a second person saw three of the four nuclei of one field."""
     segmentation = add_scored_plate(tmp_path, "p1", "U2OS", {"a": (TRUTH, TRUTH), "b": (TRUTH, TRUTH)})
     plate = next(tmp_path.glob("ingest/p1@*"))
+    add_second_set(plate)
+    return execute(score.TASK, score.Params(segmentations=[segmentation]), tmp_path).outputs["scores"]
+
+
+def add_second_set(plate: Path) -> None:
     (plate / "label_sets/ben").mkdir(parents=True)
     tifffile.imwrite(plate / "label_sets/ben/a.tif", image(ONE_MISSED))
     write_report(plate)
-    return execute(score.TASK, score.Params(segmentations=[segmentation]), tmp_path).outputs["scores"]
 
 
 def write_report(plate: Path) -> None:
@@ -62,6 +69,33 @@ def test_the_report_shows_both_side_by_side_with_the_human_ceiling(scores: str, 
     for words in ("Whose labels", "model with manual, which counts", "model with ben", "manual with ben"):
         assert words in html
     assert list((tmp_path / result.outputs["figures"]).glob("**/label_set_p1_ben.png"))
+
+
+def test_only_f1_against_the_labels_that_the_model_proposed_itself_is_marked(tmp_path: Path) -> None:
+    plate = tmp_path / add_plate(tmp_path, "p1", "U2OS", {"a": TRUTH, "b": TRUTH})
+    add_second_set(plate)
+    rows = [("a", 1, "accepted", "version 1", "fpn2_ws:"), ("a", 2, "drawn", "", ""), ("b", 1, "drawn", "", "")]
+    write_origins(pd.DataFrame(rows, columns=list(COLUMNS)), plate / "label_sets/ben")
+    # On the field that isn't in the set of Ben, the model proposed one of the labels that count.
+    own = pd.DataFrame([("b", 1, "accepted", "version 1", "fpn2_ws:")], columns=list(COLUMNS))
+    write_origins(own, plate)
+    segmentation = add_segmentation(tmp_path, plate.relative_to(tmp_path).as_posix(), {"a": TRUTH, "b": TRUTH})
+    scores = execute(score.TASK, score.Params(segmentations=[segmentation]), tmp_path).outputs["scores"]
+    table = read_csv(tmp_path / scores / "label_sets.csv")
+    of_model = table[table["kind"] == "model"]
+    assert of_model.groupby("labels")["own_proposals"].unique().map(list).to_dict() == {"manual": [0], "ben": [1]}
+    result = execute(report.TASK, report.Params(scores={"fpn2_ws": scores}), tmp_path)
+    html = (tmp_path / result.outputs["report"]).read_text()
+    assert f"model with ben {MARK}</td>" in html
+    assert "model with manual, which counts</td>" in html
+    assert html.count(f"{MARK} {MEANING}.") == 1
+
+
+def test_scores_of_before_these_were_counted_are_shown_without_a_mark(scores: str, tmp_path: Path) -> None:
+    path = tmp_path / scores / "label_sets.csv"
+    write_csv(read_csv(path).drop(columns="own_proposals"), path)
+    result = execute(report.TASK, report.Params(scores={"fpn2_ws": scores}), tmp_path)
+    assert MARK not in (tmp_path / result.outputs["report"]).read_text()
 
 
 def test_plates_with_one_label_set_have_no_such_table(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tasks.contract import execute
 from tasks.nuclei.plates.origins import write_origins
 from tasks.steps import judge, report, score
 from tasks.store.provenance import own_proposals
-from tests.stored_results import add_model, add_plate, add_segmentation
+from tests.stored_results import add_model, add_plate, add_segmentation, count_own
 
 TRUTH = [1, 1, 0, 2, 2, 0, 3, 3, 0, 4, 4, 0]
 ONE, TWO, THREE = "1" * 16, "2" * 16, "3" * 16
@@ -21,13 +21,6 @@ ONE, TWO, THREE = "1" * 16, "2" * 16, "3" * 16
 def say_origins(plate: Path, *proposed_by: str) -> None:
     rows = [("a", label, "accepted", "version 1", by) for label, by in enumerate(proposed_by, start=1)]
     write_origins(pd.DataFrame(rows, columns=["fov", "label", "origin", "model", "proposed_by"]), plate)
-
-
-def count_own(store: Path, segmentation: str, number: int) -> None:
-    """Write what `segment` counts."""
-    path = store / segmentation / "result.json"
-    content = json.loads(path.read_text())
-    path.write_text(json.dumps(content | {"counts": {**content["counts"], "own_proposals": number}}))
 
 
 def scored(store: Path, name: str, own: int) -> str:

@@ -15,7 +15,7 @@ from tasks.contract import BAD_INPUT, Result, execute
 from tasks.nuclei.errors import InputError
 from tasks.steps.score import TASK, Params
 from tasks.store.registered_model import REGISTERED_MODEL
-from tests.stored_results import add_plate, add_scored_plate, add_segmentation, register
+from tests.stored_results import add_plate, add_scored_plate, add_segmentation, count_own, register
 from tests.tracked import track_in
 
 # One line of 12 px is a field: four nuclei of 2 px.
@@ -288,6 +288,7 @@ def test_mlflow_sorts_models_by_their_f1_on_a_test_plate(tmp_path: Path, monkeyp
         ]
         monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("scores", f"dag run {number}", f"model {number}"))
         register(store, f"register_model/{str(number) * 16}")
+        count_own(store, segmentations[0], 3 * number)
         for _ in range(2):
             score(store, *segmentations)
     client = MlflowClient()
@@ -298,3 +299,10 @@ def test_mlflow_sorts_models_by_their_f1_on_a_test_plate(tmp_path: Path, monkeyp
         found = client.search_logged_models([experiment.experiment_id], order_by=[by_plate])
         assert [model.name for model in found] == names
         assert len(found[0].metrics or []) == 4
+    # The second one proposed three of the labels of the first plate itself.
+    own = {model.name: {name: tag for name, tag in model.tags.items() if "own" in name} for model in found}
+    assert own == {"model 0": {}, "model 1": {"own_proposals/p1": "3"}}
+    runs = client.search_runs([experiment.experiment_id])
+    assert {run.info.run_name: run.data.tags.get("own_proposals") for run in runs} == {"model 0": None, "model 1": "3"}
+    versions = client.search_model_versions(f"name = '{REGISTERED_MODEL}'")
+    assert {int(version.version): version.tags.get("own_proposals") for version in versions} == {1: None, 2: "3"}

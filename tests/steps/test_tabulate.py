@@ -10,13 +10,16 @@ import tifffile
 
 from tasks.contract import Result, execute
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.own_proposals import MARK, MEANING
+from tasks.nuclei.plates.origins import COLUMNS as COLUMNS_OF_ORIGINS
+from tasks.nuclei.plates.origins import write_origins
 from tasks.nuclei.tables import read_csv, write_csv
 from tasks.steps import score
 from tasks.steps.experiments.data import read_data
 from tasks.steps.experiments.panels import read_panels
 from tasks.steps.experiments.tables import Column, mean_of, table_of
 from tasks.steps.tabulate import TASK, Params, draw, read_spec
-from tests.stored_results import add_plate, add_segmentation, image, store_result
+from tests.stored_results import add_plate, add_segmentation, count_own, image, store_result
 
 # Three nuclei of 5 px, of which predictions find all, two, or one.
 TRUTH = [1] * 5 + [0] + [2] * 5 + [0] + [3] * 5
@@ -33,8 +36,10 @@ def plate(store: Path, name: str, cell_line: str) -> str:
     return path
 
 
-def scored(store: Path, plates: list[str], found: int, name: str) -> str:
+def scored(store: Path, plates: list[str], found: int, name: str, own: int = 0) -> str:
+    """Score a model that finds so many nuclei of each plate, and proposed so many labels of the first plate itself."""
     paths = [add_segmentation(store, path, {"f1": FOUND[found]}, f"{name}-{Path(path).name[:4]}") for path in plates]
+    count_own(store, paths[0], own)
     return execute(score.TASK, score.Params(segmentations=paths), store).outputs["scores"]
 
 
@@ -86,7 +91,7 @@ def test_the_page_has_every_table_and_figure_and_marks_rows_without_their_pretra
     result = tabulated(tmp_path, plates, two_models(tmp_path, plates), DRAWN, {"name": "Table S1", "kind": "plates"})
     page = (tmp_path / result.outputs["page"]).read_text()
     assert "<b>1.000</b>" in page
-    assert '<span title="no mask_rcnn_coco.h5">†</span>' in page
+    assert '<span title="no mask_rcnn_coco.h5">‡</span>' in page
     assert page.count("data:image/png") == 8
     names = {path.name for path in (tmp_path / result.outputs["figures"]).iterdir()}
     drawn = ["Fig._5A", "Fig._5B", "Fig._3A", "F1_and_CPU_hours", *(f"Fig._S3{letter}" for letter in "ABCD")]
@@ -261,11 +266,64 @@ def test_label_sets_of_a_plate_are_compared_and_elsewhere_the_labels_that_count_
 def test_panels_mark_models_without_their_pretrained_weights(tmp_path: Path, plates: list[str]) -> None:
     table = TABLE | {"figures": {"Fig. 5A": "panels"}}
     result = tabulated(tmp_path, plates, two_models(tmp_path, plates), table)
-    assert "MRCNN †" in (tmp_path / result.outputs["figures"] / "Fig._5A.svg").read_text()
+    assert "MRCNN ‡" in (tmp_path / result.outputs["figures"] / "Fig._5A.svg").read_text()
     panels = read_panels(tmp_path / result.outputs["data"])
     assert [(field.cell_line, set(field.predicted)) for field in panels] == [
         (line, {"MRCNN Full 1", "FPN2-WS Full 1"}) for line in ("MCF10A", "U2OS")
     ]
+
+
+def test_f1_against_labels_that_a_model_proposed_itself_is_marked_in_tables_figures_findings_and_costs(
+    tmp_path: Path, plates: list[str]
+) -> None:
+    experiments = [
+        experiment(scored(tmp_path, plates, 2, "mrcnn"), "MRCNN"),
+        experiment(scored(tmp_path, plates, 3, "fpn", own=2), "FPN2-WS"),
+    ]
+    pair = {"of": ["FPN2-WS", "Full"], "against": ["MRCNN", "Full"]}
+    finding = {"paper": "It is better.", "table": "Table 8", "expected": "more", **pair}
+    result = tabulated(tmp_path, plates, experiments, DRAWN, findings=[finding])
+    table = pd.read_csv(tmp_path / result.outputs["tables"] / "Table_8.csv")
+    at_07 = table[table["iou_threshold"] == 0.7].set_index(["Model", "cell_line"])["own_proposals"]
+    assert at_07.to_dict() == {
+        **{("FPN2-WS", "MCF10A"): 2, ("FPN2-WS", "U2OS"): 0},
+        **{("MRCNN", "MCF10A"): 0, ("MRCNN", "U2OS"): 0},
+    }
+    page = (tmp_path / result.outputs["page"]).read_text()
+    assert page.count(f"{MARK} {MEANING}.") == 1
+    # Two thresholds in the table, the cell line's finding, and the cost.
+    assert [page.count(f"{text} {MARK}</td>") for text in ("<b>1.000</b>", "+0.200", ">1.000")] == [2, 1, 1]
+    figures = tmp_path / result.outputs["figures"]
+    noted = {path.stem for path in figures.glob("*.svg") if MEANING in path.read_text()}
+    assert noted == {"Fig._3A", "Fig._5B", "F1_and_CPU_hours"}
+
+
+def test_without_such_labels_nothing_is_said_of_them(tmp_path: Path, plates: list[str]) -> None:
+    result = tabulated(tmp_path, plates, two_models(tmp_path, plates), DRAWN)
+    assert MARK not in (tmp_path / result.outputs["page"]).read_text()
+    assert not any(MEANING in path.read_text() for path in (tmp_path / result.outputs["figures"]).glob("*.svg"))
+
+
+def test_only_f1_against_the_label_set_that_a_model_proposed_is_marked(tmp_path: Path) -> None:
+    path = plate(tmp_path, "semi", "U2OS")
+    (tmp_path / path / "label_sets/manual").mkdir(parents=True)
+    tifffile.imwrite(tmp_path / path / "label_sets/manual/f1.tif", image(TRUTH))
+    row = ("f1", 1, "accepted", "version 1", "fpn2_ws:")
+    write_origins(pd.DataFrame([row], columns=list(COLUMNS_OF_ORIGINS)), tmp_path / path / "label_sets/manual")
+    experiments = [experiment(scored(tmp_path, [path], 3, "fpn"), "FPN2-WS")]
+    result = tabulated(tmp_path, [path], experiments, TABLE | {"kind": "annotations", "figures": {}})
+    table = pd.read_csv(tmp_path / result.outputs["tables"] / "Table_8.csv")
+    own = table[table["iou_threshold"] == 0.7].set_index("variant")["own_proposals"]
+    assert own.to_dict() == {"Manual": 1, "Semi-Automated": 0}
+
+
+def test_data_of_before_these_were_counted_are_drawn_without_a_mark(tmp_path: Path, plates: list[str]) -> None:
+    result = tabulated(tmp_path, plates, two_models(tmp_path, plates), TABLE)
+    for name in ("scores", "costs"):
+        path = tmp_path / result.outputs["data"] / f"{name}.csv"
+        write_csv(read_csv(path, dtype=str).drop(columns="own_proposals"), path)
+    data = read_data(tmp_path / result.outputs["data"])
+    assert not table_of(TABLE, data, COLUMNS, None).is_flattered
 
 
 def test_training_plates_are_compared_with_test_plates(tmp_path: Path, plates: list[str]) -> None:
@@ -371,11 +429,11 @@ def test_curves_and_bars_and_their_table_mark_models_without_their_pretrained_we
     result = tabulated(tmp_path, plates, models, *tables)
     for name in ("5B", "S1B", "S2B", *(f"S3{letter}" for letter in "ABCD")):
         drawn = (tmp_path / result.outputs["figures"] / f"Fig._{name}.svg").read_text()
-        assert "<!-- MRCNN † -->" in drawn, name
-        assert "<!-- FPN2-WS † -->" not in drawn, name
+        assert "<!-- MRCNN ‡ -->" in drawn, name
+        assert "<!-- FPN2-WS ‡ -->" not in drawn, name
     page = (tmp_path / result.outputs["page"]).read_text()
     # Of four tables, one of two kinds of images; of errors, of overfitting, and of costs.
-    assert page.count('<span title="no mask_rcnn_coco.h5">†</span>') == 5 + 2 + 4 + 1
+    assert page.count('<span title="no mask_rcnn_coco.h5">‡</span>') == 5 + 2 + 4 + 1
 
 
 def test_scores_that_are_not_there_are_refused(tmp_path: Path, plates: list[str]) -> None:

@@ -38,8 +38,22 @@ def run_experiments_form() -> dict[str, Param]:
             "Words, one row of them per line, such as: MRCNN, epochs=0.5X. Only experiments that have all words of a "
             "line are run. Empty: all.",
         ),
+        "core_hour": _price("CPU core"),
+        "gpu_hour": _price("GPU"),
         "experiment": experiment_field(),
     }
+
+
+def _price(of_what: str) -> Param:
+    return Param(
+        None,
+        type=["null", "number"],
+        allOf=[{"minimum": 0}],
+        title=f"Price per {of_what} hour",
+        description=f"What an hour of a {of_what} costs, in the currency of the matrix: the plan and the page say what "
+        "experiments cost. Empty: as prices of the matrix say. Allowed: at least 0.",
+        section=MAIN,
+    )
 
 
 def _scale() -> Param:

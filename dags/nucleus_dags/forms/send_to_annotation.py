@@ -20,7 +20,7 @@ def send_to_annotation_form() -> dict[str, Param]:
             "label_tiff",
             type="string",
             enum=list(manifest()["annotation_tools"]),
-            values_display=manifest()["annotation_tools"],
+            values_display={name: tool["title"] for name, tool in manifest()["annotation_tools"].items()},
             title="Tool",
             description="What the labels are corrected with.",
             section=MAIN,

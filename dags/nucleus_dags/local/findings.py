@@ -4,8 +4,8 @@
 
 It takes about ten CPU hours. Killed and called again, it does the rest, also on another machine: what an experiment
 found is kept beside the page, and counts until something changes that would change its scores. Where the images of the
-Data Science Bowl aren't at hand, only the synthetic plates are tried. Pretrained weights are looked for in the folder
-NUCLEUS_WEIGHTS, else they are downloaded.
+Data Science Bowl aren't at hand, only the synthetic plates are tried. Pretrained weights are those in the folder
+NUCLEUS_WEIGHTS; without it the encoder that lies beside the folder of images, else they are downloaded.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -41,6 +42,10 @@ FIELDS = {
 """Of about 75 to 200 nuclei. Networks see nuclei of all cell lines in one size, so that these cost about the same."""
 FOVS = 4
 DATA = REPOSITORY.parent / "shared/data"
+ENCODER = "weights/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_160_no_top.h5"
+"""Beside the folder of the data. Of a MobileNetV2 from ImageNet whose last three blocks were tuned on photographs of
+dogs."""
+AS_KERAS_CALLS_IT = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 ROLES = ("train", "test")
 
 
@@ -74,6 +79,16 @@ def import_real_plates(folder: Path, data: Path, run: RunTask) -> None:
             run("ingest", {"folder": str(plate)})
 
 
+def use_encoder(data: Path, folder: Path) -> None:
+    """Let trainings find the encoder beside the data under the name that Keras looks for, unless they have weights."""
+    encoder = data.parent / ENCODER
+    if "NUCLEUS_WEIGHTS" in os.environ or not encoder.exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(encoder, folder / AS_KERAS_CALLS_IT)
+    os.environ["NUCLEUS_WEIGHTS"] = str(folder)
+
+
 def _names_in(store: Path) -> set[str]:
     return {plate.name for role in ROLES for plate in newest_plates(store, role)}
 
@@ -81,6 +96,7 @@ def _names_in(store: Path) -> set[str]:
 def find(folder: Path, page_folder: Path, data: Path, plan_only: bool, most_hours: float) -> bool:
     """Do all of it, or what `most_hours` suffice for; gives True if nothing failed."""
     (folder / "store").mkdir(parents=True, exist_ok=True)
+    use_encoder(data, folder / "weights")
     run = processes_in(folder)
     import_synthetic_plates(folder, run)
     matrices = [SYNTHETIC]

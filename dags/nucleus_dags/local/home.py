@@ -14,7 +14,7 @@ import secrets
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from nucleus_dags.files import read_if_whole, write_whole
+from nucleus_dags.files import make_folder, read_if_whole, write_whole
 from nucleus_dags.local.processes import Server
 
 RESTORING = "restoring.json"
@@ -80,7 +80,7 @@ class Home:
 
     def make_folders(self) -> None:
         for name in OPEN_FOLDERS + PRIVATE_FOLDERS:
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder / name)
         for name in PRIVATE_FOLDERS:
             (self.folder / name).chmod(0o700)
 

@@ -19,6 +19,7 @@ from nucleus_dags.local.processes import ServersError
 DAG_ID = "run_experiments"
 ENDED = ("success", "failed")
 ASKED_EVERY_S = 10
+WAITS = f"It begins when no other run of {DAG_ID} is going on, such as one that was interrupted here before."
 
 
 def run(home: Home, matrix: str, scale: float, plan_only: bool, ports: tuple[int, int]) -> bool:
@@ -28,11 +29,17 @@ def run(home: Home, matrix: str, scale: float, plan_only: bool, ports: tuple[int
     api = AirflowApi(servers.airflow_url, home.login())
     dag_run_id = api.trigger(DAG_ID, {"matrix": matrix, "scale": scale, "stop_after_plan": plan_only})
     print(f"The DAG run: {servers.airflow_url}/dags/{DAG_ID}/runs/{dag_run_id}", flush=True)
+    return follow(api, dag_run_id)
+
+
+def follow(api: AirflowApi, dag_run_id: str) -> bool:
+    """Show the note of a DAG run whenever it changes, and that it waits; gives True if it succeeded."""
     shown = None
     while True:
         dag_run = api.dag_run(DAG_ID, dag_run_id)
-        if dag_run["note"] != shown:
-            shown = dag_run["note"]
+        text = dag_run["note"] or (WAITS if dag_run["state"] == "queued" else None)
+        if text and text != shown:
+            shown = text
             print(f"\n{shown}", flush=True)
         if dag_run["state"] in ENDED:
             return bool(dag_run["state"] == "success")

@@ -72,28 +72,27 @@ def run_matrix(
     """
     # The answer of find_experiments belongs to who asks.
     asked_by = f"run_matrix {datetime.now(UTC).isoformat()}"
-    whole = {"tables": [], "rows": [], "experiment": "experiments", **form}
+    whole = {"tables": [], "rows": [], "core_hour": None, "gpu_hour": None, "experiment": "experiments", **form}
     planned = run_experiments.plan(whole, store, asked_by)
     found = run_experiments.read_found(store, run("find_experiments", planned["find"])["outputs"]["found"])
     skipped = left_out(found["experiments"])
     found["experiments"] = [one for one in found["experiments"] if one["name"] not in skipped]
-    print("\n".join([*experiments_plan.plan_lines(found, planned["prices"]), *planned["remarks"]]), flush=True)
+    chosen = run_experiments.chosen_of(found)
+    print("\n".join([*experiments_plan.plan_lines(chosen, planned["prices"]), *planned["remarks"]]), flush=True)
     done = MatrixRun()
     if planned["stop_after_plan"]:
         return done
-    to_do = run_experiments.to_do(found)
-    experiments_plan.refuse_what_does_not_fit(found)
+    to_do = run_experiments.to_do(chosen)
+    experiments_plan.refuse_what_does_not_fit(chosen)
     opened = run("open_run", run_experiments.runs_of_experiments(planned, to_do))
-    rois_to_make, since = run_experiments.rois_to_make(found), time.monotonic()
+    rois_to_make = {rois["key"]: rois for rois in run_experiments.named_rois(planned, chosen)}
+    since = time.monotonic()
     for experiment in run_experiments.opened_experiments(opened, {"experiments": to_do}):
         if time.monotonic() - since > most_hours * SECONDS_PER_HOUR:
             done.not_begun.append(experiment)
             continue
-        rois = found["rois"][experiment["rois"]]["params"]
-        if rois in rois_to_make:
-            rois_to_make.remove(rois)
-            name = f"{rois['rois']} ROIs, {rois.get('augmentation', 'the usual augmentation')}"
-            _tried(done, name, partial(run, "augment", rois))
+        if rois := rois_to_make.pop(experiment["rois"], None):
+            _tried(done, rois["name"], partial(run, "augment", rois["params"]))
         _run_experiment(experiment, run, done)
     _end(done.not_begun, False, run, done)
     _tabulate(planned, found, opened["mlflow_run_id"], run, done)

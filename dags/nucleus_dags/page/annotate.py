@@ -85,7 +85,6 @@ def show_sent(request: Request, person: Person, key: str) -> Response:
         request,
         "annotation",
         sent=sent,
-        steps=manifest()["annotation_steps"].get(sent.result.params["tool"], ""),
         patches=patches_of(sent),
         **_starting(person),
     )

@@ -8,8 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from nucleus_dags.manifest import manifest
+from nucleus_dags.manifest import AnnotationTool, manifest
 from nucleus_dags.page.damaged import left_out_if_damaged, reading
 from nucleus_dags.page.remembered import remembered
 from nucleus_dags.page.store_results import StoredResult, find_result, result_in, results_of, rows_of
@@ -29,6 +30,8 @@ KINDS = {
     "reclassified": "with its outline, but from sure to unsure or back",
 }
 """What became of proposed nuclei, as `receive_annotation` counts it."""
+CHOSEN = ("tool", "role", "target", "replicate", "label_set", "nuclei_per_patch")
+"""Fields of the form of `send_to_annotation` that the task has under the same names."""
 PICTURE = re.compile(r"\d{4,}")
 
 
@@ -47,6 +50,22 @@ class Answer:
     def remarks(self) -> list[str]:
         """Sentences without a capital and a full stop."""
         return list(self.result.content["values"]["remarks"])
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """What was done for a plate, in all rounds."""
+
+    answers: int
+    counts: Mapping[str, int]
+    """How many nuclei of each kind there are."""
+    timed: int
+    """For how many answers time is known, measured or estimated; those of long ago don't say."""
+    hours: float
+    hours_by_hand: float
+    """That drawing the nuclei of these takes, by the paper's pace."""
+    is_measured: bool
+    """Whether tools recorded all of the hours."""
 
 
 @dataclass(frozen=True)
@@ -93,15 +112,33 @@ class Sent:
         return Path(self.result.params["plate"]).name.rpartition("@")[0]
 
     @property
+    def known_tool(self) -> AnnotationTool | None:
+        """The tool; None for one that there was once."""
+        return manifest()["annotation_tools"].get(self.result.params["tool"])
+
+    @property
     def tool(self) -> str:
-        name: str = self.result.params["tool"]
-        return manifest()["annotation_tools"].get(name, name)
+        return self.known_tool["title"] if self.known_tool else str(self.result.params["tool"])
 
     @property
     def counts(self) -> Mapping[str, int]:
         """Fields, patches and proposed nuclei."""
         counts: Mapping[str, int] = self.result.content["counts"]
         return counts
+
+    @property
+    def form(self) -> dict[str, str | float]:
+        """What was chosen in the form of `send_to_annotation`, but for the amounts, so that a next round is like it."""
+        params = self.result.params
+        first, *_ = (*params.get("segmentations", ()), None)
+        segmented = result_in(self.result.store, first) if first else None
+        chosen: dict[str, Any] = {
+            "plate": self.plate,
+            "proposals": params.get("asked"),
+            **{name: params.get(name) for name in CHOSEN},
+            "nuclear_diameter_px": segmented.params.get("nuclear_diameter_px") if segmented else None,
+        }
+        return {name: value for name, value in chosen.items() if value is not None}
 
     @property
     def queue(self) -> StoredResult | None:
@@ -120,6 +157,27 @@ def all_sent(store: Path, inbox: Path) -> dict[str, list[Sent]]:
             sent = Sent(result, tuple(answers.get(result.key, ())), tuple(not_taken.get(result.key, ())))
             found.setdefault(sent.plate, []).append(sent)
     return dict(sorted(found.items()))
+
+
+def annotated(store: Path, plate: str) -> Annotated | None:
+    """Sum up the answers that became part of a plate; None if there is none.
+
+    Of each request, the newest answer holds what came back earlier.
+    """
+    answers = _answers(store)
+    requests = [result.key for result in results_of(store, "send_to_annotation") if result.params["target"] == plate]
+    newest = [answers[key][0] for key in requests if key in answers]
+    if not newest:
+        return None
+    efforts = [effort for answer in newest if (effort := answer.result.content["values"].get("effort"))]
+    return Annotated(
+        answers=len(newest),
+        counts={kind: sum(answer.counts[kind] for answer in newest) for kind in KINDS},
+        timed=len(efforts),
+        hours=sum(effort["hours"] for effort in efforts),
+        hours_by_hand=sum(effort["hours_by_hand"] for effort in efforts),
+        is_measured=all(effort["is_measured"] for effort in efforts),
+    )
 
 
 def find_sent(store: Path, inbox: Path, key: str) -> Sent | None:

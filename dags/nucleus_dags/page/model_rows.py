@@ -14,6 +14,9 @@ from nucleus_dags.page.registered import CHAMPION, Event, Registry, Version
 from nucleus_dags.page.store_results import StoredResult, find_result, result_in, results_of
 from nucleus_dags.planning.usability import MARK, shortcoming
 
+OWN_PROPOSALS = "own_proposals"
+"""Tag of a version: how many of the labels that it was scored against it proposed itself."""
+
 
 class Generation(NamedTuple):
     """Networks that were trained together."""
@@ -44,7 +47,7 @@ class Row:
     events: Sequence[Event]
     scores: Scores | None
     metrics: Mapping[str, float]
-    """Of all cell lines together, from MLflow: for models whose scores the store has lost."""
+    """Of all cell lines together, from MLflow, with `OWN_PROPOSALS`: for models whose scores the store has lost."""
 
     @property
     def is_champion(self) -> bool:
@@ -69,6 +72,12 @@ class Row:
         if self.scores:
             return self.scores.f1(group, threshold)
         return self.metrics.get(f"f1_at_{threshold}/{ALL}") if group == OVERALL else None
+
+    def own_proposals(self, group: Group) -> int:
+        """Give how many of the true labels it proposed itself, as far as that is known: with any, F1 is too good."""
+        if self.scores:
+            return self.scores.own_proposals.get(group, 0)
+        return int(self.metrics.get(OWN_PROPOSALS, 0)) if group == OVERALL else 0
 
     def shortcoming(self, cell_line: str = ALL) -> str:
         if self.scores:
@@ -164,7 +173,7 @@ def _title(method: str) -> str:
 def _metrics_in(tags: Mapping[str, Any]) -> dict[str, float]:
     """Give the metrics among the tags of a version. Others may change tags in MLflow, so what is no number is none."""
     metrics = {}
-    for name in (*(f"f1_at_{t}/{ALL}" for t in manifest()["shown_iou_thresholds"]), f"fn_rate/{ALL}"):
+    for name in (*(f"f1_at_{t}/{ALL}" for t in manifest()["shown_iou_thresholds"]), f"fn_rate/{ALL}", OWN_PROPOSALS):
         try:
             metrics[name] = float(tags[name])
         except (KeyError, ValueError):

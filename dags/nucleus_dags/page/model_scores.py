@@ -5,6 +5,7 @@ A model is known by what it segments with, whichever task wrote it down: network
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -49,6 +50,8 @@ class Scores:
     result: StoredResult
     plates: tuple[str, ...]
     """Keys of the plates, sorted."""
+    own_proposals: Mapping[Group, int]
+    """True labels that the model itself, or one that it began from, proposed: with any, F1 of the group is too good."""
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -220,10 +223,18 @@ def _used(path: Path) -> Mapping[str, Any]:
 def _scores(path: Path) -> Scores | None:
     """Give scores; None where not all plates are test plates."""
     result = result_at(path.parent)
-    plates = [str(one.params["plate"]) for one in _segmentations_of(result)]
-    if any(json_at(result.store / plate / "plate.json")["role"] != "test" for plate in plates):
-        return None
-    return Scores(result, tuple(sorted(Path(plate).name for plate in plates)))
+    own_proposals: Counter[Group] = Counter()
+    plates = []
+    for segmentation in _segmentations_of(result):
+        plate = str(segmentation.params["plate"])
+        info = json_at(result.store / plate / "plate.json")
+        if info["role"] != "test":
+            return None
+        plates.append(Path(plate).name)
+        for group in (OVERALL, Group("cell_line", info["cell_line"]), Group("plate", info["name"])):
+            # Segmentations that were made before these were counted don't have them.
+            own_proposals[group] += segmentation.content["counts"].get("own_proposals", 0)
+    return Scores(result, tuple(sorted(plates)), own_proposals)
 
 
 def _segmentations_of(scores: StoredResult) -> list[StoredResult]:

@@ -55,6 +55,7 @@ def show_models(
         cell_lines=sorted({line for row in found if row.scores for line in row.scores.cell_lines}),
         line=lambda name: Group("cell_line", name),
         thresholds=shown_thresholds(),
+        is_flattered=any(row.own_proposals(one) for row in shown for one in (group, OVERALL)),
         chosen={"of": of, "trained_on": trained_on, "method": method, "sort": sort},
         plates=sorted({name for row in found for name in row.plate_names}),
         methods=sorted({row.method for row in found}),
@@ -70,6 +71,7 @@ def show_comparison(
     known, scores = registry(), measured(store())
     found = rows(known, store(), scores)
     before, after = (_row(found, number, known) for number in (a, b))
+    compared = compare(before, after, scores, generations(after.key, store()))
     return page(
         request,
         "comparison",
@@ -77,9 +79,10 @@ def show_comparison(
         before=before,
         after=after,
         rows=[row for row in found if row.version],
-        compared=compare(before, after, scores, generations(after.key, store())),
+        compared=compared,
         thresholds=shown_thresholds(),
         figures=FIGURES,
+        is_flattered=any(row.own_proposals(group) for group in compared.differences for row in (before, after)),
         **_starting("compare_models", person),
     )
 
@@ -174,11 +177,18 @@ def _versions_by_networks(found: Sequence[Row]) -> dict[tuple[str, ...], int]:
 
 
 def _by_group(row: Row) -> list[Mapping[str, Any]]:
-    """Give one row per cell line and plate, then one for all: nuclei, rates of errors and F1 with its intervals."""
+    """Give one row per cell line and plate, then one for all: nuclei, rates of errors, F1 with its intervals, and how
+    many of the true labels the model proposed itself.
+    """
     if row.scores is None:
         return []
     intervals = row.scores.intervals
     return [
-        {**errors, "f1": {t: intervals.get((Group(errors["group"], errors["name"]), t)) for t in shown_thresholds()}}
+        {
+            **errors,
+            "f1": {t: intervals.get((group, t)) for t in shown_thresholds()},
+            "own_proposals": row.own_proposals(group),
+        }
         for errors in row.scores.errors
+        for group in [Group(errors["group"], errors["name"])]
     ]

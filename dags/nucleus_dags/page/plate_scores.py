@@ -43,11 +43,10 @@ def scores_of(model: Version | None, store: Path) -> dict[str, PlateScore]:
     found: dict[str, PlateScore] = {}
     for path in scores.result.params["segmentations"]:
         with left_out_if_damaged(scores.result.folder / "f1.csv"), suppress(FileNotFoundError):
-            segmentation = segmentation_in(store, path)
-            plate = segmentation.params["plate"]
+            plate = segmentation_in(store, path).params["plate"]
             group = Group("plate", Path(plate).name.rpartition("@")[0])
             f1 = tuple(scores.intervals[group, at] for at in shown_thresholds())
-            found[plate] = PlateScore(f1, segmentation.content["counts"].get("own_proposals", 0))
+            found[plate] = PlateScore(f1, scores.own_proposals[group])
     return found
 
 

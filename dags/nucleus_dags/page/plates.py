@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from nucleus_dags.launchers.task_operator import mlflow_run_url
 from nucleus_dags.page import arrivals
 from nucleus_dags.page.access import Person, why_not
 from nucleus_dags.page.airflow_runs import is_paused
+from nucleus_dags.page.annotations import KINDS, annotated
 from nucleus_dags.page.damaged import or_damaged
 from nucleus_dags.page.file_answers import FOR_EVER, HARMLESS, file_answer
 from nucleus_dags.page.known_plates import KnownPlate, details_of, known_plate, known_plates, version_folder
@@ -21,8 +23,8 @@ from nucleus_dags.page.model_scores import shown_thresholds
 from nucleus_dags.page.pictures import thumbnail
 from nucleus_dags.page.places import inbox, store
 from nucleus_dags.page.plate_runs import runs_on
-from nucleus_dags.page.plate_scores import drifts, scores_of
-from nucleus_dags.page.registered import registry
+from nucleus_dags.page.plate_scores import PlateScore, drifts, scores_of
+from nucleus_dags.page.registered import Version, registry
 from nucleus_dags.page.rendering import page
 from nucleus_dags.page.segmented_plates import SegmentedPlate, segmented_plates
 from nucleus_dags.planning.remarks import FOLLOWS_FROM_DOUBTS
@@ -66,7 +68,7 @@ def show_plates(request: Request, person: Person, role: str = "") -> Response:
         counts=Counter(plate.newest.role for plate in known.values()),
         registry=models,
         champion=models.champion,
-        scores=scores_of(models.champion, store()),
+        scores=_scores(models.champion, [plate.newest for plate in shown]),
         drifts=drifts(store()),
         segmented=_segmented(),
         thresholds=shown_thresholds(),
@@ -141,6 +143,12 @@ def _version(plate: KnownPlate, digest: str) -> StoredPlate:
     raise HTTPException(404, f"{plate.newest.name} has no version {digest}.")
 
 
+def _scores(model: Version | None, plates: Iterable[StoredPlate]) -> dict[str, PlateScore]:
+    """Give how well a model does on those of these plates that it was scored on, by their paths in the store."""
+    known = scores_of(model, store())
+    return {plate.path: known[plate.path] for plate in plates if plate.path in known}
+
+
 def _page_of(request: Request, plate: KnownPlate, version: StoredPlate) -> Response:
     info, report = details_of(store(), version)
     keys = [Path(one.path).name for one in plate.versions]
@@ -158,9 +166,11 @@ def _page_of(request: Request, plate: KnownPlate, version: StoredPlate) -> Respo
         follows=FOLLOWS_FROM_DOUBTS.get(version.role, ""),
         registry=models,
         champion=models.champion,
-        scores=scores_of(models.champion, store()),
+        scores=_scores(models.champion, plate.versions),
         drifts=drifts(store()),
         segmented=_segmented(),
+        annotated=annotated(store(), version.name),
+        kinds=KINDS,
         trained={key: [model for model in models.versions if key in model.plates] for key in keys},
         runs=runs_on([version.name, *keys]),
         mlflow_run_url=mlflow_run_url,

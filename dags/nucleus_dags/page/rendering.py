@@ -10,6 +10,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from nucleus_dags.manifest import manifest
 from nucleus_dags.page.damaged import left_out
 from nucleus_dags.page.note import rendered, rendered_line
 from nucleus_dags.page.task_words import run_state, task_state
@@ -90,4 +91,4 @@ ENVIRONMENT.filters |= {
     "run_state": run_state,
     "task_state": task_state,
 }
-ENVIRONMENT.globals["counted"] = counted
+ENVIRONMENT.globals |= {"counted": counted, "manifest": manifest}

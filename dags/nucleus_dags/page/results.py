@@ -75,6 +75,8 @@ class OnlyScored(NamedTuple):
     version: int
     f1: Sequence[float | None]
     """At the shown IoU thresholds."""
+    own_proposals: int
+    """True labels that the version proposed itself."""
 
 
 def _known(plate: str, model: str, key: str) -> SegmentedPlate:
@@ -265,10 +267,11 @@ def _only_scored(every: Iterable[SegmentedPlate], wanted: str, models: Registry)
     """Give what has no result, the newest version first."""
     done = {(one.plate, one.version) for one in every}
     return [
-        OnlyScored(plate, row.version, [row.f1(Group("plate", plate), at) for at in shown_thresholds()])
+        OnlyScored(plate, row.version, [row.f1(group, at) for at in shown_thresholds()], row.own_proposals(group))
         for row in rows(models, places.store(), measured(places.store()))
         if row.version and row.scores
         for plate in row.scores.plate_names
+        for group in [Group("plate", plate)]
         if wanted in plate.casefold() and (plate, row.version) not in done
     ]
 

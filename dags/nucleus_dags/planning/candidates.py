@@ -100,6 +100,19 @@ def metrics_by_name(candidates: Iterable[OpenedCandidate], scored: Iterable[Resu
     return of_candidates | metrics_of_baseline(scored)
 
 
+def remarks_on_own_proposals(candidates: Iterable[OpenedCandidate], scored: Iterable[Result]) -> list[str]:
+    """Give a line of Markdown for each candidate that proposed some of the labels that it was scored against."""
+    names = {candidate["mlflow_run_id"]: candidate["name"] for candidate in candidates}
+    own = {
+        names[r["mlflow_run_id"]]: r["counts"].get("own_proposals", 0) for r in scored if r["mlflow_run_id"] in names
+    }
+    return [
+        f"- F1 of **{name}** is too good: {number} of the true labels were proposed by it or a model that it began from"
+        for name, number in own.items()
+        if number
+    ]
+
+
 def first_champion_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params | None:
     """Give the params of `promote_model` for the best candidate as the first champion; None if none can be used."""
     scored = [r for r in known["scored"] if r["mlflow_run_id"] and not shortcoming(r["metrics"])]

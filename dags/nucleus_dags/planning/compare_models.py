@@ -10,13 +10,12 @@ from typing import Any
 from nucleus_dags.errors import FormError
 from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.manifest import manifest
+from nucleus_dags.planning.own_proposals import explained, mark_of
 from nucleus_dags.planning.types import ListedVersion, Model, Params, StoredPlatePath
 from nucleus_dags.plates.stored import newest_plates
 
 NOTICEABLE_DROP = 0.01
 MOST_DROPS_SHOWN = 5
-FLATTERED = "†"
-"""Marks F1 against labels that the model itself proposed, or one that it began from. A star is Markdown's own."""
 
 
 class NothingToCompare(Exception):
@@ -160,16 +159,13 @@ def matrix_table(
         values = [cells[str(version["version"]), plate] for plate, _ in plates]
         lines.append(f"| {_title(version)} | {' | '.join(values)} |")
     is_flattered = any(_is_flattered(row) for row in (*matrix, *baseline))
-    return [
-        *lines,
-        *(["", f"{FLATTERED} against labels that the model proposed itself: too good"] if is_flattered else []),
-    ]
+    return [*lines, *explained(is_flattered)]
 
 
 def _cell(row: Mapping[str, str]) -> str:
     columns = [f"f1_at_{at}" for at in manifest()["shown_iou_thresholds"]]
     f1 = " / ".join(f"{float(row[name]):.3f}" if row[name] else "?" for name in columns)
-    return f1 + (f" {FLATTERED}" if _is_flattered(row) else "")
+    return f1 + mark_of(_is_flattered(row))
 
 
 def _is_flattered(row: Mapping[str, str]) -> bool:

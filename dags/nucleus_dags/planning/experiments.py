@@ -17,13 +17,14 @@ from typing import Any
 import yaml
 
 from nucleus_dags.errors import FormError
+from nucleus_dags.planning.experiments_schema import problems_of_shape
 from nucleus_dags.planning.types import Params
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 KEYS = (
     *("title", "based_on", "all", "columns", "without_weights", "test", "prices", "published"),
-    *("tables", "experiments", "findings", "random_seed"),
+    *("published_plates", "tables", "experiments", "findings", "random_seed"),
 )
 OF_PLATES = ("plates", "cell_lines")
 OF_TASKS = ("augment", "train", "settings", "calibrate")
@@ -179,10 +180,14 @@ def _content_of(name: str, inner: tuple[str, ...] = ()) -> dict[str, Any]:
         raise FormError(f"{path} can't be read ({' '.join(str(error).split())}); correct it.") from None
     if not isinstance(content, dict):
         raise FormError(f"{path} must have keys such as columns and tables; paper.yaml explains the form.")
-    if "based_on" not in content:
-        return content
-    base = _content_of(str(content["based_on"]), (*inner, name))
-    return _laid_over(base, content)
+    if problems := list(problems_of_shape(content)):
+        raise _refusal(name, problems)
+    based = "based_on" in content
+    whole = _laid_over(_content_of(str(content["based_on"]), (*inner, name)), content) if based else content
+    # Statements that are taken over name tables of the matrix that they come from.
+    if problems := list(_problems_of_stated_tables(content.get("findings") or (), whole.get("tables") or {})):
+        raise _refusal(name, problems)
+    return whole
 
 
 def _laid_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,18 +219,12 @@ def _problems_of_keys(content: Mapping[str, Any]) -> Iterator[str]:
     yield from _unknown(content.get("all") or {}, OF_WORD, "all")
     yield from _unknown(content.get("prices") or {}, OF_PRICES, "prices")
     yield from _unknown(content.get("test") or {}, OF_PLATES, "test")
-    if not isinstance(content.get("experiments") or [], list):
-        yield "experiments must be a list of rows"
-    if any(not isinstance(table, dict) for table in (content.get("tables") or {}).values()):
-        yield "tables: each needs keys such as rows and by"
-    if type(content.get("random_seed", 0)) is not int:
-        yield f"random_seed is {content['random_seed']!r}; allowed is a whole number"
     columns = content.get("columns")
-    if not isinstance(columns, dict) or not columns:
+    if not columns:
         yield "columns: at least one is needed, with its words"
         return
     for name, spec in columns.items():
-        if not isinstance(spec, dict) or not isinstance(spec.get("words"), dict) or not spec["words"]:
+        if not spec or not spec.get("words"):
             yield f"columns: {name} needs words, each with what it stands for"
             continue
         yield from _unknown(spec, OF_COLUMN, f"columns: {name}")
@@ -279,11 +278,18 @@ def _problems_of_tables(content: Mapping[str, Any], columns: Mapping[str, Column
         )
 
 
+def _problems_of_stated_tables(findings: Sequence[Mapping[str, Any]], tables: Iterable[str]) -> Iterator[str]:
+    for number, finding in enumerate(findings, start=1):
+        if "table" in finding and finding["table"] not in [*tables]:
+            named = finding["table"]
+            yield f"findings: no. {number}: there is no table {named!r}; {nearest(str(named), tables)}"
+
+
 def _problems_of_findings(content: Mapping[str, Any], columns: Mapping[str, Column]) -> Iterator[str]:
     for number, finding in enumerate(content.get("findings") or (), start=1):
         where = f"findings: no. {number}"
         yield from _unknown(finding, OF_FINDING, where)
-        if lacking := [key for key in OF_FINDING[:-1] if not isinstance(finding, dict) or key not in finding]:
+        if lacking := [key for key in OF_FINDING[:-1] if key not in finding]:
             yield f"{where}: needs {', '.join(lacking)}"
             continue
         expected = finding["expected"]

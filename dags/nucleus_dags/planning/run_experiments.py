@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from nucleus_dags.errors import FormError
 from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.manifest import manifest
 from nucleus_dags.planning.experiment_params import experiments_of, initial_weights_of
-from nucleus_dags.planning.experiments import Matrix, nearest, read_matrix
+from nucleus_dags.planning.experiments import OF_PLATES, Matrix, nearest, read_matrix
+from nucleus_dags.planning.experiments_schema import problems_of_tables
 from nucleus_dags.planning.methods import names_in
+from nucleus_dags.planning.own_proposals import explained, mark_of
 from nucleus_dags.planning.remarks import remarks_on
 from nucleus_dags.planning.runs import runs_to_close
 from nucleus_dags.planning.types import (
@@ -32,6 +34,8 @@ from nucleus_dags.plates.stored import StoredPlate, newest_plates
 Wanted = Mapping[str, Sequence[str]]
 """Plates of a matrix: `plates`, their names, and `cell_lines`; all without any."""
 
+OF_OTHERS = ", on other plates than the published ones"
+"""Behind the title of the page, where it holds."""
 TRAINING_TABLE = "training"
 """The kind of a table for which training plates are scored too."""
 
@@ -45,17 +49,27 @@ def plan(form: Mapping[str, Any], store: Path, dag_run_id: str) -> ExperimentsPl
     train, test = (newest_plates(store, role) for role in ("train", "test"))
     test_on = matrix.content.get("test") or {}
     _refuse_missing_plates(matrix, [(one["train_on"], train, "train") for one in chosen] + [(test_on, test, "test")])
-    test = _plates_of(test_on, test)
-    plates = {e["name"]: _plates_of(e["train_on"], train) for e in every}
+    published = matrix.content.get("published_plates") or ()
+    test = _plates_of(test_on, test, published)
+    plates = {e["name"]: _plates_of(e["train_on"], train, published) for e in every}
     _refuse_doubtful_labels(plate for one in chosen for plate in plates[one["name"]])
     overfitting = _names_in_tables(matrix, every, TRAINING_TABLE)
     asked = [_asked(experiment, plates, overfitting) for experiment in every]
-    matrix_id = f"matrix {matrix.name} {_digest([asked, [plate.path for plate in test]])}"
     used = {plate.path: plate for plate in (*(p for of_one in plates.values() for p in of_one), *test)}
     names = {experiment["name"] for experiment in chosen}
+    # The page of the matrix is one for all its runs: experiments that aren't chosen now may have scores too.
+    sought = [e for e in every if e["name"] in names or not list(_missing_plates(e["train_on"], train, "train"))]
+    others = [plate.name for plate in used.values() if published and plate.name not in published]
+    title = f"{matrix.content.get('title') or matrix.name}, scale {scale:g}{OF_OTHERS if others else ''}"
+    prices = _prices(matrix, form)
+    tables = {"title": title, "plates": list(used), "prices": prices, **_tables(matrix, sought)}
+    if problems := list(problems_of_tables(tables)):
+        raise FormError(f"The matrix {matrix.name} can't be used: {'; '.join(problems)}.")
+    matrix_id = f"matrix {matrix.name} {_digest([asked, [plate.path for plate in test]])}"
+    asked_by_name = {experiment["name"]: experiment for experiment in asked}
     return {
         "find": {
-            "experiments": [experiment for experiment in asked if experiment["name"] in names],
+            "experiments": [asked_by_name[e["name"]] | {"is_chosen": e["name"] in names} for e in sought],
             "test_plates": [plate.path for plate in test],
             "matrix": matrix_id,
             "dag_run_id": dag_run_id,
@@ -66,11 +80,12 @@ def plan(form: Mapping[str, Any], store: Path, dag_run_id: str) -> ExperimentsPl
             "run_name": f"{matrix.name} at scale {scale:g} {matrix_id.rpartition(' ')[2]}",
             "belongs_to": matrix_id,
         },
-        "tabulate": _tables(matrix, chosen, list(used), scale),
+        "tabulate": tables,
+        "train_sets": _train_sets(matrix, chosen),
         "tags": {e["name"]: {**e["words"], "replicate": str(e["replicate"]), "scale": f"{scale:g}"} for e in chosen},
-        "prices": matrix.content.get("prices") or {},
+        "prices": prices,
         "stop_after_plan": form["stop_after_plan"],
-        "remarks": remarks_on(used.values()),
+        "remarks": [*_on_other_plates(others), *remarks_on(used.values())],
     }
 
 
@@ -152,12 +167,28 @@ def _missing_plates(wanted: Wanted, plates: Sequence[StoredPlate], role: str) ->
             yield f"the {role} plate {name} ({nearest(name, names)})"
 
 
-def _plates_of(wanted: Wanted, plates: Sequence[StoredPlate]) -> list[StoredPlate]:
-    """Give the plates of these names and cell lines, or all."""
+def _plates_of(wanted: Wanted, plates: Sequence[StoredPlate], published: Collection[str]) -> list[StoredPlate]:
+    """Give the plates of these names and cell lines, or all; of a cell line with published plates, only these."""
+    named, lines = wanted.get("plates", ()), wanted.get("cell_lines", ())
+    of_published = {plate.cell_line for plate in plates if plate.name in published}
     return [
         plate
         for plate in plates
-        if not wanted or plate.cell_line in wanted.get("cell_lines", ()) or plate.name in wanted.get("plates", ())
+        if plate.name in named
+        or (
+            (not wanted or plate.cell_line in lines)
+            and (plate.name in published or plate.cell_line not in of_published)
+        )
+    ]
+
+
+def _on_other_plates(names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    return [
+        f"- **{', '.join(names)}** are not the plates that the published values are of. Other images give other "
+        "scores: a difference from the published values says nothing about the method. `make paper-plates` makes the "
+        "paper's plates."
     ]
 
 
@@ -177,10 +208,16 @@ def _asked(experiment: Experiment, plates: Mapping[str, Sequence[StoredPlate]], 
     return {"name": name, "variants": variants, "plates": paths, "score_training": name in overfitting}
 
 
-def _tables(matrix: Matrix, experiments: Sequence[Experiment], plates: Sequence[str], scale: float) -> Params:
-    """Give the params of `tabulate` but for the scores."""
+def _prices(matrix: Matrix, form: Mapping[str, Any]) -> Params:
+    """Give what an hour costs: as the form says, else as the matrix does."""
+    of_form = {name: form[name] for name in ("core_hour", "gpu_hour") if form[name] is not None}
+    of_matrix = {name: price for name, price in (matrix.content.get("prices") or {}).items() if price is not None}
+    return of_matrix | of_form
+
+
+def _tables(matrix: Matrix, experiments: Sequence[Experiment]) -> Params:
+    """Give what the matrix says of the params of `tabulate`, but for the scores."""
     return {
-        "title": f"{matrix.content.get('title') or matrix.name}, scale {scale:g}",
         "columns": {name: column.axis for name, column in matrix.columns.items()},
         "tables": [
             {"name": name, **{key: value for key, value in table.items() if key != "rows"}}
@@ -189,10 +226,18 @@ def _tables(matrix: Matrix, experiments: Sequence[Experiment], plates: Sequence[
         ],
         "findings": matrix.findings(),
         "experiments": [{"name": e["name"], "words": e["words"], "replicate": e["replicate"]} for e in experiments],
-        "plates": list(plates),
         "published": matrix.content.get("published"),
-        "prices": {key: value for key, value in (matrix.content.get("prices") or {}).items() if value is not None},
     }
+
+
+def _train_sets(matrix: Matrix, experiments: Iterable[Experiment]) -> dict[str, str]:
+    """Give the words of each experiment that choose its training plates."""
+    choosing = [
+        name
+        for name, column in matrix.columns.items()
+        if any(params.keys() & set(OF_PLATES) for params in column.words.values())
+    ]
+    return {e["name"]: " · ".join(e["words"][name] for name in choosing) for e in experiments}
 
 
 def _digest(content: Any) -> str:
@@ -205,15 +250,43 @@ def read_found(store: Path, found: str) -> dict[str, Any]:
     return content
 
 
+def chosen_of(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Give of what was found the experiments that were chosen in the form, and their ROI sets."""
+    experiments = [one for one in found["experiments"] if one["is_chosen"]]
+    needed = {one["rois"] for one in experiments}
+    rois = {key: of_key for key, of_key in found["rois"].items() if key in needed}
+    return {**found, "experiments": experiments, "rois": rois}
+
+
 def to_do(found: Mapping[str, Any]) -> list[FoundExperiment]:
     """Give the experiments that aren't in the store or not in MLflow, as a whole."""
     return [one for one in found["experiments"] if not (one["scores"] and one["is_logged"])]
 
 
-def rois_to_make(found: Mapping[str, Any]) -> list[Params]:
-    """Give the params of `augment` for each ROI set that is needed and isn't there."""
+def rois_to_make(found: Mapping[str, Any]) -> list[str]:
+    """Give the keys of the ROI sets that are needed and aren't there."""
     needed = {one["rois"] for one in to_do(found) if not (all(one["trained"]) and one["is_calibrated"])}
-    return [rois["params"] for key, rois in found["rois"].items() if key in needed and not rois["is_stored"]]
+    return [key for key, rois in found["rois"].items() if key in needed and not rois["is_stored"]]
+
+
+def named_rois(planned: ExperimentsPlan, found: Mapping[str, Any]) -> list[Params]:
+    """Give the ROI sets to make as parts of `augment`: key, params, and a name of train set, amount, augmentation."""
+    train_sets = {one["rois"]: planned["train_sets"][one["name"]] for one in reversed(found["experiments"])}
+    params = {key: found["rois"][key]["params"] for key in rois_to_make(found)}
+    return [
+        {"key": key, "name": _name_of_rois(train_sets[key], of_key), "params": of_key} for key, of_key in params.items()
+    ]
+
+
+def _name_of_rois(train_set: str, params: Mapping[str, Any]) -> str:
+    parts = [train_set, f"{params['rois']:,} ROIs", params.get("augmentation", "")]
+    return " · ".join(filter(None, parts))
+
+
+def params_of_rois(rois: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
+    """Give the params of `augment` for a ROI set."""
+    params: Params = rois["params"]
+    return params
 
 
 def runs_of_experiments(planned: ExperimentsPlan, experiments: Sequence[FoundExperiment]) -> Params:
@@ -277,11 +350,12 @@ def scored_experiment(scored: Sequence[Result], known: Mapping[str, Any]) -> Par
         "scores": paths[0],
         "training_scores": paths[1] if len(paths) > 1 else None,
         "metrics": {name: value for name, value in scored[0]["metrics"].items() if name.endswith("/all")},
+        "own_proposals": scored[0]["counts"].get("own_proposals", 0),
     }
 
 
 def tables_of(planned: Mapping[str, Any], found: Mapping[str, Any], scored: Sequence[Mapping[str, Any]]) -> Params:
-    """Give the params of `tabulate`, with the scores that there are. Without any there is nothing to show."""
+    """Give the params of `tabulate` for all of the matrix that has scores. Without any there is nothing to show."""
     of_name = {one["name"]: one for one in found["experiments"] if one["scores"]}
     of_name |= {one["name"]: one for one in scored}
     found_by_name = {one["name"]: one for one in found["experiments"]}
@@ -294,7 +368,7 @@ def tables_of(planned: Mapping[str, Any], found: Mapping[str, Any], scored: Sequ
             "missing_weights": found_by_name[experiment["name"]]["missing"],
         }
         for experiment in planned["experiments"]
-        if experiment["name"] in of_name
+        if experiment["name"] in of_name and experiment["name"] in found_by_name
     ]
     return {**planned, "experiments": experiments}
 
@@ -326,5 +400,10 @@ def score_lines(scored: Sequence[Mapping[str, Any]]) -> list[str]:
     columns = [f"f1_at_{at}/all" for at in manifest()["shown_iou_thresholds"]]
     rows = sorted(scored, key=lambda one: -one["metrics"][columns[0]])
     titles = " | ".join(f"F1 at {at}" for at in manifest()["shown_iou_thresholds"])
-    values = [" | ".join([one["name"], *(f"{one['metrics'][name]:.3f}" for name in columns)]) for one in rows]
-    return [f"| experiment | {titles} |", "|---" * (len(columns) + 1) + "|", *(f"| {row} |" for row in values)]
+    marks = [mark_of(one["own_proposals"]) for one in rows]
+    values = [
+        " | ".join([one["name"], *(f"{one['metrics'][name]:.3f}{mark}" for name in columns)])
+        for one, mark in zip(rows, marks, strict=True)
+    ]
+    lines = [f"| experiment | {titles} |", "|---" * (len(columns) + 1) + "|", *(f"| {row} |" for row in values)]
+    return [*lines, *explained(any(marks))]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nucleus_dags.errors import FormError
-from nucleus_dags.files import move
+from nucleus_dags.files import flush, make_folder, move
 from nucleus_dags.forms.send_to_annotation import LABELS, NONE
 from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.manifest import manifest
@@ -24,6 +24,8 @@ SECOND_OPINION = "test_time_augmentation"
 ALIASES = ("champion", "challenger")
 MOVED_BY = 0.1
 """Where a model hasn't it, its first threshold is moved by so much, down and up."""
+PATCH_FIELDS = {"patches": "Patches", "nuclei_per_patch": "Nuclei per patch"}
+"""Titles of the fields by which patches are sent."""
 FOVS_PER_PART = 100
 """Where patches are chosen, all fields are one part: patches are compared with one another."""
 
@@ -45,6 +47,17 @@ def refuse_impossible(form: Mapping[str, Any]) -> None:
         raise FormError(
             f"Patches: {form['patches']}, and Proposals: {form['proposals']}. Patches are chosen by what a model is "
             "unsure of; leave Patches empty, or propose what a model finds."
+        )
+    tools = manifest()["annotation_tools"]
+    tool = tools[form["tool"]]
+    asked = [name for name in ("patches", "nuclei_per_patch") if form[name]]
+    if asked and not tool["by_patches"]:
+        given = ", ".join(f"{PATCH_FIELDS[name]}: {form[name]}" for name in asked)
+        able = ", ".join(other["title"] for other in tools.values() if other["by_patches"])
+        raise FormError(
+            f"{given}, and Tool: {tool['title']}. Nothing in it shows where a patch ends, or which nuclei are "
+            f"corrected in another one. Leave {' and '.join(PATCH_FIELDS.values())} empty, so that whole "
+            f"fields are sent, or choose a tool that shows patches: {able}."
         )
 
 
@@ -125,7 +138,8 @@ def request_of(
     if not proposes_a_model(form):
         return params | {"fovs": list(fovs)}
     proposed = segmented[:1] if patches else segmented
-    return params | {"segmentations": [result["outputs"]["segmentation"] for result in proposed]}
+    found = [result["outputs"]["segmentation"] for result in proposed]
+    return params | {"segmentations": found, "asked": form["proposals"]}
 
 
 def models_to_find(form: Mapping[str, Any], dag_run_id: str) -> list[Params]:
@@ -180,9 +194,10 @@ def skipped_lines(skipped: Sequence[str], patches: Sequence[SkippedPatch], all_p
 def lay_out(file: Path, inbox: Path, name: str | None = None) -> Path:
     """Copy a file to where people fetch it, under its name or another one; gives the copy."""
     folder = inbox / TO_ANNOTATE
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     target = folder / (name or file.name)
     beside = folder / f".{target.name}"
     shutil.copyfile(file, beside)
+    flush(beside)
     move(beside, target)
     return target

@@ -13,15 +13,20 @@ from nucleus_dags.planning.remarks import remarks_on
 from nucleus_dags.planning.runs import training_to_open
 from nucleus_dags.planning.types import Params, PlateToImport, TrainModelsPlan
 from nucleus_dags.plates.inbox import no_plates_in
+from nucleus_dags.plates.no_plate import listed
 from nucleus_dags.plates.plate_json import PlateFolder, PlatesOfFolder, plates_in
-from nucleus_dags.plates.stored import newest_version, read_plate
+from nucleus_dags.plates.stored import newest_plates, newest_version, read_plate
 
 
 def plan(form: Mapping[str, Any], inbox: Path, store: Path, dag_run_id: str) -> TrainModelsPlan:
     """Give the params of every task. Raises FormError, before anything runs."""
     plates = plates_in(inbox)
-    left_out = [*plates.unreadable.values(), *no_plates_in(inbox, plates.folder_names)]
     names = {role: names_in(form[f"{role}_plates"]) for role in ("train", "test")}
+    left_out = [
+        *(f"Left out of the inbox: {one}" for one in plates.unreadable.values()),
+        *(f"Left out of the inbox: {one}" for one in no_plates_in(inbox, plates.folder_names)),
+        *(sentence for role in names if not names[role] for sentence in _only_stored(plates, role, store)),
+    ]
     train, test = (
         choose_plates(plates, names[role], role, left_out, _in_store(names[role], role, store))
         for role in ("train", "test")
@@ -53,9 +58,9 @@ def _augmentation(form: Mapping[str, Any]) -> Params:
 def remarks(store: Path, left_out: Iterable[str], train: Iterable[str], test: Iterable[str]) -> list[str]:
     """Give lines of Markdown on what a person should know of the plates before a training; none if all is well.
 
-    `left_out` says what of the inbox isn't used; `train` and `test` are paths of imported plates.
+    `left_out` says what isn't used; `train` and `test` are paths of imported plates.
     """
-    unused = [f"- Left out of the inbox: {sentence}" for sentence in left_out]
+    unused = [f"- {sentence}" for sentence in left_out]
     return [*unused, *remarks_on(read_plate(store, path) for path in (*train, *test))]
 
 
@@ -72,12 +77,24 @@ def _in_store(names: list[str], role: str, store: Path) -> list[PlateFolder]:
     return [PlateFolder(plate.name, role, plate.cell_line, store / plate.path) for plate in newest]
 
 
+def _only_stored(plates: PlatesOfFolder, role: str, store: Path) -> list[str]:
+    """Say which imported plates of a role, such as those that came from annotation, an empty form doesn't take."""
+    in_inbox = {plate.name for plate in plates.plates}
+    others = [plate.name for plate in newest_plates(store, role) if plate.name not in in_inbox]
+    if not others:
+        return []
+    return [
+        f"Imported {role} plates that aren't in the inbox are left out: {listed(others)}. To use them, name in the "
+        f"form all {role} plates that are to be used."
+    ]
+
+
 def choose_plates(
     found: PlatesOfFolder, names: list[str], role: str, left_out: Iterable[str], stored: Sequence[PlateFolder] = ()
 ) -> list[PlateFolder]:
     """Give the plates of these names, or without names all of this role in the inbox; at least one.
 
-    `left_out` says what else is in the inbox; where a plate is missed, it may be among that. A plate that isn't in the
+    `left_out` says what else there is; where a plate is missed, it may be among that. A plate that isn't in the
     inbox, whatever its role there, is taken of those that are `stored`.
     """
     of_role = [plate for plate in found.plates if plate.role == role]

@@ -194,6 +194,8 @@ class FoundExperiment(TypedDict):
     """What `find_experiments` says of an experiment."""
 
     name: str
+    is_chosen: bool
+    """Whether it is run; of others the scores that are there are shown."""
     key: str
     """Changes with whatever would change its scores."""
     variant: int
@@ -205,6 +207,9 @@ class FoundExperiment(TypedDict):
     """Of each network: `task` and its params."""
     training_keys: list[str]
     cycles: list[int]
+    rates: list[Params | None]
+    """Of each training, from stored ones: seconds and cpu_seconds per ROI and cycle, bytes of the network, and whether
+    it was measured on_gpu and is_of_another network; None where nothing was measured."""
     trained: list[bool]
     model: Params
     plates: dict[str, list[str]]
@@ -231,6 +236,8 @@ class ExperimentsPlan(TypedDict):
     """Params of `open_run`, but for the children."""
     tabulate: Params
     """Params of `tabulate`, but for the scores."""
+    train_sets: dict[str, str]
+    """What the training plates of each experiment are called, by its name; empty where the matrix chooses none."""
     tags: dict[str, dict[str, str]]
     """Of the MLflow run of each experiment, by its name."""
     prices: Params

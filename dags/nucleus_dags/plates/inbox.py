@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nucleus_dags.files import read_if_whole, time_at, write_whole
+from nucleus_dags.files import make_folder, move, read_if_whole, time_at, write_text_whole, write_whole
 from nucleus_dags.plates.names import is_ignored, problem_of
 from nucleus_dags.plates.no_plate import in_sentences, is_a_plates_file, why_no_plate
 from nucleus_dags.plates.returned import request_in
@@ -178,17 +178,18 @@ def set_aside(arrival: Arrival | Returned, store: Path, reason: str) -> Path:
     One that may not be moved, as that of another user, stays where it is and counts as handled until it changes.
     """
     rejected = arrival.folder.parent / REJECTED
-    rejected.mkdir(exist_ok=True)
+    make_folder(rejected)
     ending = "" if arrival.folder.is_dir() else arrival.folder.suffix
     target = rejected / f"{arrival.name.removesuffix(ending)}-{datetime.now(UTC):%Y%m%d-%H%M%S}{ending}"
     report = target.with_name(f"{target.name}.txt")
     slash = "/" if arrival.folder.is_dir() else ""
     where = f"{target.name}{slash} (or still in the inbox, where it may not be moved)"
-    report.write_text(
-        f"{reason}\n\nWhat came is {where}. Correct it and move it back into the inbox, as {arrival.name}{slash}.\n"
+    write_text_whole(
+        report,
+        f"{reason}\n\nWhat came is {where}. Correct it and move it back into the inbox, as {arrival.name}{slash}.\n",
     )
     try:
-        arrival.folder.rename(target)
+        move(arrival.folder, target)
     except PermissionError:
         record(arrival, store, refused=reason)
     return report

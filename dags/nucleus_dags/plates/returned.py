@@ -42,6 +42,8 @@ def _texts(entry: Path) -> Iterator[str]:
     yield entry.name
     if entry.is_dir():
         yield from _in_folder(entry)
+    elif not entry.is_file():  # Who opens a pipe waits for ever, and all of the inbox with them.
+        return
     elif zipfile.is_zipfile(entry):
         yield from _in_zip(entry)
     elif tarfile.is_tarfile(entry):

@@ -27,7 +27,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from nucleus_dags.errors import FormError
-from nucleus_dags.files import make_folder, move, move_all, read_if_whole, time_at, write_whole
+from nucleus_dags.files import flush, flush_all, make_folder, move, move_all, read_if_whole, time_at, write_whole
 from nucleus_dags.plates.inbox import DONE, REJECTED, TO_ANNOTATE, Arrival, judge
 from nucleus_dags.plates.names import is_ignored, problem_of, shown
 from nucleus_dags.plates.no_plate import ARCHIVES, FOLDERS_OF_A_PLATE, HALF_COPIED
@@ -143,7 +143,7 @@ def receiving(folder: Path, name: str, size: int | None = None) -> Iterator[IO[b
     target = folder / path
     half = target.with_name(f".{secrets.token_hex(4)}{HALF}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         if target.is_dir():
             raise FileExistsError
     except (FileExistsError, NotADirectoryError):
@@ -154,6 +154,7 @@ def receiving(folder: Path, name: str, size: int | None = None) -> Iterator[IO[b
             written = file.tell()
         if size is not None and written != size:
             raise FormError(f"{shown(name)}: {written:,} of {size:,} bytes came; send it again.")
+        flush(half)
         move(half, target)
     finally:
         half.unlink(missing_ok=True)
@@ -227,6 +228,7 @@ def unpack(folder: Path, name: str) -> None:
             raise FormError(
                 f"{shown(name)}: holds {shown(there)}, which is there already; begin anew with one of them."
             )
+        flush_all(unpacked)
         move_all({entry: folder / entry.name for entry in entries})
     except _DAMAGED as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -286,8 +288,8 @@ def take_folder(inbox: Path, folder: Path, source: str) -> None:
         raise FormError(f"{source}: holds no file; give the folder with the plate's images.")
     for path, target in files.items():
         path_of(target.relative_to(folder).as_posix())
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _link_or_copy(path, target)
+        make_folder(target.parent)
+        _link_or_copy(path, target, folder)
 
 
 def roots(inbox: Path) -> list[Path]:
@@ -319,14 +321,19 @@ def _refuse_other_than_file(path: Path, root: Path) -> None:
         raise FormError(f"{name}: is a copy that isn't finished; wait for it, or remove it.")
 
 
-def _link_or_copy(path: Path, target: Path) -> None:
+def _link_or_copy(path: Path, target: Path, folder: Path) -> None:
     try:
         os.link(path, target, follow_symlinks=False)
     except FileExistsError:
         raise FormError(f"{shown(target.name)}: is there already; begin anew with one of them.") from None
     except OSError:  # Another disk, one that has no links, or a file of somebody else.
-        refuse_without_room(target.parent, path.lstat().st_size)
-        shutil.copyfile(path, target, follow_symlinks=False)
+        name, size = target.relative_to(folder).as_posix(), path.lstat().st_size
+        with open(path, "rb", opener=_open_no_link) as source, receiving(folder, name, size) as file:
+            shutil.copyfileobj(source, file, BLOCK)
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW)
 
 
 def write_plate_json(folder: Path, values: Mapping[str, Any]) -> None:
@@ -362,6 +369,7 @@ def hand_over(inbox: Path, upload: str, store: Path) -> Path:
     try:
         (folder / DONE).unlink(missing_ok=True)
         (folder / DONE).touch()
+        flush_all(folder)
         if standing:
             make_folder(folder.parent / REPLACED)
             move_all({other: folder.parent / REPLACED / other.name for other in standing})
@@ -399,6 +407,7 @@ def hand_over_labels(inbox: Path, upload: str, store: Path) -> tuple[Path, str]:
     target = inbox / (entry.name if entry.is_file() else f"annotation-{request}")
     if os.path.lexists(target):
         target = target.with_name(f"{target.stem}-{upload}{target.suffix}")
+    flush_all(folder)
     move(entry, target)
     for left in (folder, folder.parent):
         with suppress(OSError):

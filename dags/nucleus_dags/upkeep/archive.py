@@ -26,7 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from nucleus_dags.files import move
+from nucleus_dags.files import make_folder, move
 from nucleus_dags.upkeep.errors import UpkeepError
 
 AT_ONCE = 8
@@ -83,7 +83,7 @@ class Archive:
 
     def prepare(self) -> None:
         for name in ("objects", "backups"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder / name)
         (self.folder / "README.txt").write_text(README)
 
     @contextmanager
@@ -220,7 +220,7 @@ class Archive:
 def _name(file: Any, target: Path) -> None:
     file.flush()
     os.fsync(file.fileno())
-    target.parent.mkdir(exist_ok=True)
+    make_folder(target.parent)
     move(Path(file.name), target)
 
 

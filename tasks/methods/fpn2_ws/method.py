@@ -41,6 +41,12 @@ def load(network_dirs: Sequence[Path], settings: Settings) -> Fpn2Ws:
     return Fpn2Ws([load_map_network(folder) for folder in network_dirs], settings)
 
 
+def _imagenet_file(params: Any) -> Path:
+    from tasks.methods.fpn2_ws.imagenet import imagenet_file
+
+    return imagenet_file(params)
+
+
 # What reached the highest F1 for CPU minutes on two cores; see tests/README.md.
 LAPTOP: dict[str, Any] = {
     "encoder": "mobilenetv2",
@@ -107,7 +113,9 @@ METHOD = Method(
     ),
     initial_weights=(
         base_weights(),
-        InitialWeights("imagenet", "the encoder's, from a file in NUCLEUS_WEIGHTS or from the internet"),
+        InitialWeights(
+            "imagenet", "the encoder's, from a file in NUCLEUS_WEIGHTS or from the internet", find=_imagenet_file
+        ),
         InitialWeights(RANDOM, "a training from scratch", params={"warmup_cycles": 0}),
     ),
     presets={

@@ -11,7 +11,6 @@ import pydantic
 
 from tasks.methods.fpn2_ws.decoders import DEFAULT_FILTERS, NUMBERS_OF_FILTERS, Decoder, recorded_filters
 from tasks.methods.fpn2_ws.method import METHOD
-from tasks.methods.shared.initial_weights import weights_folder
 from tasks.methods.shared.roi_batches import annotated_in
 from tasks.methods.shared.training_params import (
     BatchSize,
@@ -185,13 +184,14 @@ class MapTraining:
 def build(params: Params, precision: Precision, view: View) -> MapNetwork:
     """Build the network, its encoder with weights from ImageNet if these are asked for."""
     from tasks.methods.fpn2_ws import network
+    from tasks.methods.fpn2_ws.imagenet import imagenet_file
 
     architecture = network.Architecture(
         params.encoder, params.targets, params.decoder, params.decoder_filters, precision, **asdict(view)
     )
     if params.initialisation != "imagenet":
         return network.MapNetwork(architecture)
-    return network.MapNetwork(architecture, network.imagenet_weights(params.encoder, weights_folder()))
+    return network.MapNetwork(architecture, imagenet_file(params))
 
 
 def stages(params: Params) -> tuple[Stage, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +13,7 @@ from tasks.methods.jacobkie.nuclei import agreement, best_of_zooms, nuclei_from_
 from tasks.methods.segmenter import Segmenter
 from tasks.nuclei.intensity import grey_levels
 from tasks.nuclei.measure import largest_pieces
+from tasks.nuclei.resizing import labels_resized
 from tasks.nuclei.segmentation import Nuclei, magnified, predict_tiled, within_limits
 
 MOST_TILE_PX = 512
@@ -55,12 +55,6 @@ class JacobkieSegmenter(Segmenter):
             maps = np.divide(kept, STEPS_OF_ONE, dtype=np.float32)
             label_image = nuclei_from_maps(maps, settings)
             scores.append(agreement(label_image, maps))
-            label_images.append(_resized(label_image, seen.field_shape))
+            label_images.append(labels_resized(label_image, seen.field_shape))
         found = best_of_zooms(label_images, scores)
         return within_limits(largest_pieces(found.label_image), found.confidences, settings)
-
-
-def _resized(label_image: NDArray[np.int32], shape: tuple[int, int]) -> NDArray[np.int32]:
-    if label_image.shape == shape:
-        return label_image
-    return np.asarray(cv2.resize(label_image, shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +15,7 @@ from tasks.methods.mask_rcnn.tiles import Merged, Tile, merge_tiles, tiles_of, w
 from tasks.methods.segmenter import Segmenter
 from tasks.nuclei.intensity import grey_levels
 from tasks.nuclei.measure import largest_pieces
+from tasks.nuclei.resizing import labels_resized
 from tasks.nuclei.segmentation import Nuclei, magnified, within_limits
 
 OVERLAP_PX = 50
@@ -61,9 +61,7 @@ class MaskRcnnSegmenter(Segmenter):
     def nuclei_in(seen: SeenTiles, settings: Settings) -> Nuclei:
         label_images = [_label_image(found, settings.min_score) for found in seen.detections]
         merged = merge_tiles(without_cut_pieces(label_images, seen.tiles), seen.tiles, seen.shape)
-        label_image = merged.label_image
-        if seen.shape != seen.field_shape:
-            label_image = cv2.resize(label_image, seen.field_shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        label_image = labels_resized(merged.label_image, seen.field_shape)
         return within_limits(largest_pieces(label_image), _best_scores(merged, seen.detections), settings)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from tasks.contract import Workspace
 from tasks.methods.method import InitialWeights, Method
@@ -18,8 +19,13 @@ def weights_folder() -> Path | None:
     return Path(folder) if folder else None
 
 
-def file_of(weights: InitialWeights | None) -> Path | None:
-    """Give the file of pretrained weights; None for weights that have none. Raises InputError if it isn't there."""
+def file_of(weights: InitialWeights | None, params: Any) -> Path | None:
+    """Give the file of pretrained weights; None for weights that have none. Raises InputError if it isn't there.
+
+    `params` are those of the training.
+    """
+    if weights is not None and weights.find is not None:
+        return weights.find(params)
     if weights is None or weights.file is None:
         return None
     what = f"{weights.file} of {weights.origin}"

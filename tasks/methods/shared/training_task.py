@@ -77,7 +77,7 @@ def _pretrained_file(method: Method, params: NetworkTrainingParams, store: Path)
     kind = method.weights_named(params.initialisation)
     if kind is not None and kind.folder is not None:
         return [kind.folder / name for name in NETWORK_FILES]
-    file = file_of(kind)
+    file = file_of(kind, params)
     return [file] if file else []
 
 
@@ -126,7 +126,7 @@ def _with_initial_weights(
         network.load_weights(earlier_network(params.initialisation, method, workspace) / "weights.h5")
     elif kind.folder is not None:
         network.load_weights(kind.folder / WEIGHTS)
-    elif (file := file_of(kind)) is not None:
+    elif kind.find is None and (file := file_of(kind, params)) is not None:
         own = () if kind.is_whole else network.output_layers
         load_pretrained(network.parts, file, own=own, part_of_more=kind.is_part_of_more)
     return network

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tasks.nuclei.figures.style import DPI
+from tasks.nuclei.own_proposals import MARK, MEANING
 
 NO_DATA_COLOUR = "#8a8a8a"
 _WELL_INCH = 0.3
@@ -73,7 +74,7 @@ def matrix_figure(
         _draw_groups(axes, cell_lines)
     legend = "below F1: drop against the best earlier version; x: not known"
     if any(matrix.is_flattered.any() for matrix in matrices):
-        legend += "; *: too good, against labels that the model proposed itself"
+        legend += f"; {MARK} {MEANING}"
     figure.supxlabel(legend, fontsize=7, wrap=True)
     return figure
 
@@ -116,7 +117,7 @@ def _draw_matrix(axes: Axes, matrix: ScoreMatrix, versions: Sequence[str], plate
     _cross_unknown(axes, matrix.f1)
     for row, column in np.argwhere(np.isfinite(matrix.f1)):
         f1, drop = matrix.f1[row, column], matrix.forgotten[row, column]
-        mark = "*" if matrix.is_flattered[row, column] else ""
+        mark = MARK if matrix.is_flattered[row, column] else ""
         text = f"{f1:.2f}{mark}" + (f"\n{-drop:.2f}" if drop >= 0.01 else "")
         colour = "black" if f1 > low + 0.55 * (high - low) else "white"
         axes.text(column, row, text, color=colour, fontsize=7, ha="center", va="center", linespacing=1.0)

@@ -19,6 +19,7 @@ import pandas as pd
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
 from tasks.nuclei.patch_grid import Patch
+from tasks.nuclei.plates.file_kinds import refuse_other_than_file
 from tasks.nuclei.tables import read_csv, write_csv
 
 CHOSEN_PATCHES = "chosen_patches.csv"
@@ -37,6 +38,7 @@ def read_chosen_patches(plate_folder: Path) -> pd.DataFrame:
     path = inside(plate_folder, CHOSEN_PATCHES)
     if not path.exists():
         return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in _TYPES.items()})
+    refuse_other_than_file(path, plate_folder)
     remove = "correct the file, or remove it if nobody knows how patches were chosen"
     try:
         table = read_csv(path, dtype=_TYPES).fillna("")

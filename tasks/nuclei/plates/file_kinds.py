@@ -11,7 +11,7 @@ from typing import Literal
 
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
-from tasks.nuclei.plates.image_files import EXTENSIONS, NO_FILE
+from tasks.nuclei.plates.image_files import EXTENSIONS, NO_FILE, read_bytes
 from tasks.nuclei.plates.raster import MAX_FIELD_PIXELS
 
 Part = Literal["images", "labels", "ignored"]
@@ -129,12 +129,34 @@ def problem_of(path: Path, plate_folder: Path) -> str | None:
     return _problem_of_place(path, plate_folder, name) or _problem_of_name(stem, name)
 
 
-def _problem_of_place(path: Path, plate_folder: Path, shown: str) -> str | None:
-    """Say of a file that it lies elsewhere, behind a link, that it is none, or that it is far too large."""
+def problem_of_link(path: Path, plate_folder: Path, shown: str) -> str | None:
+    """Say of a file or folder of a plate that it lies elsewhere, behind a link."""
     try:
         inside(plate_folder, path.relative_to(plate_folder).as_posix())
     except InputError:
-        return f"{shown}: is a link that leads out of the plate; put the file itself in its place"
+        return f"{shown}: is a link that leads out of the plate; put the file or folder itself in its place"
+    return None
+
+
+def read_file(path: Path, plate_folder: Path) -> bytes:
+    """Read a file of a plate that arrives: whatever is read of one is read here, but for plate.json and OME-Zarr.
+
+    Raises InputError as `read_bytes` does, and for one that lies elsewhere, behind a link, or is far too large.
+    """
+    refuse_other_than_file(path, plate_folder)
+    return read_bytes(path, MAX_FIELD_BYTES)
+
+
+def refuse_other_than_file(path: Path, plate_folder: Path) -> None:
+    """Raise InputError for what isn't a file of the plate itself, or is far too large."""
+    if problem := _problem_of_place(path, plate_folder, str(path)):
+        raise InputError(f"{problem}.")
+
+
+def _problem_of_place(path: Path, plate_folder: Path, shown: str) -> str | None:
+    """Say of a file that it lies elsewhere, behind a link, that it is none, or that it is far too large."""
+    if problem := problem_of_link(path, plate_folder, shown):
+        return problem
     if path.exists() and not path.is_file():
         return f"{shown}: {NO_FILE}"
     if path.exists() and path.stat().st_size > MAX_FIELD_BYTES:

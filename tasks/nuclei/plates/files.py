@@ -23,6 +23,7 @@ from tasks.nuclei.plates.file_kinds import (
     known_kind,
     printable,
     problem_of,
+    read_file,
     refuse_other_folder,
     without_extension,
     without_image,
@@ -178,7 +179,7 @@ def pair_files(folder: Path, content: Mapping[str, Any] | None = None) -> Plate:
         problems = [f"images/: holds no image; allowed are {', '.join(EXTENSIONS)}"]
     if info.role != "screen" or not images.files:
         problems += [fault.problem for fault in faults]
-    sets = LabelSets({}, []) if info.role == "screen" else find_label_sets(folder, labels.files, without_extension)
+    sets = LabelSets({}, []) if info.role == "screen" else find_label_sets(folder, labels.files)
     problems += sets.problems
     choice = choose_images(places, info)
     raise_if_any(problems + choice.problems, _shown(folder, layout))
@@ -190,7 +191,7 @@ def pair_files(folder: Path, content: Mapping[str, Any] | None = None) -> Plate:
         info,
         folder,
         tuple(fovs),
-        read=lambda path: read_bytes(arrived.get(path, path)),
+        read=lambda path: read_file(arrived.get(path, path), folder),
         not_used=not_used,
         faults=tuple(faults),
         label_sets=sets.files,
@@ -294,7 +295,7 @@ def _remark_on_wells(fovs: Sequence[Fov]) -> dict[str, str]:
 
 def _stated_pixel_sizes(folder: Path) -> Iterator[PixelSize]:
     def read(path: Path) -> PixelSize:
-        return pixel_size_of_image(read_bytes(path), path)
+        return pixel_size_of_image(read_file(path, folder), path)
 
     images = list_files(folder, needs_labels=False).images
     yield from stated_sizes(partial(read, path) for path in images.files.values())

@@ -69,7 +69,7 @@ def read_label_image(path: Path) -> NDArray[np.int32]:
 
 def read_numbered(path: Path) -> NumberedLabels:
     """Do as `read_label_image`, and give the labels of the file too."""
-    return decode_numbered(read_bytes(path), path)
+    return _numbered(read_bytes(path), path)
 
 
 def read_ignored(path: Path) -> NDArray[np.bool_]:
@@ -78,7 +78,7 @@ def read_ignored(path: Path) -> NDArray[np.bool_]:
     Raises InputError for what isn't an integer image of 0 (annotated), 1 (not looked at) and 2 (unsure), a missing, cut
     or incomplete file.
     """
-    return decode_ignored(read_bytes(path), path)
+    return np.asarray(read_kinds(path) != ANNOTATED)
 
 
 def read_kinds(path: Path) -> NDArray[np.uint8]:
@@ -97,9 +97,14 @@ def read_bytes(path: Path, at_most: int | None = None) -> bytes:
     try:
         # An opened pipe would let the reader wait for ever, and a device give bytes for ever.
         with open(path, "rb", opener=_open_at_once) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise InputError(f"{path}: {NO_FILE}.")
-            content = file.read() if at_most is None else file.read(at_most + 1)
+            if at_most is not None and status.st_size > at_most:
+                raise InputError(
+                    f"{path}: has over {at_most:,} bytes, far more than such a file needs; look what it holds."
+                )
+            return file.read()
     except FileNotFoundError:
         raise InputError(f"{path}: does not exist.") from None
     except OSError as error:
@@ -111,9 +116,6 @@ def read_bytes(path: Path, at_most: int | None = None) -> bytes:
             raise InputError(f"{path}: cannot be read: {error.strerror}.") from None
         # Where reading fails after opening, the error doesn't name the file.
         raise OSError(error.errno, error.strerror, str(path)) from None
-    if at_most is not None and len(content) > at_most:
-        raise InputError(f"{path}: has over {at_most:,} bytes, far more than such a file needs; look what it holds.")
-    return content
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -139,8 +141,10 @@ def pixels_of_field(data: bytes, path: Path) -> int:
 def decode_image(data: bytes, path: Path) -> NDArray[Any]:
     """Do as `read_image`, for the content of a file that arrives and has been read already.
 
-    Besides, raises InputError for an image of which a part was never written, see `black_parts`.
+    Besides, raises InputError for more pixels than `pixels_of_field` allows, before they take memory, and for an image
+    of which a part was never written, see `black_parts`.
     """
+    pixels_of_field(data, path)
     image, tile = _decoded_image(data, path)
     refuse_unwritten(image, tile, path)
     return image
@@ -187,7 +191,12 @@ def label_doubts(label_image: NDArray[np.integer], ignored: NDArray[np.bool_] | 
 
 
 def decode_numbered(data: bytes, path: Path) -> NumberedLabels:
-    """Do as `read_numbered`, for the content of a file that has been read already."""
+    """Do as `read_numbered`, for the content of a file that arrives, with the bound of `decode_image`."""
+    pixels_of_field(data, path)
+    return _numbered(data, path)
+
+
+def _numbered(data: bytes, path: Path) -> NumberedLabels:
     # White as 0 is no matter for labels: ImageJ shows masks so, and their numbers stay what they are.
     label_image = _plane(_decode(data, path, indices=True), path)
     try:
@@ -197,7 +206,8 @@ def decode_numbered(data: bytes, path: Path) -> NumberedLabels:
 
 
 def decode_ignored(data: bytes, path: Path) -> NDArray[np.bool_]:
-    """Do as `read_ignored`, for the content of a file that has been read already."""
+    """Do as `read_ignored`, for the content of a file that arrives, with the bound of `decode_image`."""
+    pixels_of_field(data, path)
     return np.asarray(_decode_kinds(data, path) != ANNOTATED)
 
 

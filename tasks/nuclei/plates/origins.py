@@ -1,4 +1,4 @@
-"""How each nucleus of a plate came to its label: origins.csv beside its labels/.
+"""How each nucleus of a plate came to its label: origins.csv beside its labels/, or in the folder of a label set.
 
     fov,label,origin,model,proposed_by
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
+from tasks.nuclei.plates.file_kinds import refuse_other_than_file
 from tasks.nuclei.tables import read_csv, write_csv
 
 ORIGINS = "origins.csv"
@@ -33,15 +34,16 @@ def proposer(method: str, networks: Sequence[str]) -> str:
     return f"{method}:{','.join(networks)}"
 
 
-def read_origins(plate_folder: Path) -> pd.DataFrame:
-    """Read the table of a plate, with its five columns; without a row if it has none.
+def read_origins(folder: Path) -> pd.DataFrame:
+    """Read the table in the folder of a plate or label set, with its five columns; without a row if it has none.
 
     Raises InputError for other columns, unknown words, numbers that are no labels, and a nucleus that stands there
     twice.
     """
-    path = inside(plate_folder, ORIGINS)
+    path = inside(folder, ORIGINS)
     if not path.exists():
         return pd.DataFrame({name: pd.Series(dtype=_TEXTS.get(name, np.int64)) for name in COLUMNS})
+    refuse_other_than_file(path, folder)
     remove = "correct the file, or remove it if nobody knows the origins"
     try:
         table = read_csv(path, dtype={**_TEXTS, "label": np.int64}).fillna("")
@@ -59,20 +61,23 @@ def read_origins(plate_folder: Path) -> pd.DataFrame:
     return table
 
 
-def write_origins(table: pd.DataFrame, plate_folder: Path) -> None:
-    write_csv(table[list(COLUMNS)].sort_values(["fov", "label"]), plate_folder / ORIGINS)
+def write_origins(table: pd.DataFrame, folder: Path) -> None:
+    write_csv(table[list(COLUMNS)].sort_values(["fov", "label"]), folder / ORIGINS)
 
 
-def problems_of(table: pd.DataFrame, labels: Mapping[str, NDArray[np.integer]]) -> list[str]:
-    """Say which rows are about nuclei that a plate hasn't; `labels` are those of each field's label image."""
+def problems_of(table: pd.DataFrame, labels: Mapping[str, NDArray[np.integer]], shown: str) -> list[str]:
+    """Say which rows are about nuclei that there aren't.
+
+    `labels` are those of each field's label image, `shown` is the name of the file in the plate.
+    """
     problems = []
     for fov, rows in table.groupby("fov"):
         lost = np.setdiff1d(rows["label"], labels.get(str(fov), np.zeros(0, np.int64)))
         if len(lost):
             what = f"no label {lost[0]}" if fov in labels else "no labels"
             problems.append(
-                f"{ORIGINS}: has a row for label {lost[0]} of {fov}, which has {what}; if labels were changed since, "
-                f"remove {ORIGINS}, or the rows of the nuclei that are gone"
+                f"{shown}: has a row for label {lost[0]} of {fov}, which has {what}; if labels were changed since, "
+                f"remove {shown}, or the rows of the nuclei that are gone"
             )
     return problems
 

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
 from tasks.nuclei.plates.choosing import AXES, Value
+from tasks.nuclei.plates.file_kinds import read_file
 from tasks.nuclei.plates.files import list_files
 from tasks.nuclei.plates.hcs import HcsField
 from tasks.nuclei.plates.hcs_listing import list_hcs
-from tasks.nuclei.plates.image_files import read_bytes
 from tasks.nuclei.plates.layouts import HCS_FOLDER, OME_ZARR, Layout, layout_of
 from tasks.nuclei.plates.name_parts import read_places
 from tasks.nuclei.plates.ome_metadata import Microscope, microscope_of_image
@@ -136,7 +136,7 @@ def _of_images(folder: Path, paths: Sequence[Path]) -> Iterator[tuple[str, Propo
     for path in reversed(paths):
         shown = path.relative_to(folder).as_posix()
         with suppress(InputError):
-            content = read_bytes(path)
+            content = read_file(path, folder)
             yield from _of_microscope(microscope_of_image(content), f"OME metadata of {shown}")
             size, words = stated_in_image(content, path)
             yield from _of_size(size, f"{words} of {shown}")

@@ -22,6 +22,7 @@ from tasks.nuclei.tables import read_csv, write_csv
 from tasks.store.provenance import (
     generations,
     history_of,
+    own_proposals_of_plates,
     params_of_segmentation,
     plate_at,
     plate_of_segmentation,
@@ -37,6 +38,7 @@ TESTING, TRAINING = "Testing", "Training"
 NO_PLATE = "none"
 COUNTED = ("tp", "fp", "fn")
 ERRORS = ("false_positives", "false_negatives", "merges", "splits")
+OWN = "own_proposals"
 SECONDS_PER_HOUR = 3600
 
 
@@ -45,8 +47,9 @@ class Data:
     """Tables of all experiments, with one row for each of what the docstrings say."""
 
     scores: pd.DataFrame
-    """Experiment, role, cell line, labels, IoU threshold: its words, replicate, tp, fp, fn. `is_counting` says whether
-    these are the labels that count, or a further label set of the plates; of those that count, `f1_low` and `f1_high`
+    """Experiment, role, cell line, labels, IoU threshold: its words, replicate, tp, fp, fn, and own_proposals,
+    how many of the labels the model proposed itself. `is_counting` says whether these are the labels that count, or a
+    further label set of the plates; of those that count, `f1_low` and `f1_high`
     are the 95 % CI over fields. `plates` were scored, `trained_on` are those that its networks learnt from, with spaces
     between: NO_PLATE of networks that came with the pipeline, empty where that isn't known."""
     errors: pd.DataFrame
@@ -56,7 +59,7 @@ class Data:
     agreement: pd.DataFrame
     """Cell line, label set and IoU threshold: F1 of the set against the labels that count."""
     costs: pd.DataFrame
-    """Experiment: its key, seconds, memory, bytes, money and F1 at 0.7."""
+    """Experiment: its key, seconds, memory, bytes, money, F1 at 0.7 and own_proposals."""
 
 
 def write_data(data: Data, folder: Path) -> None:
@@ -75,14 +78,19 @@ def read_data(folder: Path) -> Data:
     # Kept by earlier versions of the pipeline, they lack what was added since.
     for name in ADDED_TO_SCORES.keys() - set(tables["scores"]):
         tables["scores"][name] = ADDED_TO_SCORES[name]
-    return Data(**tables)
+    return Data(**tables | {name: _with_own_proposals(tables[name]) for name in ("scores", "costs")})
+
+
+def _with_own_proposals(table: pd.DataFrame) -> pd.DataFrame:
+    """Add the column to a table that was made before these were counted."""
+    return table if OWN in table else table.assign(**{OWN: 0})
 
 
 ADDED_TO_SCORES: dict[str, float | str] = {"f1_low": np.nan, "f1_high": np.nan, "trained_on": ""}
 NUMBERS = {
     *("replicate", "iou_threshold", "true_nuclei", "fovs", "nuclei", "area_mean_px", "area_sd_px", "pixel_size_um"),
     *("cpu_seconds", "gpu_seconds", "peak_memory_bytes", "bytes", "money", "f1_at_0.7", "cpu_hours", "binning"),
-    *(*COUNTED, *ERRORS, "f1", "f1_low", "f1_high", "is_counting"),
+    *(*COUNTED, *ERRORS, "f1", "f1_low", "f1_high", "is_counting", OWN),
 }
 """Columns that hold numbers; all others are texts."""
 
@@ -140,7 +148,9 @@ def _pooled(scores: str, store: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     folder = inside(store, scores)
     f1, errors = (_of_group("plate", folder / f"{name}.csv") for name in ("f1", "errors"))
     counting = f1.assign(labels=f1["name"].map(lambda name: shown_set(infos[name].name_of_labels)), is_counting=True)
-    counting = counting[["name", "labels", "is_counting", "iou_threshold", *COUNTED]]
+    own = own_proposals_of_plates(segmentations_of_scores(scores, store), store)
+    counting = counting.assign(**{OWN: counting["name"].map(own)})
+    counting = counting[["name", "labels", "is_counting", "iou_threshold", *COUNTED, OWN]]
     sets = _label_sets(folder, "model")
     others = sets.assign(name=sets["plate"], labels=sets["labels"].map(shown_set), is_counting=False)
     # Beside each other set, the one that counts is scored again on the fields of that set.
@@ -150,7 +160,8 @@ def _pooled(scores: str, store: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     grouped = both.assign(cell_line=both["name"].map(lines)).groupby(
         ["cell_line", "is_counting", "labels", "iou_threshold"], sort=False
     )
-    counts = grouped.agg(**{name: (name, "sum") for name in COUNTED}, plates=("name", " ".join)).reset_index()
+    summed = {name: (name, "sum") for name in (*COUNTED, OWN)}
+    counts = grouped.agg(**summed, plates=("name", " ".join)).reset_index()
     intervals = _of_group("cell_line", folder / "f1.csv").rename(columns={"name": "cell_line"})
     intervals = intervals[["cell_line", "iou_threshold", "f1_low", "f1_high"]].assign(is_counting=True)
     counts = counts.merge(intervals, how="left", on=["cell_line", "iou_threshold", "is_counting"])
@@ -167,11 +178,11 @@ def _label_sets(scores: Path, kind: str) -> pd.DataFrame:
     """Read the scores against other label sets than the one that counts; no rows where no plate has several."""
     path, texts = scores / "label_sets.csv", ("plate", "labels", "label_set")
     if not path.exists():
-        return pd.DataFrame(columns=[*texts, "kind", "iou_threshold", "f1", "nuclei", *COUNTED])
+        return pd.DataFrame(columns=[*texts, "kind", "iou_threshold", "f1", "nuclei", *COUNTED, OWN])
     table = read_csv(path, dtype=dict.fromkeys(texts, str))
     if "tp" not in table:
         raise InputError(f"{path} is of an earlier version of the pipeline; remove its folder and score again.")
-    return table[table["kind"] == kind]
+    return _with_own_proposals(table[table["kind"] == kind])
 
 
 def shown_set(name: str) -> str:
@@ -250,7 +261,8 @@ def _cost(experiment: Mapping[str, Any], prices: Mapping[str, Any], store: Path)
         "bytes": sum(_bytes(inside(store, f"{step.task}/{step.key}")) for step in steps),
         "money": sum(hours[name] * price for name, price in priced.items()) if priced else None,
         "cpu_hours": hours["core_hour"],
-        "f1_at_0.7": result_of(experiment["scores"], store).metrics.get("f1_at_0.7/all"),
+        "f1_at_0.7": (scores := result_of(experiment["scores"], store)).metrics.get("f1_at_0.7/all"),
+        OWN: scores.counts.get(OWN, 0),
     }
 
 

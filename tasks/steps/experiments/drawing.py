@@ -32,6 +32,8 @@ ERROR_PANELS = {
 """As in the paper's Fig. S3."""
 NO_SECOND_SET = "no plate has a second label set"
 NO_PICTURE = "no picture of a test field was kept"
+NO_WEIGHTS = "‡"
+"""Marks what ran without the pretrained weights that it asks for."""
 LEGEND_OF_VARIANT = {"annotations": "Annotation", "training": "Dataset"}
 
 
@@ -118,7 +120,7 @@ def _marked_name(spec: Mapping[str, Any], row: Mapping[Any, Any]) -> str:
 
 def _marked(name: str, missing_weights: str) -> str:
     """Mark what ran without the pretrained weights that it asks for."""
-    return f"{name} †" if missing_weights else name
+    return f"{name} {NO_WEIGHTS}" if missing_weights else name
 
 
 def _x_title(table: Table) -> str:

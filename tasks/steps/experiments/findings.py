@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.nuclei.scoring import OBJECT_LEVEL_IOU
-from tasks.steps.experiments.data import LABELS, TESTING, TRAINING, WORD, Data
+from tasks.steps.experiments.data import LABELS, OWN, TESTING, TRAINING, WORD, Data
 from tasks.steps.experiments.differences import SAME, Difference, difference_of
 from tasks.steps.experiments.overfitting import difference_of_plates
 from tasks.steps.experiments.tables import Column, cell_lines_in_order, published_f1, with_f1
@@ -51,8 +51,9 @@ def findings_of(
     """Give one row for each finding and cell line, at an IoU of 0.7.
 
     `words` are the names of the matrix's columns. Experiments without the pretrained weights that they ask for say
-    nothing on these and don't count. CPU hours are those of all runs that a finding rests on. A finding that names one
-    experiment twice compares what its table does: training with test plates, or manual with semi-automatic labels.
+    nothing on these and don't count. CPU hours are those of all runs that a finding rests on, `own_proposals` are the
+    labels that their models proposed themselves. A finding that names one experiment twice compares as its table does:
+    training with test plates, or manual with semi-automatic labels.
     """
     at = np.isclose(data.scores["iou_threshold"], OBJECT_LEVEL_IOU)
     scores = with_f1(data.scores[at & (data.scores["weights"] == "")])
@@ -108,7 +109,7 @@ def _of_line(expected: Expected, pair: Sequence[pd.DataFrame], hours: pd.Series)
     of, against = pair
     runs = {"runs_of": len(of), "runs_against": len(against)}
     if 0 in runs.values():
-        return {**dict.fromkeys(NUMBERS, np.nan), **runs, "verdict": NOT_RUN}
+        return {**dict.fromkeys(NUMBERS, np.nan), **runs, OWN: 0, "verdict": NOT_RUN}
     if set(of["role"]) != set(against["role"]):
         found, _ = difference_of_plates(of, against)
     else:
@@ -118,6 +119,7 @@ def _of_line(expected: Expected, pair: Sequence[pd.DataFrame], hours: pd.Series)
         **{"difference": found.value, "low": found.low, "high": found.high},
         "cpu_hours": float(hours[[*dict.fromkeys([*of["experiment"], *against["experiment"]])]].sum()),
         **runs,
+        OWN: int(of[OWN].sum() + against[OWN].sum()),
         "verdict": verdict_on(expected, found),
     }
 

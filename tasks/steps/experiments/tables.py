@@ -13,7 +13,7 @@ from scipy import stats
 
 from tasks.nuclei.scoring import f1_score
 from tasks.nuclei.tables import read_csv
-from tasks.steps.experiments.data import ERRORS, NO_PLATE, TESTING, WORD, Data
+from tasks.steps.experiments.data import ERRORS, NO_PLATE, OWN, TESTING, WORD, Data
 
 PUBLISHED = Path(__file__).with_name("published")
 PAPER_PLATES = frozenset(("MCF10A_Biological", "HCT116_Biological", "U2OS_Technical", "Eosinophils_Technical"))
@@ -54,6 +54,8 @@ class Cell:
     """Whether it was trained and scored on the paper's plates."""
     values: tuple[float, ...] = ()
     """Of each replicate."""
+    own_proposals: int = 0
+    """Labels that these models proposed themselves."""
 
     @property
     def difference(self) -> float | None:
@@ -102,6 +104,11 @@ class Table:
     scale: float | None = None
     """Of ROIs and cycles, by the paper's."""
 
+    @property
+    def is_flattered(self) -> bool:
+        """Whether models proposed some of the labels themselves, which makes their F1 too good."""
+        return any(cell.own_proposals for row in self.rows for cell in row.cells.values())
+
     def frame(self) -> pd.DataFrame:
         """Give one row for each row and column of the table, for CSV."""
         has_intervals = self.kind == "replicates"
@@ -119,6 +126,7 @@ class Table:
                 "difference": cell.difference,
                 "scale": self.scale,
                 "without_weights": row.weights,
+                OWN: cell.own_proposals,
             }
             for row in self.rows
             for column, cell in row.cells.items()
@@ -208,7 +216,8 @@ def _row(
         if len(at):
             values = tuple(at["f1"].astype(float))
             published = known.get((" / ".join(words), variant, column))
-            cells[column] = Cell(mean_of(values), False, published, is_on_paper_plates(at), values)
+            own = int(at[OWN].sum())
+            cells[column] = Cell(mean_of(values), False, published, is_on_paper_plates(at), values, own)
     return Row(words, variant, "; ".join(sorted(set(scores["weights"]) - {""})), cells)
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from tasks.nuclei import figures
+from tasks.nuclei.own_proposals import MARK
 from tasks.nuclei.scoring import OBJECT_LEVEL_IOU, PIXEL_LEVEL_IOU
 from tasks.steps import pages
 
@@ -39,6 +40,8 @@ class LabelSet(NamedTuple):
     name: str
     fovs: int
     rows: list[Compared]
+    is_flattered: bool
+    """Whether the model proposed some of these labels itself."""
     figure: str
 
 
@@ -48,8 +51,8 @@ def label_sets_shown(table: pd.DataFrame, folder: Path) -> Iterator[LabelSet]:
         of_model = rows[rows["kind"] == "model"]
         counting, other = of_model["labels"].unique()
         curves = [
-            f1_curve(of_model[of_model["labels"] == counting], f"model with {counting}, which counts"),
-            f1_curve(of_model[of_model["labels"] == other], f"model with {other}"),
+            _curve_of_model(of_model[of_model["labels"] == counting], f"model with {counting}, which counts"),
+            _curve_of_model(of_model[of_model["labels"] == other], f"model with {other}"),
         ]
         agreement = f1_curve(rows[rows["kind"] == "agreement"], f"{counting} with {other}")
         path = folder / f"label_set_{plate}_{name}.png"
@@ -58,7 +61,18 @@ def label_sets_shown(table: pd.DataFrame, folder: Path) -> Iterator[LabelSet]:
             Compared(curve.name, f1_of(curve, OBJECT_LEVEL_IOU), f1_of(curve, PIXEL_LEVEL_IOU))
             for curve in (*curves, agreement)
         ]
-        yield LabelSet(str(plate), str(name), int(rows["fovs"].iloc[0]), compared, pages.embedded(path.read_bytes()))
+        fovs, is_flattered = int(rows["fovs"].iloc[0]), bool(_own_proposals(of_model).any())
+        yield LabelSet(str(plate), str(name), fovs, compared, is_flattered, pages.embedded(path.read_bytes()))
+
+
+def _curve_of_model(rows: pd.DataFrame, name: str) -> figures.F1Curve:
+    """Give the curve against a label set, with the mark behind its name if the model proposed some of the labels."""
+    return f1_curve(rows, f"{name} {MARK}" if _own_proposals(rows).any() else name)
+
+
+def _own_proposals(rows: pd.DataFrame) -> pd.Series:
+    # Scores that were made before these were counted don't have them.
+    return rows["own_proposals"] if "own_proposals" in rows else pd.Series(0, rows.index)
 
 
 def f1_curve(rows: pd.DataFrame, name: str) -> figures.F1Curve:

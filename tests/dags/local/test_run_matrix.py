@@ -59,13 +59,19 @@ class Tasks:
             {
                 **{
                     "name": one["name"],
+                    "is_chosen": one["is_chosen"],
                     "key": "1",
                     "variant": 0,
                     "missing": "",
                     "rois": "r",
                     "plates": {"test": ["ingest/t@0"]},
                 },
-                **{"trainings": one["variants"][0]["trainings"], "training_keys": [one["name"]], "cycles": [1]},
+                **{
+                    "trainings": one["variants"][0]["trainings"],
+                    "training_keys": [one["name"]],
+                    "cycles": [1],
+                    "rates": [None],
+                },
                 **{"model": one["variants"][0]["model"], "trained": [False], "is_calibrated": False, "segmented": 0},
                 "scores": "score/0" if one["name"] in self.scored else None,
                 "training_scores": None,
@@ -121,6 +127,14 @@ def test_a_second_start_does_only_the_rest_and_one_with_nothing_to_do_only_the_t
     tasks.scored, tasks.run = {"base", "random"}, []
     assert run(tasks).tabulated is not None
     assert tasks.names() == ["find_experiments", "open_run", "tabulate", "close_run"]
+
+
+def test_with_chosen_rows_only_these_are_run_and_the_scores_of_all_are_tabulated(tasks: Tasks) -> None:
+    tasks.scored = {"base"}
+    done = run(tasks, rows=["random"])
+    assert [one["name"] for one in done.scored] == ["random"]
+    (tabulated,) = (params for task, params in tasks.run if task == "tabulate")
+    assert [one["scores"] for one in tabulated["experiments"]] == ["score/0", "score/1"]
 
 
 def test_what_is_known_from_elsewhere_is_neither_run_nor_tabulated(tasks: Tasks) -> None:

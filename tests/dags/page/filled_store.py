@@ -24,7 +24,7 @@ from nucleus_dags.manifest import manifest
 from tests.dags.page.site import MOST_WAIT_S, Site
 from tests.dags.stored_plates import add_plate
 from tests.repository import REPOSITORY
-from tests.stored_results import store_result
+from tests.stored_results import count_own, store_result
 
 MODEL = {"method": "fpn2_ws", "networks": ["train_fpn2_ws/0123456789abcdef"], "settings": {"marker_threshold": 0.5}}
 CHAMPION = "a" * 16
@@ -59,13 +59,17 @@ def add_model(store: Path, key: str = CHAMPION, model: dict[str, Any] = MODEL) -
 
 
 def add_score(
-    store: Path, key: str, f1_by_plate: dict[str, tuple[float, float]], model: dict[str, Any] = MODEL
+    store: Path, key: str, f1_by_plate: dict[str, tuple[float, float]], model: dict[str, Any] = MODEL, own: int = 0
 ) -> None:
-    """Leave what `segment` and `score` do, with F1 at 0.7 and 0.9 of plates by their paths."""
+    """Leave what `segment` and `score` do, with F1 at 0.7 and 0.9 of plates by their paths.
+
+    `own` is how many labels of the first plate the model proposed itself.
+    """
     segmentations = [f"segment/{key}{number:x}" for number in range(len(f1_by_plate))]
     rows = ["group,name,iou_threshold,f1,f1_low,f1_high,tp,fp,fn"]
     for path, (plate, f1) in zip(segmentations, f1_by_plate.items(), strict=True):
         store_result(store, path, {**model, "plate": plate})
+        count_own(store, path, own if path == segmentations[0] else 0)
         name = Path(plate).name.partition("@")[0]
         rows += [
             f"plate,{name},{at},{value},{value - 0.02:.3f},{value},1,1,1"

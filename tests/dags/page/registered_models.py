@@ -140,15 +140,23 @@ def add_model(store: Path, number: int, trained_on: Sequence[str] = (), begun_fr
 
 
 def add_scores(
-    store: Path, number: int, plates: Sequence[str], f1: tuple[float, float] = (0.9, 0.7), missed: float = 0.05
+    store: Path,
+    number: int,
+    plates: Sequence[str],
+    f1: tuple[float, float] = (0.9, 0.7),
+    missed: float = 0.05,
+    own: int = 0,
 ) -> str:
-    """Put what `segment` and `score` leave into the store for a model on test plates; gives the path of the scores."""
+    """Put what `segment` and `score` leave into the store for a model on test plates; gives the path of the scores.
+
+    `own` is how many labels of the first plate the model proposed itself.
+    """
     key = key_of(number)
     model = {"method": "fpn2_ws", "networks": [f"train_fpn2_ws/{key}"], "settings": {**SETTINGS, "came_later": 1}}
     segmentations = []
     for place, plate in enumerate(plates):
-        path = f"segment/{key}{place}"
-        result(store, path, {**model, "plate": plate, "fovs": None}, {"segmentation": "."})
+        path, counts = f"segment/{key}{place}", {"own_proposals": 0 if place else own}
+        result(store, path, {**model, "plate": plate, "fovs": None}, {"segmentation": "."}, counts=counts)
         segmentations.append(path)
     infos = [json.loads((store / plate / "plate.json").read_text()) for plate in plates]
     groups = [("cell_line", line) for line in sorted({info["cell_line"] for info in infos})]
@@ -180,7 +188,9 @@ def add_scores(
     return f"score/{key}"
 
 
-def add_judgement(store: Path, champion: int, challenger: int, outcome: str = "passed") -> str:
+def add_judgement(
+    store: Path, champion: int, challenger: int, outcome: str = "passed", remarks: Sequence[str] = ()
+) -> str:
     """Put what `judge` leaves into the store; gives its key."""
     key = key_of(champion * 1000 + challenger)
     outputs = {"judgement": "judgement.json", "plates": "plates.csv", "gained": "gained.png", "lost": "lost.png"}
@@ -198,7 +208,7 @@ def add_judgement(store: Path, champion: int, challenger: int, outcome: str = "p
         for t in (0.7, 0.9)
     ]
     rules.append({**rules[0], "metric": "fn_rate", "verdict": "broken", "allowed": "a rise to 0.15"})
-    (folder / "judgement.json").write_text(json.dumps({"outcome": outcome, "rules": rules}))
+    (folder / "judgement.json").write_text(json.dumps({"outcome": outcome, "rules": rules, "remarks": remarks}))
     table(folder / "plates.csv", [{"plate": "t1", "cell_line": "U2OS", "true_nuclei": 1200, "gained": 31, "lost": 12}])
     for name in ("gained", "lost"):
         (folder / f"{name}.png").write_bytes(PNG)

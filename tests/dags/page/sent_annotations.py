@@ -15,14 +15,14 @@ from tests.dags.page.registered_models import key_of, result, table
 JPEG = bytes(imagecodecs.jpeg_encode(np.full((120, 240), 90, np.uint8)))
 
 
-def add_sent(store: Path, number: int, plate: str, patches: int = 0, tool: str = "cvat") -> str:
+def add_sent(store: Path, number: int, plate: str, patches: int = 0, tool: str = "cvat", **more: Any) -> str:
     """Put what `send_to_annotation` leaves into the store, with a queue if there are patches; gives its key."""
     key = key_of(number)
     queue = f"choose_patches/{key}/patches.csv" if patches else None
     if patches:
         _add_queue(store, key, patches)
     archive = f"corrected_{tool}_annotation-{key}.zip"
-    params = {"plate": plate, "tool": tool, "target": "corrected", "role": "train", "patches": queue}
+    params = {"plate": plate, "tool": tool, "target": "corrected", "role": "train", "patches": queue, **more}
     counts = {"fovs": 2, "patches": patches or 2, "nuclei": 93}
     folder = result(store, f"send_to_annotation/{key}", params, {"archive": archive}, counts=counts)
     with zipfile.ZipFile(folder / archive, "w") as packed:
@@ -43,9 +43,15 @@ def _add_queue(store: Path, key: str, patches: int) -> None:
     table(folder / "patches.csv", rows)
 
 
-def add_answer(store: Path, number: int, request: str, **counts: int) -> str:
-    """Put what `receive_annotation` leaves into the store; gives its key."""
+def add_answer(
+    store: Path, number: int, request: str, effort: tuple[float, float, bool] | None = None, **counts: int
+) -> str:
+    """Put what `receive_annotation` leaves into the store; gives its key.
+
+    `effort` are the hours that were spent, those of drawing by hand, and whether a tool recorded them.
+    """
     key = key_of(number)
+    spent = dict(zip(("hours", "hours_by_hand", "is_measured"), effort, strict=True)) if effort else None
     remarks = ["80 nuclei annotated in 2 fields", "2 images didn't come back and are left out of training and scores"]
     folder = result(
         store,
@@ -53,7 +59,7 @@ def add_answer(store: Path, number: int, request: str, **counts: int) -> str:
         {"folder": "/inbox/export.zip", "request": request},
         {"page": "corrections.html"},
         counts={"fovs": 2, **dict.fromkeys(KINDS, 0), **counts},
-        values={"remarks": remarks, "earlier": [], "sha256": ""},
+        values={"remarks": remarks, "earlier": [], "sha256": "", "effort": spent},
     )
     (folder / "corrections.html").write_text(
         "<!doctype html><title>What was corrected</title><h1>What was corrected</h1>"

@@ -34,7 +34,7 @@ def test_what_was_sent_is_listed_by_plate_with_what_came_back(site: Site, plate:
     of_a, of_b = browser.locator("tbody").all()
     assert "nothing came back yet" in of_a.inner_text()
     assert "60 kept, 2 split, 5 added" in of_b.inner_text()
-    assert manifest()["annotation_tools"]["label_tiff"] in of_b.inner_text()
+    assert manifest()["annotation_tools"]["label_tiff"]["title"] in of_b.inner_text()
     browser.get_by_label("Plate").first.select_option("b")
     browser.get_by_role("button", name="Show").click()
     assert browser.locator("tbody").count() == 1
@@ -72,6 +72,33 @@ def test_each_tool_has_its_steps(site: Site, plate: str, tool: str) -> None:
     assert len(steps) > 100
 
 
+@pytest.mark.parametrize(
+    ("tool", "words"),
+    [
+        ("supervisely", ["Classes", "<code>Nucleus</code>", "<code>unsure</code>", "<code>Nucleus-processed</code>"]),
+        ("label_tiff", ["Folders", "<code>labels</code>", "<code>unsure</code>"]),
+        ("ome_zarr", ["Label images", "<code>nuclei</code>", "<code>unsure</code>"]),
+        ("cellpose", ["has no classes"]),
+    ],
+)
+def test_classes_are_named_as_in_the_tool(site: Site, plate: str, tool: str, words: list[str]) -> None:
+    text = site.get(f"/annotate/{add_sent(site.home.store, 1, plate, tool=tool)}")[1]
+    shown = text.partition('id="classes">')[2].partition("</p>")[0]
+    assert [word for word in words if word not in shown] == []
+    assert shown.count("<code>") == sum("<code>" in word for word in words)
+
+
+def test_a_tool_that_does_not_show_patches_gets_none(site: Site, plate: str, browser: Page) -> None:
+    browser.goto("/nuclei/annotate")
+    patches = browser.get_by_label("Patches")
+    browser.get_by_label("Plate", exact=True).fill("a")
+    patches.fill("5")
+    browser.get_by_role("button", name="Send", exact=True).click()
+    assert "choose one of Supervisely, CVAT" in patches.evaluate("field => field.validationMessage")
+    browser.get_by_label("Tool", exact=True).select_option("CVAT")
+    assert patches.evaluate("field => field.validationMessage") == ""
+
+
 def test_the_queue_shows_each_patch_with_its_reason(site: Site, plate: str, browser: Page) -> None:
     request = add_sent(site.home.store, 1, plate, patches=5)
     browser.goto(f"/nuclei/annotate/{request}")
@@ -84,8 +111,13 @@ def test_the_queue_shows_each_patch_with_its_reason(site: Site, plate: str, brow
     assert browser.request.get(first.get_attribute("src") or "").body() == JPEG
 
 
-def test_ticked_patches_are_skipped_by_the_run_that_sends_the_next_ones(site: Site, plate: str, browser: Page) -> None:
-    request = add_sent(site.home.store, 1, plate, patches=3)
+def test_the_next_patches_are_sent_as_those_before_without_those_that_are_ticked(
+    site: Site, plate: str, browser: Page
+) -> None:
+    chosen = {"replicate": "technical", "label_set": "7", "nuclei_per_patch": 30}
+    result(site.home.store, "segment/1", {"nuclear_diameter_px": 22.5})
+    found = {"segmentations": ["segment/1/plate"], "asked": "challenger"}
+    request = add_sent(site.home.store, 1, plate, patches=3, **chosen, **found)
     skip(site.home.store, "a", ["f1_y0-100_x100-200"], ["f1"])
     browser.goto(f"/nuclei/annotate/{request}")
     assert "Skipped" in browser.locator("section.patch").first.inner_text()
@@ -98,6 +130,7 @@ def test_ticked_patches_are_skipped_by_the_run_that_sends_the_next_ones(site: Si
     assert runs[0]["conf"] == {
         **{"plate": "a", "tool": "cvat", "role": "train", "target": "corrected", "patches": 7, "fields": 10},
         "skip": ["f2_y0-100_x200-300", "f3_y0-100_x300-400"],
+        **{"proposals": "challenger", "nuclear_diameter_px": 22.5, **chosen},
     }
 
 
@@ -131,18 +164,37 @@ def test_an_export_goes_into_the_inbox_as_it_is_and_waits_there(
     assert list((site.home.inbox / ".uploads").iterdir()) == []
 
 
-def test_all_files_of_a_folder_are_returned_together(site: Site, plate: str, browser: Page, tmp_path: Path) -> None:
-    request = add_sent(site.home.store, 1, plate, tool="label_tiff")
-    files = [tmp_path / f"00{number}_f_annotation-{request}.tif" for number in (1, 2)]
+@pytest.mark.parametrize(
+    ("tool", "chosen", "files"),
+    [
+        ("label_tiff", "corrected", ["images/{}.tif", "labels/{}.tif", "unsure/{}.tif"]),
+        ("ome_zarr", "corrected/{}.ome.zarr", ["{}.ome.zarr/.zattrs", "{}.ome.zarr/labels/nuclei/s0/0/0"]),
+    ],
+)
+def test_a_folder_is_returned_whole_with_the_folders_in_it(
+    site: Site, plate: str, browser: Page, tmp_path: Path, tool: str, chosen: str, files: list[str]
+) -> None:
+    request = add_sent(site.home.store, 1, plate, tool=tool)
+    name = f"001_f_annotation-{request}"
+    files = [file.format(name) for file in files]
     for file in files:
-        file.write_bytes(b"II*\0")
+        path = tmp_path / "corrected" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"II*\0")
     browser.goto(f"/nuclei/annotate/{request}")
-    browser.get_by_label("Export of the tool").set_input_files(files)
+    browser.get_by_label("Export of the tool").set_input_files(tmp_path / "corrected" / files[0])
+    browser.get_by_label("the whole folder").set_input_files(tmp_path / chosen.format(name))
+    assert browser.get_by_label("Export of the tool").input_value() == ""
     browser.get_by_role("button", name="Return it").click()
     browser.get_by_role("status").filter(has_text="lies in the inbox").wait_for()
-    assert sorted(path.name for path in (site.home.inbox / f"annotation-{request}").iterdir()) == [
-        file.name for file in files
-    ]
+    returned = site.home.inbox / f"annotation-{request}"
+    assert sorted(path.relative_to(returned).as_posix() for path in returned.rglob("*") if path.is_file()) == files
+
+
+def test_a_form_without_a_file_says_what_is_to_be_chosen(site: Site, plate: str, browser: Page) -> None:
+    browser.goto("/nuclei/annotate")
+    browser.get_by_role("button", name="Return it").click()
+    browser.get_by_role("alert").filter(has_text="Choose what the tool exported, or the folder").wait_for()
 
 
 @pytest.mark.parametrize(

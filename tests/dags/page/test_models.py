@@ -1,5 +1,6 @@
 """Models on the page: which versions there are, which is champion and why, two compared, and promotion."""
 
+import re
 import time
 from collections.abc import Iterator
 
@@ -103,6 +104,71 @@ def test_versions_are_sorted_by_f1_on_a_test_plate_and_those_without_it_come_las
     browser.get_by_role("link", name="F1 at 0.7").click()
     assert [row[0] for row in rows_of(browser)] == ["1", "3 champion", "2"]
     assert browser.locator("th[aria-sort=ascending]").inner_text() == "F1 at 0.7 ↑"
+
+
+@pytest.fixture
+def flattered(mlflow: MlflowClient, site: Site) -> MlflowClient:
+    """Version 2 proposed some of the labels of the test plate t1 itself, and was judged against version 1."""
+    store = site.home.store
+    tests = add_test_plates(store, {"t1": "U2OS", "t2": "HCT116"})
+    for number, f1, own in ((1, (0.81, 0.61), 0), (2, (0.93, 0.73), 3)):
+        add_model(store, number)
+        add_scores(store, number, tests, f1, own=own)
+        register(mlflow, number)
+    add_judgement(store, 1, 2, remarks=["3 of the true labels were proposed by the challenger: <b>F1</b> favours it"])
+    return mlflow
+
+
+OWN = manifest()["own_proposals"]
+MARK = f'<abbr title="{OWN["meaning"].capitalize()}">{OWN["mark"]}</abbr>'
+EXPLAINED = f'<span class="bad">{OWN["mark"]}</span> {OWN["meaning"]}.'
+
+
+def marked(text: str) -> list[str]:
+    """Give what stands before each mark, from the beginning of its cell."""
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", text, re.DOTALL)
+    return [" ".join(cell.partition(f"&nbsp;{MARK}")[0].split()) for cell in cells if MARK in cell]
+
+
+def test_f1_against_labels_that_a_version_proposed_itself_is_marked_wherever_it_stands_among_models(
+    flattered: MlflowClient, site: Site
+) -> None:
+    # Over all plates at both thresholds, and of the cell line of the plate.
+    for address, cells in (
+        ("/models", ["0.930", "0.730", "0.930 / 0.730"]),
+        ("/models?of=plate:t1", ["0.930", "0.730", "0.930 / 0.730"]),
+        ("/models?of=plate:t2", ["0.930 / 0.730"]),
+        # All, the cell line, and the plate.
+        ("/models/2", ["0.930", "0.730"] * 3),
+        ("/models/1", []),
+        ("/models/compare?a=1&b=2", ["0.930", "0.730"] * 3),
+        ("/models/compare?a=2&b=1", ["0.930", "0.730"] * 3),
+        ("/models/compare?a=1&b=1", []),
+        ("/results", ["0.930", "0.730"]),
+    ):
+        status, text = site.get(address)
+        assert (status, marked(text)) == (200, cells), address
+        assert text.count(EXPLAINED) == bool(cells), address
+
+
+def test_what_the_gate_remarked_stands_below_its_rules_with_who_was_the_champion(
+    flattered: MlflowClient, site: Site
+) -> None:
+    remark = "3 of the true labels were proposed by the challenger: &lt;b&gt;F1&lt;/b&gt; favours it."
+    for address in ("/models/2", "/models/compare?a=1&b=2", "/models/compare?a=2&b=1"):
+        assert site.get(address)[1].count(remark) == 1, address
+    text = site.get("/models/compare?a=2&b=1")[1]
+    assert "Version 1 was judged as the champion, version 2 as the challenger." in text
+
+
+def test_a_version_whose_scores_the_store_has_lost_is_marked_by_its_tags(mlflow: MlflowClient, site: Site) -> None:
+    f1 = {"f1_at_0.7/all": "0.9300", "f1_at_0.9/all": "0.7300"}
+    register(mlflow, 1, **f1, own_proposals="3")
+    register(mlflow, 2, **f1)
+    register(mlflow, 3, **f1, own_proposals="many")
+    text = site.get("/models")[1]
+    assert marked(text) == ["0.930", "0.730"]
+    assert text.count(EXPLAINED) == 1
 
 
 def test_versions_are_filtered_by_a_plate_that_they_were_trained_on(three: MlflowClient, site: Site) -> None:

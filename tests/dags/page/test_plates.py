@@ -16,6 +16,7 @@ import pytest
 import tifffile
 from playwright.sync_api import Page, expect
 
+from nucleus_dags.manifest import manifest
 from tests.dags.page.filled_store import (
     CHAMPION,
     add_drift,
@@ -27,6 +28,7 @@ from tests.dags.page.filled_store import (
 )
 from tests.dags.page.inspections import run_next_inspection
 from tests.dags.page.segmented import add_many
+from tests.dags.page.sent_annotations import add_answer, add_sent
 from tests.dags.page.site import Site
 from tests.dags.stored_plates import add_plate
 from tests.fields import round_nuclei
@@ -100,12 +102,20 @@ def test_a_plate_shows_f1_of_the_champion_on_it_and_which_models_were_trained_on
     add_whole_plate(store, "corrected", digest="1" * 12, day=2)
     add_whole_plate(store, "learnt", "train")
     add_model(store)
-    add_score(store, "b" * 16, {scored: (0.951, 0.812), earlier: (0.7, 0.3)})
+    add_score(store, "b" * 16, {scored: (0.951, 0.812), earlier: (0.7, 0.3)}, own=3)
     add_score(store, "c" * 16, {scored: (0.111, 0.111)}, {"method": "classical", "networks": [], "settings": {}})
     with mlflow_beside(site):
         register_champion(site, CHAMPION, trained_on={"learnt": "0" * 12})
-        plates, corrected, learnt = (site.get(f"/plates{path}")[1] for path in ("", "/corrected", "/learnt"))
+        plates, scored_one, corrected, learnt, training = (
+            site.get(f"/plates{path}")[1] for path in ("", "/scored", "/corrected", "/learnt", "?role=train")
+        )
     assert "version 1" in plates
+    # F1 of one plate is against labels that the champion proposed itself.
+    mark, meaning = manifest()["own_proposals"].values()
+    pages = (plates, scored_one, corrected, learnt, training)
+    assert [text.count(f">{mark}</abbr>") for text in pages] == [2, 4, 0, 0, 0]
+    assert [text.count(f">{mark}</span> {meaning}.") for text in pages] == [1, 1, 0, 0, 0]
+    assert row(plates, "scored").count(f">{mark}</abbr>") == 2
     for shown in ("0.951", "0.931-0.951", "0.812"):
         assert shown in row(plates, "scored")
     assert "0.111" not in plates
@@ -152,6 +162,28 @@ def test_a_plates_page_shows_what_plate_json_says_its_fields_and_versions(site: 
     assert '/runs/start/segment_plate?plate=p%40000000000000"' in text
     assert "anna: of 1 field" in text
     assert "10 were drawn" in text
+
+
+def test_a_plates_page_sums_up_what_was_annotated_for_it_and_the_hours_saved(site: Site) -> None:
+    store = site.home.store
+    source = add_plate(store, "source", "screen")
+    for name in ("corrected", "drawn"):
+        add_whole_plate(store, name)
+    first, second = (add_sent(store, number, source) for number in (1, 2))
+    earlier = add_answer(store, 11, first, (0.5, 1, True), kept=20)
+    os.utime(store / "receive_annotation" / earlier, (1, 1))
+    # Holds what came back earlier.
+    add_answer(store, 12, first, (0.5, 2, True), kept=60, split=2)
+    add_answer(store, 13, second, (0.25, 1, True), kept=30, added=5)
+    shown = " ".join(site.get("/plates/corrected")[1].partition('id="annotated">')[2].partition("</li>")[0].split())
+    assert "2 answers" in shown
+    assert [text for text in ("90 kept", "2 split", "5 added") if f"{text}</span>" not in shown] == []
+    assert "took 45 min; drawing all by hand takes 3 h 0 min by the paper's pace: 2 h 15 min saved." in shown
+    assert "annotated" not in site.get("/plates/drawn")[1].partition("<h2>Labels")[2].partition("</ul>")[0]
+    add_answer(store, 14, add_sent(store, 3, source), kept=1)
+    add_answer(store, 15, add_sent(store, 4, source), (1, 0.5, False), changed=1)
+    shown = " ".join(site.get("/plates/corrected")[1].partition('id="annotated">')[2].partition("</li>")[0].split())
+    assert "Corrections of 3 of them took 1 h 45 min, in part estimated" in shown
 
 
 def test_a_plate_that_was_imported_long_ago_is_shown_too(site: Site) -> None:
@@ -219,6 +251,17 @@ def test_a_rejected_plate_is_shown_with_what_is_wrong_until_it_is_imported(site:
     later = 1795860000
     os.utime(record, (later, later))
     assert "1 rejected plate that was imported later" in site.get("/plates/-/inbox")[1]
+
+
+def test_a_plate_says_of_each_label_set_how_its_labels_came(site: Site) -> None:
+    counts = {"drawn": 1, "corrected": 4, "accepted": 43}
+    sets = {"ben": {"a": "a.tif"}, "eva": {"a": "a.tif"}}
+    origins = {"ben": counts}
+    add_whole_plate(site.home.store, "p", label_sets=sets, origins={"drawn": 48}, origins_of_label_sets=origins)
+    text = " ".join(site.get("/plates/p")[1].split())
+    assert "ben: of 1 field; scored beside the others. Of its nuclei, 1 was drawn, 4 were corrected, 43 were" in text
+    assert "eva: of 1 field; scored beside the others.</li>" in text
+    assert "Of the nuclei, 48 were drawn: drawn by a person" in text
 
 
 def test_a_list_of_500_plates_comes_within_a_second(site: Site) -> None:

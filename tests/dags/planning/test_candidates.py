@@ -116,6 +116,15 @@ def test_metrics_are_shown_by_name_of_those_candidates_that_have_some(opened: li
     assert candidates.metrics_by_name(opened, [result("run 2", metrics={"f1": 0.5})]) == {"two": {"f1": 0.5}}
 
 
+def test_the_note_says_which_candidates_proposed_labels_that_they_were_scored_against(
+    opened: list[OpenedCandidate],
+) -> None:
+    scored = [result("run 1", counts={}), result("run 2", counts={"own_proposals": 7})]
+    assert candidates.remarks_on_own_proposals(opened, scored) == [
+        "- F1 of **two** is too good: 7 of the true labels were proposed by it or a model that it began from"
+    ]
+
+
 def test_the_baseline_is_a_model_that_segments(opened: list[OpenedCandidate]) -> None:
     assert SegmentParams(**without_run(dict(baseline_model())), plate="ingest/a@000000000000").networks == []
 

@@ -144,7 +144,7 @@ def test_the_table_has_the_newest_version_on_top_and_says_what_is_unknown(matrix
         "| 2 | ? / ? | ? / ? |",
         "| 1 | 0.900 / 0.500 | 0.800 / 0.400 † |",
         "",
-        "† against labels that the model proposed itself: too good",
+        "† against labels that the model itself, or one that it began from, proposed: too good",
     ]
 
 

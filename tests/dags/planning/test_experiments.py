@@ -131,6 +131,18 @@ def test_a_matrix_may_be_based_on_another_one(folder: Path) -> None:
         ("preset: laptop,", "preset: lapto,", "there is no preset 'lapto'; did you mean laptop?"),
         ("columns:", "colums: 1\ncolumns:", "there is no 'colums'; did you mean columns?"),
         ("40 px]", "40 px: 1]", "nuclei has no {'40 px': 1}"),
+        ("plates: [ours]", "plates: ours", "columns: plates: words: ours: plates is 'ours'; allowed is a list"),
+        ("plates: [ours]", "cell_lines: MCF10A", "ours: cell_lines is 'MCF10A'; allowed is a list"),
+        ("preset: laptop}", "of_method: [fpn2_ws]}", "fast: of_method is ['fpn2_ws']; allowed is keys with values"),
+        ("train: {cycles: 3}", "train: [3]", "boxes: train is [3]; allowed is keys with values"),
+        ("columns:", "tables: [T]\ncolumns:", "tables is ['T']; allowed is keys with values"),
+        ("columns:", "tables: {T: {by: method}}\ncolumns:", "tables: T: by is 'method'; allowed is a list"),
+        ("columns:", "tables: {1: {by: [method]}}\ncolumns:", "tables is 1; allowed is text"),
+        ("columns:", "title: 2026\ncolumns:", "title is 2026; allowed is text"),
+        ("columns:", "random_seed: one\ncolumns:", "random_seed is 'one'; allowed is a whole number"),
+        ("columns:", "findings: {paper: x}\ncolumns:", "findings is {'paper': 'x'}; allowed is a list"),
+        ("columns:", "test: {plates: t}\ncolumns:", "test: plates is 't'; allowed is a list"),
+        ("columns:", "without_weights: {method: [fast]}\ncolumns:", "without_weights: method is ['fast']; allowed is"),
     ],
 )
 def test_a_word_that_nobody_knows_is_refused_with_the_nearest_known_one(
@@ -167,6 +179,8 @@ def test_names_stay_the_same_whichever_rows_are_chosen() -> None:
 
 
 FINDING = """
+tables:
+  Sizes: {rows: [{method: fast, nuclei: [28 px, 40 px]}], by: [nuclei]}
 findings:
   - paper: Larger nuclei in the ROIs change nothing.
     table: Sizes
@@ -189,6 +203,7 @@ def test_a_statement_is_a_difference_between_two_experiments_for_each_word_of_th
     [
         ("expected: same", "expected: sam", "findings: no. 1: expected 'sam' isn't known; did you mean same?"),
         ("expected: same", "", "findings: no. 1: needs expected"),
+        ("table: Sizes", "table: Size", "findings: no. 1: there is no table 'Size'; did you mean Sizes?"),
         ("against: {nuclei: 28 px}", "against: {nuclei: 29 px}", "against: nuclei has no '29 px'"),
         ("against: {nuclei: 28 px}", "against: {nucli: 28 px}", "against: there is no 'nucli'; did you mean nuclei?"),
         ("against: {nuclei: 28 px}", "against: {nuclei: 40 px}", "of and against are the same experiment"),

@@ -135,6 +135,7 @@ def test_where_patches_are_chosen_the_model_looks_at_the_same_fields_in_a_second
         PLATE, fovs, [result("segment/1"), result("segment/2")], "choose_patches/3/p", form(patches=6)
     )
     assert SendParams(**sent).segmentations == ["segment/1"]
+    assert SendParams(**sent).asked == "champion"
     assert send_to_annotation.choices(PLATE, [], [], [], form()) == []
 
 
@@ -192,6 +193,19 @@ def test_patches_need_a_model(proposals: str) -> None:
     send_to_annotation.refuse_impossible(form(proposals=proposals))
 
 
+@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize(("field", "title"), [("patches", "Patches"), ("nuclei_per_patch", "Nuclei per patch")])
+def test_patches_are_refused_for_a_tool_that_does_not_show_them(tool: str, field: str, title: str) -> None:
+    send_to_annotation.refuse_impossible(form(tool=tool))
+    if TOOLS[tool].by_patches:
+        send_to_annotation.refuse_impossible(form(tool=tool, **{field: 6}))
+    else:
+        with pytest.raises(
+            FormError, match=rf"^{title}: 6, and Tool: .* choose a tool that shows patches: Supervisely"
+        ):
+            send_to_annotation.refuse_impossible(form(tool=tool, **{field: 6}))
+
+
 @pytest.mark.parametrize(
     ("changes", "target"),
     [({}, "screened-annotated"), ({"proposals": "labels"}, "screened"), ({"target": " mine "}, "mine")],
@@ -204,7 +218,9 @@ def test_the_annotated_plate_has_a_name_of_its_own_unless_its_labels_are_correct
 
 
 def test_the_form_offers_every_tool_and_every_model_and_refuses_others() -> None:
-    assert manifest()["annotation_tools"] == {name: tool.title for name, tool in TOOLS.items()}
+    assert send_to_annotation_form()["tool"].schema["values_display"] == {
+        name: tool.title for name, tool in TOOLS.items()
+    }
     field = send_to_annotation_form()["proposals"]
     for proposals in ("champion", "7", "labels", "none", *manifest()["ready_models"]):
         assert field.resolve(proposals) == proposals

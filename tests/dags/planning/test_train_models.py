@@ -68,6 +68,22 @@ def test_a_named_plate_that_is_not_in_the_inbox_is_taken_from_the_store_in_its_n
         train_models.plan(filled(train_models_form(), test_plates=["annotated"]), inbox, store, "manual__1")
 
 
+def test_imported_plates_that_an_empty_form_does_not_take_are_told_of(tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    for name, role in (("a-train", "train"), ("a-test", "test")):
+        add_plate(inbox, name, role)
+        add_stored_plate(tmp_path / "store", name, role)
+    add_stored_plate(tmp_path / "store", "corrected", "train")
+    told = (
+        "Imported train plates that aren't in the inbox are left out: `corrected`. To use them, name in the form all "
+        "train plates that are to be used."
+    )
+    assert plan(inbox)["left_out"] == [told]
+    assert plan(inbox, test_plates=["a-test"])["left_out"] == [told]
+    assert plan(inbox, train_plates=["a-train", "corrected"])["left_out"] == []
+
+
 def test_empty_lines_and_blanks_of_the_form_do_not_count(inbox: Path) -> None:
     assert plan(inbox, train_plates=["b-train ", "", " a-train"]) == plan(inbox, train_plates=["b-train", "a-train"])
     assert plan(inbox, train_plates=[""]) == plan(inbox)
@@ -109,7 +125,7 @@ def test_a_faulty_plate_json_keeps_no_other_plate_from_being_trained_on_and_is_t
 def test_what_is_no_plate_is_told_of_unless_all_plates_are_named_and_where_one_is_missed(inbox: Path) -> None:
     (inbox / "no plate").rmdir()
     (inbox / "a-train" / "plate.json").rename(inbox / "a-train" / "plate.json.txt")
-    told = "`a-train` isn't a plate: it has no plate.json; rename plate.json.txt to plate.json."
+    told = "Left out of the inbox: `a-train` isn't a plate: it has no plate.json; rename plate.json.txt to plate.json."
     assert plan(inbox)["left_out"] == [told]
     assert plan(inbox, train_plates=["b-train"])["left_out"] == [told]
     assert plan(inbox, train_plates=["b-train"], test_plates=["a-test"])["left_out"] == []

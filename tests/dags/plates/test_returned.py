@@ -1,5 +1,6 @@
 """How corrected labels are told from everything else in the inbox."""
 
+import os
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import pytest
 from nucleus_dags.plates import inbox
 from nucleus_dags.plates.inbox import NoPlate, Returned
 from nucleus_dags.plates.returned import request_in
+from tests.limits import within_limits
 
 KEY = "0123456789abcdef"
 IMAGE = f"B02_f1.p03.annotation-{KEY}.png"
@@ -102,3 +104,10 @@ def test_what_is_to_be_annotated_lies_in_the_inbox_without_being_taken_for_an_an
     (tmp_path / "inbox" / "to_annotate").mkdir(parents=True)
     make_zip(tmp_path / "inbox" / "to_annotate" / f"annotation-{KEY}.zip", {IMAGE: ""})
     assert inbox.new_entries(tmp_path / "inbox", tmp_path, 0) == []
+
+
+@pytest.mark.parametrize("name", ["a.zip", "labels.tar", f"x-annotation-{KEY}.json"])
+def test_a_pipe_in_the_inbox_keeps_nobody_waiting(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with within_limits():
+        assert request_in(tmp_path / name) in (None, KEY)

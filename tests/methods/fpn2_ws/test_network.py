@@ -2,12 +2,14 @@
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tasks.methods.fpn2_ws.decoders import UNET_FILTERS
 from tasks.methods.fpn2_ws.network import Architecture, MapNetwork, build_encoder, imagenet_weights, load_map_network
+from tasks.methods.fpn2_ws.train import TASK, Params
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.targets import TARGETS
 
@@ -127,6 +129,17 @@ def test_imagenet_weights_are_taken_from_the_folder(network, tmp_path):
         encoder.get_layer("conv0").get_weights(), loaded.model.get_layer("conv0").get_weights(), strict=True
     ):
         np.testing.assert_array_equal(expected, got)
+
+
+def test_a_training_is_another_one_with_other_weights_of_the_encoder(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUCLEUS_WEIGHTS", str(tmp_path))
+    file = tmp_path / "resnet18_imagenet_1000_no_top.h5"
+    build_encoder("resnet18", None).save_weights(file)
+    params = Params(rois="rois.h5", target="both", encoder="resnet18")
+    before = TASK.output_key(params, tmp_path)
+    with h5py.File(file, "a") as weights:
+        weights.attrs["note"] = "other content"
+    assert TASK.output_key(params, tmp_path) != before
 
 
 def test_missing_imagenet_weights_name_the_file_the_address_and_the_folder(tmp_path, monkeypatch):

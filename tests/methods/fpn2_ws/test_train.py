@@ -17,7 +17,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks import tracking
-from tasks.contract import BAD_INPUT, DONE, FAILED, Result, parse_params
+from tasks.contract import BAD_INPUT, DONE, FAILED, Result, execute, parse_params
 from tasks.methods.fpn2_ws.decoders import UNET_FILTERS
 from tasks.methods.fpn2_ws.network import Architecture
 from tasks.methods.fpn2_ws.train import TASK, Encoder, MapTraining, Params, build, stages
@@ -318,16 +318,15 @@ def test_training_learns_and_keeps_the_weights_of_the_best_validation_loss(never
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("power_may_go")
 def test_the_encoder_does_not_learn_during_the_warm_up(store):
     from tasks.methods.fpn2_ws.network import load_map_network
 
     first = build(Params(**TINY), "float32", View(scaling="robust"))
     (store / "train_fpn2_ws" / "first").mkdir(parents=True)
     first.save(store / "train_fpn2_ws" / "first")
-    status, _ = finish(store, {**TINY, "cycles": 1, "warmup_cycles": 1, "initialisation": "train_fpn2_ws/first"})
-    assert status == DONE
-    (result,) = store.glob("train_fpn2_ws/*/result.json")
-    trained = load_map_network(result.parent)
+    params = {**TINY, "cycles": 1, "warmup_cycles": 1, "initialisation": "train_fpn2_ws/first"}
+    trained = load_map_network(store / execute(TASK, Params(**params), store).outputs["network"])
     encoder = {layer.name for layer in first.encoder_layers()}
     for before, after in zip(first.model.layers, trained.model.layers, strict=True):
         same = all(np.array_equal(a, b) for a, b in zip(before.get_weights(), after.get_weights(), strict=True))

@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from scipy import ndimage
 
 from tasks.methods.jacobkie.method import Settings
 from tasks.methods.jacobkie.nuclei import agreement, best_of_zooms, nuclei_from_maps, seams
 from tasks.methods.jacobkie.positions import position_maps
+from tasks.methods.jacobkie.segmenter import STEPS_OF_ONE, JacobkieSegmenter, SeenZooms
 from tasks.nuclei.scoring import score_instances
+from tasks.nuclei.segmentation import magnified
 from tasks.nuclei.synthesis import KINDS, synthesize_fov
+from tests.many_disks import apart_px, disks
 
 
 def perfect_maps(label_image: np.ndarray) -> np.ndarray:
@@ -32,6 +36,14 @@ def test_two_squares_that_touch_are_parted_where_positions_fall() -> None:
     found = nuclei_from_maps(maps, Settings())
     assert len(np.unique(found[12:28, 12:28])) == len(np.unique(found[12:28, 32:48])) == 1
     assert found[20, 20] != found[20, 40]
+
+
+@pytest.mark.parametrize("zoom", [0.61, 0.77, 1.09, 1.68])
+def test_nuclei_lie_where_they_are_in_the_image_whatever_the_zoom(zoom: float) -> None:
+    image = (disks((400, 600)) > 0).astype(np.float32)
+    maps = perfect_maps(ndimage.label(magnified(image, zoom) > 0.5)[0])
+    seen = SeenZooms([np.rint(STEPS_OF_ONE * maps).astype(np.int8)], image.shape)
+    assert apart_px(JacobkieSegmenter.nuclei_in(seen, Settings()).label_image, image) < 0.1
 
 
 def test_two_lobes_of_one_nucleus_stay_together() -> None:

@@ -14,7 +14,9 @@ from tasks.methods.mask_rcnn.network import SIDE_PX, Architecture, Detections, M
 from tasks.methods.mask_rcnn.segmenter import OVERLAP_PX, MaskRcnnSegmenter, SeenTiles
 from tasks.methods.mask_rcnn.tiles import tiles_of
 from tasks.nuclei.scoring import score_instances
+from tasks.nuclei.segmentation import magnified
 from tasks.nuclei.synthesis import KINDS, synthesize_fov
+from tests.many_disks import apart_px, disks
 
 SMALL = Architecture(depth=50, pyramid_filters=8, rpn_filters=8, head_units=8, mask_filters=8, scaling="robust")
 
@@ -78,6 +80,14 @@ def test_a_magnified_field_gets_a_label_image_of_its_own_size() -> None:
     half = MaskRcnnSegmenter.nuclei_in(seen(truth, field_shape=(150, 200)), Settings()).label_image
     assert half.shape == (150, 200)
     assert_array_equal(half > 0, truth[::2, ::2] > 0)
+
+
+@pytest.mark.parametrize("zoom", [0.61, 0.77, 1.09, 1.68])
+def test_nuclei_lie_where_they_are_in_the_image_whatever_the_zoom(zoom: float) -> None:
+    image = (disks((400, 600)) > 0).astype(np.float32)
+    found, _ = ndimage.label(magnified(image, zoom) > 0.5)
+    label_image = MaskRcnnSegmenter.nuclei_in(seen(found, field_shape=image.shape), Settings()).label_image
+    assert apart_px(label_image, image) < 0.1
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import threading
 import tracemalloc
@@ -18,16 +19,21 @@ import tifffile
 import zarr
 
 from tasks.nuclei.errors import InputError
+from tasks.nuclei.plates import other_files
+from tasks.nuclei.plates.chosen_patches import CHOSEN_PATCHES
 from tasks.nuclei.plates.field_check import check_field
 from tasks.nuclei.plates.files import Plate, pair_files
 from tasks.nuclei.plates.hcs import Channel, HcsWriter
 from tasks.nuclei.plates.hcs_plates import pair_fields
+from tasks.nuclei.plates.image_files import decode_ignored, decode_image, decode_numbered
 from tasks.nuclei.plates.info import read_plate_info
 from tasks.nuclei.plates.layouts import HCS_FOLDER
+from tasks.nuclei.plates.origins import ORIGINS
 from tasks.nuclei.plates.raster import MAX_FIELD_PIXELS
 from tasks.nuclei.plates.room import Room
 from tests.limits import within_limits
 from tests.plates import INFO, make_plate, two_squares
+from tests.repository import REPOSITORY
 
 IMAGE, LABEL_IMAGE = two_squares()
 CHANNEL = Channel("DAPI", 100, 4000)
@@ -43,7 +49,11 @@ def limits() -> Iterator[None]:
 
 @pytest.fixture
 def plain(tmp_path: Path) -> Path:
-    return make_plate(tmp_path / "plate", {"a": IMAGE, "b": IMAGE}, {"a": LABEL_IMAGE, "b": LABEL_IMAGE})
+    labels = {"a": LABEL_IMAGE, "b": LABEL_IMAGE}
+    plate = make_plate(tmp_path / "plate", {"a": IMAGE, "b": IMAGE}, labels, label_sets={"anna": labels})
+    (plate / ORIGINS).write_text("fov,label,origin,model,proposed_by\na,1,drawn,,\n")
+    (plate / CHOSEN_PATCHES).write_text("fov,y0,x0,y1,x1,choice,request\na,0,0,20,30,random,\n")
+    return plate
 
 
 @pytest.fixture
@@ -86,7 +96,15 @@ def chunk(plate: Path) -> Path:
     return next(path for path in sorted((plate / FIELD).rglob("*")) if path.name == "0" and path.is_file())
 
 
-@pytest.mark.parametrize("name", ["plate.json", "images", "labels", "images/a.tif", "labels/b.tif"])
+def problems_of_others(plate: Plate) -> list[str]:
+    """Say what is wrong with the files of a plate that are of no field's own."""
+    return other_files.problems_of(plate, dict.fromkeys(["a", "b"], IMAGE.shape))
+
+
+IN_SETS = ["label_sets", "label_sets/anna", "label_sets/anna/a.tif"]
+
+
+@pytest.mark.parametrize("name", ["plate.json", "images", "labels", "images/a.tif", "labels/b.tif", *IN_SETS])
 def test_a_link_that_leads_out_of_a_plate_is_refused_by_name(plain: Path, name: str) -> None:
     move_out(plain / name)
     with pytest.raises(InputError, match=rf"{name}.*link.* leads out of|leads out of .*link") as error:
@@ -102,13 +120,37 @@ def test_a_plate_may_be_a_link_itself_and_hold_links_to_its_own_files(plain: Pat
 
 
 @pytest.mark.parametrize("put", [pipe, unix_socket, endless])
-@pytest.mark.parametrize("name", ["plate.json", "images/a.tif", "labels/a.tif"])
+@pytest.mark.parametrize("name", ["plate.json", "images/a.tif", "labels/a.tif", "label_sets/anna/a.tif"])
 def test_what_is_not_a_file_in_a_plate_is_refused_by_name_and_keeps_nobody_waiting(
     plain: Path, name: str, put: Callable[[Path], None]
 ) -> None:
     put(plain / name)
     with pytest.raises(InputError, match=rf"{name}.*(not a file but a device or a pipe|leads out)"):
         pair_files(plain)
+
+
+@pytest.mark.parametrize("put", [move_out, pipe, unix_socket, endless])
+@pytest.mark.parametrize("name", [ORIGINS, CHOSEN_PATCHES])
+@pytest.mark.parametrize("look", [problems_of_others, other_files.hashes_of])
+def test_tables_of_a_plate_are_its_own_files_whoever_looks_at_them_first(
+    plain: Path, name: str, put: Callable[[Path], None], look: Callable[[Plate], object]
+) -> None:
+    put(plain / name)
+    with pytest.raises(InputError, match=rf"{name}.*(not a file but a device or a pipe|leads out)"):
+        look(pair_files(plain))
+
+
+def test_a_link_that_comes_after_the_files_were_listed_is_not_followed(plain: Path) -> None:
+    plate = pair_files(plain)
+    move_out(plain / "images/a.tif")
+    with pytest.raises(InputError, match=r"images/a\.tif: is a link that leads out of the plate"):
+        plate.read(plain / "images/a.tif")
+
+
+def test_a_table_of_gigabytes_is_refused_and_not_read(plain: Path) -> None:
+    os.truncate(plain / ORIGINS, 2**33)
+    with pytest.raises(InputError, match=r"origins\.csv: has 8,589,934,592 bytes, allowed are 553,648,128"):
+        problems_of_others(pair_files(plain))
 
 
 def test_a_pipe_that_comes_after_the_files_were_listed_keeps_nobody_waiting(plain: Path) -> None:
@@ -227,6 +269,43 @@ def test_an_image_beyond_the_bound_is_refused_by_its_header_before_it_takes_memo
         f"{part}/a.tif: is {side_px} x {side_px} px, allowed are {MAX_FIELD_PIXELS:,} px in all; cut it into fields"
     ]
     assert most < 10 * file.stat().st_size + 2**20
+
+
+@pytest.mark.parametrize("side_px", [8320, 20_000])
+def test_a_label_image_of_a_set_beyond_the_bound_is_refused_before_it_takes_memory(plain: Path, side_px: int) -> None:
+    file = bomb(side_px, plain / "label_sets/anna/a.tif")
+    plate = pair_files(plain)
+    tracemalloc.start()
+    problems = problems_of_others(plate)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert problems == [
+        f"label_sets/anna/a.tif: is {side_px} x {side_px} px, allowed are {MAX_FIELD_PIXELS:,} px in all; "
+        "cut it into fields"
+    ]
+    assert most < 10 * file.stat().st_size + 2**21
+
+
+@pytest.mark.parametrize("decode", [decode_image, decode_numbered, decode_ignored])
+def test_nothing_that_arrives_is_decoded_beyond_the_bound(
+    decode: Callable[[bytes, Path], object], tmp_path: Path
+) -> None:
+    file = bomb(8320, tmp_path / "a.tif")
+    with pytest.raises(InputError, match=r"is 8320 x 8320 px, allowed are 67,108,864 px"):
+        decode(file.read_bytes(), file)
+
+
+def test_files_of_a_plate_that_arrives_are_read_in_one_place() -> None:
+    reading = re.compile(
+        r"\b(read_bytes|read_text|imread|read_label_image|read_numbered|read_ignored)\(|(?<!\.)\bopen\("
+    )
+    modules = (REPOSITORY / "tasks/nuclei/plates").glob("*.py")
+    assert {path.name for path in modules if reading.search(path.read_text())} == {
+        "image_files.py",
+        "file_kinds.py",  # The place: `read_file`.
+        "plate_json.py",  # Has a smaller bound.
+        "files.py",  # Reads what was imported.
+    }
 
 
 def test_a_png_beyond_the_bound_is_refused_by_its_header(tmp_path: Path) -> None:

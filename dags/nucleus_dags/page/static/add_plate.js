@@ -1,11 +1,10 @@
 // Files of a plate: chosen or dropped, sent one by one, then looked at by the DAG inspect_plate.
 
 import { startDag } from "./airflow.js";
-import { ask, Refused, send } from "./ask.js";
+import { ask } from "./ask.js";
+import { beginUpload, chosenIn, sendAll, sizeInWords, total } from "./send_files.js";
 
 const { root } = document.body.dataset;
-const AT_ONCE = 3;
-const TRIES = 3;
 
 const form = document.getElementById("files");
 const chosenText = document.getElementById("chosen");
@@ -17,16 +16,6 @@ const server = form.elements.namedItem("server_folder");
 
 /** Files by the place where they were dropped: { path, file }. */
 const chosen = { plate: [], labels: [] };
-
-function sizeInWords(bytes) {
-  const units = ["bytes", "kB", "MB", "GB", "TB"];
-  const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(bytes, 1)) / 3));
-  return `${(bytes / 1000 ** power).toFixed(power > 1 ? 1 : 0)} ${units[power]}`;
-}
-
-function total(files) {
-  return files.reduce((sum, { file }) => sum + file.size, 0);
-}
 
 function showChosen() {
   const parts = Object.entries(chosen).filter(([, files]) => files.length);
@@ -66,8 +55,7 @@ async function drop(event) {
 }
 
 function choose(input) {
-  const files = [...input.files];
-  chosen[input.dataset.place] = files.map((file) => ({ path: file.webkitRelativePath || file.name, file }));
+  chosen[input.dataset.place] = chosenIn(input);
   showChosen();
 }
 
@@ -99,54 +87,14 @@ function nameOfPlate() {
   return isZip(first) ? first.path.slice(0, -4) : "new-plate";
 }
 
-async function sendFile(upload, path, file, tell) {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      await send(`/plates/-/uploads/${upload}/files?name=${encodeURIComponent(path)}`, file, tell);
-      return;
-    } catch (error) {
-      if (error instanceof Refused || attempt === TRIES) throw new Error(`${path}: ${error.message}`);
-      await new Promise((resolve) => setTimeout(resolve, 1000 * attempt));
-    }
-  }
-}
-
-/** Send files, some at once, and show how far that is. */
-async function sendAll(upload, files) {
-  const bytes = total(files);
-  const gone = files.map(() => 0);
-  let next = 0;
-  let done = 0;
-  const show = () => {
-    const sum = gone.reduce((a, b) => a + b, 0);
-    progress.value = bytes ? sum / bytes : 1;
-    said.textContent = `${done} of ${files.length} files, ${sizeInWords(sum)} of ${sizeInWords(bytes)}`;
-  };
-  const worker = async () => {
-    while (next < files.length) {
-      const number = next++;
-      const { path, file } = files[number];
-      await sendFile(upload, path, file, (loaded) => {
-        gone[number] = Math.min(loaded, file.size);
-        show();
-      });
-      gone[number] = file.size;
-      done += 1;
-      show();
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
-}
-
 /** Send or take all files; gives the id of the upload and its folder. */
 async function upload() {
   const files = together();
-  const begun = await ask("POST", "/plates/-/uploads", { plate: nameOfPlate(), files: files.map(({ path }) => path) });
+  const { begun, taken } = await beginUpload(nameOfPlate(), files);
   try {
     if (files.length) {
       progress.hidden = false;
-      const taken = files.map(({ file }, number) => ({ path: begun.paths[number], file })).filter(({ path }) => path);
-      await sendAll(begun.id, taken);
+      await sendAll(begun.id, taken, progress, said);
       for (const { path } of taken.filter(isZip)) {
         said.textContent = `${path} is being unpacked …`;
         await ask("POST", `/plates/-/uploads/${begun.id}/unpack`, { name: path });
