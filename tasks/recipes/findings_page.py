@@ -41,9 +41,9 @@ class Found:
     name: str
     title: str
     statements: list[dict[str, Any]]
-    """Each with `paper`, `table`, `of`, `against` and its `rows`, one for each cell line."""
-    not_run: list[str]
-    """Statements of which the matrix has no experiments."""
+    """Each with `paper`, `table`, `both`, `of`, `against` and its `rows`, one for each cell line."""
+    not_run: dict[str, list[str]]
+    """Statements of which the matrix has no experiments, with the pairs of these."""
     figures: dict[str, str]
     """Addresses relative to the page, by name."""
     plates: list[dict[str, Any]]
@@ -82,13 +82,14 @@ def _found(name: str, folder: Path, page_folder: Path) -> Found:
     spec, data = read_spec(folder), read_data(folder)
     given = spec.model_dump()
     rows = findings_of(given["findings"], given["tables"], data, list(spec.columns), spec.published)
-    plates = data.plates.sort_values(["cell_line", "role", "plate"])
+    # A plate has a row for each of its label sets.
+    plates = data.plates.drop_duplicates("plate").sort_values(["cell_line", "role", "plate"])
     statements = [_statement(of_one) for _, of_one in rows.groupby("finding")] if len(rows) else []
     return Found(
         name,
         spec.title,
         [one for one in statements if one["rows"]],
-        [f"{one['paper']} ({one['of']} against {one['against']})" for one in statements if not one["rows"]],
+        _not_run([one for one in statements if not one["rows"]]),
         dict(_drawn(name, spec, data, page_folder)),
         [dict(zip(plates.columns, row, strict=True)) for row in plates.itertuples(index=False)],
         data.scores["experiment"].nunique(),
@@ -100,8 +101,19 @@ def _found(name: str, folder: Path, page_folder: Path) -> Found:
 def _statement(rows: pd.DataFrame) -> dict[str, Any]:
     """Give a statement with the rows of the cell lines that were run."""
     first = rows.iloc[0]
-    told = {name: str(first[name]) for name in ("paper", "table", "expected", "of", "against")}
+    told = {name: str(first[name]) for name in ("paper", "table", "expected", "both", "of", "against")}
     return {**told, "rows": rows[rows["verdict"] != NOT_RUN].to_dict("records")}
+
+
+def _not_run(statements: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Give each statement once, with the pairs of experiments that it is about."""
+    pairs: dict[str, list[str]] = {}
+    for one in statements:
+        pair = f"{one['of']} against {one['against']}"
+        pairs.setdefault(f"{one['table']}. {one['paper']}", []).append(
+            f"{one['both']}, {pair}" if one["both"] else pair
+        )
+    return pairs
 
 
 def _drawn(name: str, spec: Spec, data: Data, page_folder: Path) -> Iterator[tuple[str, str]]:

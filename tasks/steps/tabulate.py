@@ -27,8 +27,9 @@ from tasks.steps import pages
 from tasks.steps.experiments.data import OWN, Data, collect, refuse_nothing, write_data
 from tasks.steps.experiments.drawing import NO_WEIGHTS, cost_of_all, figures_of, file_name
 from tasks.steps.experiments.findings import Expected, findings_of
+from tasks.steps.experiments.overfitting import COLUMNS, overfitting_of, verdicts
 from tasks.steps.experiments.panels import PanelField, collect_panels, write_panels
-from tasks.steps.experiments.tables import Table, errors_of, table_of
+from tasks.steps.experiments.tables import Table, errors_of, images_of, table_of
 
 DATA, TABLES, FIGURES, PAGE, SPEC = "data", "tables", "figures", "experiments.html", "spec.json"
 COSTS, COST_FIGURE, FINDINGS = "Costs", "F1 and CPU hours", "Findings"
@@ -102,6 +103,8 @@ class Spec(TaskParams):
     findings: list[Finding] = pydantic.Field(default_factory=list)
     published: Literal["paper"] | None = None
     """Whose published values stand beside."""
+    scale: float | None = pydantic.Field(None, gt=0)
+    """Of ROIs and cycles, by those that the words of the matrix stand for; stands beside differences."""
     prices: Prices = Prices()
 
 
@@ -119,6 +122,12 @@ class Shown(NamedTuple):
     """Addresses of the images, by the names of the figures."""
     errors: list[dict[str, Any]]
     """One for each row and cell line, with percent by kind of error; none where the matrix asks for no such figure."""
+    overfitting: list[dict[str, Any]]
+    """One for each row, cell line and threshold of a table that compares training with test plates."""
+    verdicts: dict[str, str]
+    """On overfitting, by row."""
+    missing: dict[str, str]
+    """Why figures aren't there, by their names."""
 
 
 def run(params: Params, workspace: Workspace) -> Outcome:
@@ -152,7 +161,8 @@ def draw(spec: Spec, data: Data, panels: Sequence[PanelField], folder: Path) -> 
     for name in (TABLES, FIGURES):
         (folder / name).mkdir(exist_ok=True)
     shown = [part for table in spec.tables if (part := _shown(table, spec, data, panels, folder))]
-    write_csv(_of_plates(data.plates), folder / TABLES / "images.csv")
+    images = images_of(data.plates, spec.published)
+    write_csv(images, folder / TABLES / "images.csv")
     write_csv(data.costs, folder / TABLES / f"{COSTS}.csv")
     findings = _findings(spec, data)
     if len(findings):
@@ -164,11 +174,14 @@ def draw(spec: Spec, data: Data, panels: Sequence[PanelField], folder: Path) -> 
         "experiments.html.jinja",
         title=spec.title,
         parts=shown,
-        plates=_of_plates(data.plates).to_dict("records"),
+        plates=images.to_dict("records"),
+        is_compared=spec.published is not None,
+        scale=spec.scale,
         plates_table=next((table for table in spec.tables if table.kind == "plates"), None),
         costs=data.costs.sort_values("cpu_hours").to_dict("records"),
         currency=spec.prices.currency,
         has_money=bool(data.costs["money"].notna().any()),
+        has_gpus=bool((data.costs["gpu_seconds"] > 0).any()),
         cost_figure=cost,
         has_panels=bool(panels),
         findings=findings.to_dict("records"),
@@ -177,6 +190,7 @@ def draw(spec: Spec, data: Data, panels: Sequence[PanelField], folder: Path) -> 
         no_weights=NO_WEIGHTS,
         is_flattered=of_costs or any(part.table.is_flattered for part in shown),
         left_out=[table.name for table in spec.tables if table.kind != "plates" and table.name not in _names(shown)],
+        missing_figures=_missing_figures(spec, shown),
     )
     (folder / PAGE).write_text(page)
     return len(list((folder / FIGURES).glob("*.svg")))
@@ -187,6 +201,17 @@ def _findings(spec: Spec, data: Data) -> pd.DataFrame:
     return findings_of(given["findings"], given["tables"], data, list(spec.columns), spec.published)
 
 
+def _missing_figures(spec: Spec, shown: Sequence[Shown]) -> dict[str, list[str]]:
+    """Give the names of figures that the matrix asks for and that aren't there, by the reason."""
+    missing: dict[str, list[str]] = {}
+    of_tables = {part.table.name: part.missing for part in shown}
+    for table in spec.tables:
+        unscored = dict.fromkeys(table.figures, f"no experiment of {table.name} has scores yet")
+        for name, reason in of_tables.get(table.name, unscored).items():
+            missing.setdefault(reason, []).append(name)
+    return missing
+
+
 def _names(shown: Sequence[Shown]) -> set[str]:
     return {part.table.name for part in shown}
 
@@ -194,31 +219,56 @@ def _names(shown: Sequence[Shown]) -> set[str]:
 def _shown(table: TableSpec, spec: Spec, data: Data, panels: Sequence[PanelField], folder: Path) -> Shown | None:
     """Write a table and its figures; None for one of which no experiment has scores."""
     if table.kind == "plates":
-        write_csv(_of_plates(data.plates), folder / TABLES / f"{file_name(table.name)}.csv")
+        write_csv(images_of(data.plates, spec.published), folder / TABLES / f"{file_name(table.name)}.csv")
         return None
     given = table.model_dump()
-    made = table_of(given, data, spec.columns, spec.published)
+    made = table_of(given, data, spec.columns, spec.published, spec.scale)
     if not made.rows:
         log.info("%s: none of its experiments has scores yet", table.name)
         return None
     write_csv(made.frame(), folder / TABLES / f"{file_name(table.name)}.csv")
-    drawn = figures_of(given, made, data, panels, spec.columns)
+    drawn = dict(figures_of(given, made, data, panels, spec.columns))
+    missing = {name: figure for name, figure in drawn.items() if isinstance(figure, str)}
     figures = {
         name: _saved(name, figure, folder, made.is_flattered and table.figures.get(name) in OF_F1)
-        for name, figure in drawn
+        for name, figure in drawn.items()
+        if name not in missing
     }
+    overfitting = _overfitting(table, spec, data, folder)
+    return Shown(
+        made,
+        figures,
+        list(_errors(table, spec, data, folder)),
+        [{str(name): value for name, value in row.items()} for row in overfitting.to_dict("records")],
+        verdicts(overfitting),
+        missing,
+    )
+
+
+def _overfitting(table: TableSpec, spec: Spec, data: Data, folder: Path) -> pd.DataFrame:
+    """Compare training with test plates where a table does, and write it; no rows of other tables."""
+    if table.kind != "training":
+        return pd.DataFrame(columns=COLUMNS)
+    overfitting = overfitting_of(table.model_dump(), data, list(spec.columns), spec.published)
+    write_csv(overfitting, folder / TABLES / f"{file_name(table.name)}_overfitting.csv")
+    return overfitting
+
+
+def _errors(table: TableSpec, spec: Spec, data: Data, folder: Path) -> Iterator[dict[str, Any]]:
+    """Write the errors of a table that has a figure of them, and give them for the page."""
     wanted = next((name for name, form in table.figures.items() if form == "errors"), None)
     if wanted is None:
-        return Shown(made, figures, [])
-    errors = errors_of(given, data, list(spec.columns), spec.published)
+        return
+    errors = errors_of(table.model_dump(), data, list(spec.columns), spec.published)
     write_csv(errors, folder / TABLES / f"{file_name(wanted)}.csv")
-    return Shown(made, figures, list(_error_rows(errors)))
+    yield from _error_rows(errors)
 
 
 def _error_rows(errors: pd.DataFrame) -> Iterator[dict[str, Any]]:
     for (row, cell_line), of_row in errors.groupby(["row", "cell_line"], sort=False):
-        of_kinds = of_row.set_index("error")[["percent", "published_percent"]].to_dict("index")
-        yield {"row": row, "cell_line": cell_line, "nuclei": of_row["true_nuclei"].iloc[0], "of_kinds": of_kinds}
+        of_kinds = of_row.set_index("error")[["percent", "published_percent", "difference"]].to_dict("index")
+        named = {"row": row, "cell_line": cell_line, "weights": of_row["without_weights"].iloc[0]}
+        yield {**named, "nuclei": of_row["true_nuclei"].iloc[0], "of_kinds": of_kinds}
 
 
 def _saved(name: str, figure: Any, folder: Path, is_flattered: bool) -> str:
@@ -230,10 +280,6 @@ def _saved(name: str, figure: Any, folder: Path, is_flattered: bool) -> str:
         metadata = {"Date": None} if ending == "svg" else None
         figure.savefig(f"{path}.{ending}", metadata=metadata, bbox_inches="tight" if is_flattered else None)
     return pages.embedded(Path(f"{path}.png").read_bytes())
-
-
-def _of_plates(plates: pd.DataFrame) -> pd.DataFrame:
-    return plates.sort_values(["cell_line", "role", "annotation", "plate"], ignore_index=True)
 
 
 def log_result(params: Params, result: Result, store: Path) -> None:
@@ -258,7 +304,7 @@ def read_spec(folder: Path) -> Spec:
 
 TASK = Task(
     name="tabulate",
-    version=2,
+    version=3,
     params_type=Params,
     run=run,
     log=log_result,

@@ -1,6 +1,10 @@
 """Figures in facets, as the paper's."""
 
+from itertools import pairwise
+
 import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
@@ -75,10 +79,23 @@ def test_bars_have_a_scale_of_their_own_for_each_cell_line() -> None:
 def test_experiments_are_named_that_no_cheaper_one_reaches() -> None:
     points = [CostPoint("a", "M", 1, 0.5), CostPoint("b", "M", 2, 0.4), CostPoint("c", "N", 3, 0.9)]
     assert [point.name for point in worth_their_price(points)] == ["a", "c"]
-    shown = texts(cost_figure(points, "Model"))
-    assert {"a", "c", "CPU hours"} <= shown
-    assert "b" not in shown
+    shown = texts(cost_figure(points, "CPU hours", "Model"))
+    assert {"1", "2", "1  a", "2  c", "CPU hours"} <= shown
+    assert not any(text.endswith("  b") for text in shown)
+
+
+@pytest.mark.parametrize("hours", [(0.1606, 0.1641), (0.9, 1.2), (0.2, 0.9), (0.2, 1.1), (0.03, 40.0), (0.5, 0.5)])
+def test_hours_of_any_range_are_plain_numbers_that_stand_apart(hours: tuple[float, float]) -> None:
+    figure = cost_figure([CostPoint(f"MCF10A {n}", "M", n, 0.5) for n in hours], "CPU hours", "Model")
+    FigureCanvasAgg(figure).draw()
+    (axis,) = figure.axes
+    labels = [label for label in axis.get_xticklabels(which="both") if label.get_text()]
+    shown = [label for label in labels if axis.get_xlim()[0] <= label.get_position()[0] <= axis.get_xlim()[1]]
+    assert len(shown) >= 2
+    assert [float(label.get_text()) for label in shown] == pytest.approx([label.get_position()[0] for label in shown])
+    boxes = [label.get_window_extent() for label in shown]
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
 def test_costs_without_any_experiment_are_an_empty_figure() -> None:
-    assert cost_figure([], "Model").axes
+    assert cost_figure([], "CPU hours", "Model").axes

@@ -16,6 +16,7 @@ FINDING = {
     **{"of": ["FPN2-WS", "Full"], "against": ["MRCNN", "Full"]},
 }
 NOT_TRIED = FINDING | {"paper": "Without augmentation it is worse.", "of": ["FPN2-WS", "None"]}
+OF_ONE_MODEL = NOT_TRIED | {"of": ["MRCNN", "None"]}
 
 
 @pytest.fixture
@@ -29,7 +30,9 @@ def data(tmp_path: Path) -> Path:
     ]
     rows = [[model, "Full", str(replicate)] for model in ("FPN2-WS", "MRCNN") for replicate in (1, 2)]
     table = TABLE | {"kind": "replicates", "rows": rows, "figures": {"Fig. 4D": "replicates", "Fig. 5A": "panels"}}
-    result = tabulated(tmp_path, [path], experiments, table, findings=[FINDING, NOT_TRIED], published="paper")
+    result = tabulated(
+        tmp_path, [path], experiments, table, findings=[FINDING, NOT_TRIED, OF_ONE_MODEL], published="paper"
+    )
     return tmp_path / result.outputs["data"]
 
 
@@ -56,9 +59,11 @@ def test_a_difference_that_rests_on_labels_that_a_model_proposed_itself_is_marke
     assert text.count(f"{MARK} {MEANING}.") == 1
 
 
-def test_statements_that_were_not_tried_are_named(data: Path, tmp_path: Path) -> None:
+def test_statements_that_were_not_tried_are_a_list_with_the_models_that_they_are_of(data: Path, tmp_path: Path) -> None:
     text = write_page(tmp_path / "page", {"small": data}).read_text()
-    assert "Not tried here: Without augmentation it is worse. (FPN2-WS / None against MRCNN / Full)" in text
+    _, _, after = text.partition("Not tried here:\n")
+    pairs = "(FPN2-WS / None against MRCNN / Full; MRCNN, None against Full)"
+    assert after.splitlines()[:3] == ["", f"- Table 8. Without augmentation it is worse. {pairs}", ""]
 
 
 def test_the_page_shows_the_figures_that_lie_beside_it_and_those_of_before_are_gone(data: Path, tmp_path: Path) -> None:

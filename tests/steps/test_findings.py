@@ -1,6 +1,7 @@
 """What a matrix says on the paper's statements."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ import pandas as pd
 import pytest
 
 from tasks.steps.experiments.data import Data
-from tasks.steps.experiments.findings import difference_of, findings_of, verdict_on
+from tasks.steps.experiments.differences import difference_of
+from tasks.steps.experiments.findings import findings_of, verdict_on
 
 FINDING = {
     **{"paper": "FPN2-WS is better on round nuclei.", "table": "Table 1", "expected": "more"},
@@ -65,6 +67,36 @@ def test_a_cell_line_or_an_experiment_without_scores_is_said_to_be_not_run() -> 
 def test_an_experiment_without_its_pretrained_weights_says_nothing_on_them() -> None:
     both = {(model, "MCF10A", number): 0.5 for model in ("FPN2-WS", "MRCNN") for number in (1, 2)}
     assert found(both, weights={"MRCNN": "no mask_rcnn_coco.h5"})[0]["verdict"] == "not run"
+
+
+def test_a_statement_on_one_experiment_compares_training_with_test_plates_or_labels_as_its_table_does() -> None:
+    kinds = {"Table S4": "training", "Table S3": "annotations"}
+    tables = [{"name": name, "by": ["model"], "kind": kind} for name, kind in kinds.items()]
+    words = ["FPN2-WS", "Full"]
+    alone = FINDING | {"expected": "same", "of": words, "against": words, "cell_lines": ["MCF10A"]}
+    data = data_of({("FPN2-WS", "MCF10A", number): 0.9 for number in (1, 2)})
+    usual = data.scores.assign(labels="Semi-Automated", f1_low=0.89, f1_high=0.91)
+    training = usual.assign(role="Training", tp=91, fp=9, fn=9)
+    manual = usual.assign(labels="Manual", is_counting=False, tp=70, fp=30, fn=30)
+    both = replace(data, scores=pd.concat([usual, training, manual]))
+    rows = findings_of([alone | {"table": name} for name in kinds], tables, both, ["model", "aug"], "paper")
+    of_training, of_manual = rows.to_dict("records")
+    assert [of_training[name] for name in ("both", "of", "against")] == ["FPN2-WS", "Training", "Testing"]
+    assert (of_training["difference"], of_training["verdict"]) == (pytest.approx(0.01), "agrees")
+    assert of_training["published"] == pytest.approx(0.999490 - 0.984141)
+    # Both sides are the same two runs.
+    assert (of_training["runs_of"], of_training["cpu_hours"]) == (2, 1.0)
+    assert [of_manual[name] for name in ("both", "of", "against")] == ["FPN2-WS", "Manual", "Semi-Automated"]
+    assert (of_manual["difference"], of_manual["verdict"]) == (pytest.approx(-0.2), "differs")
+    assert of_manual["published"] == pytest.approx(0.986350 - 0.984141)
+
+
+def test_a_statement_says_of_which_model_it_is_where_both_experiments_have_the_same() -> None:
+    against = FINDING | {"of": ["FPN2-WS", "None"], "against": ["FPN2-WS", "Full"]}
+    data = data_of({("FPN2-WS", "MCF10A", 1): 0.9})
+    for table in ("Table 1", "of another matrix"):
+        row = findings_of([against | {"table": table}], TABLES, data, ["model", "aug"], None).iloc[0]
+        assert (row["both"], row["of"], row["against"]) == ("FPN2-WS", "None", "Full")
 
 
 @pytest.mark.parametrize(

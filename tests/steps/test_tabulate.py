@@ -19,12 +19,13 @@ from tasks.steps.experiments.data import read_data
 from tasks.steps.experiments.panels import read_panels
 from tasks.steps.experiments.tables import Column, mean_of, table_of
 from tasks.steps.tabulate import TASK, Params, draw, read_spec
-from tests.stored_results import add_plate, add_segmentation, count_own, image
+from tests.stored_results import add_plate, add_segmentation, count_own, image, store_result
 
 # Three nuclei of 5 px, of which predictions find all, two, or one.
 TRUTH = [1] * 5 + [0] + [2] * 5 + [0] + [3] * 5
 FOUND = {3: TRUTH, 2: [1] * 5 + [0] + [2] * 5 + [0] * 6, 1: [1] * 5 + [0] * 12}
 F1 = {3: 1.0, 2: 0.8, 1: 0.5}
+KEY = "0123456789abcdef"
 COLUMNS = {"model": "Model", "aug": "Augmentation"}
 
 
@@ -44,7 +45,7 @@ def scored(store: Path, plates: list[str], found: int, name: str, own: int = 0) 
 
 def experiment(scores: str, model: str, aug: str = "Full", replicate: int = 1, **more: Any) -> dict[str, Any]:
     words = {"model": model, "aug": aug}
-    named = {"name": f"{model} {aug} {replicate}", "words": words, "replicate": replicate, "key": "0123456789abcdef"}
+    named = {"name": f"{model} {aug} {replicate}", "words": words, "replicate": replicate, "key": KEY}
     return {**named, "scores": scores, **more}
 
 
@@ -109,6 +110,81 @@ def test_published_values_stand_beside_and_a_difference_only_where_the_plates_ar
     assert fpn["published"].to_dict() == {"MCF10A": 0.984141, "U2OS": 0.974722}
     assert fpn["difference"].isna().to_dict() == {"MCF10A": False, "U2OS": True}
     assert fpn.loc["MCF10A", "difference"] == pytest.approx(1 - 0.984141)
+
+
+@pytest.mark.parametrize(("trained_on", "compared"), [("MCF10A_Original", True), ("mcf-train", False)])
+def test_a_difference_to_the_paper_is_shown_with_the_scale_of_what_was_trained_on_its_plates(
+    tmp_path: Path, trained_on: str, compared: bool
+) -> None:
+    test, train = plate(tmp_path, "MCF10A_Biological", "MCF10A"), plate(tmp_path, trained_on, "MCF10A")
+    scores = scored(tmp_path, [test], 3, "fpn")
+    train_network(tmp_path, [train])
+    shown = {"published": "paper", "scale": 0.05}
+    table = TABLE | {"figures": {"Fig. S3": "errors"}}
+    result = tabulated(tmp_path, [test, train], [experiment(scores, "FPN2-WS")], table, **shown)
+    frame = pd.read_csv(tmp_path / result.outputs["tables"] / "Table_8.csv")
+    assert frame["scale"].tolist() == [0.05, 0.05]
+    assert frame["difference"].notna().tolist() == [compared] * 2
+    page = (tmp_path / result.outputs["page"]).read_text()
+    assert ("paper 0.984, +0.016 at scale 0.05" in page) == compared
+    # The paper's FPN2-WS misses 21 of 1,349 nuclei.
+    assert ("paper 1.6, -1.6 at scale 0.05" in page) == compared
+    errors = pd.read_csv(tmp_path / result.outputs["tables"] / "Fig._S3.csv").set_index("error")
+    assert errors["difference"].notna().tolist() == [compared] * 4
+
+
+def train_network(store: Path, plates: list[str]) -> Path:
+    """Let all segmentations come from a network that was trained on these plates; gives its result."""
+    store_result(store, f"augment/{KEY}", {"plates": plates})
+    store_result(store, f"train_fpn2_ws/{KEY}", {"rois": f"augment/{KEY}/rois.h5", "initialisation": "random"})
+    for path in (store / "segment").glob("*/result.json"):
+        stored = json.loads(path.read_text())
+        path.write_text(json.dumps(stored | {"params": stored["params"] | {"networks": [f"train_fpn2_ws/{KEY}"]}}))
+    return store / f"train_fpn2_ws/{KEY}/result.json"
+
+
+def test_what_networks_learnt_from_is_unknown_of_data_of_before_it_was_kept(tmp_path: Path) -> None:
+    path = plate(tmp_path, "MCF10A_Biological", "MCF10A")
+    result = tabulated(tmp_path, [path], two_models(tmp_path, [path]), TABLE, published="paper")
+    kept = tmp_path / result.outputs["data"] / "scores.csv"
+    write_csv(read_csv(kept).drop(columns=["trained_on", "f1_low", "f1_high"]), kept)
+    (row, _) = table_of(TABLE, read_data(kept.parent), COLUMNS, "paper").rows
+    assert [cell.difference for cell in row.cells.values()] == [None, None]
+
+
+def test_the_paper_s_intervals_of_replicates_stand_beside(tmp_path: Path) -> None:
+    path = plate(tmp_path, "MCF10A_Biological", "MCF10A")
+    scores = scored(tmp_path, [path], 3, "fpn")
+    words = {"model": "FPN2-WS", "aug": "Full", "initialization": "Random"}
+    rows = [[*words.values(), "1"]]
+    table = {"name": "Table 7", "kind": "replicates", "rows": rows, "by": [*words]}
+    ran = experiment(scores, "FPN2-WS") | {"words": words}
+    columns = COLUMNS | {"initialization": "Initialization"}
+    result = tabulated(tmp_path, [path], [ran], table, published="paper", columns=columns)
+    row = pd.read_csv(tmp_path / result.outputs["tables"] / "Table_7.csv").iloc[0]
+    assert row[["published", "published_low", "published_high"]].tolist() == [0.977516, 0.967362, 0.987670]
+    assert "paper 0.978 (0.967\N{EN DASH}0.988), +0.022" in (tmp_path / result.outputs["page"]).read_text()
+
+
+def test_the_paper_s_images_stand_beside_a_row_for_each_label_set_sized_by_all_fields(tmp_path: Path) -> None:
+    path = plate(tmp_path, "U2OS_Technical", "U2OS")
+    (tmp_path / path / "label_sets/manual").mkdir(parents=True)
+    tifffile.imwrite(tmp_path / path / "label_sets/manual/f1.tif", image(FOUND[2]))
+    tifffile.imwrite(tmp_path / path / "images/f2.tif", image([0] * 20))
+    other = plate(tmp_path, "mine", "U2OS")
+    experiments = [experiment(scored(tmp_path, [other], 3, "fpn"), "FPN2-WS")]
+    images = {"name": "Table S1", "kind": "plates"}
+    result = tabulated(tmp_path, [path, other], experiments, TABLE, images, published="paper")
+    table = pd.read_csv(tmp_path / result.outputs["tables"] / "Table_S1.csv").set_index(["plate", "annotation"])
+    of_paper = table.loc["U2OS_Technical"]
+    assert of_paper["nuclei"].to_dict() == {"Manual": 2, "Semi-Automated": 3}
+    assert of_paper["published_nuclei"].to_dict() == {"Manual": 518, "Semi-Automated": 529}
+    assert of_paper["nuclei_difference"].to_dict() == {"Manual": 2 - 518, "Semi-Automated": 3 - 529}
+    assert set(of_paper["size"]) == {"1 x 17, 1 x 20"}
+    assert table.loc[["mine"]]["nuclei_difference"].isna().all()
+    page = (tmp_path / result.outputs["page"]).read_text()
+    assert "paper 2158 x 2558</span>" in page
+    assert "paper 518, -516.0</span>" in page
 
 
 def test_published_values_stand_beside_each_kind_of_labels_and_of_images(tmp_path: Path) -> None:
@@ -261,6 +337,13 @@ def test_training_plates_are_compared_with_test_plates(tmp_path: Path, plates: l
     table = pd.read_csv(tmp_path / result.outputs["tables"] / "Table_8.csv")
     at_07 = table[table["iou_threshold"] == 0.7].set_index("variant")["f1"]
     assert at_07.to_dict() == pytest.approx({"Testing": 0.8, "Training": 1.0})
+    # One small field each says little.
+    compared = pd.read_csv(tmp_path / result.outputs["tables"] / "Table_8_overfitting.csv").iloc[0]
+    assert compared["difference"] == pytest.approx(0.2)
+    assert compared["low"] < 0 < compared["high"]
+    assert (compared["over"], compared["verdict"]) == ("fields", "no difference can be told")
+    told = "<li>FPN2-WS: no difference can be told (MCF10A / 0.7, MCF10A / 0.9).</li>"
+    assert told in (tmp_path / result.outputs["page"]).read_text()
 
 
 def test_what_was_logged_is_drawn_again_with_the_same_tables(tmp_path: Path, plates: list[str]) -> None:
@@ -281,10 +364,76 @@ def test_a_cost_is_that_of_all_steps_with_money_where_a_price_is_given(tmp_path:
     assert (costs["peak_memory_bytes"] > 1e6).all()
 
 
+def resume_a_training(store: Path, gpus: str) -> str:
+    """Give scores of a network whose training took 1,000 s of CPU, 10 s of them since it was resumed, and 500 s."""
+    path = plate(store, "mcf-b", "MCF10A")
+    segmentation = add_segmentation(store, path, {"f1": TRUTH}, KEY)
+    scores = execute(score.TASK, score.Params(segmentations=[segmentation]), store).outputs["scores"]
+    training = train_network(store, [path])
+    measured: dict[str, Any] = {"usage": {"cpu_seconds": 10.0, "peak_memory_bytes": 2e9}, "seconds": 20.0}
+    measured["metrics"] = {"training_cpu_seconds": 1000.0, "training_seconds": 500.0}
+    measured["machine"] = {"gpus": gpus, "replicas": "2"}
+    training.write_text(json.dumps(json.loads(training.read_text()) | measured))
+    return scores
+
+
+@pytest.mark.parametrize(("gpus", "gpu_seconds"), [("H100, H100", 1000.0), ("none", 0.0)])
+def test_a_resumed_training_costs_all_its_cycles_and_a_gpu_each_second_of_each_replica(
+    tmp_path: Path, gpus: str, gpu_seconds: float
+) -> None:
+    experiments = [experiment(resume_a_training(tmp_path, gpus), "FPN2-WS")]
+    prices = {"currency": "USD", "core_hour": 0.0, "gpu_hour": 3.6}
+    result = tabulated(tmp_path, ["ingest/mcf-b@0123456789ab"], experiments, TABLE, prices=prices)
+    (cost,) = pd.read_csv(tmp_path / result.outputs["tables"] / "Costs.csv").to_dict("records")
+    assert 1000 < cost["cpu_seconds"] < 1100
+    assert cost["gpu_seconds"] == gpu_seconds
+    assert cost["money"] == pytest.approx(gpu_seconds / 1000)
+    page = (tmp_path / result.outputs["page"]).read_text()
+    drawn = (tmp_path / result.outputs["figures"] / "F1_and_CPU_hours.svg").read_text()
+    assert ("GPU hours are not in it" in drawn) == (gpu_seconds > 0)
+    assert ("GPU hours, of which the table above has the seconds, are not in it" in page) == (gpu_seconds > 0)
+    assert f"<td>{gpu_seconds:,.0f}</td>" in page
+
+
 def test_a_table_without_scores_is_named_and_left_out(tmp_path: Path, plates: list[str]) -> None:
     other = TABLE | {"name": "Table 9", "rows": [["MRCNN", "None", "1"]]}
     result = tabulated(tmp_path, plates, two_models(tmp_path, plates), TABLE, other)
     assert "None of their experiments has scores yet: Table 9." in (tmp_path / result.outputs["page"]).read_text()
+
+
+def test_figures_for_which_there_is_nothing_to_draw_are_named_with_the_reason(
+    tmp_path: Path, plates: list[str]
+) -> None:
+    drawn = {"Fig. S1A": "panels", "Fig. S1B": "curves", "Fig. S2A": "agreement"}
+    compared = TABLE | {"kind": "annotations", "figures": drawn}
+    unscored = TABLE | {"name": "T", "rows": [["MRCNN", "None", "1"]], "figures": {"Fig. 3A": "dots"}}
+    result = tabulated(tmp_path, plates, two_models(tmp_path, plates), compared, unscored)
+    page = (tmp_path / result.outputs["page"]).read_text()
+    assert "<li>Fig. S1A, Fig. S2A: no plate has a second label set.</li>" in page
+    assert "<li>Fig. 3A: no experiment of T has scores yet.</li>" in page
+
+
+def test_curves_and_bars_and_their_table_mark_models_without_their_pretrained_weights(
+    tmp_path: Path, plates: list[str]
+) -> None:
+    models = two_models(tmp_path, plates)
+    for one in models:
+        one["training_scores"] = one["scores"]
+    tables = [
+        TABLE | {"name": name, "kind": kind, "figures": {f"Fig. {name}": form}}
+        for name, kind, form in (
+            *(("5B", "f1", "curves"), ("S1B", "annotations", "curves")),
+            *(("S2B", "training", "curves"), ("S3", "f1", "errors")),
+        )
+    ]
+    result = tabulated(tmp_path, plates, models, *tables)
+    for name in ("5B", "S1B", "S2B", *(f"S3{letter}" for letter in "ABCD")):
+        drawn = (tmp_path / result.outputs["figures"] / f"Fig._{name}.svg").read_text()
+        assert "<!-- MRCNN ‡ -->" in drawn, name
+        assert "<!-- FPN2-WS ‡ -->" not in drawn, name
+    page = (tmp_path / result.outputs["page"]).read_text()
+    # Of four tables, one of two kinds of images; of errors, of overfitting, and of costs.
+    assert page.count('<span title="no mask_rcnn_coco.h5">‡</span>') == 5 + 2 + 4 + 1
 
 
 def test_scores_that_are_not_there_are_refused(tmp_path: Path, plates: list[str]) -> None:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import AutoLocator, LogLocator, NullLocator
 
 from tasks.nuclei.figures.style import DPI, colours_of
 from tasks.nuclei.scoring import OBJECT_LEVEL_IOU
@@ -21,6 +22,8 @@ FRAME = "#444444"
 LEAST_IOU_SHOWN = 0.5
 DOT_PX = 55
 BOX_WIDTH = 0.5
+NARROW = 5
+"""A range of costs of which the largest is below this many times the smallest."""
 STRIP_INCHES = 0.26
 INCHES_PER_LETTER = 0.046
 """Downwards, of a label of 8 points that is turned by 45 degrees."""
@@ -116,8 +119,8 @@ def bar_facets(panels: Mapping[str, Mapping[str, float]], y_title: str, x_title:
     return figure
 
 
-def cost_figure(points: Sequence[CostPoint], legend: str) -> Figure:
-    """Draw F1 at the object level against hours of CPU. Those are joined and named that no cheaper one reaches."""
+def cost_figure(points: Sequence[CostPoint], x_title: str, legend: str) -> Figure:
+    """Draw F1 at the object level against hours. Those points are joined and named that no cheaper one reaches."""
     figure = Figure(figsize=(9, 5.2), dpi=DPI, layout="constrained")
     axis = figure.subplots()
     groups = list(dict.fromkeys(point.group for point in points))
@@ -128,18 +131,37 @@ def cost_figure(points: Sequence[CostPoint], legend: str) -> Figure:
             [p.hours for p in own], [p.f1 for p in own], s=DOT_PX, color=colours[group], alpha=0.7, label=group
         )
     best = worth_their_price(points)
-    axis.plot([p.hours for p in best], [p.f1 for p in best], color="#555555", linewidth=1, zorder=0)
-    for point in best:
-        axis.annotate(point.name, (point.hours, point.f1), (5, -9), textcoords="offset points", fontsize=7)
-    axis.set(xlabel="CPU hours", ylabel=f"F1 Score @ IoU {OBJECT_LEVEL_IOU:g}")
+    axis.plot([p.hours for p in best], [p.f1 for p in best], color="#555555", linewidth=1, zorder=1)
+    axis.set(xlabel=x_title, ylabel=f"F1 Score @ IoU {OBJECT_LEVEL_IOU:g}")
     if points and min(point.hours for point in points) > 0:
-        axis.set_xscale("log")
-        axis.xaxis.set_major_formatter(lambda hours, _: f"{hours:g}")
+        _make_logarithmic(axis, [point.hours for point in points])
     axis.grid(color=GRID)
+    axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
     if points:
         figure.legend(title=legend, loc="outside right upper", frameon=False)
+        _name_points(figure, axis, best)
     return figure
+
+
+def _make_logarithmic(axis: Axes, values: Sequence[float]) -> None:
+    """Make the x-axis logarithmic, with plain numbers in steps of 1, 2, 5; even steps suit a narrow range."""
+    axis.set_xscale("log")
+    is_narrow = max(values) < NARROW * min(values)
+    axis.xaxis.set_major_locator(AutoLocator() if is_narrow else LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    # Matplotlib's own would write formulas between them.
+    axis.xaxis.set_minor_locator(NullLocator())
+
+
+def _name_points(figure: Figure, axis: Axes, points: Sequence[CostPoint]) -> None:
+    """Number points, and give the names below: beside the points, long ones would cover each other."""
+    for number, point in enumerate(points, start=1):
+        place: dict[str, Any] = {"xytext": (0, 7), "ha": "center", "textcoords": "offset points"}
+        axis.annotate(str(number), (point.hours, point.f1), fontsize=8, **place)
+    names = [Line2D([], [], linestyle="", label=f"{number}  {one.name}") for number, one in enumerate(points, start=1)]
+    columns: dict[str, Any] = {"ncols": min(2, len(points)), "handlelength": 0, "handletextpad": 0, "fontsize": 8}
+    figure.legend(handles=names, loc="outside lower center", frameon=False, **columns)
 
 
 def worth_their_price(points: Sequence[CostPoint]) -> list[CostPoint]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from tasks.contract import Result
 from tasks.nuclei.errors import InputError
@@ -18,8 +20,10 @@ from tasks.nuclei.plates.image_files import read_image, read_numbered
 from tasks.nuclei.plates.info import PlateInfo, read_plate_info
 from tasks.nuclei.tables import read_csv, write_csv
 from tasks.store.provenance import (
+    generations,
     history_of,
     own_proposals_of_plates,
+    params_of_segmentation,
     plate_at,
     plate_of_segmentation,
     result_of,
@@ -31,6 +35,7 @@ LABELS = {"manual": "Manual", "semi-automatic": "Semi-Automated", "synthetic": "
 WORD = "word/"
 """Before the name of a column of the matrix, in which an experiment has a word."""
 TESTING, TRAINING = "Testing", "Training"
+NO_PLATE = "none"
 COUNTED = ("tp", "fp", "fn")
 ERRORS = ("false_positives", "false_negatives", "merges", "splits")
 OWN = "own_proposals"
@@ -42,13 +47,15 @@ class Data:
     """Tables of all experiments, with one row for each of what the docstrings say."""
 
     scores: pd.DataFrame
-    """Experiment, role, cell line, labels, IoU threshold: its words, replicate, plates, tp, fp, fn, and own_proposals,
+    """Experiment, role, cell line, labels, IoU threshold: its words, replicate, tp, fp, fn, and own_proposals,
     how many of the labels the model proposed itself. `is_counting` says whether these are the labels that count, or a
-    further label set of the plates."""
+    further label set of the plates; of those that count, `f1_low` and `f1_high`
+    are the 95 % CI over fields. `plates` were scored, `trained_on` are those that its networks learnt from, with spaces
+    between: NO_PLATE of networks that came with the pipeline, empty where that isn't known."""
     errors: pd.DataFrame
     """Experiment, role, cell line: true_nuclei and errors at an IoU of 0.7."""
     plates: pd.DataFrame
-    """Plate: what Table S1 says of it."""
+    """Plate and label set: what Table S1 says of it."""
     agreement: pd.DataFrame
     """Cell line, label set and IoU threshold: F1 of the set against the labels that count."""
     costs: pd.DataFrame
@@ -68,6 +75,9 @@ def read_data(folder: Path) -> Data:
         header = read_csv(folder / f"{field.name}.csv", dtype=str).columns
         texts = [name for name in header if name not in NUMBERS]
         tables[field.name] = read_csv(folder / f"{field.name}.csv", dtype=dict.fromkeys(texts, str))
+    # Kept by earlier versions of the pipeline, they lack what was added since.
+    for name in ADDED_TO_SCORES.keys() - set(tables["scores"]):
+        tables["scores"][name] = ADDED_TO_SCORES[name]
     return Data(**tables | {name: _with_own_proposals(tables[name]) for name in ("scores", "costs")})
 
 
@@ -76,10 +86,11 @@ def _with_own_proposals(table: pd.DataFrame) -> pd.DataFrame:
     return table if OWN in table else table.assign(**{OWN: 0})
 
 
+ADDED_TO_SCORES: dict[str, float | str] = {"f1_low": np.nan, "f1_high": np.nan, "trained_on": ""}
 NUMBERS = {
     *("replicate", "iou_threshold", "true_nuclei", "fovs", "nuclei", "area_mean_px", "area_sd_px", "pixel_size_um"),
     *("cpu_seconds", "gpu_seconds", "peak_memory_bytes", "bytes", "money", "f1_at_0.7", "cpu_hours", "binning"),
-    *(*COUNTED, *ERRORS, "f1", "is_counting", OWN),
+    *(*COUNTED, *ERRORS, "f1", "f1_low", "f1_high", "is_counting", OWN),
 }
 """Columns that hold numbers; all others are texts."""
 
@@ -104,7 +115,7 @@ def collect(
     return Data(
         scores=scores,
         errors=pd.concat([part[1] for part in parts], ignore_index=True),
-        plates=pd.DataFrame([_plate_row(plate) for plate in opened]),
+        plates=pd.DataFrame([row for plate in opened for row in _plate_rows(plate)]),
         agreement=_agreement(experiments, store),
         costs=pd.DataFrame([_cost(experiment, prices, store) for experiment in experiments]),
     )
@@ -117,17 +128,29 @@ def _scored_parts(experiment: Mapping[str, Any], store: Path) -> Iterator[tuple[
     for role, path in ((TESTING, experiment["scores"]), (TRAINING, experiment["training_scores"])):
         if path:
             scores, errors = _pooled(path, store)
-            yield scores.assign(**named, role=role), errors.assign(**named, role=role)
+            learnt = {"trained_on": _plates_trained_on(path, store)}
+            yield scores.assign(**named, role=role, **learnt), errors.assign(**named, role=role)
+
+
+def _plates_trained_on(scores: str, store: Path) -> str:
+    """Give the names of the plates that the networks, and those that they began from, learnt from."""
+    segmentations = segmentations_of_scores(scores, store)
+    networks = {network for path in segmentations for network in params_of_segmentation(path, store)["networks"]}
+    with suppress(InputError):  # The store may lack what networks were made from.
+        paths = {path for generation in generations(sorted(networks), store) for path in generation.plates}
+        return " ".join(sorted({plate_at(path, store).info.name for path in paths})) or NO_PLATE
+    return ""
 
 
 def _pooled(scores: str, store: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Pool the counts of all plates of a cell line against the labels that count, and against each other label set."""
     infos = {info.name: info for info in _plate_infos(scores, store)}
     folder = inside(store, scores)
-    f1, errors = (_of_plates(folder / f"{name}.csv") for name in ("f1", "errors"))
+    f1, errors = (_of_group("plate", folder / f"{name}.csv") for name in ("f1", "errors"))
     counting = f1.assign(labels=f1["name"].map(lambda name: shown_set(infos[name].name_of_labels)), is_counting=True)
     own = own_proposals_of_plates(segmentations_of_scores(scores, store), store)
     counting = counting.assign(**{OWN: counting["name"].map(own)})
+    counting = counting[["name", "labels", "is_counting", "iou_threshold", *COUNTED, OWN]]
     sets = _label_sets(folder, "model")
     others = sets.assign(name=sets["plate"], labels=sets["labels"].map(shown_set), is_counting=False)
     # Beside each other set, the one that counts is scored again on the fields of that set.
@@ -139,14 +162,16 @@ def _pooled(scores: str, store: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     )
     summed = {name: (name, "sum") for name in (*COUNTED, OWN)}
     counts = grouped.agg(**summed, plates=("name", " ".join)).reset_index()
+    intervals = _of_group("cell_line", folder / "f1.csv").rename(columns={"name": "cell_line"})
+    intervals = intervals[["cell_line", "iou_threshold", "f1_low", "f1_high"]].assign(is_counting=True)
+    counts = counts.merge(intervals, how="left", on=["cell_line", "iou_threshold", "is_counting"])
     of_lines = errors.assign(cell_line=errors["name"].map(lines)).groupby("cell_line", sort=False)
     return counts, of_lines[["true_nuclei", *ERRORS]].sum().reset_index()
 
 
-def _of_plates(path: Path) -> pd.DataFrame:
+def _of_group(group: Literal["plate", "cell_line"], path: Path) -> pd.DataFrame:
     table = read_csv(path, dtype={"name": str})
-    columns = [name for name in ("name", "iou_threshold", *COUNTED, "true_nuclei", *ERRORS) if name in table]
-    return table.loc[table["group"] == "plate", columns]
+    return table[table["group"] == group]
 
 
 def _label_sets(scores: Path, kind: str) -> pd.DataFrame:
@@ -171,26 +196,36 @@ def _plate_infos(scores: str, store: Path) -> list[PlateInfo]:
     return [read_plate_info(inside(store, path)) for path in paths]
 
 
-def _plate_row(plate: Plate) -> dict[str, Any]:
-    """Give what Table S1 says of a plate; areas are in px, of labelled nuclei."""
-    sizes = {read_image(fov.image_path).shape for fov in plate.fovs[:1]}
-    labels = [read_numbered(fov.labels_path).label_image for fov in plate.fovs if fov.labels_path]
-    counted = [np.bincount(label_image.ravel())[1:] for label_image in labels]
-    areas = np.concatenate([of_field[of_field > 0] for of_field in counted]) if counted else np.array([])
-    return {
-        "plate": plate.info.name,
-        "cell_line": plate.info.cell_line,
-        "fovs": len(plate.fovs),
-        "size": ", ".join(f"{height} x {width}" for height, width in sorted(sizes)),
-        "objective": plate.info.objective,
-        "binning": plate.info.binning,
-        "pixel_size_um": plate.info.pixel_size_um,
-        "nuclei": len(areas),
-        "area_mean_px": float(areas.mean()) if len(areas) else None,
-        "area_sd_px": float(areas.std(ddof=1)) if len(areas) > 1 else None,
-        "role": plate.info.role,
-        "annotation": ", ".join(map(shown_set, (plate.info.name_of_labels, *plate.label_sets))),
-    }
+def _plate_rows(plate: Plate) -> Iterator[dict[str, Any]]:
+    """Give what Table S1 says of a plate, with one row for the labels that count and for each further label set.
+
+    Areas are in px.
+    """
+    shapes = sorted({read_image(fov.image_path).shape for fov in plate.fovs})
+    of_counting = [fov.labels_path for fov in plate.fovs if fov.labels_path]
+    of_sets = {name: list(files.values()) for name, files in plate.label_sets.items()}
+    for name, paths in {plate.info.name_of_labels: of_counting, **of_sets}.items():
+        areas = _areas(paths)
+        yield {
+            "plate": plate.info.name,
+            "cell_line": plate.info.cell_line,
+            "fovs": len(plate.fovs),
+            "size": ", ".join(f"{height} x {width}" for height, width in shapes),
+            "objective": plate.info.objective,
+            "binning": plate.info.binning,
+            "pixel_size_um": plate.info.pixel_size_um,
+            "nuclei": len(areas),
+            "area_mean_px": float(areas.mean()) if len(areas) else None,
+            "area_sd_px": float(areas.std(ddof=1)) if len(areas) > 1 else None,
+            "role": plate.info.role,
+            "annotation": shown_set(name),
+        }
+
+
+def _areas(labels: Iterable[Path]) -> NDArray[np.int64]:
+    """Give the area in px of each nucleus of label images."""
+    counted = [np.bincount(read_numbered(path).label_image.ravel())[1:] for path in labels]
+    return np.concatenate([of_field[of_field > 0] for of_field in counted]) if counted else np.array([], np.int64)
 
 
 def _agreement(experiments: Sequence[Mapping[str, Any]], store: Path) -> pd.DataFrame:
@@ -232,8 +267,11 @@ def _cost(experiment: Mapping[str, Any], prices: Mapping[str, Any], store: Path)
 
 
 def _cpu_seconds(step: Result) -> float:
-    """Give the CPU seconds of all cores; of results of before they were measured, the seconds on the clock."""
-    return step.usage.get("cpu_seconds", step.seconds)
+    """Give the CPU seconds of all cores; of results of before they were measured, the seconds on the clock.
+
+    What a resumed training used before isn't in the usage of its last process, but in the sum of its cycles.
+    """
+    return max(step.usage.get("cpu_seconds", step.seconds), step.metrics.get("training_cpu_seconds", 0.0))
 
 
 def _gpu_seconds(step: Result) -> float:

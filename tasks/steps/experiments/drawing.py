@@ -30,6 +30,8 @@ ERROR_PANELS = {
     "D": ("splits", "% of Splits"),
 }
 """As in the paper's Fig. S3."""
+NO_SECOND_SET = "no plate has a second label set"
+NO_PICTURE = "no picture of a test field was kept"
 NO_WEIGHTS = "‡"
 """Marks what ran without the pretrained weights that it asks for."""
 LEGEND_OF_VARIANT = {"annotations": "Annotation", "training": "Dataset"}
@@ -37,8 +39,8 @@ LEGEND_OF_VARIANT = {"annotations": "Annotation", "training": "Dataset"}
 
 def figures_of(
     spec: Mapping[str, Any], table: Table, data: Data, fields: Sequence[PanelField], axes: Mapping[str, str]
-) -> Iterator[tuple[str, Figure]]:
-    """Give the figures of a table with their names; none of what there are no numbers or no labels for."""
+) -> Iterator[tuple[str, Figure | str]]:
+    """Give the figures of a table with their names; of one for which there is nothing to draw, the reason."""
     scores = rows_of(spec, data, list(axes))
     for name, form in (spec.get("figures") or {}).items():
         if form == "curves":
@@ -55,26 +57,31 @@ def figures_of(
         elif form == "errors":
             yield from _errors(name, spec, errors_of(spec, data, list(axes), None))
         elif form == "panels":
-            yield from ((name, model_panels(shown)) for shown in [_shown_fields(spec, scores, fields)] if shown)
-        elif len(data.agreement):
-            yield name, _agreement(data.agreement)
+            shown = _shown_fields(spec, scores, fields)
+            yield name, model_panels(shown) if shown else _lacking_labels(spec)
+        else:
+            yield name, _agreement(data.agreement) if len(data.agreement) else NO_SECOND_SET
+
+
+def _lacking_labels(spec: Mapping[str, Any]) -> str:
+    return NO_SECOND_SET if spec.get("kind") == "annotations" else NO_PICTURE
 
 
 def cost_of_all(data: Data, by: str, legend: str) -> Figure:
-    """Draw F1 against CPU hours, coloured by a column of the matrix."""
+    """Draw F1 against CPU hours, coloured by a column of the matrix; hours of GPUs are named as left out."""
     groups = data.scores.drop_duplicates("experiment").set_index("experiment")[f"{WORD}{by}"]
     known = data.costs.dropna(subset=["f1_at_0.7", "cpu_hours"])
     points = [
         CostPoint(row["experiment"], str(groups[row["experiment"]]), float(row["cpu_hours"]), float(row["f1_at_0.7"]))
         for row in known.to_dict("records")
     ]
-    return cost_figure(points, legend)
+    x_title = "CPU hours; GPU hours are not in it" if data.costs["gpu_seconds"].sum() > 0 else "CPU hours"
+    return cost_figure(points, x_title, legend)
 
 
 def _curves(spec: Mapping[str, Any], scores: pd.DataFrame) -> Figure:
     """Draw a line for each cell line in a panel for each row, or where labels or images are compared one for each."""
-    columns = [f"{WORD}{name}" for name in spec["by"]]
-    rows = scores[columns].astype(str).agg(" / ".join, axis=1)
+    rows = pd.Series([_marked_name(spec, one) for one in scores.to_dict("records")], scores.index, str)
     compared = spec.get("kind") in LEGEND_OF_VARIANT
     panels: dict[tuple[str, str], dict[str, dict[float, float]]] = {}
     of_cell_lines = cell_lines_in_order(list(scores["cell_line"]))
@@ -108,8 +115,12 @@ def _shown_fields(spec: Mapping[str, Any], scores: pd.DataFrame, fields: Sequenc
 
 
 def _marked_name(spec: Mapping[str, Any], row: Mapping[Any, Any]) -> str:
-    words = " / ".join(str(row[f"{WORD}{name}"]) for name in spec["by"])
-    return f"{words} {NO_WEIGHTS}" if row["weights"] else words
+    return _marked(" / ".join(str(row[f"{WORD}{name}"]) for name in spec["by"]), row["weights"])
+
+
+def _marked(name: str, missing_weights: str) -> str:
+    """Mark what ran without the pretrained weights that it asks for."""
+    return f"{name} {NO_WEIGHTS}" if missing_weights else name
 
 
 def _x_title(table: Table) -> str:
@@ -144,6 +155,8 @@ def _intervals(table: Table) -> dict[str, list[Interval]]:
 
 def _errors(name: str, spec: Mapping[str, Any], errors: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
     """Draw four figures of bars."""
+    names = [_marked(row, lacking) for row, lacking in zip(errors["row"], errors["without_weights"], strict=True)]
+    errors = errors.assign(row=names)
     for letter, (error, title) in ERROR_PANELS.items():
         of_kind = errors[errors["error"] == error]
         panels = {

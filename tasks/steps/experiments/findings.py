@@ -7,41 +7,30 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from tasks.nuclei.scoring import OBJECT_LEVEL_IOU
-from tasks.steps.experiments.data import OWN, TESTING, WORD, Data
-from tasks.steps.experiments.tables import CONFIDENCE, Column, cell_lines_in_order, published_f1, with_f1
+from tasks.steps.experiments.data import LABELS, OWN, TESTING, TRAINING, WORD, Data
+from tasks.steps.experiments.differences import SAME, Difference, difference_of
+from tasks.steps.experiments.overfitting import difference_of_plates
+from tasks.steps.experiments.tables import Column, cell_lines_in_order, published_f1, with_f1
 
 Expected = Literal["more", "less", "same", "not less"]
 Verdict = Literal["agrees", "differs", "undecided"]
 NOT_RUN = "not run"
 NUMBERS = ("f1_of", "f1_against", "difference", "low", "high", "cpu_hours")
-SAME = 0.03
-"""A difference of F1 that is no larger than this is none to a biologist: one nucleus in thirty."""
-
-
 BOUNDS = {"more": (0.0, np.inf), "less": (-np.inf, 0.0), "same": (-SAME, SAME), "not less": (-SAME, np.inf)}
 """Between which the difference of a statement lies."""
+VARIANTS = {"training": (TRAINING, TESTING), "annotations": (LABELS["manual"], LABELS["semi-automatic"])}
+"""What a statement of one experiment alone compares, by the kind of its table: the first less the second."""
 
 
-class Difference(NamedTuple):
-    """Of mean F1 between two experiments over their replicates, with the 95 % interval; NaN for single runs."""
+class Sides(NamedTuple):
+    """What a statement compares: names, scores at 0.7, and how the paper's table calls both besides their words."""
 
-    value: float
-    low: float
-    high: float
-
-
-def difference_of(first: Sequence[float], second: Sequence[float]) -> Difference:
-    """Give by how much the mean of `first` exceeds that of `second`, by Welch's t."""
-    value = float(np.mean(first) - np.mean(second))
-    if min(len(first), len(second)) < 2:
-        return Difference(value, np.nan, np.nan)
-    if np.ptp(first) == np.ptp(second) == 0:
-        return Difference(value, value, value)
-    interval = stats.ttest_ind(first, second, equal_var=False).confidence_interval(CONFIDENCE)
-    return Difference(value, float(interval.low), float(interval.high))
+    of: str
+    against: str
+    scores: tuple[pd.DataFrame, pd.DataFrame]
+    variants: tuple[str, str]
 
 
 def verdict_on(expected: Expected, found: Difference) -> Verdict:
@@ -63,29 +52,56 @@ def findings_of(
 
     `words` are the names of the matrix's columns. Experiments without the pretrained weights that they ask for say
     nothing on these and don't count. CPU hours are those of all runs that a finding rests on, `own_proposals` are the
-    labels that their models proposed themselves.
+    labels that their models proposed themselves. A finding that names one experiment twice compares as its table does:
+    training with test plates, or manual with semi-automatic labels.
     """
     at = np.isclose(data.scores["iou_threshold"], OBJECT_LEVEL_IOU)
-    counting = data.scores["is_counting"].astype(bool) & (data.scores["role"] == TESTING)
-    scores = with_f1(data.scores[at & counting & (data.scores["weights"] == "")])
-    keys = list(zip(*(scores[f"{WORD}{name}"].astype(str) for name in words), strict=True))
+    scores = with_f1(data.scores[at & (data.scores["weights"] == "")])
     hours = data.costs.set_index("experiment")["cpu_hours"]
+    models: Sequence[str] = next((table["by"][:1] for table in tables if table.get("by")), ())
     rows = []
     for number, finding in enumerate(findings, start=1):
-        pair = [scores[[key == tuple(finding[side]) for key in keys]] for side in ("of", "against")]
-        known = _published_differences(finding, tables, words, published)
+        table = next((table for table in tables if table["name"] == finding["table"]), {})
+        shown = table.get("by") or models
+        sides = _sides(finding, scores, words, table.get("kind", ""))
+        told = {"finding": number, **{name: finding[name] for name in ("paper", "table", "expected")}}
+        told |= {"both": _shared(finding, words, shown), "of": sides.of, "against": sides.against}
+        known = _published_differences(finding, table, words, published, sides.variants)
         for line in finding["cell_lines"] or cell_lines_in_order([*data.scores["cell_line"]]):
-            told = {"finding": number, **_told(finding), "cell_line": line, "published": known.get(line)}
-            of_line = [side[side["cell_line"] == line] for side in pair]
-            rows.append(told | _of_line(finding["expected"], of_line, hours))
+            of_line = [side[side["cell_line"] == line] for side in sides.scores]
+            row = _of_line(finding["expected"], of_line, hours)
+            rows.append({**told, "cell_line": line, "published": known.get(line), **row})
     return pd.DataFrame(rows)
 
 
-def _told(finding: Mapping[str, Any]) -> dict[str, str]:
-    """Give what is said of a finding, experiments by the words in which they differ."""
-    pairs = [pair for pair in zip(finding["of"], finding["against"], strict=True) if pair[0] != pair[1]]
-    of, against = (" / ".join(words) for words in zip(*pairs, strict=True))
-    return {**{name: finding[name] for name in ("paper", "table", "expected")}, "of": of, "against": against}
+def _sides(finding: Mapping[str, Any], scores: pd.DataFrame, words: Sequence[str], kind: str) -> Sides:
+    """Give both sides, experiments named by the words in which they differ."""
+    keys = list(zip(*(scores[f"{WORD}{name}"].astype(str) for name in words), strict=True))
+    of, against = (scores[[key == tuple(finding[side]) for key in keys]] for side in ("of", "against"))
+    if finding["of"] != finding["against"] or kind not in VARIANTS:
+        pairs = [pair for pair in zip(finding["of"], finding["against"], strict=True) if pair[0] != pair[1]]
+        names = [" / ".join(side) for side in zip(*pairs, strict=True)] or ["", ""]
+        return Sides(names[0], names[1], (_counting(_tested(of)), _counting(_tested(against))), ("", ""))
+    first, second = VARIANTS[kind]
+    if kind == "training":
+        pair = [_counting(of[of["role"] == role]) for role in (first, second)]
+    else:
+        pair = [_tested(of[of["labels"] == labels]) for labels in (first, second)]
+    return Sides(first, second, (pair[0], pair[1]), (first, second))
+
+
+def _counting(scores: pd.DataFrame) -> pd.DataFrame:
+    return scores[scores["is_counting"].astype(bool)]
+
+
+def _tested(scores: pd.DataFrame) -> pd.DataFrame:
+    return scores[scores["role"] == TESTING]
+
+
+def _shared(finding: Mapping[str, Any], words: Sequence[str], shown: Sequence[str]) -> str:
+    """Give those words that both sides have, of the columns that tell the rows of the finding's table apart."""
+    of, against = (dict(zip(words, finding[side], strict=True)) for side in ("of", "against"))
+    return " / ".join(of[name] for name in shown if of[name] == against[name])
 
 
 def _of_line(expected: Expected, pair: Sequence[pd.DataFrame], hours: pd.Series) -> dict[str, Any]:
@@ -94,11 +110,14 @@ def _of_line(expected: Expected, pair: Sequence[pd.DataFrame], hours: pd.Series)
     runs = {"runs_of": len(of), "runs_against": len(against)}
     if 0 in runs.values():
         return {**dict.fromkeys(NUMBERS, np.nan), **runs, OWN: 0, "verdict": NOT_RUN}
-    found = difference_of(list(of["f1"]), list(against["f1"]))
+    if set(of["role"]) != set(against["role"]):
+        found, _ = difference_of_plates(of, against)
+    else:
+        found = difference_of(list(of["f1"]), list(against["f1"]))
     return {
         **{"f1_of": of["f1"].mean(), "f1_against": against["f1"].mean()},
         **{"difference": found.value, "low": found.low, "high": found.high},
-        "cpu_hours": float(hours[[*of["experiment"], *against["experiment"]]].sum()),
+        "cpu_hours": float(hours[[*dict.fromkeys([*of["experiment"], *against["experiment"]])]].sum()),
         **runs,
         OWN: int(of[OWN].sum() + against[OWN].sum()),
         "verdict": verdict_on(expected, found),
@@ -106,18 +125,22 @@ def _of_line(expected: Expected, pair: Sequence[pd.DataFrame], hours: pd.Series)
 
 
 def _published_differences(
-    finding: Mapping[str, Any], tables: Sequence[Mapping[str, Any]], words: Sequence[str], published: str | None
+    finding: Mapping[str, Any],
+    table: Mapping[str, Any],
+    words: Sequence[str],
+    published: str | None,
+    variants: tuple[str, str],
 ) -> dict[str, float]:
     """Give the paper's own differences by cell line, where its table has both rows."""
-    table = next((table for table in tables if table["name"] == finding["table"]), None)
     known = published_f1(published, finding["table"]) if table else {}
     rows = [
-        " / ".join(dict(zip(words, finding[side], strict=True))[name] for name in (table or {}).get("by", ()))
+        " / ".join(dict(zip(words, finding[side], strict=True))[name] for name in table.get("by", ()))
         for side in ("of", "against")
     ]
     differences = {}
     for line in {column.cell_line for _, _, column in known}:
-        of, against = (known.get((row, "", Column(line, OBJECT_LEVEL_IOU))) for row in rows)
+        column = Column(line, OBJECT_LEVEL_IOU)
+        of, against = (known.get((row, variant, column)) for row, variant in zip(rows, variants, strict=True))
         if of is not None and against is not None:
-            differences[line] = of - against
+            differences[line] = of.f1 - against.f1
     return differences

@@ -13,7 +13,7 @@ from scipy import stats
 
 from tasks.nuclei.scoring import f1_score
 from tasks.nuclei.tables import read_csv
-from tasks.steps.experiments.data import ERRORS, OWN, TESTING, WORD, Data
+from tasks.steps.experiments.data import ERRORS, NO_PLATE, OWN, TESTING, WORD, Data
 
 PUBLISHED = Path(__file__).with_name("published")
 PAPER_PLATES = frozenset(("MCF10A_Biological", "HCT116_Biological", "U2OS_Technical", "Eosinophils_Technical"))
@@ -35,14 +35,23 @@ class Mean(NamedTuple):
     n: int
 
 
+class Published(NamedTuple):
+    """F1 of the paper, of replicates with the 95 % confidence interval of the mean; NaN elsewhere."""
+
+    f1: float
+    low: float = np.nan
+    high: float = np.nan
+
+
 @dataclass(frozen=True)
 class Cell:
     """F1 of a row for a cell line at an IoU threshold."""
 
     value: Mean
     is_best: bool = False
-    published: float | None = None
+    published: Published | None = None
     is_on_paper_plates: bool = False
+    """Whether it was trained and scored on the paper's plates."""
     values: tuple[float, ...] = ()
     """Of each replicate."""
     own_proposals: int = 0
@@ -53,7 +62,7 @@ class Cell:
         """Ours less the published one, where the plates are the paper's."""
         if self.published is None or not self.is_on_paper_plates:
             return None
-        return self.value.f1 - self.published
+        return self.value.f1 - self.published.f1
 
 
 class Column(NamedTuple):
@@ -92,6 +101,8 @@ class Table:
     kind: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    scale: float | None = None
+    """Of ROIs and cycles, by the paper's."""
 
     @property
     def is_flattered(self) -> bool:
@@ -100,6 +111,7 @@ class Table:
 
     def frame(self) -> pd.DataFrame:
         """Give one row for each row and column of the table, for CSV."""
+        has_intervals = self.kind == "replicates"
         return pd.DataFrame(
             {
                 **dict(zip(self.by, row.words, strict=True)),
@@ -107,17 +119,23 @@ class Table:
                 "cell_line": column.cell_line,
                 "iou_threshold": column.iou_threshold,
                 "f1": cell.value.f1,
-                **({"low": cell.value.low, "high": cell.value.high} if self.kind == "replicates" else {}),
+                **({"low": cell.value.low, "high": cell.value.high} if has_intervals else {}),
                 "replicates": cell.value.n,
                 "is_best": cell.is_best,
-                "published": cell.published,
+                **_published_columns(cell.published, has_intervals),
                 "difference": cell.difference,
+                "scale": self.scale,
                 "without_weights": row.weights,
                 OWN: cell.own_proposals,
             }
             for row in self.rows
             for column, cell in row.cells.items()
         )
+
+
+def _published_columns(published: Published | None, has_interval: bool) -> dict[str, float | None]:
+    f1, low, high = published or (None, None, None)
+    return {"published": f1, **({"published_low": low, "published_high": high} if has_interval else {})}
 
 
 def cell_lines_in_order(cell_lines: Sequence[str]) -> list[str]:
@@ -140,16 +158,21 @@ def with_f1(scores: pd.DataFrame) -> pd.DataFrame:
     return scores.assign(f1=f1_score(scores["tp"].to_numpy(), scores["fp"].to_numpy(), scores["fn"].to_numpy()))
 
 
+def all_scores_of(spec: Mapping[str, Any], data: Data, words: Sequence[str]) -> pd.DataFrame:
+    """Give all scores of the experiments that a table names, in its order; `words` are those of `rows_of`."""
+    keys = [f"{WORD}{name}" for name in words]
+    wanted = {tuple(row): number for number, row in enumerate(spec["rows"])}
+    numbered = zip(*(data.scores[name].astype(str) for name in [*keys, "replicate"]), strict=True)
+    ordered = data.scores.assign(order=[wanted.get(key, -1) for key in numbered])
+    return with_f1(ordered[ordered["order"] >= 0].sort_values("order", kind="stable"))
+
+
 def rows_of(spec: Mapping[str, Any], data: Data, words: Sequence[str]) -> pd.DataFrame:
     """Give the scores that a table shows, with a column `variant`; of replicates the first unless it shows all.
 
     `words` are the names of the matrix's columns.
     """
-    kind, keys = spec.get("kind", "f1"), [f"{WORD}{name}" for name in words]
-    wanted = {tuple(row): number for number, row in enumerate(spec["rows"])}
-    numbered = zip(*(data.scores[name].astype(str) for name in [*keys, "replicate"]), strict=True)
-    ordered = data.scores.assign(order=[wanted.get(key, -1) for key in numbered])
-    scores = with_f1(ordered[ordered["order"] >= 0].sort_values("order", kind="stable"))
+    kind, scores = spec.get("kind", "f1"), all_scores_of(spec, data, words)
     if kind != "replicates":
         scores = scores[scores["replicate"] == 1]
     if kind != "training":
@@ -160,7 +183,9 @@ def rows_of(spec: Mapping[str, Any], data: Data, words: Sequence[str]) -> pd.Dat
     return scores.assign(variant=variant)
 
 
-def table_of(spec: Mapping[str, Any], data: Data, axes: Mapping[str, str], published: str | None) -> Table:
+def table_of(
+    spec: Mapping[str, Any], data: Data, axes: Mapping[str, str], published: str | None, scale: float | None = None
+) -> Table:
     """Give a table by what the matrix says of it; `axes` are titles of the matrix's columns by their names."""
     scores = rows_of(spec, data, list(axes))
     columns = tuple(
@@ -174,7 +199,7 @@ def table_of(spec: Mapping[str, Any], data: Data, axes: Mapping[str, str], publi
     ]
     titles = tuple(axes[name] for name in spec["by"])
     kind = spec.get("kind", "f1")
-    return Table(spec["name"], spec.get("title", ""), titles, kind, columns, tuple(_with_best(rows, columns)))
+    return Table(spec["name"], spec.get("title", ""), titles, kind, columns, tuple(_with_best(rows, columns)), scale)
 
 
 def _row(
@@ -182,19 +207,25 @@ def _row(
     variant: str,
     scores: pd.DataFrame,
     columns: Sequence[Column],
-    known: Mapping[tuple[str, str, Column], float],
+    known: Mapping[tuple[str, str, Column], Published],
 ) -> Row:
     cells = {}
     for column in columns:
         # The thresholds are the floats nearest to the decimals, here and there.
         at = scores[(scores["cell_line"] == column.cell_line) & (scores["iou_threshold"] == column.iou_threshold)]
         if len(at):
-            plates = set(" ".join(at["plates"]).split(" "))
             values = tuple(at["f1"].astype(float))
             published = known.get((" / ".join(words), variant, column))
-            on_paper = plates <= PAPER_PLATES or plates <= PAPER_TRAINING_PLATES
-            cells[column] = Cell(mean_of(values), False, published, on_paper, values, int(at[OWN].sum()))
+            own = int(at[OWN].sum())
+            cells[column] = Cell(mean_of(values), False, published, is_on_paper_plates(at), values, own)
     return Row(words, variant, "; ".join(sorted(set(scores["weights"]) - {""})), cells)
+
+
+def is_on_paper_plates(scores: pd.DataFrame) -> bool:
+    """Whether all of these were scored on the paper's test plates, or on its training plates, and trained on these."""
+    scored, trained = (set(" ".join(scores[name]).split(" ")) for name in ("plates", "trained_on"))
+    is_scored = scored <= PAPER_PLATES or scored <= PAPER_TRAINING_PLATES
+    return is_scored and trained <= {*PAPER_TRAINING_PLATES, NO_PLATE}
 
 
 def _with_best(rows: Sequence[Row], columns: Sequence[Column]) -> Iterator[Row]:
@@ -214,20 +245,23 @@ def _with_best(rows: Sequence[Row], columns: Sequence[Column]) -> Iterator[Row]:
 def errors_of(spec: Mapping[str, Any], data: Data, words: Sequence[str], published: str | None) -> pd.DataFrame:
     """Give one row for each row of a table, cell line and kind of error: counts at an IoU of 0.7, and percent.
 
-    Percent are of the true nuclei, as in the paper's Fig. S3, whose own ones stand beside.
+    Percent are of the true nuclei, as in the paper's Fig. S3, whose own ones stand beside, with the difference in
+    percentage points where the plates are the paper's.
     """
     keys = ["experiment", "role", "cell_line"]
-    shown = rows_of(spec, data, words)[[*keys, "order"]].drop_duplicates()
+    shown = rows_of(spec, data, words)[[*keys, "order", "plates", "trained_on"]].drop_duplicates()
     errors = shown.merge(data.errors, on=keys).sort_values("order", kind="stable")
     rows = errors[[f"{WORD}{name}" for name in spec["by"]]].astype(str).agg(" / ".join, axis=1)
-    long = errors.assign(row=rows).melt(
-        ["row", "cell_line", "true_nuclei"], list(ERRORS), var_name="error", value_name="count"
-    )
+    on_paper = [is_on_paper_plates(errors[number : number + 1]) for number in range(len(errors))]
+    named = errors.assign(row=rows, on_paper=on_paper, without_weights=errors["weights"])
+    kept = ["row", "without_weights", "cell_line", "true_nuclei", "on_paper"]
+    long = named.melt(kept, list(ERRORS), var_name="error", value_name="count")
     known = _published_errors(published)
     beside = [known.get(key, np.nan) for key in zip(long["row"], long["cell_line"], long["error"], strict=True)]
-    return long.assign(
-        percent=100 * long["count"] / long["true_nuclei"].clip(lower=1), published_percent=np.array(beside, float)
-    )
+    percent, of_paper = 100 * long["count"] / long["true_nuclei"].clip(lower=1), np.array(beside, float)
+    difference = (percent - of_paper).where(long["on_paper"])
+    compared = long.assign(percent=percent, published_percent=of_paper, difference=difference)
+    return compared.drop(columns="on_paper")
 
 
 def _published_errors(source: str | None) -> dict[tuple[str, str, str], float]:
@@ -243,7 +277,7 @@ def _published_errors(source: str | None) -> dict[tuple[str, str, str], float]:
     }
 
 
-def published_f1(source: str | None, table: str) -> dict[tuple[str, str, Column], float]:
+def published_f1(source: str | None, table: str) -> dict[tuple[str, str, Column], Published]:
     """Give published F1 by row, variant and column."""
     if source is None:
         return {}
@@ -251,6 +285,28 @@ def published_f1(source: str | None, table: str) -> dict[tuple[str, str, Column]
     of_table = rows[rows["table"] == table].to_dict("records")
     # An empty variant is text.
     return {
-        (row["row"], row["variant"], Column(row["cell_line"], row["iou_threshold"])): float(row["f1"])
+        (row["row"], row["variant"], Column(row["cell_line"], row["iou_threshold"])): Published(
+            float(row["f1"]), float(row["low"]), float(row["high"])
+        )
         for row in of_table
     }
+
+
+def images_of(plates: pd.DataFrame, published: str | None) -> pd.DataFrame:
+    """Give Table S1 in order: the rows of `Data.plates`, with what the paper says of its images of the same kind.
+
+    These are in columns such as `published_nuclei`. Differences of nuclei and areas are of plates of the paper's names.
+    """
+    ordered = plates.sort_values(["cell_line", "role", "plate", "annotation"], ignore_index=True)
+    if published is None:
+        return ordered
+    kind = ["cell_line", "role", "annotation"]
+    known = read_csv(PUBLISHED / f"{published}_images.csv", dtype=dict.fromkeys(("plate", "size", *kind), str))
+    beside = known.rename(columns={name: f"published_{name}" for name in known if name not in kind})
+    compared = ordered.merge(beside, how="left", on=kind)
+    is_the_papers = compared["plate"] == compared["published_plate"]
+    differences = {
+        f"{name}_difference": (compared[name] - compared[f"published_{name}"]).where(is_the_papers)
+        for name in ("nuclei", "area_mean_px", "area_sd_px")
+    }
+    return compared.assign(**differences)
