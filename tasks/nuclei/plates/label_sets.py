@@ -64,13 +64,11 @@ def _files_of(
 ) -> Iterator[tuple[str, Path]]:
     found: set[str] = set()
     for path in sorted(folder.iterdir()):
-        if is_left_by_a_system(path.name):
+        if is_left_by_a_system(path.name) or path.name == ORIGINS:
             continue
         name, shown = without_extension(path.name), f"{LABEL_SETS}/{folder.name}/{printable(path.name)}"
         if problem := problem_of(path, plate_folder):
             problems.append(f"{LABEL_SETS}/{folder.name}/{problem}")
-        elif path.name == ORIGINS:
-            continue
         elif name is None or name not in labelled:
             problems.append(f"{shown}: there is no field of this name with labels; rename it or remove it")
         elif name in found:
