@@ -36,6 +36,8 @@ Wanted = Mapping[str, Sequence[str]]
 
 OF_OTHERS = ", on other plates than the published ones"
 """Behind the title of the page, where it holds."""
+NO_WEIGHTS = "‡"
+"""Behind an experiment that ran without the pretrained weights that it asks for, as in the tables."""
 TRAINING_TABLE = "training"
 """The kind of a table for which training plates are scored too."""
 
@@ -62,7 +64,7 @@ def plan(form: Mapping[str, Any], store: Path, dag_run_id: str) -> ExperimentsPl
     others = [plate.name for plate in used.values() if published and plate.name not in published]
     title = f"{matrix.content.get('title') or matrix.name}, scale {scale:g}{OF_OTHERS if others else ''}"
     prices = _prices(matrix, form)
-    tables = {"title": title, "plates": list(used), "prices": prices, **_tables(matrix, sought)}
+    tables = {"title": title, "plates": list(used), "prices": prices, "scale": scale, **_tables(matrix, sought)}
     if problems := list(problems_of_tables(tables)):
         raise FormError(f"The matrix {matrix.name} can't be used: {'; '.join(problems)}.")
     matrix_id = f"matrix {matrix.name} {_digest([asked, [plate.path for plate in test]])}"
@@ -347,6 +349,7 @@ def scored_experiment(scored: Sequence[Result], known: Mapping[str, Any]) -> Par
     paths = [result["outputs"]["scores"] for result in scored]
     return {
         "name": known["experiment"]["name"],
+        "missing": known["experiment"]["missing"],
         "scores": paths[0],
         "training_scores": paths[1] if len(paths) > 1 else None,
         "metrics": {name: value for name, value in scored[0]["metrics"].items() if name.endswith("/all")},
@@ -401,9 +404,12 @@ def score_lines(scored: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = sorted(scored, key=lambda one: -one["metrics"][columns[0]])
     titles = " | ".join(f"F1 at {at}" for at in manifest()["shown_iou_thresholds"])
     marks = [mark_of(one["own_proposals"]) for one in rows]
+    names = [f"{one['name']} {NO_WEIGHTS}" if one["missing"] else one["name"] for one in rows]
     values = [
-        " | ".join([one["name"], *(f"{one['metrics'][name]:.3f}{mark}" for name in columns)])
-        for one, mark in zip(rows, marks, strict=True)
+        " | ".join([name, *(f"{one['metrics'][column]:.3f}{mark}" for column in columns)])
+        for name, one, mark in zip(names, rows, marks, strict=True)
     ]
     lines = [f"| experiment | {titles} |", "|---" * (len(columns) + 1) + "|", *(f"| {row} |" for row in values)]
-    return [*lines, *explained(any(marks))]
+    without = any(one["missing"] for one in rows)
+    remark = ["", f"{NO_WEIGHTS} ran without the pretrained weights that it asks for"] if without else []
+    return [*lines, *explained(any(marks)), *remark]

@@ -377,7 +377,7 @@ def test_an_experiment_goes_from_its_networks_to_scores_of_test_and_training_pla
 
 def test_the_note_marks_f1_against_labels_that_a_model_proposed_itself() -> None:
     fair, own = (
-        {"name": name, "metrics": {"f1_at_0.7/all": f1, "f1_at_0.9/all": 0.5}, "own_proposals": number}
+        {"name": name, "missing": "", "metrics": {"f1_at_0.7/all": f1, "f1_at_0.9/all": 0.5}, "own_proposals": number}
         for name, f1, number in (("one", 0.8, 0), ("other", 0.9, 3))
     )
     assert run_experiments.score_lines([fair, own])[2:] == [
@@ -387,6 +387,15 @@ def test_the_note_marks_f1_against_labels_that_a_model_proposed_itself() -> None
         "† against labels that the model itself, or one that it began from, proposed: too good",
     ]
     assert run_experiments.score_lines([fair])[2:] == ["| one | 0.800 | 0.500 |"]
+
+
+def test_the_note_marks_experiments_without_their_pretrained_weights() -> None:
+    one = {"name": "one", "missing": "no file", "metrics": {"f1_at_0.7/all": 0.8, "f1_at_0.9/all": 0.5}}
+    assert run_experiments.score_lines([one | {"own_proposals": 0}])[2:] == [
+        "| one ‡ | 0.800 | 0.500 |",
+        "",
+        "‡ ran without the pretrained weights that it asks for",
+    ]
 
 
 def test_the_page_of_a_matrix_shows_all_experiments_that_have_scores_whichever_are_run(store: Path) -> None:
