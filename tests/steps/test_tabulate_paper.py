@@ -19,6 +19,8 @@ from tests.dags.forms.filled import filled
 from tests.dags.stored_plates import add_plate
 from tests.steps.test_tabulate import FOUND, image, plate, scored
 
+pytestmark = pytest.mark.long
+
 
 def paper_plate(store: Path, cell_line: str, kind: str) -> str:
     """Store a plate of the paper's name; those to test on have manual labels too."""
