@@ -51,6 +51,7 @@ def test_a_dag_and_its_modules_of_planning_and_of_the_form_have_one_name(dags: d
         "fields",
         "initial_weights",
         "methods",
+        "own_proposals",
         "remarks",
         "retrainings",
     }
