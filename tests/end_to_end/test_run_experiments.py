@@ -74,7 +74,6 @@ SECONDS_WITH_NOTHING_TO_DO = 240
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
     with laboratory(tmp_path_factory.mktemp("nucleus")) as started:
-        (started.home.folder / "experiments").mkdir()
         (started.home.folder / "experiments" / "small.yaml").write_text(MATRIX)
         (started.home.folder / "experiments" / "replicates.yaml").write_text(TO_BE_KILLED)
         for number, (cell_line, role) in enumerate((c, r) for c in ("U2OS", "MCF10A") for r in ("train", "test")):
