@@ -111,15 +111,19 @@ def test_scores_on_other_plates_are_refused(store: Path) -> None:
         judge(store, champion, challenger)
 
 
-def test_mlflow_shows_the_gains_and_the_outcome_at_run_and_version(
-    store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.fixture
+def registered_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Version 1, registered by the MLflow run of the retraining."""
     track_in(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("retraining", "dag run", "name"))
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "weights").write_text("")
     tracking.Run().register_model(tmp_path / "model", "0123", {}, "A model.")
+
+
+@pytest.mark.usefixtures("registered_version")
+def test_mlflow_shows_the_gains_and_the_outcome_at_run_and_version(store: Path) -> None:
     champion = scored(store, "champion", {"first": TRUTH})
     challenger = scored(store, "challenger", {"first": ONE_MISSED})
     judge(store, champion, challenger)
@@ -134,15 +138,10 @@ def test_mlflow_shows_the_gains_and_the_outcome_at_run_and_version(
     assert "gate_remarks" not in found.tags
 
 
+@pytest.mark.usefixtures("registered_version")
 def test_mlflow_says_at_run_and_version_that_the_gate_was_passed_on_labels_that_one_of_them_proposed(
-    store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    store: Path,
 ) -> None:
-    track_in(tmp_path, monkeypatch)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_RUN_ID", tracking.open_run("retraining", "dag run", "name"))
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "weights").write_text("")
-    tracking.Run().register_model(tmp_path / "model", "0123", {}, "A model.")
     challenger = scored(store, "challenger", {"first": TRUTH})
     count_own(store, challenger, 3)
     judge(store, scored(store, "champion", {"first": TRUTH}), challenger)
