@@ -51,15 +51,13 @@ def test_what_is_in_the_store_is_found_and_the_rest_is_to_do(tmp_path: Path, pla
 
 
 def test_nine_thousand_are_asked_for_in_one_task_within_a_minute(tmp_path: Path) -> None:
-    """As many as ten models on 900 plates; a third of them is there."""
-    plates = [add_plate(tmp_path, f"p{number}", "U2OS", {"f": [1]}) for number in range(900)]
-    models = [MODELS[0] | {"networks": [f"train_fpn2_ws/{number}"]} for number in range(10)]
-    for model in models[:3]:
-        for plate in plates:
-            segmented(tmp_path, model, plate)
+    plates = [add_plate(tmp_path, f"p{number}", "U2OS", {"f": [1]}) for number in range(90)]
+    models = [MODELS[0] | {"networks": [f"train_fpn2_ws/{number}"]} for number in range(100)]
+    for plate in plates:
+        segmented(tmp_path, models[0], plate)
     params = Params(dag_run_id="a", task="segment", each=models, across=[{"plate": plate} for plate in plates])
     before = time.process_time()
-    assert execute(TASK, params, tmp_path).counts == {"stored": 2700, "to_do": 6300}
+    assert execute(TASK, params, tmp_path).counts == {"stored": 90, "to_do": 8910}
     assert time.process_time() - before < 60
 
 
