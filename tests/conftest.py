@@ -17,10 +17,17 @@ from typing import Any
 
 import pytest
 
+from tasks.cores import CORES, cores
+
 AIRFLOW_HOME = tempfile.mkdtemp(prefix="nucleus-tests-airflow-")
 os.environ["AIRFLOW_HOME"] = AIRFLOW_HOME
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+# Processes that test beside each other share the cores: threads that wait for each other cost twice the time of a step.
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    share = str(max(1, cores() // int(workers)))
+    os.environ.setdefault(CORES, share)
+    os.environ.setdefault("OMP_NUM_THREADS", share)
 
 
 def pytest_unconfigure() -> None:

@@ -25,6 +25,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 DAG_ID = "train_models"
 FORM = {"rois": 40, "cycles": 1, "encoder": "mobilenetv2", "initialisation": "random", "experiment": "end to end"}
+LONG_ENOUGH = {"rois": 100}
+"""For a training that is stopped after its first cycle, and before its last."""
 
 
 class System(Laboratory):
@@ -249,7 +251,7 @@ def test_a_run_resumes_though_mlflow_was_away_at_its_start_and_all_servers_were_
     system: System,
 ) -> None:
     kill_mlflow(system)
-    dag_run_id = system.start(cycles=3)
+    dag_run_id = system.start(cycles=3, **LONG_ENOUGH)
     system.wait_until(lambda: system.task_states(dag_run_id)["open_run"] == "up_for_retry", "open_run finds no MLflow")
     local_servers.up(system.home)
     system.wait_for_line(dag_run_id, "train", "cycle 1 of 3: loss")
@@ -273,7 +275,7 @@ def test_a_run_resumes_though_mlflow_was_away_at_its_start_and_all_servers_were_
 @pytest.mark.long
 def test_a_run_resumes_after_all_processes_were_killed_at_once(system: System) -> None:
     known_problems = problems_in_store(system)  # What trainings left that other tests stopped.
-    dag_run_id = system.start(cycles=4)
+    dag_run_id = system.start(cycles=4, **LONG_ENOUGH)
     system.wait_for_line(dag_run_id, "train", "cycle 1 of 4: loss")
     processes = running_servers(system.home)
     for process in processes:
