@@ -35,7 +35,7 @@ from tests.tracked import track_in
 TINY: dict[str, Any] = {
     "rois": "rois.h5",
     "target": "both",
-    "encoder": "mobilenetv2",
+    "encoder": "mobilenet",
     "decoder_filters": [8],
     "initialisation": "random",
     "warmup_cycles": 0,
