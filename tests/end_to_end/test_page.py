@@ -92,7 +92,9 @@ class Hand:
             shot.convert("RGB").quantize(256).save(Path(folder) / f"{name}.png", optimize=True)
 
 
-def test_a_screening_plate_is_segmented_and_corrected_without_a_shell(system: Laboratory, tab: Page, tmp_path: Path) -> None:
+def test_a_screening_plate_is_segmented_and_corrected_without_a_shell(
+    system: Laboratory, tab: Page, tmp_path: Path
+) -> None:
     made = make_synthetic_plate(tmp_path / "made", fovs=FIELDS, height_px=540, width_px=540)
     shutil.copytree(made / "images", tmp_path / "screen-1/images")
     hand = Hand(tab)
@@ -155,22 +157,10 @@ def test_a_screening_plate_is_segmented_and_corrected_without_a_shell(system: La
         sorted(in_part.glob(f"{folder}/*.tif"))[1].unlink()
     shutil.make_archive(str(in_part), "zip", in_part)
     # Of two fields the first one is returned as a ZIP, then both in the folder that was worked in.
-    for answers, (field, answer) in enumerate(
-        {"Export of the tool": in_part.with_suffix(".zip"), "the whole folder": whole}.items(), start=1
-    ):
-        hand.open("Annotate")
-        hand.nuclei.get_by_label(field).set_input_files(answer)
-        hand.click("button", "Return it")
-        seen(hand.nuclei.get_by_role("status").filter(has_text="lies in the inbox"))
-        imported = f"ingest/{CORRECTED}@*/report.json"
-        system.wait_until(lambda: len(list(system.home.store.glob(imported))) == answers, "the answer is imported")
-        hand.open("Plates")
-        hand.click("link", CORRECTED)
-        kept = sum(erased[:answers]) - answers
-        seen(hand.nuclei.get_by_text(f"Annotation in all versions, 1 answer: {kept} kept, {answers} deleted"))
-        seen(hand.nuclei.get_by_text(f"{kept} labelled"))
-        seen(hand.nuclei.get_by_text(f"{kept} were accepted"))
-        expect(hand.nuclei.get_by_role("link", name="imported", exact=True)).to_have_count(answers)
+    return_corrections(hand, system, "Export of the tool", in_part.with_suffix(".zip"), 1)
+    see_counts(hand, answers=1, deleted=1, kept=erased[0] - 1)
+    return_corrections(hand, system, "the whole folder", whole, 2)
+    see_counts(hand, answers=2, deleted=2, kept=sum(erased) - 2)
 
 
 def test_a_model_is_trained_compared_and_promoted_without_a_shell(
@@ -250,6 +240,26 @@ def import_plate(hand: Hand) -> None:
     """Import it; the first time ingest_plates is unpaused by it."""
     hand.click("button", re.compile("^(Unpause and import|Import)$"))
     seen(hand.nuclei.get_by_role("link", name="All runs"))
+
+
+def return_corrections(hand: Hand, system: Laboratory, field: str, answer: Path, versions: int) -> None:
+    """Upload what was corrected, and wait until the plate that it belongs to has so many versions."""
+    hand.open("Annotate")
+    hand.nuclei.get_by_label(field).set_input_files(answer)
+    hand.click("button", "Return it")
+    seen(hand.nuclei.get_by_role("status").filter(has_text="lies in the inbox"))
+    imported = f"ingest/{CORRECTED}@*/report.json"
+    system.wait_until(lambda: len(list(system.home.store.glob(imported))) == versions, "the answer is imported")
+
+
+def see_counts(hand: Hand, answers: int, deleted: int, kept: int) -> None:
+    """See on the page of the corrected plate what came back; the newest answer counts, and each came in by a run."""
+    hand.open("Plates")
+    hand.click("link", CORRECTED)
+    seen(hand.nuclei.get_by_text(f"Annotation in all versions, 1 answer: {kept} kept, {deleted} deleted"))
+    seen(hand.nuclei.get_by_text(f"{kept} labelled"))
+    seen(hand.nuclei.get_by_text(f"{kept} were accepted"))
+    expect(hand.nuclei.get_by_role("link", name="imported", exact=True)).to_have_count(answers)
 
 
 def ended_well(hand: Hand) -> None:

@@ -118,7 +118,9 @@ def whole_pages(site: Site, tmp_path: Path) -> list[str]:
     long_name = "a-plate-with-a-very-long-name-" * 3
     add_whole_plate(site.home.store, long_name, doubts=["labels/" + "x" * 200], cell_line="a_long_cell_line_" * 3)
     addresses = [*fill(site, Segmented(tmp_path / "segmented")), f"/plates/{long_name}", "/runs/start/train_models?"]
-    return [one for one in addresses if site.get(one)[1].startswith("<!doctype html>\n<html")]
+    pages = [one for one in addresses if site.get(one)[1].startswith("<!doctype html>\n<html")]
+    assert len(pages) > 15
+    return pages
 
 
 def test_on_a_narrow_screen_no_page_scrolls_sideways_and_all_controls_are_in_reach(
