@@ -48,7 +48,9 @@ def tab(system: Laboratory) -> Iterator[Page]:
     """A tab in which nobody is logged in yet."""
     with chromium_browser() as browser:
         context = browser.new_context(
-            base_url=system.servers.airflow_url, viewport={"width": 1100, "height": 760}, accept_downloads=True
+            base_url=system.servers.airflow_url,
+            viewport={"width": WIDTH_PX, "height": HEIGHT_PX},
+            accept_downloads=True,
         )
         opened = context.new_page()
         opened.set_default_timeout(60_000)
@@ -84,12 +86,14 @@ class Hand:
         self.nuclei.get_by_role("combobox", name=label).first.select_option(choice)
         self.clicks += 1
 
-    def take_picture(self, name: str) -> None:
+    def take_picture(self, name: str, height_px: int | None = None) -> None:
+        """Leave a picture of what is seen, or of its upper part, if pictures are asked for."""
         if folder := os.environ.get("NUCLEUS_PICTURES"):
             self.tab.wait_for_timeout(500)
             shot = Image.open(io.BytesIO(self.tab.screenshot()))
+            seen = shot.convert("RGB").crop((0, 0, shot.width, height_px or shot.height))
             # 256 colours are enough, and a third of the size.
-            shot.convert("RGB").quantize(256).save(Path(folder) / f"{name}.png", optimize=True)
+            seen.quantize(256).save(Path(folder) / f"{name}.png", optimize=True)
 
 
 def test_a_screening_plate_is_segmented_and_corrected_without_a_shell(
@@ -138,7 +142,7 @@ def test_a_screening_plate_is_segmented_and_corrected_without_a_shell(
     hand.click("link", SENT_AT)
     seen(hand.nuclei.get_by_role("heading", name="The queue"))
     hand.nuclei.get_by_role("heading", name="The queue").evaluate("heading => heading.scrollIntoView()")
-    hand.take_picture("queue")
+    hand.take_picture("queue", height_px=500)
 
     hand.open("Annotate")
     hand.nuclei.get_by_role("combobox", name="Plate").fill("screen-1")
