@@ -48,9 +48,7 @@ def tab(system: Laboratory) -> Iterator[Page]:
     """A tab in which nobody is logged in yet."""
     with chromium_browser() as browser:
         context = browser.new_context(
-            base_url=system.servers.airflow_url,
-            viewport={"width": WIDTH_PX, "height": HEIGHT_PX},
-            accept_downloads=True,
+            base_url=system.servers.airflow_url, viewport={"width": 1100, "height": 760}, accept_downloads=True
         )
         opened = context.new_page()
         opened.set_default_timeout(60_000)
@@ -91,9 +89,9 @@ class Hand:
         if folder := os.environ.get("NUCLEUS_PICTURES"):
             self.tab.wait_for_timeout(500)
             shot = Image.open(io.BytesIO(self.tab.screenshot()))
-            seen = shot.convert("RGB").crop((0, 0, shot.width, height_px or shot.height))
+            part = shot.convert("RGB").crop((0, 0, shot.width, height_px or shot.height))
             # 256 colours are enough, and a third of the size.
-            seen.quantize(256).save(Path(folder) / f"{name}.png", optimize=True)
+            part.quantize(256).save(Path(folder) / f"{name}.png", optimize=True)
 
 
 def test_a_screening_plate_is_segmented_and_corrected_without_a_shell(
