@@ -252,6 +252,8 @@ def return_corrections(hand: Hand, system: Laboratory, field: str, answer: Path,
     seen(hand.nuclei.get_by_role("status").filter(has_text="lies in the inbox"))
     imported = f"ingest/{CORRECTED}@*/report.json"
     system.wait_until(lambda: len(list(system.home.store.glob(imported))) == versions, "the answer is imported")
+    for run_id in system.run_ids("ingest_plates"):
+        system.finish_well("ingest_plates", run_id)
 
 
 def see_counts(hand: Hand, answers: int, deleted: int, kept: int) -> None:
