@@ -214,7 +214,7 @@ def test_a_damaged_backup_is_refused_before_anything_is_written(home: Installati
     backup.save(home, tmp_path / "to")
     damaged(tmp_path / "to", b"a report")
     with pytest.raises(
-        UpkeepError, match=r"1 of 8 files, such as mlflow/artifacts/1/a/report.html. Nothing was restored"
+        UpkeepError, match=r"1 of 9 files, such as mlflow/artifacts/1/a/report.html. Nothing was restored"
     ):
         restore(Archive(tmp_path / "to"), of_home(tmp_path / "new"), None, False)
     assert not (tmp_path / "new").exists()
