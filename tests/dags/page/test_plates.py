@@ -388,12 +388,12 @@ def test_a_plate_is_retired_with_a_reason_and_shown_as_retired_until_it_is_broug
 
 
 def test_a_retired_plate_is_not_offered_for_a_training(site: Site) -> None:
-    for name in ("kept", "blurred"):
+    for name in ("kept", "out-of-focus"):
         add_whole_plate(site.home.store, name, "train")
-    form = {"plate": "blurred", "change": RETIRE, "reason": "Out of focus."}
+    form = {"plate": "out-of-focus", "change": RETIRE, "reason": "Out of focus."}
     retire_plate.change(site.home.store, form, "anna", NOON, "manual__1")
     text = site.get("/runs/start/train_models")[1]
-    assert ("> kept</label>" in text, "blurred" in text) == (True, False)
+    assert ("> kept</label>" in text, "out-of-focus" in text) == (True, False)
 
 
 def test_a_plate_of_which_it_cannot_be_read_whether_it_is_retired_says_so(site: Site) -> None:
