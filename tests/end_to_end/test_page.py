@@ -170,6 +170,7 @@ def test_a_model_is_trained_compared_and_promoted_without_a_shell(
 ) -> None:
     hand = Hand(tab)
     log_in(hand, system)
+    see_a_failed_run(hand)
     for seed, (role, title) in enumerate({"train": "Training", "test": "Test"}.items()):
         hand.open("Plates")
         made = make_synthetic_plate(tmp_path / role, role=role, random_seed=seed)
@@ -214,6 +215,9 @@ def test_a_model_is_trained_compared_and_promoted_without_a_shell(
     seen(hand.nuclei.get_by_text("Trained on our own nuclei"))
     print(f"{hand.clicks} clicks from two labelled plates to a champion that was trained on them")
 
+
+def see_a_failed_run(hand: Hand) -> None:
+    """Promote a version that there isn't, and read why it can't be done."""
     hand.open("Runs")
     hand.click("link", "Make a registered version the champion, with a reason")
     hand.nuclei.locator("#field-version").fill("7")
@@ -222,7 +226,6 @@ def test_a_model_is_trained_compared_and_promoted_without_a_shell(
     expect(hand.nuclei.locator("[data-goes-on=no]")).to_be_attached(timeout=MOST_WAIT_MS)
     seen(hand.nuclei.get_by_text("has no version 7").first)
     hand.take_picture("failed-run")
-    assert system.champion() == 2
 
 
 def describe_plate(hand: Hand, folder: Path, choices: dict[str, str]) -> None:
