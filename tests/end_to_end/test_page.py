@@ -250,6 +250,8 @@ def import_plate(hand: Hand) -> None:
 def return_corrections(hand: Hand, system: Laboratory, field: str, answer: Path, versions: int) -> None:
     """Upload what was corrected, and wait until the plate that it belongs to has so many versions."""
     hand.open("Annotate")
+    hand.click("link", SENT_AT)
+    seen(hand.nuclei.get_by_role("heading", name="How to correct it"))
     hand.nuclei.get_by_label(field).set_input_files(answer)
     hand.click("button", "Return it")
     seen(hand.nuclei.get_by_role("status").filter(has_text="lies in the inbox"))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from nucleus_dags.manifest import manifest
 from nucleus_dags.plates.skipped import skip
@@ -210,6 +210,22 @@ def test_a_folder_is_returned_whole_with_the_folders_in_it(
     browser.get_by_role("status").filter(has_text="lies in the inbox").wait_for()
     returned = site.home.inbox / f"annotation-{request}"
     assert sorted(path.relative_to(returned).as_posix() for path in returned.rglob("*") if path.is_file()) == files
+
+
+def test_what_is_returned_before_the_script_of_the_page_has_come_is_sent_when_it_has(
+    site: Site, plate: str, browser: Page, tmp_path: Path
+) -> None:
+    export = export_of(add_sent(site.home.store, 1, plate), tmp_path / "task.zip")
+
+    def once_submitted(route: Route) -> None:
+        browser.get_by_label("Export of the tool").set_input_files(export)
+        browser.get_by_role("button", name="Return it").click()
+        route.continue_()
+
+    browser.route("**/static/return_labels.js", once_submitted)
+    browser.goto("/nuclei/annotate")
+    browser.get_by_role("status").filter(has_text="lies in the inbox").wait_for()
+    assert [path.read_bytes() for path in site.home.inbox.glob("*.zip")] == [export.read_bytes()]
 
 
 def test_a_form_without_a_file_says_what_is_to_be_chosen(site: Site, plate: str, browser: Page) -> None:
