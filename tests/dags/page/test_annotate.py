@@ -217,13 +217,14 @@ def test_what_is_returned_before_the_script_of_the_page_has_come_is_sent_when_it
 ) -> None:
     export = export_of(add_sent(site.home.store, 1, plate), tmp_path / "task.zip")
 
-    def once_submitted(route: Route) -> None:
-        browser.get_by_label("Export of the tool").set_input_files(export)
-        browser.get_by_role("button", name="Return it").click()
-        route.continue_()
+    def once_submitted(script: Route) -> None:
+        browser.wait_for_function("document.querySelector('form[data-submitted]')")
+        script.continue_()
 
     browser.route("**/static/return_labels.js", once_submitted)
-    browser.goto("/nuclei/annotate")
+    browser.goto("/nuclei/annotate", wait_until="commit")
+    browser.get_by_label("Export of the tool").set_input_files(export)
+    browser.get_by_role("button", name="Return it").press("Enter")
     browser.get_by_role("status").filter(has_text="lies in the inbox").wait_for()
     assert [path.read_bytes() for path in site.home.inbox.glob("*.zip")] == [export.read_bytes()]
 
