@@ -25,6 +25,7 @@ CAN_BE_CHANGED = """() => [...document.querySelectorAll(
 LACKS = "Your account may not start {dag}: its role is look, and the role {role} is needed. Ask an administrator."
 SAID = {
     "/plates": ("ingest_plates", "annotate"),
+    "/plates/p": ("retire_plate", "approve"),
     "/runs/start/segment_plate": ("segment_plate", "annotate"),
     "/runs/start/train_models": ("train_models", "train"),
     "/models": ("compare_models", "train"),
