@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tasks.steps.experiments.data import Data
-from tasks.steps.experiments.differences import difference_of
+from tasks.steps.experiments.differences import difference_of, pooled_spread
 from tasks.steps.experiments.findings import findings_of, verdict_on
 
 FINDING = {
@@ -52,10 +52,40 @@ def test_a_statement_agrees_when_the_whole_interval_of_the_difference_does() -> 
     assert row["published"] == pytest.approx(0.973310 - 0.818383)
 
 
-def test_single_runs_leave_a_statement_undecided() -> None:
+def test_single_runs_alone_leave_a_statement_undecided() -> None:
     row = found({("FPN2-WS", "MCF10A", 1): 0.9, ("MRCNN", "MCF10A", 1): 0.1})[0]
     assert np.isnan(row["low"])
     assert row["verdict"] == "undecided"
+
+
+def with_augmentation(word: str, data: Data) -> Data:
+    scores, costs = (table.assign(experiment=table["experiment"] + word) for table in (data.scores, data.costs))
+    scores["word/aug"] = word
+    return replace(data, scores=scores, costs=costs)
+
+
+def test_an_interval_rests_on_the_replicates_of_all_experiments_of_the_model() -> None:
+    full = data_of({("FPN2-WS", "MCF10A", number): value for number, value in [(1, 0.80), (2, 0.84)]})
+    blurred = with_augmentation("Min_Blur", data_of({("FPN2-WS", "MCF10A", n): 0.8 + n / 100 for n in (1, 2, 3)}))
+    none = with_augmentation("None", data_of({("FPN2-WS", "MCF10A", 1): 0.9}))
+    others = with_augmentation("None", data_of({("MRCNN", "MCF10A", n): n / 10 for n in (1, 5, 9)}))
+    parts = (full, blurred, none, others)
+    data = replace(full, scores=pd.concat([p.scores for p in parts]), costs=pd.concat([p.costs for p in parts]))
+    against = FINDING | {"of": ["FPN2-WS", "None"], "against": ["FPN2-WS", "Full"], "cell_lines": ["MCF10A"]}
+    row = findings_of([against], TABLES, data, ["model", "aug"], None).iloc[0]
+    # Squares about their means: 2 x 0.02^2 of two runs and 2 x 0.01^2 of three, with three degrees of freedom; t is
+    # 3.182. The other model has no part in it.
+    half = 3.18245 * (0.001 / 3 * (1 / 1 + 1 / 2)) ** 0.5
+    assert (row["low"], row["high"]) == pytest.approx((0.08 - half, 0.08 + half), rel=1e-3)
+
+
+def test_the_spread_of_several_experiments_is_that_about_the_mean_of_each() -> None:
+    pooled = pooled_spread([[0.9, 0.92], [0.5, 0.7], [0.4]])
+    assert pooled.variance == pytest.approx((2 * 0.01**2 + 2 * 0.1**2) / 2)
+    assert pooled.degrees == 2
+    none = pooled_spread([[0.9], [0.4]])
+    assert np.isnan(none.variance)
+    assert none.degrees == 0
 
 
 def test_a_cell_line_or_an_experiment_without_scores_is_said_to_be_not_run() -> None:

@@ -34,6 +34,8 @@ OF_TABLE = ("title", "kind", "rows", "by", "at", "figures")
 KINDS = ("f1", "replicates", "annotations", "training", "plates")
 """Of tables: F1 by experiment; mean and interval of replicates; scores against each kind of labels, or on training
 plates too; the images."""
+OF_ONE = ("annotations", "training")
+"""Kinds of tables that compare two scores of each experiment."""
 FORMS = ("curves", "dots", "replicates", "errors", "agreement", "panels")
 """Of figures."""
 OF_FINDING = ("paper", "table", "of", "against", "expected", "cell_lines")
@@ -82,10 +84,14 @@ class Matrix:
         return list(expanded(self.tables[table].get("rows", ()), self.columns))
 
     def findings(self) -> list[dict[str, Any]]:
-        """Give the statements of the paper, each of two experiments: all their words, of every column."""
+        """Give the statements of the paper, each of two experiments: all their words, of every column.
+
+        Those on one experiment name it twice; they need their table, which another matrix may lack that says the same.
+        """
         return [
             {**_told(finding), "of": [*row.words.values()], "against": [*(row.words | finding["against"]).values()]}
             for finding in self.content.get("findings") or ()
+            if finding["against"] or finding["table"] in self.tables
             for row in expanded([finding["of"]], self.columns)
         ]
 
@@ -300,13 +306,17 @@ def _problems_of_findings(content: Mapping[str, Any], columns: Mapping[str, Colu
             yield from _unknown(row, list(columns), f"{where}: {side}")
             for name in columns.keys() & (row.keys() if isinstance(row, dict) else set()):
                 yield from _problems_of_choice(f"{where}: {side}", name, _words_in(row, name, columns[name]), columns)
-        yield from _problems_of_difference(where, finding["of"], finding["against"])
+        table = (content.get("tables") or {}).get(finding["table"])
+        yield from _problems_of_difference(where, finding["of"], finding["against"], table)
 
 
-def _problems_of_difference(where: str, of: Any, against: Any) -> Iterator[str]:
+def _problems_of_difference(where: str, of: Any, against: Any, table: Mapping[str, Any] | None) -> Iterator[str]:
     if not isinstance(of, dict) or not isinstance(against, dict):
         return
-    if any(isinstance(word, list) for word in against.values()):
+    if not against:
+        if table is not None and table.get("kind") not in OF_ONE:
+            yield f"{where}: against may be empty only with a table of the kind {' or '.join(OF_ONE)}"
+    elif any(isinstance(word, list) for word in against.values()):
         yield f"{where}: against: give one word for each column; only of may have several"
     elif all(of.get(name) == word for name, word in against.items()):
         yield f"{where}: of and against are the same experiment"

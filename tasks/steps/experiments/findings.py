@@ -10,7 +10,7 @@ import pandas as pd
 
 from tasks.nuclei.scoring import OBJECT_LEVEL_IOU
 from tasks.steps.experiments.data import LABELS, OWN, TESTING, TRAINING, WORD, Data
-from tasks.steps.experiments.differences import SAME, Difference, difference_of
+from tasks.steps.experiments.differences import SAME, Difference, Spread, difference_of, pooled_spread
 from tasks.steps.experiments.overfitting import difference_of_plates
 from tasks.steps.experiments.tables import Column, cell_lines_in_order, published_f1, with_f1
 
@@ -51,14 +51,17 @@ def findings_of(
     """Give one row for each finding and cell line, at an IoU of 0.7.
 
     `words` are the names of the matrix's columns. Experiments without the pretrained weights that they ask for say
-    nothing on these and don't count. CPU hours are those of all runs that a finding rests on, `own_proposals` are the
-    labels that their models proposed themselves. A finding that names one experiment twice compares as its table does:
-    training with test plates, or manual with semi-automatic labels.
+    nothing on these and don't count. Intervals rest on the spread between replicates of all experiments of a model on
+    a cell line. CPU hours are those of all runs that a finding rests on, `own_proposals` are the labels that their
+    models proposed themselves. A finding that names one experiment twice compares as its table does: training with test
+    plates, or manual with semi-automatic labels.
     """
     at = np.isclose(data.scores["iou_threshold"], OBJECT_LEVEL_IOU)
     scores = with_f1(data.scores[at & (data.scores["weights"] == "")])
     hours = data.costs.set_index("experiment")["cpu_hours"]
     models: Sequence[str] = next((table["by"][:1] for table in tables if table.get("by")), ())
+    alike = [*(f"{WORD}{name}" for name in models), "cell_line", "role", "labels"]
+    spreads = _Spreads(scores, alike, [f"{WORD}{name}" for name in words])
     rows = []
     for number, finding in enumerate(findings, start=1):
         table = next((table for table in tables if table["name"] == finding["table"]), {})
@@ -69,9 +72,23 @@ def findings_of(
         known = _published_differences(finding, table, words, published, sides.variants)
         for line in finding["cell_lines"] or cell_lines_in_order([*data.scores["cell_line"]]):
             of_line = [side[side["cell_line"] == line] for side in sides.scores]
-            row = _of_line(finding["expected"], of_line, hours)
+            row = _of_line(finding["expected"], of_line, spreads, hours)
             rows.append({**told, "cell_line": line, "published": known.get(line), **row})
     return pd.DataFrame(rows)
+
+
+class _Spreads:
+    """Of the replicates of all experiments that have the same in the columns `alike` of scores."""
+
+    def __init__(self, scores: pd.DataFrame, alike: Sequence[str], words: Sequence[str]) -> None:
+        self.alike = list(alike)
+        self.known = {
+            key: pooled_spread(list(of_one["f1"]) for _, of_one in group.groupby(list(words)))
+            for key, group in scores.groupby(self.alike)
+        }
+
+    def of(self, scores: pd.DataFrame) -> Spread:
+        return self.known[tuple(scores[self.alike].iloc[0])]
 
 
 def _sides(finding: Mapping[str, Any], scores: pd.DataFrame, words: Sequence[str], kind: str) -> Sides:
@@ -104,7 +121,7 @@ def _shared(finding: Mapping[str, Any], words: Sequence[str], shown: Sequence[st
     return " / ".join(of[name] for name in shown if of[name] == against[name])
 
 
-def _of_line(expected: Expected, pair: Sequence[pd.DataFrame], hours: pd.Series) -> dict[str, Any]:
+def _of_line(expected: Expected, pair: Sequence[pd.DataFrame], spreads: _Spreads, hours: pd.Series) -> dict[str, Any]:
     """Give the numbers of a cell line; NaN where one of the two has no scores."""
     of, against = pair
     runs = {"runs_of": len(of), "runs_against": len(against)}
@@ -113,7 +130,7 @@ def _of_line(expected: Expected, pair: Sequence[pd.DataFrame], hours: pd.Series)
     if set(of["role"]) != set(against["role"]):
         found, _ = difference_of_plates(of, against)
     else:
-        found = difference_of(list(of["f1"]), list(against["f1"]))
+        found = difference_of(list(of["f1"]), list(against["f1"]), (spreads.of(of), spreads.of(against)))
     return {
         **{"f1_of": of["f1"].mean(), "f1_against": against["f1"].mean()},
         **{"difference": found.value, "low": found.low, "high": found.high},

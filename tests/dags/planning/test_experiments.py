@@ -208,6 +208,11 @@ def test_a_statement_is_a_difference_between_two_experiments_for_each_word_of_th
         ("against: {nuclei: 28 px}", "against: {nucli: 28 px}", "against: there is no 'nucli'; did you mean nuclei?"),
         ("against: {nuclei: 28 px}", "against: {nuclei: 40 px}", "of and against are the same experiment"),
         ("against: {nuclei: 28 px}", "against: {method: [fast, boxes]}", "against: give one word for each column"),
+        (
+            "against: {nuclei: 28 px}",
+            "against: {}",
+            "against may be empty only with a table of the kind annotations or training",
+        ),
     ],
 )
 def test_a_statement_that_compares_nothing_is_refused(folder: Path, right: str, wrong: str, said: str) -> None:
@@ -218,4 +223,17 @@ def test_every_statement_of_the_paper_compares_experiments_that_its_matrix_runs(
     matrix = read_matrix("paper")
     run = {row.key[:-1] for row in matrix.rows()}
     assert {tuple(finding[side]) for finding in matrix.findings() for side in ("of", "against")} <= run
-    assert {finding["table"] for finding in matrix.findings()} == {f"Table {number}" for number in range(1, 9)}
+    tables = [*range(1, 9), "S3", "S4"]
+    assert {finding["table"] for finding in matrix.findings()} == {f"Table {name}" for name in tables}
+
+
+def test_a_statement_on_one_experiment_needs_its_table(folder: Path) -> None:
+    alone = FINDING.replace("against: {nuclei: 28 px}", "against: {}").replace("nuclei]}", "nuclei], kind: training}")
+    (folder / "own.yaml").write_text(OWN + alone)
+    first, second = read_matrix("own").findings()
+    assert first["of"] == first["against"] == ["ours", "fast", "40 px"]
+    assert second["of"] == second["against"]
+    # Another matrix has the statement too, but nothing that it can be seen by.
+    others = "title: Others\nbased_on: own\ntables:\n  Other: {rows: [{method: fast}], by: [nuclei]}\n"
+    (folder / "others.yaml").write_text(others)
+    assert read_matrix("others").findings() == []
