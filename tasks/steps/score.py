@@ -404,7 +404,7 @@ def _metrics(groups: Iterable[ScoredGroup]) -> dict[str, float]:
 
 TASK = Task(
     name="score",
-    version=4,
+    version=3,
     params_type=Params,
     run=run,
     log=log_result,
