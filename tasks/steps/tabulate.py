@@ -317,7 +317,7 @@ def read_spec(folder: Path) -> Spec:
 
 TASK = Task(
     name="tabulate",
-    version=4,
+    version=5,
     params_type=Params,
     run=run,
     log=log_result,
