@@ -48,7 +48,7 @@ restore: install ## restore FROM=<folder of backups> where nothing is yet; AT=<b
 	  $(if $(filter yes,$(WITHOUT_DAMAGED)),--without-damaged)
 
 clean-up: install ## list what is old in databases, logs and store; REALLY=yes removes it
-	@$(RUN) nucleus_dags.upkeep.clean_up $(if $(filter yes,$(REALLY)),--really)
+	@$(RUN) nucleus_dags.upkeep.clean_up $(if $(VOLUME),--volume '$(VOLUME)') $(if $(filter yes,$(REALLY)),--really)
 
 check-store: install ## find and name what is incomplete, altered or orphaned in the store
 	@$(AT_HOME) tasks.store.check --store "$$home/store"

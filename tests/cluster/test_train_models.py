@@ -23,13 +23,16 @@ import psutil
 import pytest
 import requests
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from nucleus_dags.airflow_api import AirflowApi, AirflowApiError
 from nucleus_dags.launchers.command_line import arguments_of
+from nucleus_dags.upkeep.clean_up import DAY_S
 from tests.cluster.airflow import PORT, manifests
 from tests.cluster.conftest import (
     PASSWORDS,
     REPOSITORY,
+    TASK_USER,
     Cluster,
     apply,
     give_account,
@@ -38,6 +41,7 @@ from tests.cluster.conftest import (
     make_volumes,
     wait_until,
 )
+from tests.stored_results import store_result
 from tests.synthetic_plates import make_synthetic_plate
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
@@ -367,6 +371,64 @@ def test_a_version_is_promoted_and_segments_a_plate(system: System, first_run: s
     assert system.cluster.no_task_pod_is_left()
 
 
+def test_what_is_old_is_listed_then_removed_everywhere_and_what_is_in_use_stays(system: System) -> None:
+    old, recent = (system.run("promote_model", version=1, reason="refused", unknown=1)["dag_run_id"] for _ in range(2))
+    log = system.cluster.folder / f"data/logs/dag_id=promote_model/run_id={old}"
+    result = system.cluster.store / "score/0123456789abcdef"
+    store_result(system.cluster.store, "score/0123456789abcdef", {})
+    deleted, champion = system.mlflow.create_run("0").info.run_id, champion_run(system)
+    system.mlflow.log_text(deleted, "scores", "scores.txt")
+    for run_id in (deleted, champion):
+        system.mlflow.delete_run(run_id)
+    make_old(system, old, log, result)
+
+    def is_there() -> list[bool]:
+        artefacts = list((system.cluster.folder / "data/mlflow").glob(f"*/{deleted}/artifacts/*"))
+        dag_runs = [run["dag_run_id"] for run in system.runs("promote_model")]
+        return [log.exists(), result.exists(), artefacts != [], old in dag_runs]
+
+    listed = clean_up(system)
+    assert is_there() == [True] * 4
+    for name in (f"MLflow's run {deleted}", f"run_id={old}", result.name):
+        assert name in listed
+    assert champion not in listed
+    clean_up(system, "--really")
+    assert is_there() == [False] * 4
+    assert recent in [run["dag_run_id"] for run in system.runs("promote_model")]
+    with pytest.raises(MlflowException, match=deleted):
+        system.mlflow.get_run(deleted)
+    system.mlflow.restore_run(champion)
+    assert problems_in_store(system) == set()
+
+
+def champion_run(system: System) -> str:
+    run_id = system.mlflow.get_model_version_by_alias("nucleus-segmenter", "champion").run_id
+    assert run_id is not None
+    return run_id
+
+
+def make_old(system: System, dag_run_id: str, *folders: Path) -> None:
+    """Let a DAG run, folders, and the runs that were deleted in MLflow be of 100 days ago."""
+    in_postgresql = ("exec", "statefulset/postgresql", "--", "psql", "--username=postgres")
+    for table in ("dag_run", "task_instance"):
+        columns = ", ".join(f"{name} = {name} - interval '100 days'" for name in ("start_date", "end_date"))
+        kubectl(
+            *in_postgresql, "--dbname=airflow", f"--command=UPDATE {table} SET {columns} WHERE run_id = '{dag_run_id}'"
+        )
+    then = int(time.time()) - 100 * DAY_S
+    change = f"UPDATE runs SET deleted_time = {then * 1000} WHERE lifecycle_stage = 'deleted'"
+    kubectl(*in_postgresql, "--dbname=mlflow", f"--command={change}")
+    for folder in folders:
+        for path in [folder, *folder.rglob("*")]:
+            os.chown(path, TASK_USER, TASK_USER)
+            os.utime(path, (then, then))
+
+
+def clean_up(system: System, *options: str) -> str:
+    """Run `make clean-up` with VOLUME; gives what it prints."""
+    return upkeep("clean_up", *options, "--volume", str(system.cluster.store.parent))
+
+
 def training_pod(system: System) -> str:
     names = [pod["metadata"]["name"] for pod in system.cluster.task_pods() if pod["status"]["phase"] == "Running"]
     [name] = [name for name in names if name.startswith(POD_OF_TRAINING)]
@@ -467,12 +529,12 @@ def test_a_backup_made_during_a_training_is_restored_into_an_empty_cluster_where
     dag_run_id = system.start(cycles=4)
     system.wait_for_line(dag_run_id, "train", "cycle 1 of 4: loss")
     known, problems = known_to_servers(system), problems_in_store(system)
-    upkeep("save", tmp_path / "backups", system)
+    backup("save", tmp_path / "backups", system)
     destroy_all_data(system)
 
     kubectl("scale", "--replicas=1", "statefulset/postgresql")
     kubectl("rollout", "status", "statefulset/postgresql", "--timeout=300s")
-    upkeep("restore", tmp_path / "backups", system)
+    backup("restore", tmp_path / "backups", system)
     kubectl("scale", "--replicas=1", *SERVERS)
     for server in SERVERS:
         kubectl("rollout", "status", server, "--timeout=600s")
@@ -512,13 +574,17 @@ def problems_in_store(system: System) -> set[str]:
     return set(checked.stdout.splitlines()[:-1])
 
 
-def upkeep(action: str, backups: Path, system: System) -> None:
+def backup(action: str, backups: Path, system: System) -> None:
     """Run `make backup` or `make restore` with VOLUME."""
-    volume = system.cluster.store.parent
-    command = [sys.executable, "-m", "nucleus_dags.upkeep.backup", action, str(backups), "--volume", str(volume)]
+    upkeep("backup", action, str(backups), "--volume", str(system.cluster.store.parent))
+
+
+def upkeep(module: str, *arguments: str) -> str:
+    command = [sys.executable, "-m", f"nucleus_dags.upkeep.{module}", *arguments]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "dags")}
     ended = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
 
 
 def destroy_all_data(system: System) -> None:

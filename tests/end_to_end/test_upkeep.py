@@ -23,6 +23,7 @@ from nucleus_dags.upkeep import backup
 from nucleus_dags.upkeep.archive import Archive
 from nucleus_dags.upkeep.clean_up import DAY_S, DELETED_RUNS_DAYS, LOGS_DAYS, ROWS_DAYS, clean_up
 from nucleus_dags.upkeep.installation import of_home
+from nucleus_dags.upkeep.programs import OfHome
 from nucleus_dags.upkeep.restore import restore
 from tests.end_to_end.laboratory import MODEL, Laboratory, laboratory
 from tests.end_to_end.test_train_models import FORM, port_of
@@ -127,7 +128,7 @@ def test_what_is_old_is_removed_everywhere_and_what_is_in_use_stays(
         return dag_runs(system), mlflow_runs(system), [folder.exists() for folder in folders]
 
     before = everything()
-    clean_up(system.home, really=False)
+    clean_up(OfHome(system.home), really=False)
     assert everything() == before
     listed = capfd.readouterr().out
     assert f"MLflow's run {of_nothing}" in listed
@@ -135,7 +136,7 @@ def test_what_is_old_is_removed_everywhere_and_what_is_in_use_stays(
     assert OLD_RESULT in listed
     assert champion_run not in listed
 
-    clean_up(system.home, really=True)
+    clean_up(OfHome(system.home), really=True)
     assert dag_runs(system) == {recent}
     assert mlflow_runs(system) == before[1] - {of_nothing}
     assert everything()[2] == [False, False, False]

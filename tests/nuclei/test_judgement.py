@@ -104,6 +104,15 @@ def test_a_cell_line_that_loses_is_named_though_the_mean_gains() -> None:
     assert outcome_of(outcomes) == "failed"
 
 
+def test_the_more_rules_there_are_the_surer_a_loss_must_be_to_break_one_but_not_to_hold() -> None:
+    champion, challenger = scores([0.95] * 60, fovs=10), scores([0.95] * 50 + [0.0] * 10, fovs=10)
+    others = [scores([0.95] * 50, cell_line=f"line {number}", fovs=10) for number in range(11)]
+    among_8 = one(judge(champion, challenger), "f1_at_0.7")
+    among_85 = one(judge(both(champion, *others), both(challenger, *others)), "f1_at_0.7")
+    assert (among_8.verdict, among_85.verdict) == ("broken", "undecided")
+    assert (among_8.low, among_8.high) == (among_85.low, among_85.high)
+
+
 def test_a_loss_within_the_margin_holds_where_twice_the_margin_is_excluded() -> None:
     champion, challenger = mixed(100, 0, fovs=2), mixed(98, 2, fovs=2)
     outcome = one(judge(champion, challenger), "f1_at_0.7")

@@ -1,6 +1,7 @@
 """Which results of a task are in the store, asked for all at once."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,17 @@ def test_what_is_in_the_store_is_found_and_the_rest_is_to_do(tmp_path: Path, pla
     assert found["stored"][0]["params"]["plate"] == plates[0]
     assert found["to_do"] == [{"each": 0, "across": 0}, {"each": 0, "across": 1}, {"each": 1, "across": 1}]
     assert result.counts == {"stored": 1, "to_do": 3}
+
+
+def test_nine_thousand_are_asked_for_in_one_task_within_a_minute(tmp_path: Path) -> None:
+    plates = [add_plate(tmp_path, f"p{number}", "U2OS", {"f": [1]}) for number in range(90)]
+    models = [MODELS[0] | {"networks": [f"train_fpn2_ws/{number}"]} for number in range(100)]
+    for plate in plates:
+        segmented(tmp_path, models[0], plate)
+    params = Params(dag_run_id="a", task="segment", each=models, across=[{"plate": plate} for plate in plates])
+    before = time.process_time()
+    assert execute(TASK, params, tmp_path).counts == {"stored": 90, "to_do": 8910}
+    assert time.process_time() - before < 60
 
 
 def test_a_result_that_has_lost_files_is_to_do(tmp_path: Path, plates: list[str]) -> None:

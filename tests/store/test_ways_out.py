@@ -17,6 +17,7 @@ from tasks.methods.method import Method
 from tasks.methods.registry import found_methods
 from tasks.methods.shared.initial_weights import earlier_network
 from tasks.nuclei.errors import InputError
+from tasks.steps import receive_annotation
 from tasks.store.provenance import holds_model, plate_at, result_of
 from tasks.tracking import ModelVersion
 from tests.repository import REPOSITORY
@@ -30,15 +31,38 @@ PARAMS: dict[str, dict[str, Any]] = {
     "assemble_plate": {"segmentations": ["OUT"], "model": MODEL},
     "augment": {"plates": ["OUT"]},
     "calibrate": {"method": "fpn2_ws", "networks": ["OUT"]},
+    "choose_patches": {"plate": "PLATE", "segmentations": ["OUT", f"segment/{KEY}"]},
     "drift": {"plate": "OUT", "references": ["PLATE"]},
+    "find_stored": {
+        "dag_run_id": "run",
+        "task": "segment",
+        "each": [{"method": "fpn2_ws", "networks": ["OUT"]}],
+        "across": [{"plate": "PLATE"}],
+    },
     "forgetting": {"versions": [{"version": 1, "scores": "OUT"}]},
     "judge": {"champion": "OUT", "challenger": "OUT"},
+    "learning_curves": {"scores": ["OUT"]},
     "register_model": {"method": "fpn2_ws", "networks": ["OUT"]},
     "report": {"scores": {"a method": "OUT"}},
     "score": {"segmentations": ["OUT"]},
     "segment": {"method": "fpn2_ws", "networks": ["OUT"], "plate": "PLATE"},
+    "send_to_annotation": {"plate": "PLATE", "tool": "cvat", "segmentations": ["OUT"], "target": "annotated"},
+    "suffice": {"scores": {"a model": "OUT"}, "dag_run_id": "run"},
+    "tabulate": {
+        "title": "A matrix",
+        "columns": {"model": "Model"},
+        "tables": [{"name": "Table 1", "rows": [["A"]], "by": ["model"], "at": [0.7]}],
+        "experiments": [{"name": "A", "words": {"model": "A"}, "replicate": 1, "key": KEY, "scores": "OUT"}],
+        "plates": ["PLATE"],
+    },
 }
 """Of the steps that read results of others, with a path that leads out."""
+WITHOUT_PATHS = {
+    *("close_run", "find_model", "ingest", "inspect_plate", "list_models", "open_run", "promote_model"),
+    *("receive_annotation", "reject_model", "synthesize"),
+    # Goes by keys alone, into which paths of plates are hashed.
+    "find_experiments",
+}
 
 
 @pytest.fixture
@@ -85,6 +109,17 @@ def test_no_step_follows_a_path_that_leads_out_of_the_store(
     words = {"OUT": way_out.format(outside=store.parent / "outside"), "PLATE": "ingest/plate@0123456789ab"}
     assert call(step(name), filled(PARAMS[name], words), store) == BAD_INPUT
     assert "leads out of it" in caplog.text
+
+
+@pytest.mark.parametrize("request_key", ["../../outside/evil", "/outside/evil", "..", ""])
+def test_the_request_that_an_annotation_answers_is_no_path(request_key: str) -> None:
+    with pytest.raises(ValueError, match="request"):
+        receive_annotation.Params(folder="/inbox/answer", request=request_key)
+
+
+def test_every_step_is_asked_but_those_that_take_no_path_of_the_store() -> None:
+    steps = {path.stem for path in (REPOSITORY / "tasks/steps").glob("[a-z]*.py")}
+    assert steps - set(PARAMS) == WITHOUT_PATHS
 
 
 @pytest.mark.parametrize("method", found_methods().values(), ids=lambda method: method.name)

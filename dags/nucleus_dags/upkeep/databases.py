@@ -5,21 +5,18 @@ On one machine they are SQLite files; in a cluster PostgreSQL has them, whose ow
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import IO
 
+from nucleus_dags.upkeep.cluster import kubectl
 from nucleus_dags.upkeep.errors import UpkeepError
 
 NAMES = ("airflow", "mlflow")
 """In the order in which they are copied: Airflow's names runs of MLflow's."""
-IN_POD = ("kubectl", "--namespace", "nucleus", "exec", "--stdin", "statefulset/postgresql", "--")
+IN_POD = ("exec", "--stdin", "statefulset/postgresql", "--")
 
 
 class SqliteFiles:
@@ -74,14 +71,14 @@ class PostgresqlInCluster:
         with tempfile.TemporaryDirectory() as folder:
             dump = Path(folder) / f"{name}.dump"
             with dump.open("wb") as file:
-                _in_pod("pg_dump", "--username=postgres", "--format=custom", f"--dbname={name}", stdout=file)
+                kubectl(*IN_POD, "pg_dump", "--username=postgres", "--format=custom", f"--dbname={name}", stdout=file)
             yield dump, f"{self.folder_of_dumps}/{name}.dump"
 
     def refuse_if_used(self) -> None:
         """UpkeepError unless both databases are there and hold nothing."""
         count = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
         for name in NAMES:
-            tables = _in_pod("psql", "--username=postgres", f"--dbname={name}", "-Atc", count).strip()
+            tables = kubectl(*IN_POD, "psql", "--username=postgres", f"--dbname={name}", "-Atc", count).strip()
             if tables != b"0":
                 raise UpkeepError(
                     f"PostgreSQL's database {name} holds {tables.decode()} tables; restore before MLflow and Airflow "
@@ -94,29 +91,9 @@ class PostgresqlInCluster:
             dump = folder / self.folder_of_dumps / f"{name}.dump"
             with dump.open("rb") as file:
                 options = ["--username=postgres", "--no-owner", f"--role={name}", "--single-transaction"]
-                _in_pod("pg_restore", *options, f"--dbname={name}", stdin=file)
+                kubectl(*IN_POD, "pg_restore", *options, f"--dbname={name}", stdin=file)
             dump.unlink()
         (folder / self.folder_of_dumps).rmdir()
 
 
 Databases = SqliteFiles | PostgresqlInCluster
-
-
-def _in_pod(*command: str, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None) -> bytes:
-    """Run a program in PostgreSQL's pod and give what it printed; UpkeepError if it failed."""
-    return _run([*IN_POD, *command], stdin, stdout)
-
-
-def _run(command: Sequence[str], stdin: IO[bytes] | None, stdout: IO[bytes] | None) -> bytes:
-    # `make install` brings kubectl.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    ended = subprocess.run(
-        command,
-        env={**os.environ, "PATH": path},
-        stdin=stdin or subprocess.DEVNULL,
-        stdout=stdout or subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    if ended.returncode != 0:
-        raise UpkeepError(f"{' '.join(command[6:9])} failed in the cluster: {ended.stderr.decode()[-500:].strip()}")
-    return ended.stdout or b""

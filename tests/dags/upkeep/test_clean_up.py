@@ -10,6 +10,7 @@ from nucleus_dags.plates.uploads import new_upload
 from nucleus_dags.upkeep import clean_up as module
 from nucleus_dags.upkeep.clean_up import DAY_S, clean_up, old_logs, removable_runs, remove_uploads
 from nucleus_dags.upkeep.errors import UpkeepError
+from nucleus_dags.upkeep.programs import OfHome
 from tests.tracked import track_in
 
 LONG_AFTER = time.time() + 40 * DAY_S
@@ -32,8 +33,8 @@ def deleted_run(tags: dict[str, str] | None = None) -> str:
 def test_a_run_that_was_deleted_long_ago_goes_and_one_that_was_not_deleted_stays(home: Home) -> None:
     deleted = deleted_run()
     MlflowClient().create_run("0")
-    assert set(removable_runs(home, LONG_AFTER)) == {deleted}
-    assert removable_runs(home, time.time()) == {}
+    assert set(removable_runs(OfHome(home), LONG_AFTER)) == {deleted}
+    assert removable_runs(OfHome(home), time.time()) == {}
 
 
 def test_a_deleted_run_of_a_registered_model_and_the_run_above_it_stay(home: Home) -> None:
@@ -43,16 +44,16 @@ def test_a_deleted_run_of_a_registered_model_and_the_run_above_it_stay(home: Hom
     MlflowClient().create_model_version("nucleus-segmenter", f"runs:/{run_id}/model", run_id)
     for deleted in (above, run_id):
         MlflowClient().delete_run(deleted)
-    assert removable_runs(home, LONG_AFTER) == {}
+    assert removable_runs(OfHome(home), LONG_AFTER) == {}
     MlflowClient().delete_model_version("nucleus-segmenter", "1")
-    assert set(removable_runs(home, LONG_AFTER)) == {above, run_id}
+    assert set(removable_runs(OfHome(home), LONG_AFTER)) == {above, run_id}
 
 
 def test_of_a_plates_segmentations_the_newest_stays_though_it_was_deleted(home: Home) -> None:
     older = deleted_run({"plate": "plate", "model": "version 1"})
     time.sleep(0.01)
     deleted_run({"plate": "plate", "model": "version 2"})
-    assert set(removable_runs(home, LONG_AFTER)) == {older}
+    assert set(removable_runs(OfHome(home), LONG_AFTER)) == {older}
 
 
 def test_logs_that_nothing_was_written_to_for_long_are_old(home: Home) -> None:
@@ -63,12 +64,12 @@ def test_logs_that_nothing_was_written_to_for_long_are_old(home: Home) -> None:
         if name == "old":
             for path in (log, *log.parents[:2]):
                 os.utime(path, (0, 0))
-    assert [path.name for path in old_logs(home, time.time())] == ["run_id=old"]
+    assert [path.name for path in old_logs(OfHome(home), time.time())] == ["run_id=old"]
 
 
 def test_without_servers_nothing_is_cleaned_up(home: Home) -> None:
     with pytest.raises(UpkeepError, match="make up"):
-        clean_up(home, really=True)
+        clean_up(OfHome(home), really=True)
 
 
 def test_old_uploads_are_listed_and_removed_when_it_is_asked_for(
@@ -76,10 +77,10 @@ def test_old_uploads_are_listed_and_removed_when_it_is_asked_for(
 ) -> None:
     upload = new_upload(home.inbox, "p")
     (upload.folder / "a.tif").write_bytes(bytes(10**6))
-    assert remove_uploads(home, really=True) == 0
+    assert remove_uploads(home.inbox, really=True) == 0
     monkeypatch.setattr(module, "UPLOADS_DAYS", -1)
-    assert remove_uploads(home, really=False) == 10**6
+    assert remove_uploads(home.inbox, really=False) == 10**6
     assert upload.folder.exists()
     assert f"1.0 MB  inbox/.uploads/{upload.id}" in capsys.readouterr().out
-    remove_uploads(home, really=True)
+    remove_uploads(home.inbox, really=True)
     assert not upload.folder.exists()

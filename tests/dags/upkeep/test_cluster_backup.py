@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nucleus_dags.upkeep import backup, databases
+from nucleus_dags.upkeep import backup
+from nucleus_dags.upkeep import cluster as cluster_programs
 from nucleus_dags.upkeep.archive import Archive
 from nucleus_dags.upkeep.errors import UpkeepError
 from nucleus_dags.upkeep.installation import of_volume
@@ -26,7 +27,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     kubectl = tmp_path / "kubectl"
     kubectl.write_text(KUBECTL.format(folder=tmp_path))
     kubectl.chmod(0o755)
-    monkeypatch.setattr(databases, "IN_POD", (str(kubectl), *databases.IN_POD[1:]))
+    monkeypatch.setattr(cluster_programs, "KUBECTL", (str(kubectl), *cluster_programs.KUBECTL[1:]))
     (tmp_path / "tables").write_text("0")
     (tmp_path / "data/store").mkdir(parents=True)
     (tmp_path / "data/inbox").mkdir()
