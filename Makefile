@@ -20,7 +20,7 @@ SBOM = $(or $(OUT),$(HOME_FOLDER)/sbom)
 BASE_IMAGE = python:3.12-slim-bookworm
 IS_SUPPORTED = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
 
-.PHONY: help demo up down status backup restore clean-up check-store clean-store lineage manifest tool test test-long pictures test-cluster lint bench \
+.PHONY: help demo up down status backup restore clean-up check-store clean-store lineage manifest tool annotation-library test test-long pictures test-cluster lint bench \
 	bench-dsb2018 paper-plates paper-tables findings base-model images sbom install lock
 
 help: ## list the commands
@@ -71,6 +71,12 @@ tool: install ## install a third-party tool for the method "external": TOOL=star
 	.venv/bin/python -m venv "$$folder" && \
 	"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
 	  -r 'tasks/methods/external/adapters/$(TOOL).lock'
+
+annotation-library: install ## install an annotation tool's own library, for tests: TOOL=cvat, datumaro, supervisely or cellpose
+	@[ -f 'tests/annotation/sdk/$(TOOL).txt' ] || { echo "TOOL=$(TOOL): give cvat, datumaro, supervisely or cellpose." >&2; exit 1; }
+	@folder='$(HOME_FOLDER)/annotation/$(TOOL)'; echo "Installing $(TOOL) into $$folder ..."; \
+	.venv/bin/python -m venv "$$folder" && \
+	"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check -r 'tests/annotation/sdk/$(TOOL).txt'
 
 test-long: install ## a laboratory's month in small, several methods in one run, killed servers; about an hour
 	.venv/bin/python -m pytest --ignore tests/benchmarks --ignore tests/cluster -m long

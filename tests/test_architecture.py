@@ -3,6 +3,7 @@
 import ast
 import sys
 from collections.abc import Container, Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TypeGuard
@@ -20,10 +21,15 @@ def python_files(*patterns: str) -> list[str]:
     return [path.relative_to(REPOSITORY).as_posix() for path in paths]
 
 
-def imports(path: str, top_level_only: bool = False) -> set[str]:
+@cache
+def syntax_of(path: str) -> ast.Module:
+    return ast.parse((REPOSITORY / path).read_text())
+
+
+@cache
+def imports(path: str, top_level_only: bool = False) -> frozenset[str]:
     """Full names of the modules that a file imports; those only for type hints are left out."""
-    tree = ast.parse((REPOSITORY / path).read_text())
-    return {name for node in _statements(tree, top_level_only) for name in _imported(node)}
+    return frozenset(name for node in _statements(syntax_of(path), top_level_only) for name in _imported(node))
 
 
 def _statements(node: ast.AST, top_level_only: bool) -> Iterator[ast.AST]:
@@ -45,11 +51,11 @@ def _imported(node: ast.AST) -> list[str]:
     return []
 
 
-def of_packages(names: set[str], *packages: str) -> set[str]:
+def of_packages(names: frozenset[str], *packages: str) -> set[str]:
     return {name for name in names if any(f"{name}.".startswith(f"{package}.") for package in packages)}
 
 
-def outside(names: set[str], *packages: str) -> set[str]:
+def outside(names: frozenset[str], *packages: str) -> set[str]:
     """Names that are neither of these packages nor of the standard library."""
     return {name for name in names if name.split(".")[0] not in (*packages, *sys.stdlib_module_names)}
 
@@ -138,7 +144,7 @@ def test_a_task_and_a_method_load_no_network_library_before_they_run(path: str) 
 
 @pytest.mark.parametrize("path", [path for path in TASKS if not set(Path(path).parts) & METHODS])
 def test_a_method_is_named_in_its_own_folder_alone(path: str) -> None:
-    texts = {node.value for node in ast.walk(ast.parse((REPOSITORY / path).read_text())) if _is_text(node)}
+    texts = {node.value for node in ast.walk(syntax_of(path)) if _is_text(node)}
     assert texts & METHODS == set()
     assert of_packages(imports(path), *(f"tasks.methods.{method}" for method in METHODS)) == set()
 
@@ -187,11 +193,7 @@ def test_codecs_of_annotation_tools_know_the_library_alone_and_no_library_of_the
 
 @pytest.mark.parametrize("path", python_files("tasks/nuclei/**/*.py", "tasks/annotation/**/*.py"))
 def test_the_library_neither_prints_nor_is_steered_by_the_environment(path: str) -> None:
-    calls = [
-        ast.unparse(node.func)
-        for node in ast.walk(ast.parse((REPOSITORY / path).read_text()))
-        if isinstance(node, ast.Call)
-    ]
+    calls = [ast.unparse(node.func) for node in ast.walk(syntax_of(path)) if isinstance(node, ast.Call)]
     assert "print" not in calls
     assert not {"os.getenv", "os.environ.get", "environ.get"} & set(calls)
 
@@ -201,7 +203,7 @@ def test_only_what_flushes_gives_files_and_folders_their_names(path: str) -> Non
     # What a third-party tool moves lies in a folder that is sealed later.
     allowed = {"files.py": 1, "methods/external/adapters/run_cellpose.py": 1}
     here = path.removeprefix("tasks/").removeprefix("dags/nucleus_dags/")
-    assert len(_renames(ast.parse((REPOSITORY / path).read_text()))) == allowed.get(here, 0)
+    assert len(_renames(syntax_of(path))) == allowed.get(here, 0)
 
 
 def _renames(tree: ast.AST) -> list[str]:
@@ -224,7 +226,7 @@ def test_the_rule_sees_every_way_to_rename() -> None:
 
 @pytest.mark.parametrize("path", TASKS)
 def test_label_images_are_resized_in_one_place_alone(path: str) -> None:
-    resized = [] if path == "tasks/nuclei/resizing.py" else _nearest(ast.parse((REPOSITORY / path).read_text()))
+    resized = [] if path == "tasks/nuclei/resizing.py" else _nearest(syntax_of(path))
     assert resized == []
 
 

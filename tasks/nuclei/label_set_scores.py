@@ -20,7 +20,7 @@ from tasks.nuclei.intervals import Interval, interval_of_f1
 from tasks.nuclei.plates.files import Fov, Plate
 from tasks.nuclei.plates.image_files import read_ignored, read_label_image
 from tasks.nuclei.plates.label_sets import LABEL_SETS
-from tasks.nuclei.plates.origins import read_origins
+from tasks.nuclei.plates.origins import read_origins, shared_proposals
 from tasks.nuclei.scoring import IOU_THRESHOLDS, score_instances
 
 Kind = Literal["model", "agreement"]
@@ -33,7 +33,8 @@ def label_set_scores(
 
     One row per comparison and IoU threshold: plate, kind, labels, label_set, fovs, nuclei (of `labels`), iou_threshold,
     f1, f1_low, f1_high; of a model, `labels` is the set that it is scored against, tp, fp and fn are its counts, and
-    own_proposals is how many of these labels it proposed itself, of which `is_own` says by their rows of origins.csv.
+    own_proposals is how many of these labels it proposed itself, of which `is_own` says by their rows of origins.csv;
+    of an agreement, shared_proposals is how many labels of both sets come from proposals of the same model.
     Each set is compared on the fields that it holds, and so is the set that counts beside it. Pixels that are ignored
     in that are ignored in all. Raises InputError for a file that can't be read.
     """
@@ -63,18 +64,22 @@ def _of_set(
         against_counting.append(score_instances(labels, found, ignored))
         against_other.append(score_instances(other, found, ignored))
         between.append(score_instances(labels, other, ignored))
-    folders = (plate.folder, plate.folder / LABEL_SETS / name)
-    for labels_name, scores, folder in zip((counting, name), (against_counting, against_other), folders, strict=True):
+    names = [fov.name for fov, _ in fields]
+    origins = [
+        table[table["fov"].isin(names)]
+        for table in (read_origins(plate.folder), read_origins(plate.folder / LABEL_SETS / name))
+    ]
+    for labels_name, scores, of_labels in zip(
+        (counting, name), (against_counting, against_other), origins, strict=True
+    ):
         counts = scoring.pool([scoring.count(of_field) for of_field in scores])
         f1 = scoring.f1_score(counts.tp, counts.fp, counts.fn)
         table = _table(plate, "model", labels_name, name, len(scores), counts.true_nuclei, f1, interval_of_f1(scores))
-        origins = read_origins(folder)
-        of_fields = origins[origins["fov"].isin([fov.name for fov, _ in fields])]
-        own_proposals = int(is_own(of_fields).sum())
-        yield table.assign(tp=counts.tp, fp=counts.fp, fn=counts.fn, own_proposals=own_proposals)
+        own_proposals = int(is_own(of_labels).sum())
+        yield table.assign(tp=counts.tp, fp=counts.fp, fn=counts.fn, own_proposals=own_proposals, shared_proposals=0)
     both = agreement_of_scores(between)
     agreement = _table(plate, "agreement", counting, name, both.fields, both.nuclei[0], both.f1, both.interval)
-    yield agreement.assign(own_proposals=0)
+    yield agreement.assign(own_proposals=0, shared_proposals=shared_proposals(*origins))
 
 
 def _table(

@@ -16,7 +16,7 @@ import pydantic
 
 from tasks import tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace, in_store
-from tasks.nuclei import figures
+from tasks.nuclei import figures, shared_proposals
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.inside import inside
 from tasks.nuclei.intervals import FEW_FIELDS
@@ -180,6 +180,8 @@ def run(params: Params, workspace: Workspace) -> Outcome:
         random_alone=RANDOM_ALONE,
         mark=MARK_OF_OWN,
         meaning=MEANING,
+        shared_mark=shared_proposals.MARK,
+        shared_meaning=shared_proposals.MEANING,
         comparison=_embedded(comparison) if len(methods) > 1 else None,
         steps=steps,
         libraries=_library_versions(steps),

@@ -19,12 +19,13 @@ import pydantic
 
 from tasks import tracking
 from tasks.contract import PROCESSING, Outcome, Resources, Result, Task, TaskParams, Workspace
+from tasks.nuclei import shared_proposals
 from tasks.nuclei.inside import inside
 from tasks.nuclei.own_proposals import MARK, MEANING
 from tasks.nuclei.scoring import OBJECT_LEVEL_IOU
 from tasks.nuclei.tables import write_csv
 from tasks.steps import pages
-from tasks.steps.experiments.data import OWN, Data, collect, refuse_nothing, write_data
+from tasks.steps.experiments.data import OWN, SHARED, Data, collect, refuse_nothing, write_data
 from tasks.steps.experiments.drawing import NO_WEIGHTS, cost_of_all, figures_of, file_name
 from tasks.steps.experiments.findings import Expected, findings_of
 from tasks.steps.experiments.overfitting import COLUMNS, overfitting_of, verdicts
@@ -37,6 +38,8 @@ FORMATS = ("svg", "png")
 FigureForm = Literal["curves", "dots", "replicates", "errors", "agreement", "panels"]
 OF_F1: tuple[FigureForm, ...] = ("curves", "dots", "replicates")
 """Forms that show F1 of models."""
+OWN_NOTE = f"Some of this F1 is {MEANING}."
+SHARED_NOTE = f"{shared_proposals.MARK} {shared_proposals.MEANING}."
 
 log = logging.getLogger("nucleus")
 
@@ -169,7 +172,9 @@ def draw(spec: Spec, data: Data, panels: Sequence[PanelField], folder: Path) -> 
         write_csv(findings, folder / TABLES / f"{FINDINGS}.csv")
     colours = next((table.by[0] for table in spec.tables if table.by), next(iter(spec.columns)))
     of_costs = bool(data.costs[OWN].any())
-    cost = _saved(COST_FIGURE, cost_of_all(data, colours, spec.columns[colours]), folder, of_costs)
+    forms = {form for table in spec.tables for form in table.figures.values()}
+    shares_proposals = "agreement" in forms and data.agreement[SHARED].any()
+    cost = _saved(COST_FIGURE, cost_of_all(data, colours, spec.columns[colours]), folder, OWN_NOTE if of_costs else "")
     page = pages.render(
         "experiments.html.jinja",
         title=spec.title,
@@ -188,6 +193,7 @@ def draw(spec: Spec, data: Data, panels: Sequence[PanelField], folder: Path) -> 
         mark=MARK,
         meaning=MEANING,
         no_weights=NO_WEIGHTS,
+        shared_note=SHARED_NOTE if shares_proposals else "",
         is_flattered=of_costs or any(part.table.is_flattered for part in shown),
         left_out=[table.name for table in spec.tables if table.kind != "plates" and table.name not in _names(shown)],
         missing_figures=_missing_figures(spec, shown),
@@ -230,7 +236,7 @@ def _shown(table: TableSpec, spec: Spec, data: Data, panels: Sequence[PanelField
     drawn = dict(figures_of(given, made, data, panels, spec.columns))
     missing = {name: figure for name, figure in drawn.items() if isinstance(figure, str)}
     figures = {
-        name: _saved(name, figure, folder, made.is_flattered and table.figures.get(name) in OF_F1)
+        name: _saved(name, figure, folder, _note(table.figures.get(name), made, data))
         for name, figure in drawn.items()
         if name not in missing
     }
@@ -271,14 +277,21 @@ def _error_rows(errors: pd.DataFrame) -> Iterator[dict[str, Any]]:
         yield {**named, "nuclei": of_row["true_nuclei"].iloc[0], "of_kinds": of_kinds}
 
 
-def _saved(name: str, figure: Any, folder: Path, is_flattered: bool) -> str:
-    """Save a figure as SVG and PNG, below it why F1 in it may be too good; gives its address for the page."""
+def _note(form: FigureForm | None, table: Table, data: Data) -> str:
+    """Say why F1 in a figure may be too good."""
+    if form == "agreement":
+        return SHARED_NOTE if data.agreement[SHARED].any() else ""
+    return OWN_NOTE if table.is_flattered and form in OF_F1 else ""
+
+
+def _saved(name: str, figure: Any, folder: Path, note: str) -> str:
+    """Save a figure as SVG and PNG, with a note below it if there is one; gives its address for the page."""
     path = folder / FIGURES / file_name(name)
-    if is_flattered:
-        figure.text(0, 0, f"Some of this F1 is {MEANING}.", va="top", fontsize=7)
+    if note:
+        figure.text(0, 0, note, va="top", fontsize=7)
     for ending in FORMATS:
         metadata = {"Date": None} if ending == "svg" else None
-        figure.savefig(f"{path}.{ending}", metadata=metadata, bbox_inches="tight" if is_flattered else None)
+        figure.savefig(f"{path}.{ending}", metadata=metadata, bbox_inches="tight" if note else None)
     return pages.embedded(Path(f"{path}.png").read_bytes())
 
 
@@ -304,7 +317,7 @@ def read_spec(folder: Path) -> Spec:
 
 TASK = Task(
     name="tabulate",
-    version=4,
+    version=5,
     params_type=Params,
     run=run,
     log=log_result,

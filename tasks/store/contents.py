@@ -13,7 +13,7 @@ from tasks.contract import Result, inputs_of, lock_of, read_result
 from tasks.files import LEFT_BY_A_KILL, time_at
 
 RECEIPTS = "dag_runs"
-RECORDS = ("arrivals", RECEIPTS, "gates", "retrainings", "skipped")
+RECORDS = ("arrivals", RECEIPTS, "gates", "retired", "retrainings", "skipped")
 """Folders of what DAGs write down; all others hold results."""
 NAMED_RESULTS = "results"
 """Folder beside the store: `<plate>/<model>` are links to segmented plates."""

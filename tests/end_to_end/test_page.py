@@ -1,10 +1,11 @@
-"""A person segments a plate, trains a model and promotes it in a browser, from an empty installation, without a shell.
+"""A person segments a plate, corrects it, trains a model and promotes it in a browser, from an empty installation.
 
 With `NUCLEUS_PICTURES=<folder>`, it leaves the pictures of the pages there, as `make pictures` does for dags/README.md.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -13,8 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 from playwright.sync_api import FrameLocator, Locator, Page, expect
 
 from nucleus_dags.local.home import Home
@@ -28,11 +31,14 @@ FIELDS = 3
 # Enough to see each step: how good the model gets is nothing that a page decides.
 SMALL = {"rois": "60", "cycles": "4"}
 MOST_WAIT_MS = 600_000
+SENT_AT = re.compile(r"^\d{4}-\d\d-\d\d ")
+CORRECTED = "screen-1-annotated"
 
 
 @pytest.fixture
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+def system(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Laboratory]:
     """An empty installation."""
+    monkeypatch.setenv("NUCLEUS_INBOX_QUIET_S", "5")
     with laboratory(Home(tmp_path_factory.mktemp("nucleus")).folder) as started:
         yield started
 
@@ -78,13 +84,19 @@ class Hand:
         self.nuclei.get_by_role("combobox", name=label).first.select_option(choice)
         self.clicks += 1
 
-    def take_picture(self, name: str) -> None:
+    def take_picture(self, name: str, height_px: int | None = None) -> None:
+        """Leave a picture of what is seen, or of its upper part, if pictures are asked for."""
         if folder := os.environ.get("NUCLEUS_PICTURES"):
             self.tab.wait_for_timeout(500)
-            self.tab.screenshot(path=Path(folder) / f"{name}.png")
+            shot = Image.open(io.BytesIO(self.tab.screenshot()))
+            part = shot.convert("RGB").crop((0, 0, shot.width, height_px or shot.height))
+            # 256 colours are enough, and a third of the size.
+            part.quantize(256).save(Path(folder) / f"{name}.png", optimize=True)
 
 
-def test_a_screening_plate_is_segmented_without_a_shell(system: Laboratory, tab: Page, tmp_path: Path) -> None:
+def test_a_screening_plate_is_segmented_and_corrected_without_a_shell(
+    system: Laboratory, tab: Page, tmp_path: Path
+) -> None:
     made = make_synthetic_plate(tmp_path / "made", fovs=FIELDS, height_px=540, width_px=540)
     shutil.copytree(made / "images", tmp_path / "screen-1/images")
     hand = Hand(tab)
@@ -104,17 +116,15 @@ def test_a_screening_plate_is_segmented_without_a_shell(system: Laboratory, tab:
     seen(hand.nuclei.get_by_role("link", name="screen-1"))
     hand.take_picture("plates")
     hand.open("Results")
+    hand.take_picture("results")
     hand.click("link", "screen-1")
     seen(hand.nuclei.locator("#map img").first)
-    hand.take_picture("results")
+    hand.take_picture("viewer")
     with tab.expect_download() as download:
         hand.click("link", "Masks")
     check_masks(Path(download.value.path()), made / "labels")
     print(f"{hand.clicks} clicks from the empty page to the masks of a screening plate")
 
-    hand.open("Models")
-    seen(hand.nuclei.get_by_text("champion").first)
-    hand.take_picture("models")
     hand.open("Settings")
     hand.take_picture("settings")
 
@@ -127,6 +137,32 @@ def test_a_screening_plate_is_segmented_without_a_shell(system: Laboratory, tab:
     hand.open("Annotate")
     seen(hand.nuclei.get_by_text("nothing came back yet"))
     hand.take_picture("annotate")
+    hand.click("link", SENT_AT)
+    seen(hand.nuclei.get_by_role("heading", name="The queue"))
+    hand.nuclei.get_by_role("heading", name="The queue").evaluate("heading => heading.scrollIntoView()")
+    hand.take_picture("queue", height_px=500)
+
+    hand.open("Annotate")
+    hand.nuclei.get_by_role("combobox", name="Plate").fill("screen-1")
+    hand.choose("Tool", "label_tiff")
+    hand.nuclei.get_by_role("spinbutton", name="Fields").fill("2")
+    hand.click("button", "Send")
+    ended_well(hand)
+    hand.open("Annotate")
+    with tab.expect_download() as download:
+        hand.click("link", "ZIP")
+    whole, in_part = tmp_path / "whole", tmp_path / "in-part"
+    shutil.unpack_archive(download.value.path(), whole, "zip")
+    erased = [erase_first_nucleus(path) for path in sorted(whole.glob("labels/*.tif"))]
+    shutil.copytree(whole, in_part)
+    for folder in ("labels", "unsure"):
+        sorted(in_part.glob(f"{folder}/*.tif"))[1].unlink()
+    shutil.make_archive(str(in_part), "zip", in_part)
+    # Of two fields the first one is returned as a ZIP, then both in the folder that was worked in.
+    return_corrections(hand, system, "Export of the tool", in_part.with_suffix(".zip"), 1)
+    see_counts(hand, answers=1, deleted=1, kept=erased[0] - 1)
+    return_corrections(hand, system, "the whole folder", whole, 2)
+    see_counts(hand, answers=2, deleted=2, kept=sum(erased) - 2)
 
 
 def test_a_model_is_trained_compared_and_promoted_without_a_shell(
@@ -134,6 +170,7 @@ def test_a_model_is_trained_compared_and_promoted_without_a_shell(
 ) -> None:
     hand = Hand(tab)
     log_in(hand, system)
+    see_a_failed_run(hand)
     for seed, (role, title) in enumerate({"train": "Training", "test": "Test"}.items()):
         hand.open("Plates")
         made = make_synthetic_plate(tmp_path / role, role=role, random_seed=seed)
@@ -161,6 +198,7 @@ def test_a_model_is_trained_compared_and_promoted_without_a_shell(
     assert system.champion() == before, "a training by itself replaces no champion"
 
     hand.open("Models")
+    hand.take_picture("models")
     hand.choose("with version", "2")
     hand.click("button", "Compare")
     seen(hand.nuclei.get_by_role("heading", name="Version 2 against version 1"))
@@ -176,6 +214,18 @@ def test_a_model_is_trained_compared_and_promoted_without_a_shell(
     seen(hand.nuclei.get_by_role("heading", name="Why it is champion"))
     seen(hand.nuclei.get_by_text("Trained on our own nuclei"))
     print(f"{hand.clicks} clicks from two labelled plates to a champion that was trained on them")
+
+
+def see_a_failed_run(hand: Hand) -> None:
+    """Promote a version that there isn't, and read why it can't be done."""
+    hand.open("Runs")
+    hand.click("link", "Make a registered version the champion, with a reason")
+    hand.nuclei.locator("#field-version").fill("7")
+    hand.nuclei.locator("#field-reason").fill("Better outlines on our plates")
+    hand.click("button", "Start")
+    expect(hand.nuclei.locator("[data-goes-on=no]")).to_be_attached(timeout=MOST_WAIT_MS)
+    seen(hand.nuclei.get_by_text("has no version 7").first)
+    hand.take_picture("failed-run")
 
 
 def describe_plate(hand: Hand, folder: Path, choices: dict[str, str]) -> None:
@@ -197,6 +247,30 @@ def import_plate(hand: Hand) -> None:
     seen(hand.nuclei.get_by_role("link", name="All runs"))
 
 
+def return_corrections(hand: Hand, system: Laboratory, field: str, answer: Path, versions: int) -> None:
+    """Upload what was corrected, and wait until the plate that it belongs to has so many versions."""
+    hand.open("Annotate")
+    hand.click("link", SENT_AT)
+    seen(hand.nuclei.get_by_role("heading", name="How to correct it"))
+    hand.nuclei.get_by_label(field).set_input_files(answer)
+    hand.click("button", "Return it")
+    seen(hand.nuclei.get_by_role("status").filter(has_text="lies in the inbox"))
+    imported = f"ingest/{CORRECTED}@*/report.json"
+    system.wait_until(lambda: len(list(system.home.store.glob(imported))) == versions, "the answer is imported")
+    for run_id in system.run_ids("ingest_plates"):
+        system.finish_well("ingest_plates", run_id)
+
+
+def see_counts(hand: Hand, answers: int, deleted: int, kept: int) -> None:
+    """See on the page of the corrected plate what came back; the newest answer counts, and each came in by a run."""
+    hand.open("Plates")
+    hand.click("link", CORRECTED)
+    seen(hand.nuclei.get_by_text(f"Annotation in all versions, 1 answer: {kept} kept, {deleted} deleted"))
+    seen(hand.nuclei.get_by_text(f"{kept} labelled"))
+    seen(hand.nuclei.get_by_text(f"{kept} were accepted"))
+    expect(hand.nuclei.get_by_role("link", name="imported", exact=True)).to_have_count(answers)
+
+
 def ended_well(hand: Hand) -> None:
     """Wait until the page of a run says, by itself, that it has ended, and that it did well."""
     expect(hand.nuclei.locator("[data-goes-on=no]")).to_be_attached(timeout=MOST_WAIT_MS)
@@ -215,6 +289,15 @@ def log_in(hand: Hand, system: Laboratory) -> None:
     hand.tab.get_by_role("textbox").nth(1).fill(password)
     hand.tab.get_by_role("button", name="Sign in").click()
     seen(hand.nuclei.get_by_role("heading", name="Plates"))
+
+
+def erase_first_nucleus(path: Path) -> int:
+    """Correct a label image as a person does in Fiji; gives how many nuclei it had."""
+    labels = tifffile.imread(path)
+    numbers = np.unique(labels[labels > 0])
+    labels[labels == numbers[0]] = 0
+    tifffile.imwrite(path, labels)
+    return len(numbers)
 
 
 def check_masks(path: Path, labels: Path) -> None:

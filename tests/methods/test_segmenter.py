@@ -10,10 +10,9 @@ from numpy.testing import assert_array_equal
 
 from tasks.methods.fpn2_ws.network import load_map_network
 from tasks.methods.fpn2_ws.segmenter import Fpn2Ws
-from tasks.methods.jacobkie.network import Architecture as JacobkieArchitecture
-from tasks.methods.jacobkie.network import Jacobkie, load_jacobkie
+from tasks.methods.jacobkie.network import load_jacobkie
 from tasks.methods.jacobkie.segmenter import JacobkieSegmenter
-from tasks.methods.mask_rcnn.network import Architecture, MaskRcnn, load_mask_rcnn
+from tasks.methods.mask_rcnn.network import load_mask_rcnn
 from tasks.methods.mask_rcnn.segmenter import MaskRcnnSegmenter
 from tasks.methods.method import Method
 from tasks.methods.registry import load_segmenter, method_named, method_of_networks
@@ -22,27 +21,13 @@ from tasks.methods.segmenter import Segmenter
 from tasks.methods.shared.kept_network import KeptNetwork
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.intensity import SCALINGS, Scaling, grey_levels, least_span
-from tests.networks import make_network
+from tests.networks import make_jacobkie, make_mask_rcnn, make_network
 
 FPN2_WS, MASK_RCNN, JACOBKIE = map(method_named, ("fpn2_ws", "mask_rcnn", "jacobkie"))
 
 
 def load(method: Method, *network_dirs: Path) -> Segmenter:
     return load_segmenter(method, network_dirs, method.settings())
-
-
-def make_mask_rcnn(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    MaskRcnn(Architecture(50, pyramid_filters=8, rpn_filters=8, head_units=8, mask_filters=8, scaling="robust")).save(
-        folder
-    )
-    return folder
-
-
-def make_jacobkie(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    Jacobkie(JacobkieArchitecture(50, 8, 2, zooms=(0.5, 1.0), scaling="robust")).save(folder)
-    return folder
 
 
 def test_a_network_tells_its_method(tmp_path: Path) -> None:

@@ -221,11 +221,12 @@ def test_the_command_exits_2_with_one_line_for_a_cut_file(plate: Path, store: Pa
         ({"folder": "plates/p"}, "folder: allowed is: Absolute path of the plate's folder"),
     ],
 )
-def test_the_command_exits_2_for_a_wrong_param(plate: Path, store: Path, params: dict[str, Any], message: str) -> None:
-    done = run_command(plate, store, **params)
-    assert done.returncode == 2
-    assert len(done.stdout.splitlines()) == 1
-    assert message in done.stdout
+def test_a_wrong_param_gives_exit_status_2_and_one_line(
+    plate: Path, store: Path, params: dict[str, Any], message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert TASK.main(["--params", json.dumps({"folder": str(plate)} | params), "--store", str(store)]) == 2
+    (line,) = caplog.messages
+    assert message in line
 
 
 def test_a_full_disk_exits_1_with_a_line_on_space_and_leaves_nothing_that_looks_complete(

@@ -10,6 +10,7 @@ import pytest
 import tifffile
 
 from tasks.contract import execute
+from tasks.nuclei import shared_proposals
 from tasks.nuclei.own_proposals import MARK, MEANING
 from tasks.nuclei.plates.origins import COLUMNS, write_origins
 from tasks.nuclei.tables import read_csv, write_csv
@@ -91,11 +92,40 @@ def test_only_f1_against_the_labels_that_the_model_proposed_itself_is_marked(tmp
     assert html.count(f"{MARK} {MEANING}.") == 1
 
 
+@pytest.mark.parametrize(
+    ("counting", "other", "shared"),
+    [
+        pytest.param(("accepted", "fpn2_ws:a"), ("corrected", "fpn2_ws:a"), True, id="both corrected one model"),
+        pytest.param(("accepted", "fpn2_ws:a"), ("corrected", "classical:"), False, id="each corrected another model"),
+        pytest.param(("accepted", "fpn2_ws:a"), ("drawn", ""), False, id="one drew by hand"),
+        pytest.param(("drawn", ""), ("drawn", ""), False, id="both drew by hand"),
+    ],
+)
+def test_agreement_of_people_who_corrected_the_same_proposals_is_marked_as_no_human_ceiling(
+    counting: tuple[str, str], other: tuple[str, str], shared: bool, tmp_path: Path
+) -> None:
+    plate = tmp_path / add_plate(tmp_path, "p1", "U2OS", {"a": TRUTH, "b": TRUTH})
+    add_second_set(plate)
+    for folder, (origin, proposed_by) in ((plate, counting), (plate / "label_sets/ben", other)):
+        rows = [("a", 1, origin, "a model", proposed_by), ("a", 2, "drawn", "", "")]
+        write_origins(pd.DataFrame(rows, columns=list(COLUMNS)), folder)
+    segmentation = add_segmentation(tmp_path, plate.relative_to(tmp_path).as_posix(), {"a": TRUTH, "b": TRUTH})
+    scores = execute(score.TASK, score.Params(segmentations=[segmentation]), tmp_path).outputs["scores"]
+    table = read_csv(tmp_path / scores / "label_sets.csv")
+    assert table.groupby("kind")["shared_proposals"].max().to_dict() == {"agreement": 2 * shared, "model": 0}
+    result = execute(report.TASK, report.Params(scores={"fpn2_ws": scores}), tmp_path)
+    html = (tmp_path / result.outputs["report"]).read_text()
+    assert (f"manual with ben {shared_proposals.MARK}</td>" in html) == shared
+    assert html.count(f"{shared_proposals.MARK} {shared_proposals.MEANING}.") == shared
+
+
 def test_scores_of_before_these_were_counted_are_shown_without_a_mark(scores: str, tmp_path: Path) -> None:
     path = tmp_path / scores / "label_sets.csv"
-    write_csv(read_csv(path).drop(columns="own_proposals"), path)
+    write_csv(read_csv(path).drop(columns=["own_proposals", "shared_proposals"]), path)
     result = execute(report.TASK, report.Params(scores={"fpn2_ws": scores}), tmp_path)
-    assert MARK not in (tmp_path / result.outputs["report"]).read_text()
+    html = (tmp_path / result.outputs["report"]).read_text()
+    assert MARK not in html
+    assert shared_proposals.MARK not in html
 
 
 def test_plates_with_one_label_set_have_no_such_table(tmp_path: Path) -> None:

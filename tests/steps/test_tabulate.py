@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 from tasks.contract import Result, execute
+from tasks.nuclei import shared_proposals
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.own_proposals import MARK, MEANING
 from tasks.nuclei.plates.origins import COLUMNS as COLUMNS_OF_ORIGINS
@@ -317,13 +318,32 @@ def test_only_f1_against_the_label_set_that_a_model_proposed_is_marked(tmp_path:
     assert own.to_dict() == {"Manual": 1, "Semi-Automated": 0}
 
 
+@pytest.mark.parametrize("proposer", ["fpn2_ws:", "classical:"])
+def test_the_agreement_of_label_sets_that_correct_the_same_proposals_is_marked(proposer: str, tmp_path: Path) -> None:
+    path = plate(tmp_path, "semi", "U2OS")
+    (tmp_path / path / "label_sets/ben").mkdir(parents=True)
+    tifffile.imwrite(tmp_path / path / "label_sets/ben/f1.tif", image(TRUTH))
+    for folder, proposed_by in ((path, "fpn2_ws:"), (f"{path}/label_sets/ben", proposer)):
+        row = ("f1", 1, "accepted", "a model", proposed_by)
+        write_origins(pd.DataFrame([row], columns=list(COLUMNS_OF_ORIGINS)), tmp_path / folder)
+    table = TABLE | {"kind": "annotations", "figures": {"Fig. S2A": "agreement"}}
+    result = tabulated(tmp_path, [path], [experiment(scored(tmp_path, [path], 3, "fpn"), "FPN2-WS")], table)
+    figure = (tmp_path / result.outputs["figures"] / "Fig._S2A.svg").read_text()
+    page = (tmp_path / result.outputs["page"]).read_text()
+    note = f"{shared_proposals.MARK} {shared_proposals.MEANING}."
+    assert (note in figure) == (note in page) == (proposer == "fpn2_ws:")
+
+
 def test_data_of_before_these_were_counted_are_drawn_without_a_mark(tmp_path: Path, plates: list[str]) -> None:
     result = tabulated(tmp_path, plates, two_models(tmp_path, plates), TABLE)
     for name in ("scores", "costs"):
         path = tmp_path / result.outputs["data"] / f"{name}.csv"
         write_csv(read_csv(path, dtype=str).drop(columns="own_proposals"), path)
+    path = tmp_path / result.outputs["data"] / "agreement.csv"
+    write_csv(read_csv(path, dtype=str).drop(columns="shared_proposals"), path)
     data = read_data(tmp_path / result.outputs["data"])
     assert not table_of(TABLE, data, COLUMNS, None).is_flattered
+    assert not data.agreement["shared_proposals"].any()
 
 
 def test_training_plates_are_compared_with_test_plates(tmp_path: Path, plates: list[str]) -> None:

@@ -109,7 +109,8 @@ def test_in_a_whole_store_nothing_is_found(store: Path, capsys: pytest.CaptureFi
 
 
 def test_what_dags_write_down_is_no_result_and_stays(store: Path) -> None:
-    for name in ("arrivals/plate/0123456789abcdef.json", "retrainings/0123456789abcdef.json", "gates/000001.json"):
+    of_plates = ("arrivals/plate/0123456789abcdef.json", "retired/plate/000001.json", "skipped/plate.json")
+    for name in (*of_plates, "retrainings/0123456789abcdef.json", "gates/000001.json"):
         (store / name).parent.mkdir(parents=True)
         (store / name).write_text("{}")
         set_age(store / name, 100)

@@ -33,6 +33,7 @@ NEEDED = {
     "change_gate": "approve",
     "retrain_champion": "approve",
     "promote_model": "approve",
+    "retire_plate": "approve",
 }
 """Role from which on a person may start a DAG, stop it, and clear or mark its tasks."""
 

@@ -32,7 +32,7 @@ class NamedApprovalOperator(HITLBranchOperator):
             # Airflow asks for no others, so that the fields of the DAG's form aren't among them.
             source="task",
             title="Reason",
-            description="Why you approve or reject it; the reason stays with the version in MLflow.",
+            description="Why you approve or reject it, in 5 letters or more; it stays with the version in MLflow.",
         )
         # Airflow itself puts the fields of the form there.
         kwargs.pop("params", None)

@@ -16,19 +16,31 @@ if TYPE_CHECKING:
 
 TRIGGER = re.compile(r"/api/v2/dags/([a-z_]+)/dagRuns$")
 """Where the page, and every other program, sends a filled form."""
+ANSWER = re.compile(r"/api/v2/dags/retrain_champion/dagRuns/.+/taskInstances/approve/[^/]+/hitlDetails$")
+"""Where the answer to the approval of a challenger is sent."""
+LEAST_REASON = 5
+NO_REASON = (
+    f"Reason: it is missing, or shorter than {LEAST_REASON} letters. Write why you approve or reject the challenger; "
+    "the reason stays with the version. Nothing was decided yet."
+)
 
 
 class FormReader:
     """Reads the numbers of a form before Airflow sees it, and says what is wrong where Airflow refuses it.
 
-    Airflow itself decides who may start a DAG and which values are allowed; of what it takes nothing is changed.
+    Airflow itself decides who may start a DAG and which values are allowed; of what it takes nothing is changed. But it
+    would take an answer to an approval without the reason that is asked for.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sent = TRIGGER.search(scope.get("path", "")) if scope.get("method") == "POST" else None
+        path, method = scope.get("path", ""), scope.get("method")
+        if method == "PATCH" and ANSWER.search(path):
+            body = await _body_of(receive)
+            return await (_refuse(send) if _lacks_reason(body) else self._app(scope, _once(body), send))
+        sent = TRIGGER.search(path) if method == "POST" else None
         fields = form_of(sent[1]) if sent else None
         if fields is None:
             return await self._app(scope, receive, send)
@@ -56,6 +68,17 @@ def _read(fields: typed.Form, body: bytes) -> tuple[bytes, list[str]]:
         return body, []
     content["conf"] = typed.with_numbers(fields, content["conf"])
     return json.dumps(content).encode(), typed.problems(fields, content["conf"])
+
+
+def _lacks_reason(body: bytes) -> bool:
+    try:
+        return len(json.loads(body)["params_input"]["reason"].strip()) < LEAST_REASON
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return True
+
+
+async def _refuse(send: Send) -> None:
+    await _send_words({"type": "http.response.start", "status": 400}, NO_REASON, send)
 
 
 async def _body_of(receive: Receive) -> bytes:
@@ -91,14 +114,19 @@ def _with_words(send: Send, wrong: list[str]) -> Send:
         nonlocal refused
         if message["type"] == "http.response.start" and message["status"] == 400:
             refused = True
-            words = json.dumps({"detail": " ".join(wrong)}).encode()
-            headers = [(b"content-type", b"application/json"), (b"content-length", str(len(words)).encode())]
-            await send({**message, "headers": headers})
-            await send({"type": "http.response.body", "body": words})
+            await _send_words(message, " ".join(wrong), send)
         elif not refused:
             await send(message)
 
     return send_words
+
+
+async def _send_words(start: Message, words: str, send: Send) -> None:
+    """Send an answer that begins like this, with these words as its detail."""
+    body = json.dumps({"detail": words}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({**start, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 class FormErrors(AirflowPlugin):

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nucleus_dags.errors import FormError
 from nucleus_dags.page.damaged import left_out_if_damaged
 from nucleus_dags.page.remembered import remembered
 from nucleus_dags.page.store_results import read_json
 from nucleus_dags.plates.names import is_key
+from nucleus_dags.plates.retired import changed_plates, last_change
 from nucleus_dags.plates.stored import StoredPlate, plate_paths, read_plate
 
 
@@ -42,6 +44,20 @@ def known_plates(store: Path, keys: str = "[!.]*") -> dict[str, KnownPlate]:
 def known_plate(store: Path, name: str) -> KnownPlate | None:
     """Give a plate by its name; None if there is none."""
     return known_plates(store, f"{glob.escape(name)}@*").get(name) if is_key(f"{name}@{'0' * 12}") else None
+
+
+def retired_in_words(store: Path) -> dict[str, str]:
+    """Say of each plate that is retired by whom, when and why, or that it can't be read; by name."""
+    said = {name: _retired_in_words(store, name) for name in changed_plates(store)}
+    return {name: words for name, words in said.items() if words}
+
+
+def _retired_in_words(store: Path, name: str) -> str:
+    try:
+        change = last_change(store, name)
+    except FormError as error:
+        return str(error)
+    return f"It was {change.in_words}" if change and change.is_retired else ""
 
 
 def version_folder(store: Path, name: str, digest: str) -> Path | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from fastapi import APIRouter, HTTPException, Request
 from fastapi import Path as InAddress
 from fastapi.responses import Response
@@ -18,7 +19,14 @@ from nucleus_dags.page.airflow_runs import is_paused
 from nucleus_dags.page.annotations import KINDS, annotated
 from nucleus_dags.page.damaged import or_damaged
 from nucleus_dags.page.file_answers import FOR_EVER, HARMLESS, file_answer
-from nucleus_dags.page.known_plates import KnownPlate, details_of, known_plate, known_plates, version_folder
+from nucleus_dags.page.known_plates import (
+    KnownPlate,
+    details_of,
+    known_plate,
+    known_plates,
+    retired_in_words,
+    version_folder,
+)
 from nucleus_dags.page.model_scores import shown_thresholds
 from nucleus_dags.page.pictures import thumbnail
 from nucleus_dags.page.places import inbox, store
@@ -28,6 +36,7 @@ from nucleus_dags.page.registered import Version, registry
 from nucleus_dags.page.rendering import page
 from nucleus_dags.page.segmented_plates import SegmentedPlate, segmented_plates
 from nucleus_dags.planning.remarks import FOLLOWS_FROM_DOUBTS
+from nucleus_dags.planning.retire_plate import BRING_BACK, RETIRE
 from nucleus_dags.plates.stored import StoredPlate
 
 router = APIRouter(prefix="/plates")
@@ -68,6 +77,7 @@ def show_plates(request: Request, person: Person, role: str = "") -> Response:
         counts=Counter(plate.newest.role for plate in known.values()),
         registry=models,
         champion=models.champion,
+        retired=retired_in_words(store()),
         scores=_scores(models.champion, [plate.newest for plate in shown]),
         drifts=drifts(store()),
         segmented=_segmented(),
@@ -92,14 +102,14 @@ def show_inbox(request: Request, person: Person) -> Response:
 def show_plate(request: Request, person: Person, name: Name) -> Response:
     """Show a plate in the version that counts."""
     plate = _plate(name)
-    return _page_of(request, plate, plate.newest)
+    return _page_of(request, person, plate, plate.newest)
 
 
 @router.get("/{name}/{digest}")
 def show_version(request: Request, person: Person, name: Name, digest: Name) -> Response:
     """Show a plate in any version."""
     plate = _plate(name)
-    return _page_of(request, plate, _version(plate, digest))
+    return _page_of(request, person, plate, _version(plate, digest))
 
 
 @router.get("/{name}/{digest}/picture")
@@ -149,7 +159,7 @@ def _scores(model: Version | None, plates: Iterable[StoredPlate]) -> dict[str, P
     return {plate.path: known[plate.path] for plate in plates if plate.path in known}
 
 
-def _page_of(request: Request, plate: KnownPlate, version: StoredPlate) -> Response:
+def _page_of(request: Request, person: BaseUser, plate: KnownPlate, version: StoredPlate) -> Response:
     info, report = details_of(store(), version)
     keys = [Path(one.path).name for one in plate.versions]
     models = registry()
@@ -163,6 +173,10 @@ def _page_of(request: Request, plate: KnownPlate, version: StoredPlate) -> Respo
         report=report,
         fields=report.get("fovs", [])[:MOST_FIELDS],
         wells=len({row["well"] for row in report.get("fovs", []) if row.get("well")}),
+        retired=retired_in_words(store()).get(version.name, ""),
+        changes={"retire": RETIRE, "bring_back": BRING_BACK},
+        why_not=why_not("retire_plate", person),
+        paused=is_paused("retire_plate"),
         follows=FOLLOWS_FROM_DOUBTS.get(version.role, ""),
         registry=models,
         champion=models.champion,

@@ -18,7 +18,7 @@ from nucleus_dags.manifest import manifest
 from nucleus_dags.page import places
 from nucleus_dags.page.access import Person, may_see, why_not
 from nucleus_dags.page.airflow_runs import Dag, dags_of_the_project
-from nucleus_dags.page.known_plates import known_plates
+from nucleus_dags.page.known_plates import known_plates, retired_in_words
 from nucleus_dags.page.measured import Estimate, estimate, measured_runs, work_of
 from nucleus_dags.page.registered import registry
 from nucleus_dags.page.rendering import duration, page
@@ -91,11 +91,13 @@ def _offered(store: Path, dag_id: str) -> dict[str, Sequence[str]]:
     roles |= {name: plate.newest.role for name, plate in known_plates(store).items()}
     versions = [str(version.number) for version in registry().versions]
     models = ["champion", "challenger", *manifest()["ready_models"], *versions]
+    retired = retired_in_words(store)
+    in_use = {name: role for name, role in roles.items() if name not in retired}
     labelled = [name for name, role in roles.items() if role != "screen"]
     return {
         "plate": labelled if dag_id == "try_models" else list(roles),
-        "train_plates": [name for name, role in roles.items() if role == "train"],
-        "test_plates": [name for name, role in roles.items() if role == "test"],
+        "train_plates": [name for name, role in in_use.items() if role == "train"],
+        "test_plates": [name for name, role in in_use.items() if role == "test"],
         "model": models,
         "proposals": models,
         "models": models,

@@ -20,6 +20,7 @@ from nucleus_dags.planning.gate import APPROVALS, Gate
 from nucleus_dags.planning.initial_weights import CYCLES, INITIALISATION, refuse_what_does_not_fit
 from nucleus_dags.planning.methods import FOR_CELL_LINES, checked, takes_weights, trainings_of
 from nucleus_dags.planning.remarks import remarks_on
+from nucleus_dags.planning.retire_plate import not_used
 from nucleus_dags.planning.retrainings import recorded
 from nucleus_dags.planning.runs import training_to_open
 from nucleus_dags.planning.types import (
@@ -29,6 +30,7 @@ from nucleus_dags.planning.types import (
     Params,
     RetrainingPlan,
 )
+from nucleus_dags.plates.retired import retired_plates
 from nucleus_dags.plates.stored import StoredPlate, newest_plates
 
 FROM_CHAMPION = "champion"
@@ -51,12 +53,14 @@ def plan(
 ) -> RetrainingPlan:
     """Give the params of every task.
 
-    Training plates with doubtful labels are left out; test plates with doubtful labels are used, and both are told of.
+    Training plates with doubtful labels and retired plates are left out; test plates with doubtful labels are used, and
+    all of them are told of.
     Raises NothingNew if all plates were trained on and judged already, FormError if there is no plate of a role.
     """
     plates = {role: newest_plates(store, role) for role in ("train", "test")}
-    train, test = (_paths(plates[role], role) for role in ("train", "test"))
-    remarks = [*remarks_on(plates["train"]), *remarks_on(plates["test"])]
+    retired = [f"- {sentence}" for sentence in not_used(retired_plates(store))]
+    train, test = (_paths(plates[role], role, retired) for role in ("train", "test"))
+    remarks = [*remarks_on(plates["train"]), *remarks_on(plates["test"]), *retired]
     preset = manifest()["presets_of_augment"][form["preset"]]
     augment = preset | (_augmentation_of(champion) if champion else {})
     seen = augment.get("plates", ())
@@ -133,7 +137,7 @@ def report_of(candidate: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
     return {"scores": scores, "mlflow_run_id": run_id}
 
 
-def _paths(plates: Sequence[StoredPlate], role: str) -> list[str]:
+def _paths(plates: Sequence[StoredPlate], role: str, retired: Sequence[str]) -> list[str]:
     used = [plate.path for plate in plates if plate.trains or role != "train"]
     if used:
         return used
@@ -141,10 +145,11 @@ def _paths(plates: Sequence[StoredPlate], role: str) -> list[str]:
         raise FormError(
             "\n".join(["The labels of every training plate in the store are doubtful.", *remarks_on(plates)])
         )
-    raise FormError(
+    lacking = (
         f"No {role} plate is in the store; put one into the inbox whose plate.json has role {role}, "
         "and wait for ingest_plates."
     )
+    raise FormError("\n".join([lacking, *retired]))
 
 
 def _candidates(form: Mapping[str, Any], champion: FoundModel | None) -> list[Candidate]:

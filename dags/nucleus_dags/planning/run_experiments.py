@@ -151,9 +151,10 @@ def _refuse_missing_plates(matrix: Matrix, needed: Iterable[tuple[Wanted, Sequen
     missing = dict.fromkeys(text for one in needed for text in _missing_plates(*one))
     if missing:
         raise FormError(
-            f"The matrix {matrix.name} needs plates that aren't in the store: {'; '.join(missing)}. Put them into the "
-            "inbox and unpause ingest_plates, which imports them; `make paper-plates` makes the paper's. Then trigger "
-            "run_experiments again. Or change the matrix, or choose tables or rows that don't need them."
+            f"The matrix {matrix.name} needs plates that aren't in the store, or are retired: {'; '.join(missing)}. "
+            "Put them into the inbox and unpause ingest_plates, which imports them; `make paper-plates` makes the "
+            "paper's. Then trigger run_experiments again. Or change the matrix, or choose tables or rows that don't "
+            "need them."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +11,30 @@ from nucleus_dags.errors import FormError
 from nucleus_dags.manifest import manifest
 from nucleus_dags.planning.methods import augmentation_of, candidates_of, given_in, names_in, settings_of
 from nucleus_dags.planning.remarks import remarks_on
+from nucleus_dags.planning.retire_plate import not_used
 from nucleus_dags.planning.runs import training_to_open
 from nucleus_dags.planning.types import Params, PlateToImport, TrainModelsPlan
 from nucleus_dags.plates.inbox import no_plates_in
 from nucleus_dags.plates.no_plate import listed
 from nucleus_dags.plates.plate_json import PlateFolder, PlatesOfFolder, plates_in
+from nucleus_dags.plates.retired import RetirementChange, retired_plates
 from nucleus_dags.plates.stored import newest_plates, newest_version, read_plate
 
 
 def plan(form: Mapping[str, Any], inbox: Path, store: Path, dag_run_id: str) -> TrainModelsPlan:
     """Give the params of every task. Raises FormError, before anything runs."""
-    plates = plates_in(inbox)
+    plates, retired = plates_in(inbox), retired_plates(store)
     names = {role: names_in(form[f"{role}_plates"]) for role in ("train", "test")}
+    _refuse_retired([*names["train"], *names["test"]], retired)
+    in_use = replace(plates, plates=[plate for plate in plates.plates if plate.name not in retired])
     left_out = [
+        *not_used({name: change for name, change in retired.items() if name in {one.name for one in plates.plates}}),
         *(f"Left out of the inbox: {one}" for one in plates.unreadable.values()),
         *(f"Left out of the inbox: {one}" for one in no_plates_in(inbox, plates.folder_names)),
         *(sentence for role in names if not names[role] for sentence in _only_stored(plates, role, store)),
     ]
     train, test = (
-        choose_plates(plates, names[role], role, left_out, _in_store(names[role], role, store))
+        choose_plates(in_use, names[role], role, left_out, _in_store(names[role], role, store))
         for role in ("train", "test")
     )
     candidates = candidates_of(form)
@@ -69,6 +75,12 @@ def refuse_unknown_fields(given: Iterable[str], known: Iterable[str]) -> None:
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise FormError(f"The form has no field {', '.join(unknown)}; it has {', '.join(known)}.")
+
+
+def _refuse_retired(names: Iterable[str], retired: Mapping[str, RetirementChange]) -> None:
+    chosen = not_used({name: retired[name] for name in names if name in retired})
+    if chosen:
+        raise FormError("\n".join([*chosen, "Choose other plates, or bring it back on its page under Plates."]))
 
 
 def _in_store(names: list[str], role: str, store: Path) -> list[PlateFolder]:

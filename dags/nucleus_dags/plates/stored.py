@@ -12,6 +12,7 @@ from typing import Any
 from nucleus_dags.errors import FormError
 from nucleus_dags.plates.names import is_key
 from nucleus_dags.plates.plate_json import read_plate_folder
+from nucleus_dags.plates.retired import retired_plates
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,12 @@ class StoredPlate:
 
 
 def newest_plates(store: Path, role: str) -> list[StoredPlate]:
-    """Give the plates of a role by name, each in its newest version."""
+    """Give the plates of a role that aren't retired by name, each in its newest version."""
+    retired = retired_plates(store)
     newest: dict[str, StoredPlate] = {}
     for plate in sorted(_all_plates(store), key=lambda plate: plate.frozen_at):
         newest[plate.name] = plate
-    return [newest[name] for name in sorted(newest) if newest[name].role == role]
+    return [newest[name] for name in sorted(newest) if newest[name].role == role and name not in retired]
 
 
 def newest_version(store: Path, name: str) -> StoredPlate | None:

@@ -2,8 +2,9 @@
 
 Whatever names something is copied before what it names, so that nothing in the backup names what it lacks:
 
-1. The records of arrivals, retrainings and changes of the gate. Each says that something is done, and nothing is done
-   again. A record that were newer than Airflow's database would tell of a DAG run that nobody starts any more.
+1. The records of arrivals, retrainings, retired plates and changes of the gate. Each says that something is done, and
+   nothing is done again. A record that were newer than Airflow's database would tell of a DAG run that nobody starts
+   any more.
 2. Airflow's database: it names MLflow's runs, and receipts and results in the store.
 3. MLflow's database: it names artefacts, and results in the store.
 4. Receipts of DAG runs and the names of segmented plates, which lead to results.
@@ -27,7 +28,7 @@ from nucleus_dags.plates.named_results import NAMED_RESULTS
 from nucleus_dags.plates.uploads import UPLOADS
 from nucleus_dags.upkeep.errors import UpkeepError
 
-RECORDS = ("store/arrivals", "store/gates", "store/retrainings", "store/skipped")
+RECORDS = ("store/arrivals", "store/gates", "store/retired", "store/retrainings", "store/skipped")
 """Copied before the databases."""
 RECEIPTS = "store/dag_runs"
 LEFT_OUT = ("servers.json", "logs/scheduler", "logs/dag_processor", "databases_before", f"inbox/{UPLOADS}")

@@ -82,6 +82,12 @@ def problems_of(table: pd.DataFrame, labels: Mapping[str, NDArray[np.integer]], 
     return problems
 
 
+def shared_proposals(one: pd.DataFrame, other: pd.DataFrame) -> int:
+    """Count the labels in two tables of the same fields for which the same model proposed labels of both in a field."""
+    proposed = [table[table["proposed_by"] != ""].set_index(["fov", "proposed_by"]).index for table in (one, other)]
+    return int(proposed[0].isin(proposed[1]).sum() + proposed[1].isin(proposed[0]).sum())
+
+
 def counts_of(table: pd.DataFrame) -> dict[str, int]:
     """Give how many nuclei came in which way."""
     return {origin: int((table["origin"] == origin).sum()) for origin in ALL_ORIGINS}

@@ -39,6 +39,7 @@ NO_PLATE = "none"
 COUNTED = ("tp", "fp", "fn")
 ERRORS = ("false_positives", "false_negatives", "merges", "splits")
 OWN = "own_proposals"
+SHARED = "shared_proposals"
 SECONDS_PER_HOUR = 3600
 
 
@@ -57,7 +58,8 @@ class Data:
     plates: pd.DataFrame
     """Plate and label set: what Table S1 says of it."""
     agreement: pd.DataFrame
-    """Cell line, label set and IoU threshold: F1 of the set against the labels that count."""
+    """Cell line, label set and IoU threshold: F1 of the set against the labels that count, and shared_proposals, how
+    many labels of both come from proposals of the same model."""
     costs: pd.DataFrame
     """Experiment: its key, seconds, memory, bytes, money, F1 at 0.7 and own_proposals."""
 
@@ -78,19 +80,20 @@ def read_data(folder: Path) -> Data:
     # Kept by earlier versions of the pipeline, they lack what was added since.
     for name in ADDED_TO_SCORES.keys() - set(tables["scores"]):
         tables["scores"][name] = ADDED_TO_SCORES[name]
-    return Data(**tables | {name: _with_own_proposals(tables[name]) for name in ("scores", "costs")})
+    counted = {"scores": OWN, "costs": OWN, "agreement": SHARED}
+    return Data(**tables | {name: _with_counts(tables[name], column) for name, column in counted.items()})
 
 
-def _with_own_proposals(table: pd.DataFrame) -> pd.DataFrame:
-    """Add the column to a table that was made before these were counted."""
-    return table if OWN in table else table.assign(**{OWN: 0})
+def _with_counts(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Add a column to a table that was made before this was counted."""
+    return table if column in table else table.assign(**{column: 0})
 
 
 ADDED_TO_SCORES: dict[str, float | str] = {"f1_low": np.nan, "f1_high": np.nan, "trained_on": ""}
 NUMBERS = {
     *("replicate", "iou_threshold", "true_nuclei", "fovs", "nuclei", "area_mean_px", "area_sd_px", "pixel_size_um"),
     *("cpu_seconds", "gpu_seconds", "peak_memory_bytes", "bytes", "money", "f1_at_0.7", "cpu_hours", "binning"),
-    *(*COUNTED, *ERRORS, "f1", "f1_low", "f1_high", "is_counting", OWN),
+    *(*COUNTED, *ERRORS, "f1", "f1_low", "f1_high", "is_counting", OWN, SHARED),
 }
 """Columns that hold numbers; all others are texts."""
 
@@ -178,11 +181,11 @@ def _label_sets(scores: Path, kind: str) -> pd.DataFrame:
     """Read the scores against other label sets than the one that counts; no rows where no plate has several."""
     path, texts = scores / "label_sets.csv", ("plate", "labels", "label_set")
     if not path.exists():
-        return pd.DataFrame(columns=[*texts, "kind", "iou_threshold", "f1", "nuclei", *COUNTED, OWN])
+        return pd.DataFrame(columns=[*texts, "kind", "iou_threshold", "f1", "nuclei", *COUNTED, OWN, SHARED])
     table = read_csv(path, dtype=dict.fromkeys(texts, str))
     if "tp" not in table:
         raise InputError(f"{path} is of an earlier version of the pipeline; remove its folder and score again.")
-    return _with_own_proposals(table[table["kind"] == kind])
+    return _with_counts(_with_counts(table[table["kind"] == kind], OWN), SHARED)
 
 
 def shown_set(name: str) -> str:
@@ -238,8 +241,8 @@ def _agreement(experiments: Sequence[Mapping[str, Any]], store: Path) -> pd.Data
     sets = _label_sets(inside(store, scores), "agreement")
     weighted = sets.assign(cell_line=sets["plate"].map(lines), weighted=sets["f1"] * sets["nuclei"])
     keys = ["cell_line", "label_set", "iou_threshold"]
-    summed = weighted.groupby(keys, sort=False)[["weighted", "nuclei"]].sum().reset_index()
-    return summed.assign(f1=summed["weighted"] / summed["nuclei"].clip(lower=1))[[*keys, "f1"]]
+    summed = weighted.groupby(keys, sort=False)[["weighted", "nuclei", SHARED]].sum().reset_index()
+    return summed.assign(f1=summed["weighted"] / summed["nuclei"].clip(lower=1))[[*keys, "f1", SHARED]]
 
 
 def _cost(experiment: Mapping[str, Any], prices: Mapping[str, Any], store: Path) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from tasks.nuclei.figures.facets import (
     replicate_facets,
 )
 from tasks.nuclei.figures.model_panels import ShownField, model_panels
-from tasks.steps.experiments.data import WORD, Data
+from tasks.nuclei.shared_proposals import MARK
+from tasks.steps.experiments.data import SHARED, WORD, Data
 from tasks.steps.experiments.panels import PanelField
 from tasks.steps.experiments.tables import Row, Table, cell_lines_in_order, errors_of, rows_of
 
@@ -172,7 +173,8 @@ def _agreement(agreement: pd.DataFrame) -> Figure:
     for line in cell_lines_in_order(list(agreement["cell_line"])):
         for name, rows in agreement[agreement["cell_line"] == line].groupby("label_set", sort=False):
             curve = dict(zip(rows["iou_threshold"], rows["f1"], strict=True))
-            panels.setdefault(("", line), {})[str(name)] = curve
+            shown = f"{name} {MARK}" if rows[SHARED].any() else str(name)
+            panels.setdefault(("", line), {})[shown] = curve
     return curve_facets(panels, "Label Set")
 
 

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from tasks.nuclei import figures
-from tasks.nuclei.own_proposals import MARK
+from tasks.nuclei import figures, own_proposals, shared_proposals
 from tasks.nuclei.scoring import OBJECT_LEVEL_IOU, PIXEL_LEVEL_IOU
 from tasks.steps import pages
+
+OWN, SHARED = "own_proposals", "shared_proposals"
 
 
 class F1(NamedTuple):
@@ -42,6 +43,8 @@ class LabelSet(NamedTuple):
     rows: list[Compared]
     is_flattered: bool
     """Whether the model proposed some of these labels itself."""
+    shares_proposals: bool
+    """Whether labels of both sets come from proposals of the same model."""
     figure: str
 
 
@@ -54,25 +57,32 @@ def label_sets_shown(table: pd.DataFrame, folder: Path) -> Iterator[LabelSet]:
             _curve_of_model(of_model[of_model["labels"] == counting], f"model with {counting}, which counts"),
             _curve_of_model(of_model[of_model["labels"] == other], f"model with {other}"),
         ]
-        agreement = f1_curve(rows[rows["kind"] == "agreement"], f"{counting} with {other}")
+        between = rows[rows["kind"] == "agreement"]
+        shares_proposals = _any(between, SHARED)
+        agreement = f1_curve(between, _marked(f"{counting} with {other}", shared_proposals.MARK, shares_proposals))
         path = folder / f"label_set_{plate}_{name}.png"
         figures.f1_figure(curves, ceiling=agreement).savefig(path)
         compared = [
             Compared(curve.name, f1_of(curve, OBJECT_LEVEL_IOU), f1_of(curve, PIXEL_LEVEL_IOU))
             for curve in (*curves, agreement)
         ]
-        fovs, is_flattered = int(rows["fovs"].iloc[0]), bool(_own_proposals(of_model).any())
-        yield LabelSet(str(plate), str(name), fovs, compared, is_flattered, pages.embedded(path.read_bytes()))
+        fovs, is_flattered = int(rows["fovs"].iloc[0]), _any(of_model, OWN)
+        picture = pages.embedded(path.read_bytes())
+        yield LabelSet(str(plate), str(name), fovs, compared, is_flattered, shares_proposals, picture)
 
 
 def _curve_of_model(rows: pd.DataFrame, name: str) -> figures.F1Curve:
     """Give the curve against a label set, with the mark behind its name if the model proposed some of the labels."""
-    return f1_curve(rows, f"{name} {MARK}" if _own_proposals(rows).any() else name)
+    return f1_curve(rows, _marked(name, own_proposals.MARK, _any(rows, OWN)))
 
 
-def _own_proposals(rows: pd.DataFrame) -> pd.Series:
+def _marked(name: str, mark: str, is_so: bool) -> str:
+    return f"{name} {mark}" if is_so else name
+
+
+def _any(rows: pd.DataFrame, counted: str) -> bool:
     # Scores that were made before these were counted don't have them.
-    return rows["own_proposals"] if "own_proposals" in rows else pd.Series(0, rows.index)
+    return counted in rows and bool(rows[counted].any())
 
 
 def f1_curve(rows: pd.DataFrame, name: str) -> figures.F1Curve:

@@ -17,6 +17,8 @@ from nucleus_dags.forms.promote_model import promote_model_form
 from nucleus_dags.forms.train_models import train_models_form
 
 TRIGGER = "/api/v2/dags/{}/dagRuns"
+RUN = "scheduled__2026-11-28T03:00:00+00:00"
+APPROVAL = f"/api/v2/dags/retrain_champion/dagRuns/{RUN}/taskInstances/approve/-1/hitlDetails"
 
 
 def said(**given: Any) -> list[str]:
@@ -95,6 +97,37 @@ def test_a_right_form_reaches_airflow_with_its_numbers_read_and_all_else_as_it_w
     conf = {"version": " 3 ", "reason": "better on U2OS"}
     answer = page.post(TRIGGER.format("promote_model"), json={"conf": conf, "note": "µ"})
     assert answer.json() == {"conf": {"version": 3, "reason": "better on U2OS"}, "note": "µ"}
+
+
+@pytest.mark.parametrize("option", ["Approve", "Reject"])
+@pytest.mark.parametrize(
+    "given", [None, {}, {"reason": None}, {"reason": ""}, {"reason": "  ok  "}, {"reason": 123456}]
+)
+def test_an_answer_to_the_approval_without_a_reason_is_refused_in_words(given: Any, option: str) -> None:
+    answer, came = answer_to(APPROVAL, {"chosen_options": [option], "params_input": given})
+    assert (answer.status_code, came) == (400, [])
+    assert answer.json()["detail"].startswith("Reason: it is missing, or shorter than 5 letters. Write why you approve")
+
+
+def test_an_answer_with_a_reason_reaches_airflow_as_it_is_and_so_do_those_of_other_dags() -> None:
+    content = {"chosen_options": ["Approve"], "params_input": {"reason": "Outlines are right"}}
+    assert answer_to(APPROVAL, content)[1] == [json.dumps(content).encode()]
+    other = {"chosen_options": ["Approve"], "params_input": {}}
+    assert answer_to(APPROVAL.replace("retrain_champion", "of_others"), other)[1] == [json.dumps(other).encode()]
+
+
+def answer_to(path: str, content: Any) -> tuple[Any, list[bytes]]:
+    """Answer an approval; gives what comes back, and what has reached Airflow."""
+    came = []
+
+    async def keep(request: Request) -> Response:
+        came.append(await request.body())
+        return Response(status_code=200)
+
+    [plugin] = FormErrors.fastapi_root_middlewares
+    app = Starlette(routes=[Route("/{path:path}", keep, methods=["PATCH"])])
+    app.add_middleware(plugin["middleware"])
+    return TestClient(app).patch(path, content=json.dumps(content).encode()), came
 
 
 @pytest.mark.parametrize("dag_id", ["no_dag_of_ours", "fields", "ingest_plates"])

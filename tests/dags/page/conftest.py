@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from playwright.sync_api import Browser, Page
 
 from tests.browser import chromium_browser, complaints_of
-from tests.dags.page.site import Site, serving
+from tests.dags.page.site import Site, make_database, serving
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with serving(tmp_path_factory.mktemp("page")) as site:
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Airflow's database with the DAGs: the first of the processes that test makes it for all."""
+    of_process = tmp_path_factory.getbasetemp()
+    shared = of_process.parent if "PYTEST_XDIST_WORKER" in os.environ else of_process
+    with FileLock(shared / "airflow.lock"):
+        made = shared / "airflow.db"
+        if not made.exists():
+            make_database(tmp_path_factory.mktemp("database")).rename(made)
+    return made
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Iterator[Site]:
+    with serving(tmp_path_factory.mktemp("page"), database) as site:
         yield site
 
 

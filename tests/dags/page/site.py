@@ -70,16 +70,21 @@ class Site:
             folder.mkdir()
 
 
-@contextmanager
-def serving(folder: Path, **settings: str) -> Iterator[Site]:
-    """Start a server in a folder, with settings of its environment, and stop it afterwards."""
-    home = Home(folder)
-    home.make_folders()
-    servers = Servers(f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}")
-    env = environment(home, servers) | settings
-    shutil.copy(REPOSITORY / "dags/nucleus_dags/manifest.json", home.manifest)
+def make_database(folder: Path) -> Path:
+    """Make a database in which Airflow knows the DAGs; gives its file."""
+    home, env = _home(folder, Servers("http://127.0.0.1:1", "http://127.0.0.1:2"))
     for command in (["db", "migrate"], ["dags", "reserialize"]):
         _airflow(command, env)
+    return home.database("airflow")
+
+
+@contextmanager
+def serving(folder: Path, database: Path, **settings: str) -> Iterator[Site]:
+    """Start a server in a folder, with a copy of a database and settings of its environment; stop it afterwards."""
+    servers = Servers(f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}")
+    home, env = _home(folder, servers)
+    env |= settings
+    shutil.copy(database, home.database("airflow"))
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "airflow", "api-server"], env=env, stdout=log, stderr=log, start_new_session=True
@@ -90,6 +95,14 @@ def serving(folder: Path, **settings: str) -> Iterator[Site]:
     finally:
         process.terminate()
         process.wait(60)
+
+
+def _home(folder: Path, servers: Servers) -> tuple[Home, dict[str, str]]:
+    """Make the folders of a home; gives it with the environment of its servers."""
+    home = Home(folder)
+    home.make_folders()
+    shutil.copy(REPOSITORY / "dags/nucleus_dags/manifest.json", home.manifest)
+    return home, environment(home, servers)
 
 
 def _airflow(arguments: list[str], env: dict[str, str]) -> None:

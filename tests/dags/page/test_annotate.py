@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from nucleus_dags.manifest import manifest
 from nucleus_dags.plates.skipped import skip
+from tests.browser import choose_by_keyboard, tab_to
 from tests.dags.page.registered_models import result
 from tests.dags.page.sent_annotations import JPEG, add_answer, add_sent, export_of
 from tests.dags.page.server_time import seconds_of_servers_for
@@ -146,6 +147,25 @@ def test_fields_are_sent_by_a_short_form(site: Site, plate: str, browser: Page) 
     assert runs[0]["conf"] == {"plate": "a", "tool": "qupath", "fields": 10, "role": "train"}
 
 
+def test_corrections_are_returned_and_fields_sent_with_the_keyboard_alone(
+    site: Site, plate: str, browser: Page, tmp_path: Path
+) -> None:
+    export = export_of(add_sent(site.home.store, 1, plate), tmp_path / "task.zip")
+    browser.goto("/nuclei/annotate")
+    choose_by_keyboard(browser.get_by_label("Export of the tool"), export)
+    tab_to(browser.get_by_role("button", name="Return it"))
+    browser.keyboard.press("Enter")
+    browser.get_by_role("status").filter(has_text="lies in the inbox").wait_for()
+    for label, keys in (("Plate", "a"), ("Tool", "QuPath"), ("Fields", "7")):
+        tab_to(browser.get_by_label(label, exact=True))
+        browser.keyboard.type(keys)
+    tab_to(browser.get_by_role("button", name="Send", exact=True))
+    browser.keyboard.press("Space")
+    browser.wait_for_url("**/nuclei/runs/send_to_annotation/**")
+    runs = site.api.call("GET", "dags/send_to_annotation/dagRuns?order_by=-run_after")["dag_runs"]
+    assert runs[0]["conf"] == {"plate": "a", "tool": "qupath", "fields": 7, "role": "train"}
+
+
 def test_an_export_goes_into_the_inbox_as_it_is_and_waits_there(
     site: Site, plate: str, browser: Page, tmp_path: Path
 ) -> None:
@@ -190,6 +210,23 @@ def test_a_folder_is_returned_whole_with_the_folders_in_it(
     browser.get_by_role("status").filter(has_text="lies in the inbox").wait_for()
     returned = site.home.inbox / f"annotation-{request}"
     assert sorted(path.relative_to(returned).as_posix() for path in returned.rglob("*") if path.is_file()) == files
+
+
+def test_what_is_returned_before_the_script_of_the_page_has_come_is_sent_when_it_has(
+    site: Site, plate: str, browser: Page, tmp_path: Path
+) -> None:
+    export = export_of(add_sent(site.home.store, 1, plate), tmp_path / "task.zip")
+
+    def once_submitted(script: Route) -> None:
+        browser.wait_for_function("document.querySelector('form[data-submitted]')")
+        script.continue_()
+
+    browser.route("**/static/return_labels.js", once_submitted)
+    browser.goto("/nuclei/annotate", wait_until="commit")
+    browser.get_by_label("Export of the tool").set_input_files(export)
+    browser.get_by_role("button", name="Return it").press("Enter")
+    browser.get_by_role("status").filter(has_text="lies in the inbox").wait_for()
+    assert [path.read_bytes() for path in site.home.inbox.glob("*.zip")] == [export.read_bytes()]
 
 
 def test_a_form_without_a_file_says_what_is_to_be_chosen(site: Site, plate: str, browser: Page) -> None:

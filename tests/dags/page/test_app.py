@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.dags.page.filled_store import add_whole_plate
 from tests.dags.page.segmented import Segmented
 from tests.dags.page.site import Site
 from tests.dags.page.whole_site import fill
@@ -85,6 +86,76 @@ def test_whatever_is_lost_or_damaged_each_page_is_shown_without_it_or_names_it(s
                         wrong.append(f"{address}, {paths[0]} {how}: {status}, {text[-900:]}")
     assert wrong == []
     assert {address: site.get(address)[0] for address in addresses} == dict.fromkeys(addresses, 200)
+
+
+CONTROLS = "a[href], button, input:not([type=hidden]), select, textarea, summary"
+OUT_OF_REACH = """(controls) => [...document.querySelectorAll(controls)].filter((one) => {
+  if (!one.checkVisibility({ visibilityProperty: true }) || one.closest(".skip")) return false;
+  one.scrollIntoView({ block: "center", inline: "center" });
+  const { left, right, top, bottom } = one.getBoundingClientRect();
+  const seen = document.elementFromPoint(left + Math.min(right - left, innerWidth) / 2, (top + bottom) / 2);
+  return left < 0 || left >= innerWidth || !(one.contains(seen) || seen?.contains(one));
+}).map((one) => one.outerHTML.slice(0, 200))"""
+"""Controls that no finger reaches, also after all boxes that scroll were scrolled: they are outside, or something lies
+over them."""
+FOCUSED = """() => {
+  const one = document.activeElement;
+  const { outlineStyle, outlineWidth } = getComputedStyle(one);
+  const { left, right, top, bottom } = one.getBoundingClientRect();
+  const isSeen = right > 0 && left < innerWidth && bottom > 0 && top < innerHeight && bottom > top;
+  return { what: one.outerHTML.slice(0, 200), isBody: one === document.body, number: Number(one.dataset.number),
+    isMarked: outlineStyle !== "none" && parseFloat(outlineWidth) >= 1 && isSeen };
+}"""
+"""What the keyboard acts on, its place among the controls, and whether a person sees that."""
+NUMBERED = """(controls) => [...document.querySelectorAll(controls)].filter(
+  (one) => one.checkVisibility({ visibilityProperty: true }) && !one.disabled && one.tabIndex >= 0
+).map((one, number) => { one.dataset.number = number; return number; })"""
+
+
+@pytest.fixture
+def whole_pages(site: Site, tmp_path: Path) -> list[str]:
+    """Addresses of all pages, with something of every kind on them, also what is long."""
+    long_name = "a-plate-with-a-very-long-name-" * 3
+    add_whole_plate(site.home.store, long_name, doubts=["labels/" + "x" * 200], cell_line="a_long_cell_line_" * 3)
+    addresses = [*fill(site, Segmented(tmp_path / "segmented")), f"/plates/{long_name}", "/runs/start/train_models?"]
+    pages = [one for one in addresses if site.get(one)[1].startswith("<!doctype html>\n<html")]
+    assert len(pages) > 15
+    return pages
+
+
+def test_on_a_narrow_screen_no_page_scrolls_sideways_and_all_controls_are_in_reach(
+    whole_pages: list[str], browser: Page
+) -> None:
+    browser.set_viewport_size({"width": 390, "height": 800})
+    wrong = {}
+    for address in whole_pages:
+        browser.goto(f"/nuclei{address}", wait_until="networkidle")
+        width = browser.evaluate("document.documentElement.scrollWidth")
+        found = browser.evaluate(OUT_OF_REACH, CONTROLS)
+        if width > 390 or found:
+            wrong[address] = (width, found)
+    assert wrong == {}
+
+
+def test_the_keyboard_alone_reaches_all_controls_of_a_page_in_their_order_and_shows_where_it_is(
+    whole_pages: list[str], browser: Page
+) -> None:
+    wrong = {}
+    for address in whole_pages:
+        browser.goto(f"/nuclei{address}", wait_until="networkidle")
+        expected = browser.evaluate(NUMBERED, CONTROLS)
+        reached, unmarked = [], []
+        for _ in range(len(expected) + 20):
+            browser.keyboard.press("Tab")
+            focused = browser.evaluate(FOCUSED)
+            if focused["isBody"]:
+                break
+            if focused["number"] is not None:
+                reached.append(focused["number"])
+            unmarked += [] if focused["isMarked"] else [focused["what"]]
+        if list(dict.fromkeys(reached)) != expected or unmarked:
+            wrong[address] = (set(expected) - set(reached), unmarked)
+    assert wrong == {}
 
 
 def test_the_page_is_in_airflows_navigation(browser: Page) -> None:

@@ -9,6 +9,7 @@ import time
 import urllib.parse
 import zipfile
 from collections.abc import Collection
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ import tifffile
 from playwright.sync_api import Page, expect
 
 from nucleus_dags.manifest import manifest
+from nucleus_dags.planning import retire_plate
+from nucleus_dags.planning.retire_plate import BRING_BACK, RETIRE
+from tests.browser import choose_by_keyboard, tab_to
 from tests.dags.page.filled_store import (
     CHAMPION,
     add_drift,
@@ -32,6 +36,8 @@ from tests.dags.page.sent_annotations import add_answer, add_sent
 from tests.dags.page.site import Site
 from tests.dags.stored_plates import add_plate
 from tests.fields import round_nuclei
+
+NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
 
 def row(text: str, plate: str) -> str:
@@ -360,6 +366,62 @@ def test_a_plate_in_stardists_layout_is_dropped_described_and_imported(
     assert uploaded_files(site) == []
     assert site.api.call("GET", "dags/ingest_plates")["is_paused"] is False
     assert "It is whole; the next run of ingest_plates takes it in." in site.get("/plates/-/inbox")[1]
+
+
+def test_a_plate_is_retired_with_a_reason_and_shown_as_retired_until_it_is_brought_back(
+    browser: Page, site: Site
+) -> None:
+    add_whole_plate(site.home.store, "p")
+    for button, change in (("Retire it", RETIRE), ("Bring it back", BRING_BACK)):
+        browser.goto("/nuclei/plates/p")
+        browser.get_by_label("Reason").fill("Out of <focus>.")
+        browser.get_by_role("button", name=button).click()
+        browser.wait_for_url("**/nuclei/runs/retire_plate/**")
+        started = site.api.call("GET", "dags/retire_plate/dagRuns?order_by=-run_after")["dag_runs"][0]
+        assert started["conf"] == {"plate": "p", "change": change, "reason": "Out of <focus>."}
+        retire_plate.change(site.home.store, started["conf"], "anna", NOON, started["dag_run_id"])
+        browser.goto("/nuclei/plates")
+        expect(browser.locator("#plates").get_by_text("retired")).to_have_count(1 if change == RETIRE else 0)
+        browser.goto("/nuclei/plates/p")
+        said = browser.get_by_text("It was retired by anna on 2026-11-27 12:00 UTC: Out of <focus>.")
+        expect(said).to_have_count(1 if change == RETIRE else 0)
+
+
+def test_a_retired_plate_is_not_offered_for_a_training(site: Site) -> None:
+    for name in ("kept", "out-of-focus"):
+        add_whole_plate(site.home.store, name, "train")
+    form = {"plate": "out-of-focus", "change": RETIRE, "reason": "Out of focus."}
+    retire_plate.change(site.home.store, form, "anna", NOON, "manual__1")
+    text = site.get("/runs/start/train_models")[1]
+    assert ("> kept</label>" in text, "out-of-focus" in text) == (True, False)
+
+
+def test_a_plate_of_which_it_cannot_be_read_whether_it_is_retired_says_so(site: Site) -> None:
+    add_whole_plate(site.home.store, "p")
+    (site.home.store / "retired/p").mkdir(parents=True)
+    (site.home.store / "retired/p/000001.json").write_text("{")
+    assert "retired/p/000001.json in the store is damaged" in site.get("/plates/p")[1]
+
+
+@pytest.mark.slow
+def test_a_plate_is_added_with_the_keyboard_alone(browser: Page, site: Site, tmp_path: Path) -> None:
+    browser.goto("/nuclei/plates")
+    tab_to(browser.get_by_role("link", name="Add a plate"))
+    browser.keyboard.press("Enter")
+    choose_by_keyboard(browser.locator("#plate_folder"), make_stardist_plate(tmp_path / "p"))
+    tab_to(browser.get_by_role("button", name="Upload and check"))
+    browser.keyboard.press("Space")
+    run_next_inspection(site)
+    browser.get_by_role("heading", name="What was recognised").wait_for()
+    typed = {"Role": "Screening", "Cell line": "HeLa", "Objective": "20X", "Binning": "1"}
+    for label, keys in typed.items():
+        tab_to(browser.get_by_label(label))
+        browser.keyboard.type(keys)
+    tab_to(browser.get_by_role("button", name="import"))
+    browser.keyboard.press("Enter")
+    assert run_next_inspection(site)["values"].items() >= {"role": "screen", "cell_line": "HeLa", "binning": 1}.items()
+    browser.wait_for_url("**/nuclei/runs/ingest_plates/**")
+    assert (site.home.inbox / "p" / "DONE").exists()
 
 
 @pytest.mark.slow

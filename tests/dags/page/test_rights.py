@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -24,6 +25,7 @@ CAN_BE_CHANGED = """() => [...document.querySelectorAll(
 LACKS = "Your account may not start {dag}: its role is look, and the role {role} is needed. Ask an administrator."
 SAID = {
     "/plates": ("ingest_plates", "annotate"),
+    "/plates/p": ("retire_plate", "approve"),
     "/runs/start/segment_plate": ("segment_plate", "annotate"),
     "/runs/start/train_models": ("train_models", "train"),
     "/models": ("compare_models", "train"),
@@ -35,7 +37,7 @@ SAID = {
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def cluster(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Iterator[Site]:
     """A server with accounts, of whom only others than the approver may approve, and with something of every kind."""
     folder = tmp_path_factory.mktemp("cluster")
     home = Home(folder)
@@ -53,7 +55,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "NUCLEUS_ACCOUNTS": str(folder / "accounts.json"),
         "NUCLEUS_APPROVERS": "somebody-else",
     }
-    with serving(folder, **settings) as site:
+    # The DAGs in the database name no approvers; pages ask the environment.
+    with serving(folder, database, **settings) as site:
         yield site
 
 

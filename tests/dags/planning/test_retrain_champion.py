@@ -9,9 +9,10 @@ import pytest
 from nucleus_dags.errors import FormError
 from nucleus_dags.forms.retrain_champion import retrain_champion_form
 from nucleus_dags.manifest import manifest
-from nucleus_dags.planning import retrain_champion, retrainings
+from nucleus_dags.planning import retire_plate, retrain_champion, retrainings
 from nucleus_dags.planning.candidates import calibration_of, opened_candidates, trainings_on
 from nucleus_dags.planning.gate import change_gate, gate_in_force
+from nucleus_dags.planning.retire_plate import RETIRE
 from nucleus_dags.planning.retrain_champion import NothingNew
 from nucleus_dags.planning.types import FoundModel, RetrainingPlan
 from nucleus_dags.plates.stored import newest_plates
@@ -30,6 +31,9 @@ from tests.dags.stored_plates import add_plate
 ROIS = "augment/3333333333333333/rois.h5"
 NETWORK = "train_fpn2_ws/2222222222222222"
 BASE: Any = manifest()["methods"]["fpn2_ws"]["initial_weights"]["base"]
+
+
+NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
 
 def champion_of(method: str, *trainings: TaskParams, **settings: Any) -> FoundModel:
@@ -310,6 +314,30 @@ def test_a_store_whose_training_plates_are_all_doubtful_is_refused_with_the_doub
     for name in ("a", "b"):
         add_plate(store, name, "train", "1" * 12, day=2, doubts=DOUBTS)
     with pytest.raises(FormError, match=r"every training plate in the store are doubtful\.\n- \*\*a\*\*: 1 doubt"):
+        plan(store)
+
+
+def retire(store: Path, plate: str) -> None:
+    form = {"plate": plate, "change": RETIRE, "reason": "Out of focus."}
+    retire_plate.change(store, form, "anna", NOON, f"manual__{plate}")
+
+
+def test_a_retired_plate_is_neither_trained_nor_judged_on_and_told_of(store: Path) -> None:
+    add_plate(store, "u", "test")
+    add_plate(store, "c", "train")
+    for plate in ("b", "u"):
+        retire(store, plate)
+    planned = plan(store)
+    assert planned["augment"]["plates"] == ["ingest/a@000000000000", "ingest/c@000000000000"]
+    assert planned["test_plates"] == [{"plate": "ingest/t@000000000000"}]
+    assert planned["remarks"] == [
+        f"- {plate} isn't used; it was retired by anna on 2026-11-27 12:00 UTC: Out of focus." for plate in ("b", "u")
+    ]
+
+
+def test_a_store_whose_test_plates_are_all_retired_is_refused_with_why(store: Path) -> None:
+    retire(store, "t")
+    with pytest.raises(FormError, match=r"No test plate is in the store; .*\n- t isn't used; it was retired by anna"):
         plan(store)
 
 

@@ -1,6 +1,8 @@
 """From a filled form and the plates of an inbox to what `train_models` does."""
 
 import json
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,8 @@ import pytest
 
 from nucleus_dags.errors import FormError
 from nucleus_dags.forms.train_models import train_models_form
-from nucleus_dags.planning import train_models
+from nucleus_dags.planning import retire_plate, train_models
+from nucleus_dags.planning.retire_plate import RETIRE
 from nucleus_dags.planning.types import TrainModelsPlan
 from tasks.steps.augment import Params as AugmentParams
 from tasks.steps.open_run import Params as OpenRunParams
@@ -82,6 +85,19 @@ def test_imported_plates_that_an_empty_form_does_not_take_are_told_of(tmp_path: 
     assert plan(inbox)["left_out"] == [told]
     assert plan(inbox, test_plates=["a-test"])["left_out"] == [told]
     assert plan(inbox, train_plates=["a-train", "corrected"])["left_out"] == []
+
+
+def test_a_retired_plate_is_left_out_and_told_of_or_refused_where_it_is_named(inbox: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    add_stored_plate(store, "a-train", "train")
+    form = {"plate": "a-train", "change": RETIRE, "reason": "Out of focus."}
+    retire_plate.change(store, form, "anna", datetime(2026, 11, 27, 12, tzinfo=UTC), "manual__1")
+    told = "a-train isn't used; it was retired by anna on 2026-11-27 12:00 UTC: Out of focus."
+    planned = train_models.plan(filled(train_models_form()), inbox, store, "manual__2")
+    assert planned["train_plates"] == [{"folder": str(inbox / "b-train"), "role": "train"}]
+    assert told in planned["left_out"]
+    with pytest.raises(FormError, match=re.escape(told)):
+        train_models.plan(filled(train_models_form(), train_plates=["a-train"]), inbox, store, "manual__2")
 
 
 def test_empty_lines_and_blanks_of_the_form_do_not_count(inbox: Path) -> None:

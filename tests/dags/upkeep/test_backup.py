@@ -19,13 +19,14 @@ from nucleus_dags.upkeep.restore import restore
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
-    """A home with a result, a record, a plate in the inbox and both databases."""
+    """A home with a result, records, a plate in the inbox and both databases."""
     monkeypatch.setenv("NUCLEUS_INBOX_QUIET_S", "0")
     folder = tmp_path / "home"
     Home(folder).make_folders()
     write(folder / "store/score/0123456789abcdef/f1.csv", "0.9")
     write(folder / "store/score/0123456789abcdef/result.json", "{}")
     write(folder / "store/arrivals/plate/1.json", "{}")
+    write(folder / "store/retired/plate/000001.json", "{}")
     write(folder / "store/dag_runs/dag/run/1.json", "{}")
     write(folder / "inbox/plate/plate.json", "{}")
     write(folder / "mlflow/artifacts/1/a/report.html", "a report")
@@ -118,8 +119,9 @@ def test_databases_name_nothing_that_the_backup_lacks(
 
     monkeypatch.setattr(Archive, "keep", seen)
     backup.save(home, tmp_path / "to")
-    first, airflow, mlflow, receipt = order[:4]
-    assert (first, airflow, mlflow) == ("store/arrivals/plate/1.json", "airflow/airflow.db", "mlflow/mlflow.db")
+    *records, airflow, mlflow, receipt = order[:5]
+    assert records == ["store/arrivals/plate/1.json", "store/retired/plate/000001.json"]
+    assert (airflow, mlflow) == ("airflow/airflow.db", "mlflow/mlflow.db")
     assert receipt.startswith("store/dag_runs/")
 
 
@@ -212,7 +214,7 @@ def test_a_damaged_backup_is_refused_before_anything_is_written(home: Installati
     backup.save(home, tmp_path / "to")
     damaged(tmp_path / "to", b"a report")
     with pytest.raises(
-        UpkeepError, match=r"1 of 8 files, such as mlflow/artifacts/1/a/report.html. Nothing was restored"
+        UpkeepError, match=r"1 of 9 files, such as mlflow/artifacts/1/a/report.html. Nothing was restored"
     ):
         restore(Archive(tmp_path / "to"), of_home(tmp_path / "new"), None, False)
     assert not (tmp_path / "new").exists()

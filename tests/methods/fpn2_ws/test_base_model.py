@@ -11,14 +11,13 @@ import h5py
 import numpy as np
 import pytest
 
-from tasks.contract import execute, parse_params
+from tasks.contract import DONE, execute, parse_params
 from tasks.files import sha256_of
 from tasks.methods.fpn2_ws.method import BASE, Settings
 from tasks.methods.fpn2_ws.train import TASK, Params
 from tasks.methods.shared.weights_file import copy_in_16_bits, read_weights
 from tasks.nuclei.errors import InputError
 from tasks.steps import augment
-from tests.methods.fpn2_ws.test_train import finish
 from tests.networks import make_network
 from tests.rois import make_roi_file
 
@@ -123,8 +122,7 @@ def test_a_kernel_that_16_bits_can_not_hold_is_refused_by_its_name(tmp_path):
 def test_a_training_begins_from_its_weights_and_sees_fields_as_its_own_rois(tmp_path: Path):
     make_roi_file(tmp_path / "rois.h5", scaling="minmax")
     begun = {"rois": "rois.h5", "preset": "laptop", "cycles": 1, "batch_size": 4, "learning_rate": 1e-12}
-    status, output = finish(tmp_path, begun)
-    assert status == 0, output
+    assert TASK.main(["--params", json.dumps(begun), "--store", str(tmp_path)]) == DONE
     (trained,) = (path.parent for path in tmp_path.glob("train_fpn2_ws/*/result.json"))
     assert json.loads((trained / "network.json").read_text()) == {
         **BUILT,

@@ -35,7 +35,7 @@ from tests.tracked import track_in
 TINY: dict[str, Any] = {
     "rois": "rois.h5",
     "target": "both",
-    "encoder": "mobilenetv2",
+    "encoder": "mobilenet",
     "decoder_filters": [8],
     "initialisation": "random",
     "warmup_cycles": 0,
@@ -60,16 +60,12 @@ def never_stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store
 
 
+def arguments(store: Path, params: dict) -> list[str]:
+    return ["--params", json.dumps(params), "--store", str(store)]
+
+
 def start(store: Path, params: dict) -> subprocess.Popen:
-    command = [
-        sys.executable,
-        "-m",
-        "tasks.methods.fpn2_ws.train",
-        "--params",
-        json.dumps(params),
-        "--store",
-        str(store),
-    ]
+    command = [sys.executable, "-m", "tasks.methods.fpn2_ws.train", *arguments(store, params)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")}
     return subprocess.Popen(
         command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -337,14 +333,13 @@ def test_the_encoder_does_not_learn_during_the_warm_up(store):
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_no_number_stops_the_training_with_advice(store):
+def test_a_loss_that_is_no_number_stops_the_training_with_advice(store, caplog):
     network = build(Params(**TINY), "float32", View(scaling="robust"))
     network.model.set_weights([np.full_like(weights, np.nan) for weights in network.model.get_weights()])
     (store / "train_fpn2_ws" / "spoiled").mkdir(parents=True)
     network.save(store / "train_fpn2_ws" / "spoiled")
-    status, output = finish(store, {**TINY, "initialisation": "train_fpn2_ws/spoiled"})
-    assert status == BAD_INPUT
-    assert "The loss became nan in cycle 1; lower learning_rate" in output
+    assert TASK.main(arguments(store, {**TINY, "initialisation": "train_fpn2_ws/spoiled"})) == BAD_INPUT
+    assert "The loss became nan in cycle 1; lower learning_rate" in caplog.text
 
 
 @pytest.mark.slow
@@ -354,8 +349,7 @@ def test_a_training_resumes_from_an_earlier_network_and_sees_intensities_as_its_
     assert json.loads((earlier / "network.json").read_text())["scaling"] == "percentile"
     make_roi_file(store / "others.h5", scaling="minmax")
     again = {**TINY, "cycles": 1, "learning_rate": 1e-12, "initialisation": f"train_fpn2_ws/{earlier.name}"}
-    status, output = finish(store, again | {"rois": "others.h5"})
-    assert status == DONE, output
+    assert TASK.main(arguments(store, again | {"rois": "others.h5"})) == DONE
     histories = {path.parent.name: json.loads(path.read_text()) for path in store.glob("train_fpn2_ws/*/history.json")}
     first = histories.pop(earlier.name)[0]
     ((later, second),) = histories.items()

@@ -24,6 +24,18 @@ def network() -> Jacobkie:
     return Jacobkie(SMALL)
 
 
+@pytest.fixture(scope="module")
+def built() -> Jacobkie:
+    return Jacobkie(SMALL)
+
+
+@pytest.fixture
+def zeros(built: Jacobkie) -> Jacobkie:
+    """A network whose weights are all 0 before a test loads others. Building one takes seconds."""
+    built.model.set_weights([np.zeros_like(weights) for weights in built.model.get_weights()])
+    return built
+
+
 def two_nuclei() -> np.ndarray:
     label_image = np.zeros((64, 64), np.uint16)
     label_image[10:30, 10:30], label_image[10:30, 30:50] = 1, 2
@@ -123,31 +135,29 @@ def test_a_saved_network_predicts_the_same(network: Jacobkie, tmp_path: Path) ->
     assert_array_equal(loaded.predict(images), network.predict(images))
 
 
-def test_every_weight_of_a_pretrained_file_is_loaded(tmp_path: Path) -> None:
-    network = Jacobkie(SMALL)
-    written = write_weights(tmp_path / "pretrained.h5", network)
-    load_pretrained([network.model], tmp_path / "pretrained.h5")
-    for layer in network.model.layers:
+def test_every_weight_of_a_pretrained_file_is_loaded(zeros: Jacobkie, tmp_path: Path) -> None:
+    written = write_weights(tmp_path / "pretrained.h5", zeros)
+    load_pretrained([zeros.model], tmp_path / "pretrained.h5")
+    for layer in zeros.model.layers:
         for weight in layer.weights:
             name = f"{layer.name}/{weight.name.rpartition('/')[2]}"
             assert_array_equal(weight.numpy(), written.pop(name), err_msg=name)
     assert not written
 
 
-def test_of_mask_rcnns_file_the_extractor_is_loaded(tmp_path: Path) -> None:
-    network = Jacobkie(SMALL)
-    outputs_before = network.model.get_layer("output_mask").get_weights()
-    written = write_weights(tmp_path / "coco.h5", network)
+def test_of_mask_rcnns_file_the_extractor_is_loaded(zeros: Jacobkie, tmp_path: Path) -> None:
+    outputs_before = zeros.model.get_layer("output_mask").get_weights()
+    written = write_weights(tmp_path / "coco.h5", zeros)
     with h5py.File(tmp_path / "coco.h5", "a") as file:
         for name in OUTPUT_LAYERS:
             del file[name]
         file["mrcnn_mask/mrcnn_mask/kernel:0"] = np.zeros(3, np.float32)
-    load_pretrained([network.model], tmp_path / "coco.h5", own=OUTPUT_LAYERS, part_of_more=True)
-    assert_array_equal(network.model.get_layer("fpn_p2").get_weights()[0], written["fpn_p2/kernel:0"])
-    assert_array_equal(network.model.get_layer("output_mask").get_weights()[0], outputs_before[0])
+    load_pretrained([zeros.model], tmp_path / "coco.h5", own=OUTPUT_LAYERS, part_of_more=True)
+    assert_array_equal(zeros.model.get_layer("fpn_p2").get_weights()[0], written["fpn_p2/kernel:0"])
+    assert_array_equal(zeros.model.get_layer("output_mask").get_weights()[0], outputs_before[0])
 
 
-def test_a_pretrained_file_of_another_depth_is_refused(tmp_path: Path) -> None:
-    write_weights(tmp_path / "weights.h5", Jacobkie(SMALL))
+def test_a_pretrained_file_of_another_depth_is_refused(zeros: Jacobkie, tmp_path: Path) -> None:
+    write_weights(tmp_path / "weights.h5", zeros)
     with pytest.raises(InputError, match=r"isn't of this network: it lacks bn4g_branch2a/beta, .* and \d+ more"):
         load_pretrained([Jacobkie(Architecture(101, 16, scaling="robust")).model], tmp_path / "weights.h5")

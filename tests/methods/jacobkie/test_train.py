@@ -1,9 +1,6 @@
 """Jacobkie trained on tiny ROIs, and taken pretrained."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,6 @@ from tasks.contract import BAD_INPUT, DONE, execute
 from tasks.methods.jacobkie.network import Architecture, Jacobkie, load_jacobkie
 from tasks.methods.jacobkie.train import TASK, Params, positioned_batch
 from tasks.nuclei.roi_file import RoiReader
-from tests.repository import REPOSITORY
 from tests.rois import make_roi_file
 
 TINY: dict[str, Any] = {
@@ -30,19 +26,8 @@ TINY: dict[str, Any] = {
 }
 
 
-def train(store: Path, params: dict[str, Any], **environment: str) -> tuple[int, str]:
-    command = [
-        sys.executable,
-        "-m",
-        "tasks.methods.jacobkie.train",
-        "--params",
-        json.dumps(params),
-        "--store",
-        str(store),
-    ]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "NUCLEUS"))}
-    ended = subprocess.run(command, cwd=REPOSITORY, env=kept | environment, capture_output=True, text=True)
-    return ended.returncode, ended.stdout
+def train(store: Path, params: dict[str, Any]) -> int:
+    return TASK.main(["--params", json.dumps(params), "--store", str(store)])
 
 
 @pytest.fixture
@@ -103,11 +88,13 @@ def test_a_training_learns_and_is_on_the_disk_before_it_counts(store: Path) -> N
 
 
 @pytest.mark.slow
-def test_pretrained_weights_are_kept_as_they_are_without_a_training(store: Path, tmp_path: Path) -> None:
+def test_pretrained_weights_are_kept_as_they_are_without_a_training(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pretrained = Jacobkie(Architecture(scaling="robust"))
     pretrained.model.save_weights(tmp_path / "jacobkie_2018dsb.h5")
-    status, lines = train(store, {"rois": "rois.h5", "precision": "float32"}, NUCLEUS_WEIGHTS=str(tmp_path))
-    assert status == DONE, lines
+    monkeypatch.setenv("NUCLEUS_WEIGHTS", str(tmp_path))
+    assert train(store, {"rois": "rois.h5", "precision": "float32"}) == DONE
     (result,) = store.glob("train_jacobkie/*/result.json")
     with h5py.File(result.parent / "weights.h5") as kept, h5py.File(tmp_path / "jacobkie_2018dsb.h5") as file:
         name = "output_ldr_conv/output_ldr_conv/kernel:0"
@@ -115,7 +102,9 @@ def test_pretrained_weights_are_kept_as_they_are_without_a_training(store: Path,
     assert json.loads(result.read_text())["counts"]["weights"] == pretrained.model.count_params()
 
 
-def test_without_the_pretrained_file_it_says_where_to_put_it(store: Path) -> None:
-    status, lines = train(store, {"rois": "rois.h5"})
-    assert status == BAD_INPUT
-    assert "needs the file jacobkie_2018dsb.h5 of the project jacobkie/2018DSB" in lines
+def test_without_the_pretrained_file_it_says_where_to_put_it(
+    store: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("NUCLEUS_WEIGHTS", raising=False)
+    assert train(store, {"rois": "rois.h5"}) == BAD_INPUT
+    assert "needs the file jacobkie_2018dsb.h5 of the project jacobkie/2018DSB" in caplog.text

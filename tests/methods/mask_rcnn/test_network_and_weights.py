@@ -27,6 +27,18 @@ def network() -> MaskRcnn:
     return MaskRcnn(SMALL)
 
 
+@pytest.fixture(scope="module")
+def built() -> MaskRcnn:
+    return MaskRcnn(SMALL)
+
+
+@pytest.fixture
+def zeros(built: MaskRcnn) -> MaskRcnn:
+    """A network whose weights are all 0 before a test loads others. Building one takes seconds."""
+    built.model.set_weights([np.zeros_like(weights) for weights in built.model.get_weights()])
+    return built
+
+
 def images(amount: int) -> Any:
     return np.random.default_rng(0).integers(0, 255, (amount, 256, 256)).astype(np.uint8)
 
@@ -113,13 +125,12 @@ def test_a_saved_network_detects_the_same(network: MaskRcnn, tmp_path: Path) -> 
         assert_array_equal(one.masks, other.masks)
 
 
-def test_every_weight_of_a_file_in_matterports_naming_is_loaded(tmp_path: Path) -> None:
-    network = MaskRcnn(SMALL)
-    written = write_matterport(tmp_path / "weights.h5", network)
-    load_pretrained(network.parts, tmp_path / "weights.h5")
+def test_every_weight_of_a_file_in_matterports_naming_is_loaded(zeros: MaskRcnn, tmp_path: Path) -> None:
+    written = write_matterport(tmp_path / "weights.h5", zeros)
+    load_pretrained(zeros.parts, tmp_path / "weights.h5")
     loaded = {
         f"{layer.name}/{weight.name.rpartition('/')[2]}": weight.numpy()
-        for part in network.parts
+        for part in zeros.parts
         for layer in part.layers
         for weight in layer.weights
     }
@@ -128,21 +139,19 @@ def test_every_weight_of_a_file_in_matterports_naming_is_loaded(tmp_path: Path) 
         assert_array_equal(loaded[name], values, err_msg=name)
 
 
-def test_of_a_file_for_other_classes_all_but_the_outputs_is_loaded(tmp_path: Path) -> None:
-    network = MaskRcnn(SMALL)
-    before = {layer.name: layer.get_weights() for part in network.parts for layer in part.layers if layer.weights}
-    written = write_matterport(tmp_path / "coco.h5", network, classes=81)
-    load_pretrained(network.parts, tmp_path / "coco.h5", own=OUTPUTS)
-    for part in network.parts:
+def test_of_a_file_for_other_classes_all_but_the_outputs_is_loaded(zeros: MaskRcnn, tmp_path: Path) -> None:
+    before = {layer.name: layer.get_weights() for part in zeros.parts for layer in part.layers if layer.weights}
+    written = write_matterport(tmp_path / "coco.h5", zeros, classes=81)
+    load_pretrained(zeros.parts, tmp_path / "coco.h5", own=OUTPUTS)
+    for part in zeros.parts:
         for layer in part.layers:
             for weight, old in zip(layer.weights, before.get(layer.name, []), strict=True):
                 stored = written[f"{layer.name}/{weight.name.rpartition('/')[2]}"]
                 assert_array_equal(weight.numpy(), old if layer.name in OUTPUTS else stored, err_msg=weight.name)
 
 
-def test_a_file_of_another_network_is_refused_with_the_names_that_do_not_match(tmp_path: Path) -> None:
-    network = MaskRcnn(SMALL)
-    write_matterport(tmp_path / "weights.h5", network)
+def test_a_file_of_another_network_is_refused_with_the_names_that_do_not_match(zeros: MaskRcnn, tmp_path: Path) -> None:
+    write_matterport(tmp_path / "weights.h5", zeros)
     with h5py.File(tmp_path / "weights.h5", "a") as file:
         del file["conv1/conv1/kernel:0"], file["fpn_p2/fpn_p2/bias:0"]
         file["fpn_p2/fpn_p2/bias:0"] = np.zeros(3, np.float32)
@@ -150,25 +159,24 @@ def test_a_file_of_another_network_is_refused_with_the_names_that_do_not_match(t
     with pytest.raises(
         InputError, match=r"lacks conv1/kernel; it has another shape of fpn_p2/bias; it has besides other/kernel\."
     ):
-        load_pretrained(network.parts, tmp_path / "weights.h5")
+        load_pretrained(zeros.parts, tmp_path / "weights.h5")
 
 
-def test_a_file_with_values_that_are_not_numbers_is_refused(tmp_path: Path) -> None:
-    network = MaskRcnn(SMALL)
-    write_matterport(tmp_path / "weights.h5", network)
+def test_a_file_with_values_that_are_not_numbers_is_refused(zeros: MaskRcnn, tmp_path: Path) -> None:
+    write_matterport(tmp_path / "weights.h5", zeros)
     with h5py.File(tmp_path / "weights.h5", "a") as file:
         file["conv1/conv1/bias:0"][3] = np.nan
     with pytest.raises(InputError, match=r"has values that aren't numbers in conv1/bias\."):
-        load_pretrained(network.parts, tmp_path / "weights.h5")
+        load_pretrained(zeros.parts, tmp_path / "weights.h5")
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_a_file_that_was_copied_in_part_is_refused(share: float, tmp_path: Path) -> None:
-    write_matterport(tmp_path / "weights.h5", MaskRcnn(SMALL))
+def test_a_file_that_was_copied_in_part_is_refused(share: float, zeros: MaskRcnn, tmp_path: Path) -> None:
+    write_matterport(tmp_path / "weights.h5", zeros)
     content = (tmp_path / "weights.h5").read_bytes()
     (tmp_path / "weights.h5").write_bytes(content[: int(share * len(content))].ljust(len(content), b"\0"))
     with pytest.raises(InputError, match=r"weights\.h5"):
-        load_pretrained(MaskRcnn(SMALL).parts, tmp_path / "weights.h5")
+        load_pretrained(zeros.parts, tmp_path / "weights.h5")
 
 
 def test_a_damaged_file_and_none_are_refused(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """The training of Mask R-CNN on tiny ROIs."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -37,19 +36,8 @@ TINY: dict[str, Any] = {
 }
 
 
-def train(store: Path, params: dict[str, Any], **environment: str) -> tuple[int, str]:
-    command = [
-        sys.executable,
-        "-m",
-        "tasks.methods.mask_rcnn.train",
-        "--params",
-        json.dumps(params),
-        "--store",
-        str(store),
-    ]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "NUCLEUS"))}
-    ended = subprocess.run(command, cwd=REPOSITORY, env=kept | environment, capture_output=True, text=True)
-    return ended.returncode, ended.stdout
+def arguments(store: Path, params: dict[str, Any]) -> list[str]:
+    return ["--params", json.dumps(params), "--store", str(store)]
 
 
 @pytest.fixture
@@ -131,12 +119,14 @@ def test_params_that_can_give_no_nuclei_are_refused(given: dict[str, Any], messa
 
 
 @pytest.mark.slow
-def test_pretrained_weights_are_kept_as_they_are_without_a_training(store: Path, tmp_path: Path) -> None:
+def test_pretrained_weights_are_kept_as_they_are_without_a_training(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     architecture = Architecture(50, 8, 8, 8, 8, scaling="percentile")
     MaskRcnn(architecture).model.save_weights(tmp_path / "mask_rcnn_nuclei.h5")
     params = TINY | {"depth": 50, "initialisation": "pretrained", "cycles": 0}
-    status, lines = train(store, params, NUCLEUS_WEIGHTS=str(tmp_path))
-    assert status == DONE, lines
+    monkeypatch.setenv("NUCLEUS_WEIGHTS", str(tmp_path))
+    assert TASK.main(arguments(store, params)) == DONE
     (result,) = store.glob("train_mask_rcnn/*/result.json")
     assert load_mask_rcnn(result.parent).architecture == architecture
     kept, pretrained = (read_weights(path) for path in (result.parent / "weights.h5", tmp_path / "mask_rcnn_nuclei.h5"))
@@ -158,8 +148,9 @@ def test_a_training_learns_and_the_same_in_another_process_begins_with_the_same_
     again = tmp_path / "again"
     again.mkdir()
     shutil.copyfile(store / "rois.h5", again / "rois.h5")
-    status, lines = train(again, TINY | {"cycles": 1})
-    assert status == DONE, lines
+    command = [sys.executable, "-m", "tasks.methods.mask_rcnn.train", *arguments(again, TINY | {"cycles": 1})]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert ended.returncode == DONE, ended.stdout
     (result,) = again.glob("train_mask_rcnn/*/result.json")
     assert losses_in(result.parent) == history[:1]
 
@@ -169,10 +160,13 @@ def losses_in(folder: Path) -> list[tuple[float, float]]:
     return [(cycle["loss"], cycle["validation_loss"]) for cycle in json.loads((folder / "history.json").read_text())]
 
 
-def test_without_the_file_of_weights_it_says_where_to_put_it(store: Path) -> None:
-    status, lines = train(store, TINY | {"initialisation": "coco"})
-    assert status == BAD_INPUT
-    assert "needs the file mask_rcnn_coco.h5" in lines
-    status, lines = train(store, TINY | {"initialisation": "coco"}, NUCLEUS_WEIGHTS=str(store))
-    assert status == BAD_INPUT
-    assert "mask_rcnn_coco.h5 does not exist" in lines
+def test_without_the_file_of_weights_it_says_where_to_put_it(
+    store: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from_coco = arguments(store, TINY | {"initialisation": "coco"})
+    monkeypatch.delenv("NUCLEUS_WEIGHTS", raising=False)
+    assert TASK.main(from_coco) == BAD_INPUT
+    assert "needs the file mask_rcnn_coco.h5" in caplog.text
+    monkeypatch.setenv("NUCLEUS_WEIGHTS", str(store))
+    assert TASK.main(from_coco) == BAD_INPUT
+    assert "mask_rcnn_coco.h5 does not exist" in caplog.text

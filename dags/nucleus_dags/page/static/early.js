@@ -2,7 +2,7 @@
 
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (!form.matches("form[data-dag]:not([data-ready])")) return;
+  if (!form.matches(":is(form[data-dag], form[data-return]):not([data-ready])")) return;
   event.preventDefault();
   form.dataset.submitted = "";
 });

@@ -43,4 +43,6 @@ function choose(event) {
 for (const form of document.querySelectorAll("form[data-return]")) {
   form.addEventListener("submit", giveBack);
   form.addEventListener("change", choose);
+  form.dataset.ready = "";
+  if (form.dataset.submitted !== undefined) form.requestSubmit();
 }
