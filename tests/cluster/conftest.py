@@ -91,7 +91,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     assert f"namespace/{NAMESPACE}" not in known.stdout.split(), "the tests need a cluster without a namespace nucleus"
     folder = tmp_path_factory.mktemp("nucleus")
     for parent in [folder, *folder.parents[:2]]:
-        parent.chmod(0o755)
+        parent.chmod(parent.stat().st_mode | 0o755)
     make_volumes(folder)
     overlay = kubectl("kustomize", str(REPOSITORY / "k8s/overlays/local")).replace("/srv/nucleus", str(folder))
     kubectl("apply", "-f", "-", stdin=overlay)
