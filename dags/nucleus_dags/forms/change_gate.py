@@ -3,7 +3,7 @@
 from airflow.sdk import Param
 
 from nucleus_dags.forms import typed
-from nucleus_dags.forms.fields import MAIN, field_of
+from nucleus_dags.forms.fields import MAIN, field_of, reason_field
 from nucleus_dags.planning.gate import APPROVAL, APPROVALS, rule_schemas
 
 AS_IT_IS = "Empty: as it is."
@@ -23,13 +23,7 @@ def change_gate_form() -> dict[str, Param]:
             f"approve it first. {AS_IT_IS}",
             section=MAIN,
         ),
-        "reason": Param(
-            None,
-            type="string",
-            minLength=5,
-            maxLength=500,
-            title="Reason",
-            description="Why the gate is changed; it stays with the change, and is in the note of every retraining.",
-            section=MAIN,
+        "reason": reason_field(
+            "Why the gate is changed; it stays with the change, and is in the note of every retraining."
         ),
     }

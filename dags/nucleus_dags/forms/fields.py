@@ -75,6 +75,13 @@ def experiment_field() -> Param:
     )
 
 
+def reason_field(description: str, most_letters: int = 500) -> Param:
+    """Give the field that asks why something is changed."""
+    return Param(
+        None, type="string", minLength=5, maxLength=most_letters, title="Reason", description=description, section=MAIN
+    )
+
+
 def lines_field(title: str, description: str, examples: Sequence[str] = ()) -> Param:
     """Give the field for several words, one per line, which may stay empty; `names_in` reads it."""
     offered: dict[str, Any] = {"examples": list(examples)} if examples else {}

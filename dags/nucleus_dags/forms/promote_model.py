@@ -3,7 +3,7 @@
 from airflow.sdk import Param
 
 from nucleus_dags.forms import typed
-from nucleus_dags.forms.fields import MAIN
+from nucleus_dags.forms.fields import MAIN, reason_field
 from nucleus_dags.manifest import manifest
 
 
@@ -19,13 +19,5 @@ def promote_model_form() -> dict[str, Param]:
             "earlier one.",
             section=MAIN,
         ),
-        "reason": Param(
-            None,
-            type="string",
-            minLength=5,
-            maxLength=1900,
-            title="Reason",
-            description="Why the version is promoted; the reason stays with it in MLflow.",
-            section=MAIN,
-        ),
+        "reason": reason_field("Why the version is promoted; the reason stays with it in MLflow.", most_letters=1900),
     }

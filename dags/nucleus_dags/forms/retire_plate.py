@@ -3,7 +3,7 @@
 from airflow.sdk import Param
 
 from nucleus_dags.forms import typed
-from nucleus_dags.forms.fields import MAIN
+from nucleus_dags.forms.fields import MAIN, reason_field
 from nucleus_dags.planning.retire_plate import BRING_BACK, RETIRE
 
 
@@ -28,13 +28,5 @@ def retire_plate_form() -> dict[str, Param]:
             "used again.",
             section=MAIN,
         ),
-        "reason": Param(
-            None,
-            type="string",
-            minLength=5,
-            maxLength=500,
-            title="Reason",
-            description="Why; it stays with the plate, with your name.",
-            section=MAIN,
-        ),
+        "reason": reason_field("Why; it stays with the plate, with your name."),
     }
