@@ -34,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Iterator
 
 @pytest.fixture
 def site(server: Site) -> Site:
-    """The server with nothing in its store and inbox."""
+    """The server with nothing in its store and inbox, and without runs."""
     server.empty()
     return server
 

@@ -134,13 +134,6 @@ class RecordedRun:
             return database.execute(statement, values).fetchall()
 
 
-def forget_runs(site: Site) -> None:
-    """Remove all runs."""
-    with closing(sqlite3.connect(site.home.database("airflow"), timeout=60)) as database, database:
-        for table in ("hitl_detail", "xcom", "task_instance", "dag_run_note", "dag_run"):
-            database.execute(f"delete from {table}")
-
-
 def _text(moment: datetime) -> str:
     """Give a time as Airflow keeps it in SQLite."""
     return moment.strftime("%Y-%m-%d %H:%M:%S.%f")

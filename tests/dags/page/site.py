@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -64,7 +65,10 @@ class Site:
             return error.code, error.read().decode()
 
     def empty(self) -> None:
-        """Remove what a test put into store and inbox."""
+        """Remove what a test put into store and inbox, and its runs, which the next test would take for its own."""
+        with closing(sqlite3.connect(self.home.database("airflow"), timeout=30)) as database, database:
+            database.execute("pragma foreign_keys = on")
+            database.execute("delete from dag_run")
         for folder in (self.home.store, self.home.inbox):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()

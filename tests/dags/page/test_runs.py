@@ -16,19 +16,13 @@ from nucleus_dags.airflow_api import request_json
 from nucleus_dags.page.task_words import TASK_STATES, WORDS
 from nucleus_dags.page.trainings import training_in_log
 from nucleus_dags.planning.gate import change_gate, changes
-from tests.dags.page.recorded_runs import RecordedRun, forget_runs
+from tests.dags.page.recorded_runs import RecordedRun
 from tests.dags.page.site import Site
 from tests.dags.planning.test_gate import NOON
 from tests.dags.stored_plates import add_plate
 from tests.repository import REPOSITORY
 
 EPOCH = "12:00:00 cycle {0} of 10: loss {1:.5f}, validation loss {2:.5f}, 30 s, 12.5 ROIs/s"
-
-
-@pytest.fixture
-def site(site: Site) -> Site:
-    forget_runs(site)
-    return site
 
 
 def text_of(site: Site, path: str) -> str:
