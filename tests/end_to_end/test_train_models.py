@@ -176,6 +176,7 @@ def model_version(system: System, dag_run_id: str) -> str:
     return version.version
 
 
+@pytest.mark.long
 def test_the_same_again_computes_nothing_and_is_a_whole_run_in_mlflow(system: System, first_run: str) -> None:
     again = system.start()
     assert system.end_of(again) == "success"
@@ -217,6 +218,7 @@ def test_an_unknown_plate_ends_the_run_at_once_with_the_known_ones(system: Syste
     assert any("tiny-train (train)" in line for line in system.log_lines(DAG_ID, dag_run_id, "plan"))
 
 
+@pytest.mark.long
 def test_a_field_that_the_chosen_method_does_not_have_ends_the_run_at_once_with_its_title(system: System) -> None:
     dag_run_id = system.start(min_score=0.5)
     assert system.end_of(dag_run_id) == "failed"
@@ -226,11 +228,8 @@ def test_a_field_that_the_chosen_method_does_not_have_ends_the_run_at_once_with_
 
 
 # Each with another number of cycles: a training that resumes where the other one was ended has no first cycle.
-@pytest.mark.parametrize(
-    ("cycles", "marked"),
-    [(1000, "/taskInstances/train/0"), pytest.param(1001, "", marks=pytest.mark.long)],
-    ids=["task", "run"],
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("cycles", "marked"), [(1000, "/taskInstances/train/0"), (1001, "")], ids=["task", "run"])
 def test_marking_a_task_or_the_run_failed_in_the_page_ends_its_process_and_the_run(
     system: System, cycles: int, marked: str
 ) -> None:

@@ -16,7 +16,7 @@ from tests.situations.read_mutated import KINDS
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("amount", [60, pytest.param(230, marks=pytest.mark.long)])
+@pytest.mark.parametrize("amount", [25, pytest.param(230, marks=pytest.mark.long)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_mutated_files_are_read_or_refused_and_nothing_else_is_touched(
     kind: str, amount: int, tmp_path: Path, record_property: Callable[[str, object], None]
