@@ -18,7 +18,7 @@ from keras_applications import imagenet_utils
 from numpy.typing import NDArray
 
 from tasks.methods.fpn2_ws.decoders import Decoder, recorded_filters
-from tasks.methods.shared.devices import Precision
+from tasks.methods.shared.devices import Precision, layers_in
 from tasks.methods.shared.kept_network import KeptNetwork, architecture_fields, follow_batches_closely
 from tasks.nuclei.errors import InputError
 from tasks.nuclei.intensity import GreyLevels
@@ -58,7 +58,8 @@ class MapNetwork(KeptNetwork):
 
     def __init__(self, architecture: Architecture, encoder_weights: Path | None = None) -> None:
         self.architecture = architecture
-        self.model = _build(architecture, encoder_weights)
+        with layers_in(architecture.precision):
+            self.model = _build(architecture, encoder_weights)
         follow_batches_closely(self.model)
         self._preprocess = segmentation_models.get_preprocessing(architecture.encoder)
         any_images = tf.TensorSpec((None, None, None, 1), tf.float32)
@@ -134,8 +135,6 @@ def _weights_looked_up_in(weights_dir: Path | None) -> Iterator[list[Path]]:
 
 
 def _build(architecture: Architecture, encoder_weights: Path | None) -> Any:
-    policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[architecture.precision]
-    keras.mixed_precision.set_global_policy(policy)
     base = _decoder(architecture)(
         architecture.encoder,
         input_shape=(None, None, 3),

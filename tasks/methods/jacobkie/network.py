@@ -14,7 +14,7 @@ from tf_keras import layers
 
 from tasks.methods.jacobkie.positions import DIRECTIONS, POSITIONS, STEPS
 from tasks.methods.shared.backbone import Depth, merged_levels, resnet, smoothed
-from tasks.methods.shared.devices import Precision
+from tasks.methods.shared.devices import Precision, layers_in
 from tasks.methods.shared.kept_network import KeptNetwork, architecture_fields, follow_batches_closely
 from tasks.methods.shared.masked_loss import mean_of_annotated
 from tasks.nuclei.intensity import GreyLevels
@@ -58,9 +58,8 @@ class Jacobkie(KeptNetwork):
 
     def __init__(self, architecture: Architecture) -> None:
         self.architecture = architecture
-        policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[architecture.precision]
-        keras.mixed_precision.set_global_policy(policy)
-        self.model = _model(architecture.depth, architecture.filters)
+        with layers_in(architecture.precision):
+            self.model = _model(architecture.depth, architecture.filters)
         follow_batches_closely(self.model)
         any_images = tf.TensorSpec((None, None, None), tf.float32)
         self._predict = tf.function(

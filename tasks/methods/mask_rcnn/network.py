@@ -19,7 +19,7 @@ from tasks.methods.mask_rcnn.proposals import propose
 from tasks.methods.mask_rcnn.roi_align import align
 from tasks.methods.mask_rcnn.targets import AnchorTargets, ProposalTargets, anchor_targets, proposal_targets
 from tasks.methods.shared.backbone import Depth, features_model
-from tasks.methods.shared.devices import Precision
+from tasks.methods.shared.devices import Precision, layers_in
 from tasks.methods.shared.kept_network import KeptNetwork, architecture_fields, follow_batches_closely
 from tasks.nuclei.intensity import GreyLevels
 from tasks.nuclei.view import View
@@ -71,13 +71,12 @@ class MaskRcnn(KeptNetwork):
 
     def __init__(self, architecture: Architecture) -> None:
         self.architecture = architecture
-        policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[architecture.precision]
-        keras.mixed_precision.set_global_policy(policy)
         pyramid_filters = architecture.pyramid_filters
-        self._features = features_model(SIDE_PX, architecture.depth, pyramid_filters)
-        self._rpn = rpn_model(architecture.rpn_filters, pyramid_filters, len(RATIOS))
-        self._box_head = box_model(architecture.head_units, pyramid_filters)
-        self._mask_head = mask_model(pyramid_filters, architecture.mask_filters)
+        with layers_in(architecture.precision):
+            self._features = features_model(SIDE_PX, architecture.depth, pyramid_filters)
+            self._rpn = rpn_model(architecture.rpn_filters, pyramid_filters, len(RATIOS))
+            self._box_head = box_model(architecture.head_units, pyramid_filters)
+            self._mask_head = mask_model(pyramid_filters, architecture.mask_filters)
         self._anchors = tf.constant(anchors_of(SIDE_PX))
         # Never called as a whole: it holds all layers for whoever saves, freezes or counts them.
         self.model = keras.Model(

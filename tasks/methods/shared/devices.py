@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import tensorflow as tf
+import tf_keras as keras
 
 Precision = Literal["float32", "bfloat16"]
 """Precision of the layers of a network."""
@@ -45,6 +47,17 @@ def training_strategy() -> Any:
 def fastest_precision() -> Precision:
     """Give bfloat16 if all GPUs compute in it, else float32; float32 without a GPU."""
     return precision_for([details.get("compute_capability", (0, 0)) for details in _details_of_gpus()])
+
+
+@contextmanager
+def layers_in(precision: Precision) -> Iterator[None]:
+    """Let the layers that are built meanwhile compute in a precision; Keras keeps it for the whole process."""
+    before = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy({"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision])
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy(before)
 
 
 def precision_for(compute_capabilities: Sequence[tuple[int, int]]) -> Precision:

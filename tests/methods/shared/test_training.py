@@ -63,8 +63,6 @@ class SmallNetwork:
 
     def __init__(self, *layers: str) -> None:
         keras.utils.set_random_seed(0)
-        # As every network does: another one, built before in this process, may have set its own.
-        keras.mixed_precision.set_global_policy("float32")
         known = {"batch_norm": keras.layers.BatchNormalization(momentum=0.5), "dropout": keras.layers.Dropout(0.5)}
         between = [known[name] for name in layers]
         first = keras.layers.Conv2D(4, 3, padding="same", activation="relu", input_shape=(None, None, 1))
