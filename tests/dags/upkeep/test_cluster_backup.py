@@ -5,18 +5,17 @@ from pathlib import Path
 import pytest
 
 from nucleus_dags.upkeep import backup
-from nucleus_dags.upkeep import cluster as cluster_programs
 from nucleus_dags.upkeep.archive import Archive
 from nucleus_dags.upkeep.errors import UpkeepError
 from nucleus_dags.upkeep.installation import of_volume
 from nucleus_dags.upkeep.restore import restore
+from tests.dags.upkeep.own_kubectl import answer_by
 
-KUBECTL = """#!/bin/sh
-echo "$@" >>{folder}/asked
+ANSWERS = """
 case "$7" in
   pg_dump) echo "dump for $*" ;;
-  psql) cat {folder}/tables ;;
-  pg_restore) cat >>{folder}/restored ;;
+  psql) cat tables ;;
+  pg_restore) cat >>restored ;;
 esac
 """
 
@@ -24,10 +23,7 @@ esac
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the volume `data`, and what kubectl was asked and given."""
-    kubectl = tmp_path / "kubectl"
-    kubectl.write_text(KUBECTL.format(folder=tmp_path))
-    kubectl.chmod(0o755)
-    monkeypatch.setattr(cluster_programs, "KUBECTL", (str(kubectl), *cluster_programs.KUBECTL[1:]))
+    answer_by(ANSWERS, tmp_path, monkeypatch)
     (tmp_path / "tables").write_text("0")
     (tmp_path / "data/store").mkdir(parents=True)
     (tmp_path / "data/inbox").mkdir()

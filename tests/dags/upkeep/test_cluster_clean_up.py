@@ -6,18 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from nucleus_dags.upkeep import cluster as cluster_programs
 from nucleus_dags.upkeep.clean_up import DELETED_RUNS_DAYS, REMOVABLE_RUNS, clean_up
 from nucleus_dags.upkeep.errors import UpkeepError
 from nucleus_dags.upkeep.programs import OfCluster
+from tests.dags.upkeep.own_kubectl import answer_by
 
-KUBECTL = """#!/bin/sh
-echo "$@" >>{folder}/asked
+ANSWERS = """
 case "$*" in
-  *"get pods"*) echo '{{"items": []}}' ;;
-  *"get secret mlflow-login"*) cat {folder}/secret ;;
+  *"get pods"*) echo '{"items": []}' ;;
+  *"get secret mlflow-login"*) cat secret ;;
   *"FROM runs"*) printf 'a,mlflow-artifacts:/1/a/artifacts\nb,"mlflow-artifacts:/1,2/b/artifacts"\n' ;;
-  *"mlflow.cli"*) cat >{folder}/given ;;
+  *"mlflow.cli"*) cat >given ;;
 esac
 """
 PASSWORD = "only the tasks know it"
@@ -26,10 +25,7 @@ PASSWORD = "only the tasks know it"
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what kubectl was asked and given."""
-    kubectl = tmp_path / "kubectl"
-    kubectl.write_text(KUBECTL.format(folder=tmp_path))
-    kubectl.chmod(0o755)
-    monkeypatch.setattr(cluster_programs, "KUBECTL", (str(kubectl), *cluster_programs.KUBECTL[1:]))
+    answer_by(ANSWERS, tmp_path, monkeypatch)
     login = {"MLFLOW_TRACKING_PASSWORD": base64.b64encode(PASSWORD.encode()).decode()}
     (tmp_path / "secret").write_text(json.dumps({"data": login}))
     return tmp_path
