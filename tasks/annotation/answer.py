@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from tasks.nuclei.errors import first_of
 from tasks.nuclei.patch_grid import Patch
 from tasks.nuclei.plates import chosen_patches
 from tasks.nuclei.plates.image_files import ANNOTATED, NOT_LOOKED_AT, UNSURE
-from tasks.nuclei.plates.origins import COLUMNS, Origin
+from tasks.nuclei.plates.origins import COLUMNS, Origin, proposer_of_labels
 from tasks.nuclei.random_patches import estimate_of, scores_in
 
 
@@ -65,27 +66,36 @@ def is_unchanged(sent: Sheet, returned: Sheet) -> bool:
     return content(sent) == content(returned)
 
 
-def origins_of(answered: AnsweredField, request: Request, known: pd.DataFrame) -> pd.DataFrame:
+def origins_of(
+    answered: AnsweredField, request: Request, known: pd.DataFrame, taken_over: str | None = None
+) -> pd.DataFrame:
     """Give the rows of origins.csv for a field.
 
-    `known` are those of the labels that were sent, where the plate's own were: these keep what they have.
+    `known` are those of the labels that were sent, where the plate's own were: these keep what they have. `taken_over`
+    is the name of these labels where what came back is another label set, to which they were proposals.
     """
     before = {row.label: row for row in known[known["fov"] == answered.fov].itertuples(index=False)}
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for label, sent_label, origin in _settled(answered.comparison):
-        if request.proposals == "labels" and sent_label is not None:
-            row = before.get(sent_label)
-            if row is None and origin == "accepted":
-                continue  # Nobody knows where it came from, and somebody has looked at it since.
-            model, proposed_by = (row.model, row.proposed_by) if row is not None else ("", "")
-            rows.append(
-                (answered.fov, label, row.origin if row and origin == "accepted" else origin, model, proposed_by)
-            )
-        elif sent_label is not None:
-            rows.append((answered.fov, label, origin, request.model, request.proposed_by))
-        else:
-            rows.append((answered.fov, label, origin, "", ""))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+        if sent_label is None:
+            rows.append((origin, "", "", label))
+        elif request.proposals != "labels":
+            rows.append((origin, request.model, request.proposed_by, label))
+        elif taken_over is not None:
+            rows.append((origin, *_proposer_of(before.get(sent_label), taken_over), label))
+        elif (row := before.get(sent_label)) is not None:
+            rows.append((row.origin if origin == "accepted" else origin, row.model, row.proposed_by, label))
+        elif origin != "accepted":
+            rows.append((origin, "", "", label))
+        # Of the others nobody knows where they came from, and somebody has looked at them since.
+    return pd.DataFrame(rows, columns=["origin", "model", "proposed_by", "label"]).assign(fov=answered.fov)[[*COLUMNS]]
+
+
+def _proposer_of(row: Any, labels_name: str) -> tuple[str, str]:
+    """Give model and proposed_by of a label that was taken over: the model that proposed it, if one did."""
+    if row is not None and row.proposed_by:
+        return row.model, row.proposed_by
+    return f"labels {labels_name}", proposer_of_labels(labels_name)
 
 
 def with_what_was_annotated(now: PlateField, before: FieldLabels, origins: pd.DataFrame) -> PlateField:
@@ -167,10 +177,15 @@ def _nuclei_in(fields: Sequence[AnsweredField]) -> int:
 
 
 def effort_of(fields: Sequence[AnsweredField], request: Request) -> Effort | None:
-    """Give the time that was spent and saved; None where nothing was proposed, or nothing is there."""
+    """Give the time that was spent and saved; None where nothing was proposed, or nothing tells it.
+
+    Where nothing was corrected and no tool recorded the time, somebody looked at all nuclei, for nobody knows how long.
+    """
     if request.proposals == "none" or not _nuclei_in(fields):
         return None
     minutes = [field.gathered.minutes for field in fields if field.gathered.minutes is not None]
+    if not minutes and not any(field.comparison.edits for field in fields):
+        return None
     return effort([field.comparison for field in fields], sum(minutes) if minutes else None)
 
 

@@ -34,9 +34,9 @@ def label_set_scores(
     One row per comparison and IoU threshold: plate, kind, labels, label_set, fovs, nuclei (of `labels`), iou_threshold,
     f1, f1_low, f1_high; of a model, `labels` is the set that it is scored against, tp, fp and fn are its counts, and
     own_proposals is how many of these labels it proposed itself, of which `is_own` says by their rows of origins.csv;
-    of an agreement, shared_proposals is how many labels of both sets come from proposals of the same model.
-    Each set is compared on the fields that it holds, and so is the set that counts beside it. Pixels that are ignored
-    in that are ignored in all. Raises InputError for a file that can't be read.
+    of an agreement, shared_proposals is how many labels of both sets come from the same proposals, or from the other
+    set. Each set is compared on the fields that it holds, and so is the set that counts beside it. Pixels that are
+    ignored in that are ignored in all. Raises InputError for a file that can't be read.
     """
     tables = [
         table
@@ -65,10 +65,8 @@ def _of_set(
         against_other.append(score_instances(other, found, ignored))
         between.append(score_instances(labels, other, ignored))
     names = [fov.name for fov, _ in fields]
-    origins = [
-        table[table["fov"].isin(names)]
-        for table in (read_origins(plate.folder), read_origins(plate.folder / LABEL_SETS / name))
-    ]
+    of_counting, of_other = (read_origins(folder) for folder in (plate.folder, plate.folder / LABEL_SETS / name))
+    origins = (of_counting[of_counting["fov"].isin(names)], of_other[of_other["fov"].isin(names)])
     for labels_name, scores, of_labels in zip(
         (counting, name), (against_counting, against_other), origins, strict=True
     ):
@@ -79,7 +77,7 @@ def _of_set(
         yield table.assign(tp=counts.tp, fp=counts.fp, fn=counts.fn, own_proposals=own_proposals, shared_proposals=0)
     both = agreement_of_scores(between)
     agreement = _table(plate, "agreement", counting, name, both.fields, both.nuclei[0], both.f1, both.interval)
-    yield agreement.assign(own_proposals=0, shared_proposals=shared_proposals(*origins))
+    yield agreement.assign(own_proposals=0, shared_proposals=shared_proposals(origins, (counting, name)))
 
 
 def _table(

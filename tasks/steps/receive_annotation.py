@@ -360,7 +360,7 @@ def _write_label_set(
             problems.append(f"{field.fov} came back in part, and {known.info.name} has labels of more of it")
         (folder / f"{field.fov}.tif").unlink(missing_ok=True)  # An earlier answer's.
         write_label_image(folder / f"{field.fov}.tif", field.gathered.label_image)
-        rows.append(origins_of(field, request, of_source))
+        rows.append(origins_of(field, request, of_source, source.info.name_of_labels))
     if problems:
         raise InputError(f"Labels of a second name need the same fields whole: {first_of(problems, separator='; ')}.")
     (folder / ORIGINS).unlink(missing_ok=True)
@@ -373,7 +373,7 @@ def _ignored(path: Path | None, like: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 TASK = Task(
     name=NAME,
-    version=3,
+    version=4,
     params_type=Params,
     run=run,
     depends_on=depends_on,

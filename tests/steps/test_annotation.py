@@ -25,7 +25,7 @@ from tasks.nuclei.patch_grid import Patch
 from tasks.nuclei.plates.chosen_patches import read_chosen_patches
 from tasks.nuclei.plates.files import Fov, Plate, open_plate
 from tasks.nuclei.plates.image_files import read_ignored, read_label_image
-from tasks.nuclei.plates.origins import read_origins
+from tasks.nuclei.plates.origins import read_origins, shared_proposals
 from tasks.nuclei.tables import read_csv
 from tasks.steps import ingest, receive_annotation, send_to_annotation
 from tests.plates import make_plate
@@ -323,6 +323,29 @@ def test_labels_of_a_second_annotator_keep_where_they_come_from_whatever_comes_b
     assert len(read_origins(both.folder / "label_sets/ben")) == 48
 
 
+def test_labels_that_a_second_annotator_took_over_from_the_first_are_not_independent_of_them(
+    store: Path, plate: str
+) -> None:
+    given: dict[str, Any] = {"tool": "label_tiff", "target": "annotated"}
+
+    def ask(**more: Any) -> Any:
+        return execute(send_to_annotation.TASK, send_to_annotation.Params(**given, **more), store)
+
+    def draw(labels: Labels) -> None:
+        labels[:] = PROPOSED
+
+    of_anna = ask(plate=plate, proposals="none", label_set="anna")
+    drawn = imported(store, receive(store, of_anna, corrected(store, of_anna, dict.fromkeys(FIELDS, draw))))
+    of_ben = ask(plate=f"ingest/{drawn.folder.name}", proposals="labels", label_set="ben")
+    both = imported(store, receive(store, of_ben, corrected(store, of_ben, {FIELDS[0]: fix_everything})))
+    anna, ben = read_origins(both.folder), read_origins(both.folder / "label_sets/ben")
+    assert Counter(anna["origin"]) == {"drawn": 48}
+    assert Counter(ben["origin"]) == {"accepted": 43, "corrected": 4, "drawn": 1}
+    assert Counter(ben["proposed_by"]) == {"labels:anna": 47, "": 1}
+    assert shared_proposals((anna, ben), ("anna", "ben")) == shared_proposals((ben, anna), ("ben", "anna")) == 47
+    assert shared_proposals((anna, anna), ("anna", "ben")) == 0
+
+
 def test_labels_of_a_second_annotator_of_a_part_of_a_field_are_refused(store: Path, plate: str, proposals: str) -> None:
     of_anna = send(store, plate, proposals, label_set="anna")
     imported(store, receive(store, of_anna, corrected(store, of_anna, {})))
@@ -469,4 +492,7 @@ def test_an_image_with_the_tag_is_accepted_as_it_was_proposed(store: Path, plate
     received = receive(store, sent, of_supervisely(store, sent, {FIELDS[1]: tag}))
     assert received.values["remarks"][0] == "24 nuclei annotated in 1 field: 24 kept"
     assert not any("exactly as they were sent" in remark for remark in received.values["remarks"])
+    # Somebody looked at it, for nobody knows how long.
+    assert received.values["effort"] is None
+    assert not any("saved" in remark for remark in received.values["remarks"])
     assert set(read_origins(imported(store, received).folder)["origin"]) == {"accepted"}

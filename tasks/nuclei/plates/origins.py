@@ -3,8 +3,8 @@
     fov,label,origin,model,proposed_by
 
 A person drew it, corrected what a model had proposed, or accepted that as it was. `model` is for people to read;
-`proposed_by` says what segmented, by method and networks. Both are empty where nothing was proposed. A label without
-a row is of unknown origin.
+`proposed_by` says what segmented, by method and networks, or whose labels were taken over, where somebody else had
+drawn them. Both are empty where nothing was proposed. A label without a row is of unknown origin.
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ _TEXTS = dict.fromkeys(set(COLUMNS) - {"label"}, str)
 def proposer(method: str, networks: Sequence[str]) -> str:
     """Name what segments, as in the column `proposed_by`: the same text means the same proposals, but for settings."""
     return f"{method}:{','.join(networks)}"
+
+
+def proposer_of_labels(name: str) -> str:
+    """Name, as in the column `proposed_by`, the labels of a plate that another label set was made from."""
+    return f"labels:{name}"
 
 
 def read_origins(folder: Path) -> pd.DataFrame:
@@ -82,10 +87,19 @@ def problems_of(table: pd.DataFrame, labels: Mapping[str, NDArray[np.integer]], 
     return problems
 
 
-def shared_proposals(one: pd.DataFrame, other: pd.DataFrame) -> int:
-    """Count the labels in two tables of the same fields for which the same model proposed labels of both in a field."""
-    proposed = [table[table["proposed_by"] != ""].set_index(["fov", "proposed_by"]).index for table in (one, other)]
-    return int(proposed[0].isin(proposed[1]).sum() + proposed[1].isin(proposed[0]).sum())
+def shared_proposals(tables: tuple[pd.DataFrame, pd.DataFrame], names: tuple[str, str]) -> int:
+    """Count the labels of two label sets, of the same fields, that aren't independent of the other set.
+
+    They were proposed by what proposed labels of the other one in their field, or taken over from it. `names` are those
+    of the sets.
+    """
+    proposed = [table[table["proposed_by"] != ""].set_index(["fov", "proposed_by"]).index for table in tables]
+    by_same = proposed[0].isin(proposed[1]).sum() + proposed[1].isin(proposed[0]).sum()
+    taken_over = sum(
+        (table["proposed_by"] == proposer_of_labels(other)).sum()
+        for table, other in zip(tables, reversed(names), strict=True)
+    )
+    return int(by_same + taken_over)
 
 
 def counts_of(table: pd.DataFrame) -> dict[str, int]:

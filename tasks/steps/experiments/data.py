@@ -59,7 +59,7 @@ class Data:
     """Plate and label set: what Table S1 says of it."""
     agreement: pd.DataFrame
     """Cell line, label set and IoU threshold: F1 of the set against the labels that count, and shared_proposals, how
-    many labels of both come from proposals of the same model."""
+    many labels of both come from the same proposals, or from the other set."""
     costs: pd.DataFrame
     """Experiment: its key, seconds, memory, bytes, money, F1 at 0.7 and own_proposals."""
 

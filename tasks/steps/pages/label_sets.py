@@ -44,7 +44,7 @@ class LabelSet(NamedTuple):
     is_flattered: bool
     """Whether the model proposed some of these labels itself."""
     shares_proposals: bool
-    """Whether labels of both sets come from proposals of the same model."""
+    """Whether labels of both sets come from the same proposals, or those of one from the other."""
     figure: str
 
 
