@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
 from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
+from nucleus_dags.in_store import in_store
 from nucleus_dags.launchers.command_line import arguments_of, params_file_of
 from nucleus_dags.manifest import manifest
 from nucleus_dags.mlflow_pages import training_pages
@@ -187,7 +188,7 @@ class TaskOperator(BaseOperator):
         """Read the result back, from the receipt; the store must hold it."""
         _wait_for(receipt_path, self.receipt_is_seen_within_s)
         receipt = read_receipt(receipt_path, self.task, params)
-        stored = store / self.task / receipt["key"] / "result.json"
+        stored = in_store(store, f"{self.task}/{receipt['key']}") / "result.json"
         _wait_for(stored, self.receipt_is_seen_within_s)
         if not stored.exists():
             raise AirflowException(f"The receipt of {self.task} names a result that the store doesn't hold: {stored}")

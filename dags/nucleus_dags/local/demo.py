@@ -19,6 +19,7 @@ from typing import Any
 
 from nucleus_dags.airflow_api import AirflowApi, AirflowApiError
 from nucleus_dags.errors import FormError
+from nucleus_dags.in_store import in_store
 from nucleus_dags.launchers.command_line import arguments_of
 from nucleus_dags.launchers.kinds import TRAIN
 from nucleus_dags.local import servers as local_servers
@@ -64,7 +65,7 @@ def synthesize_plates(home: Home) -> list[PlateFolder]:
         ended = subprocess.run([sys.executable, *arguments], cwd=REPOSITORY, capture_output=True, text=True)
         if ended.returncode != 0:
             raise DemoError(f"The synthetic plate {settings['name']} could not be made:\n{ended.stdout}{ended.stderr}")
-        plate = store / json.loads(receipt.read_text())["outputs"]["plate"]
+        plate = in_store(store, json.loads(receipt.read_text())["outputs"]["plate"])
         plates.append(copy_plate(plate, home.inbox / str(settings["name"])))
     return plates
 

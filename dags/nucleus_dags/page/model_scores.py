@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nucleus_dags.in_store import in_store
 from nucleus_dags.manifest import manifest
 from nucleus_dags.page.damaged import left_out_if_damaged
 from nucleus_dags.page.known_plates import known_plates
@@ -227,7 +228,7 @@ def _scores(path: Path) -> Scores | None:
     plates = []
     for segmentation in _segmentations_of(result):
         plate = str(segmentation.params["plate"])
-        info = json_at(result.store / plate / "plate.json")
+        info = json_at(in_store(result.store, plate) / "plate.json")
         if info["role"] != "test":
             return None
         plates.append(Path(plate).name)
@@ -255,7 +256,7 @@ def _judgements(store: Path, known: _Known) -> list[Judgement]:
     for result in results_of(store, "judge"):
         with left_out_if_damaged(result.folder / RESULT), suppress(FileNotFoundError):
             scores = tuple("/".join(Path(result.params[name]).parts[:2]) for name in ("champion", "challenger"))
-            before, after = (known.keys_of(_used(store / path / RESULT)) for path in scores)
+            before, after = (known.keys_of(_used(in_store(store, path) / RESULT)) for path in scores)
             found.append(Judgement(result, scores, before, after))
     return found
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nucleus_dags.in_store import in_store
 from nucleus_dags.manifest import manifest
 from nucleus_dags.page.damaged import left_out_if_damaged, reading
 from nucleus_dags.page.known_plates import plate_at
@@ -148,7 +149,7 @@ def _read(path: Path) -> SegmentedPlate | None:
     model, parts, store = result.params.get("model"), result.params["segmentations"], result.store
     if not isinstance(model, dict) or not all(_is_result(part, "segment") for part in parts):
         return None
-    plate = part_at(store / parts[0] / RESULT)["params"]["plate"]
+    plate = part_at(in_store(store, parts[0]) / RESULT)["params"]["plate"]
     task, _, key = plate.partition("/")
     if task != "ingest" or not is_key(key):
         return None
@@ -157,14 +158,14 @@ def _read(path: Path) -> SegmentedPlate | None:
         folder=result.folder,
         made_at=result.made_at,
         plate=key.rpartition("@")[0],
-        plate_folder=store / plate,
+        plate_folder=in_store(store, plate),
         model=name_of_model(model),
         version=model.get("version"),
         model_key=model["key"],
         model_in_words=_in_words(model),
         outputs=result.content["outputs"],
         counts=result.content["counts"],
-        parts=tuple(store / part for part in parts),
+        parts=tuple(in_store(store, part) for part in parts),
     )
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from nucleus_dags.in_store import in_store
 from nucleus_dags.page.damaged import left_out_if_damaged, reading
 from nucleus_dags.page.remembered import remembered
 from nucleus_dags.plates.names import is_result_key
@@ -49,7 +50,7 @@ class StoredResult:
     def output(self, name: str) -> Path | None:
         """Give the file of an output; None where the result has none of this name."""
         path = self.content["outputs"].get(name)
-        return self.store / path if path else None
+        return in_store(self.store, path) if path else None
 
 
 def results_of(store: Path, task: str) -> list[StoredResult]:
@@ -74,10 +75,10 @@ def result_at(folder: Path) -> StoredResult:
 
 def result_in(store: Path, path: str) -> StoredResult | None:
     """Give the result that a path of another one's params lies in; None where it is lost or damaged."""
-    folder = store.joinpath(*Path(path).parts[:2])
+    place = "/".join(path.split("/")[:2])
     # A clean-up may have removed it: only what is damaged is worth a word.
-    with left_out_if_damaged(folder / RESULT), suppress(FileNotFoundError):
-        return result_at(folder)
+    with left_out_if_damaged(store / place / RESULT), suppress(FileNotFoundError):
+        return result_at(in_store(store, place))
     return None
 
 

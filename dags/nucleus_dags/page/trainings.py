@@ -14,6 +14,7 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.utils.log.file_task_handler import LogMetadata
 from airflow.utils.log.log_reader import TaskLogReader
 
+from nucleus_dags.in_store import in_store
 from nucleus_dags.page.damaged import left_out_if_damaged
 from nucleus_dags.page.receipts import Receipt
 from nucleus_dags.page.remembered import remembered
@@ -98,7 +99,7 @@ def finished_training(store: Path, name: str, receipt: Receipt) -> Training | No
     """Give a training by its result; None where nothing was trained."""
     network = receipt["outputs"].get("network")
     if network:
-        history = store / network / "history.json"
+        history = in_store(store, network) / "history.json"
         # Methods without cycles have none.
         with left_out_if_damaged(history), suppress(FileNotFoundError):
             cycles = _history(history)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
+from nucleus_dags.in_store import in_store
 from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.planning.runs import run_to_open
 from nucleus_dags.planning.types import RunsToClose, RunToOpen
@@ -61,7 +62,7 @@ def note(store: Path, lines: Sequence[str], drifted: Iterable[Result], failed: i
     warnings: list[str] = []
     for result in drifted:
         name = read_plate(store, result["params"]["plate"]).name
-        found = (store / result["outputs"]["warnings"]).read_text().splitlines()
+        found = in_store(store, result["outputs"]["warnings"]).read_text().splitlines()
         names += [name] if found else []
         warnings += [f"- **{name}** is an outlier: {warning}" for warning in found]
     if failed:

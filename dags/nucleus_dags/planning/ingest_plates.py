@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
+from nucleus_dags.in_store import in_store
 from nucleus_dags.planning.remarks import remarks_on
 from nucleus_dags.planning.types import Params, PlateToImport
 from nucleus_dags.plates import inbox
@@ -114,7 +115,7 @@ def plates_to_import(
         if result is None or "refused" in result:
             without.append({**found, "refused": (result or {}).get("refused")})
         else:
-            folder = str(store / result["outputs"]["plate"])
+            folder = str(in_store(store, result["outputs"]["plate"]))
             plates.append({**found, "plate_folder": folder, "remarks": result["values"]["remarks"]})
     return plates, without
 

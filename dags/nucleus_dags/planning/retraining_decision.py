@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nucleus_dags.in_store import in_store
 from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.planning.retrainings import uses_in_words
 from nucleus_dags.planning.types import Challenger, Decision, Params, StoredPlatePath
@@ -58,7 +59,7 @@ def decide(
     gains, outcomes, lines, table = {}, [], cautions, []
     for report in reported:
         run_id = report["mlflow_run_id"]
-        content = json.loads((store / judgements[run_id]["outputs"]["judgement"]).read_text())
+        content = json.loads(in_store(store, judgements[run_id]["outputs"]["judgement"]).read_text())
         outcomes.append(content["outcome"])
         if content["outcome"] == "passed":
             gains[run_id] = content["mean_gain"]

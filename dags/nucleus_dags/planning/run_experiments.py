@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nucleus_dags.errors import FormError
+from nucleus_dags.in_store import in_store
 from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.manifest import manifest
 from nucleus_dags.planning.experiment_params import experiments_of, initial_weights_of
@@ -249,7 +250,7 @@ def _digest(content: Any) -> str:
 
 def read_found(store: Path, found: str) -> dict[str, Any]:
     """Read what `find_experiments` found."""
-    content: dict[str, Any] = json.loads((store / found).read_text())
+    content: dict[str, Any] = json.loads(in_store(store, found).read_text())
     return content
 
 

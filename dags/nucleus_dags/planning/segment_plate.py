@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nucleus_dags.errors import FormError
+from nucleus_dags.in_store import in_store
 from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.planning.types import FoundModel, Params, ReadyModel
 from nucleus_dags.plates.inbox import no_plates_in
@@ -69,7 +70,7 @@ def parts(
 
 def fovs_in_order(store: Path, plate: str, with_labels: bool = False) -> list[str]:
     """Give the names of a plate's fields, or of those with labels, by well and site: a part is a patch of the plate."""
-    rows: list[dict[str, Any]] = json.loads((store / plate / "report.json").read_text())["fovs"]
+    rows: list[dict[str, Any]] = json.loads((in_store(store, plate) / "report.json").read_text())["fovs"]
     wanted = [row for row in rows if not with_labels or row["labels"]]
     return [row["fov"] for row in sorted(wanted, key=lambda row: (row["well"], row["site"] or 0, row["fov"]))]
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nucleus_dags.in_store import in_store
 from nucleus_dags.launchers.task_operator import Result
 from nucleus_dags.planning.types import Params
 
@@ -27,7 +28,7 @@ def question_of(given: Mapping[str, Any], known: Mapping[str, Any]) -> Params:
 def read_found(store: Path, found: str) -> dict[str, list[Any]]:
     """Read what `find_stored` found; nothing if it hasn't run."""
     empty: dict[str, list[Any]] = {"stored": [], "to_do": []}
-    return json.loads((store / found).read_text()) if found else empty
+    return json.loads(in_store(store, found).read_text()) if found else empty
 
 
 def left_to_segment(to_do: Sequence[Mapping[str, int]], known: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nucleus_dags.files import make_folder, move
+from nucleus_dags.in_store import in_store
 from nucleus_dags.plates.stored import StoredPlate, superseding_plate
 
 NAMED_RESULTS = "results"
@@ -33,7 +34,7 @@ def name_result(store: Path, plate: StoredPlate, made_by: Mapping[str, Any], ass
     link = folder / name_of_model(made_by)
     beside = link.with_name(f".{link.name}.{os.getpid()}")
     # The folder may be a link to another disk, and a relative link is followed from where it lies.
-    beside.symlink_to(os.path.relpath(store / assembled, folder.resolve()))
+    beside.symlink_to(os.path.relpath(in_store(store, assembled), folder.resolve()))
     try:
         move(beside, link)
     finally:

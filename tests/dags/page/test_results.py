@@ -40,6 +40,7 @@ from tests.dags.page.segmented import (
 )
 from tests.dags.page.site import Site
 from tests.dags.stored_plates import add_plate
+from tests.stored_results import store_result
 
 BASE = ReadyModelName(name="base", key="f" * 16)
 RED_WORDS = "🔴 The model misses 62 % of the nuclei of its test plates."
@@ -174,6 +175,17 @@ def test_a_result_that_names_a_file_elsewhere_is_not_shown(site: Site, segmented
     content["params"]["segmentations"] = [f"segment/../../{tmp_path.name}"]
     result.write_text(json.dumps(content))
     assert site.get("/results/screen/v3")[0] == 404
+
+
+def test_a_file_elsewhere_that_a_result_names_is_not_sent(site: Site, tmp_path: Path) -> None:
+    store, key = site.home.store, "a" * 16
+    (tmp_path / "secret.jpg").write_bytes(b"nobody's business")
+    for path in (str(tmp_path / "secret.jpg"), os.path.relpath(tmp_path / "secret.jpg", store)):
+        store_result(store, f"learning_curves/{key}", {}, {"figure": path})
+        status, text = site.get(f"/annotate/curves/{key}.png")
+        assert status >= 400
+        assert "leads out of the store" in text
+        assert "nobody's business" not in text
 
 
 def test_names_are_shown_as_they_are(site: Site) -> None:
