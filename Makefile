@@ -72,8 +72,8 @@ tool: install ## install a third-party tool for the method "external": TOOL=star
 	"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
 	  -r 'tasks/methods/external/adapters/$(TOOL).lock'
 
-annotation-library: install ## install an annotation tool's own library, for tests: TOOL=cvat, datumaro, supervisely or cellpose
-	@[ -f 'tests/annotation/sdk/$(TOOL).txt' ] || { echo "TOOL=$(TOOL): give cvat, datumaro, supervisely or cellpose." >&2; exit 1; }
+annotation-library: install ## install an annotation tool's own library, for tests: TOOL=cvat, napari, ...
+	@[ -f 'tests/annotation/sdk/$(TOOL).txt' ] || { echo "TOOL=$(TOOL): give one of $(basename $(notdir $(wildcard tests/annotation/sdk/*.txt)))." >&2; exit 1; }
 	@folder='$(HOME_FOLDER)/annotation/$(TOOL)'; echo "Installing $(TOOL) into $$folder ..."; \
 	.venv/bin/python -m venv "$$folder" && \
 	"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check -r 'tests/annotation/sdk/$(TOOL).txt'

@@ -85,9 +85,13 @@ def _sheet(path: Path) -> Sheet:
 
 
 def _class_of(feature: Mapping[str, Any]) -> str:
-    """Give the class in lower case. What an annotator draws has none until they give it one; it is a nucleus."""
+    """Give the class in lower case. What an annotator draws has none until they give it one; it is a nucleus.
+
+    Classes that were derived from others have several names, as have all that QuPath's library for Python writes.
+    """
     classification = feature["properties"].get("classification") or {}
-    return str(classification.get("name") or CLASSES["nucleus"]).lower()
+    name = classification.get("name") or ": ".join(classification.get("names") or [])
+    return str(name or CLASSES["nucleus"]).lower()
 
 
 def _nucleus(feature: Mapping[str, Any], size: tuple[int, int] | None) -> Nucleus | None:

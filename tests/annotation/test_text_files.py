@@ -150,6 +150,14 @@ def test_what_is_drawn_in_qupath_without_a_class_is_a_new_nucleus(tmp_path: Path
     assert (added.kind, added.sent_id, added.top, added.left, added.area_px) == ("nucleus", None, 1, 2, 12)
 
 
+@pytest.mark.parametrize(
+    "classification", [{"name": "Unsure"}, {"names": ["unsure"]}, {"name": None, "names": ["unsure"]}]
+)
+def test_a_class_of_qupath_is_known_by_its_name_or_names(classification: dict[str, Any], tmp_path: Path) -> None:
+    drawn = feature({"type": "Polygon", "coordinates": [RING]}, classification=classification)
+    assert qupath_after(tmp_path, lambda content: content["features"].append(drawn)).nuclei[-1].kind == "unsure"
+
+
 def test_a_nucleus_of_qupath_in_two_pieces_is_one(tmp_path: Path) -> None:
     other = [[x + 10, y] for x, y in RING]
     drawn = feature({"type": "MultiPolygon", "coordinates": [[RING], [other]]}, classification={"name": "unsure"})
@@ -179,6 +187,10 @@ def test_without_the_image_beside_it_geojson_does_not_say_how_large_the_field_is
     ("drawn", "says"),
     [
         (feature({"type": "Polygon", "coordinates": [RING]}, classification={"name": "Tumor"}), "the class 'tumor'"),
+        (
+            feature({"type": "Polygon", "coordinates": [RING]}, classification={"names": ["Nucleus", "Positive"]}),
+            "the class 'nucleus: positive'",
+        ),
         (feature({"type": "Point", "coordinates": [3, 4]}), "has a Point of the class 'nucleus'; allowed are areas"),
         (feature({"type": "Polygon", "coordinates": [[[1, 2]]]}), "has an outline of the form (1, 2)"),
         (feature({"type": "Polygon", "coordinates": "here"}), "isn't what QuPath writes"),
