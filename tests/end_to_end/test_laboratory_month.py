@@ -17,6 +17,7 @@ import pytest
 import tifffile
 from skimage.segmentation import expand_labels
 
+from nucleus_dags.airflow_api import AirflowApiError
 from nucleus_dags.local import servers as local_servers
 from nucleus_dags.plates.stored import newest_plates
 from tests.end_to_end.laboratory import MODEL, Laboratory, laboratory
@@ -67,6 +68,9 @@ class Month(Laboratory):
         question = self.api.call("GET", path)
         assert "become champion?" in question["subject"]
         assert "passed the gate" in question["body"]
+        with pytest.raises(AirflowApiError, match=r"Write why you approve or reject.*Nothing was decided yet"):
+            self.api.call("PATCH", path, {"chosen_options": [option], "params_input": {"reason": " "}})
+        assert self.is_asked(dag_run_id)
         self.api.call("PATCH", path, {"chosen_options": [option], "params_input": {"reason": "I looked at it."}})
 
     def running(self, dag_id: str, dag_run_id: str) -> set[str]:
