@@ -81,11 +81,12 @@ HOLDS = {
     "tests/store/test_attempts.py": [
         "a_plate_whose_import_was_killed_three_times_is_refused_with_what_to_do_then_tried_anew"
     ],
+    "tests/dags/test_in_store.py": ["a_path_that_leads_out_of_the_store_is_refused"],
     "tests/store/test_ways_out.py": [
         "no_step_follows_a_path_that_leads_out_of_the_store",
         "the_name_of_a_tool_is_no_path",
         "a_tag_of_a_model_version_that_is_no_key_is_refused_and_names_the_version",
-        "no_task_joins_the_store_and_a_path_but_in_the_one_place_that_checks_it",
+        "nothing_joins_the_store_and_a_path_but_in_the_place_that_checks_it",
     ],
     "tests/test_documentation.py": ["no_page_has_a_person_put_a_secret_among_the_arguments_of_a_command"],
     "tests/test_images.py": ["the_list_of_what_is_in_an_image_has_every_package_of_its_lock_with_its_hashes"],
