@@ -1,4 +1,4 @@
-"""Runs in an environment with JPype: ImageJ itself, a library of Java, reads archives of ROIs, or makes some."""
+"""Runs in an environment with JPype: ImageJ itself, in Java, reads ROIs and label images, or makes some."""
 
 import os
 import sys
@@ -11,9 +11,10 @@ import jpype.imports
 import numpy as np
 
 jpype.startJVM("-Djava.awt.headless=true", classpath=[os.environ["IJ_JAR"]])
-from ij.io import Opener, RoiDecoder, RoiEncoder  # noqa: E402
+from ij import ImagePlus  # noqa: E402
+from ij.io import FileSaver, Opener, RoiDecoder, RoiEncoder  # noqa: E402
 from ij.plugin.filter import ThresholdToSelection  # noqa: E402
-from ij.process import ByteProcessor, ImageProcessor  # noqa: E402
+from ij.process import ByteProcessor, FloatProcessor, ImageProcessor  # noqa: E402
 
 WHITE = 255.0
 
@@ -37,6 +38,15 @@ def read(folder, output):
     np.savez(output, **found)
 
 
+def read_labels(folder, output):
+    found: dict[str, Any] = {}
+    for path in Path(folder, "labels").glob("*.tif"):
+        shown = Opener().openImage(str(path))
+        pixels = np.asarray(shown.getProcessor().convertToFloatProcessor().getPixels())
+        found[path.stem] = pixels.reshape(shown.getHeight(), shown.getWidth()).astype(np.int64)
+    np.savez(output, **found)
+
+
 def write(folder, given):
     Path(folder).mkdir()
     for name, label_image in np.load(given).items():
@@ -52,5 +62,17 @@ def write(folder, given):
                 rois.writestr(f"nucleus-{number}.roi", bytes(RoiEncoder.saveAsByteArray(roi)))
 
 
+def write_labels(folder, given):
+    """Save label maps as MorphoLibJ makes them for many labels: in 32 bits, which are floats in ImageJ."""
+    for name in ("labels", "unsure"):
+        Path(folder, name).mkdir(parents=True)
+    for name, label_image in np.load(given).items():
+        height, width = label_image.shape
+        for kind, labels in (("labels", label_image), ("unsure", np.zeros_like(label_image))):
+            pixels = jpype.JArray(jpype.JFloat)(labels.astype(np.float32).ravel())
+            shown = ImagePlus(name, FloatProcessor(width, height, pixels))
+            assert FileSaver(shown).saveAsTiff(str(Path(folder, kind, f"{name}.tif")))
+
+
 if __name__ == "__main__":
-    {"read": read, "write": write}[sys.argv[1]](*sys.argv[2:])
+    {"read": read, "read-labels": read_labels, "write": write, "write-labels": write_labels}[sys.argv[1]](*sys.argv[2:])

@@ -59,6 +59,7 @@ def equal(found: dict[str, Any], expected: dict[str, Any]) -> bool:
         ("datumaro", "read-coco", "coco"),
         ("qupath", "read", "qupath"),
         ("imagej", "read", "imagej_rois"),
+        ("imagej", "read-labels", "label_tiff"),
         ("napari", "read", "label_tiff"),
         ("napari", "read-ome-zarr", "ome_zarr"),
     ],
@@ -86,6 +87,7 @@ def test_cellpose_reads_the_same_nuclei_numbered_anew(tmp_path: Path) -> None:
         ("cvat", "write", "cvat"),
         ("datumaro", "write-coco", "coco"),
         ("imagej", "write", "imagej_rois"),
+        ("imagej", "write-labels", "label_tiff"),
         ("napari", "write", "label_tiff"),
     ],
 )
