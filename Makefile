@@ -17,7 +17,7 @@ TOOLS = stardist cellpose
 TAG = dev
 SBOM = $(or $(OUT),$(HOME_FOLDER)/sbom)
 # What the images begin from.
-BASE_IMAGE = python:3.12-slim-bookworm
+BASE_IMAGE = $(shell sed -n 's/^ARG BASE_IMAGE=//p' images/Dockerfile)
 IS_SUPPORTED = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
 
 .PHONY: help demo up down status backup restore clean-up check-store clean-store lineage manifest tool annotation-library test test-long pictures test-cluster lint bench \
@@ -114,7 +114,7 @@ findings: install ## try the paper's findings in small and write them down, ten 
 bench-dsb2018: install ## train three times on real images and score, about three hours of CPU time; resumes
 	.venv/bin/python -m tests.benchmarks.train_on_dsb2018 '$(HOME_FOLDER)/bench-dsb2018'
 
-images: ## build the container images with docker, podman or buildah; TAG=dev, IMAGES="cpu gpu airflow mlflow", BASE_IMAGE=<name>@sha256:<digest>
+images: ## build the container images with docker, podman or buildah; TAG=dev, IMAGES="cpu gpu airflow mlflow", BASE_IMAGE=<another base>
 	@for tool in docker podman buildah none; do $$tool info >/dev/null 2>&1 && break; done; \
 	[ $$tool != none ] || { echo "Building images needs docker, podman or buildah, able to run." >&2; exit 1; }; \
 	for image in $(IMAGES); do \

@@ -112,12 +112,15 @@ def test_make_and_the_checks_of_a_change_build_the_images_that_there_are() -> No
     assert set(checked) == set(IMAGES) - {"gpu"}
 
 
-def test_an_image_can_begin_from_a_base_with_its_digest_and_says_from_which() -> None:
-    dockerfile, makefile = ((REPOSITORY / name).read_text() for name in ("images/Dockerfile", "Makefile"))
+def test_an_image_begins_from_a_base_with_its_digest_or_another_that_is_given_and_says_from_which() -> None:
+    dockerfile = (REPOSITORY / "images/Dockerfile").read_text()
     [default] = re.findall(r"^ARG BASE_IMAGE=(.*)$", dockerfile, re.MULTILINE)
-    assert re.findall(r"^BASE_IMAGE = (.*)$", makefile, re.MULTILINE) == [default]
-    assert "--build-arg BASE_IMAGE='$(BASE_IMAGE)'" in makefile
+    assert re.fullmatch(r"python:3\.12-slim-bookworm@sha256:[0-9a-f]{64}", default)
     assert 'org.opencontainers.image.base.name="${BASE_IMAGE}"' in dockerfile
+    for given, base in (((), default), (("BASE_IMAGE=other@sha256:1",), "other@sha256:1")):
+        command = ["make", "--dry-run", "images", *given]
+        made = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+        assert f"--build-arg BASE_IMAGE='{base}'" in made
 
 
 BASE = f"python:3.12-slim-bookworm@sha256:{'0' * 64}"
