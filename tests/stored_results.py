@@ -10,7 +10,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from tasks import tracking
-from tasks.contract import Result
+from tasks.contract import Result, Task
 
 
 def image(line: list[int]) -> NDArray[np.uint16]:
@@ -93,6 +93,16 @@ def store_result(store: Path, path: str, params: dict[str, Any], outputs: dict[s
         seconds=0.0,
     )
     (folder / "result.json").write_text(result.model_dump_json())
+
+
+def store_result_of(store: Path, task: Task[Any], params: dict[str, Any], output: str, file: str = "") -> str:
+    """Put the result of a task into the store under its key; gives its output."""
+    parsed = task.params_type.model_validate(params)
+    path = f"{task.name}/{task.output_key(parsed, store)}"
+    store_result(store, path, parsed.model_dump(mode="json"), {output: f"{path}/{file}".rstrip("/")})
+    if file:
+        (store / path / file).write_bytes(b"0" * 1000)
+    return f"{path}/{file}".rstrip("/")
 
 
 def add_scored_plate(store: Path, name: str, cell_line: str, fovs: dict[str, tuple[list[int], list[int]]]) -> str:

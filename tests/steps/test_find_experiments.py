@@ -2,20 +2,22 @@
 
 import json
 import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from tasks import tracking
-from tasks.contract import Task, execute
+from tasks.contract import execute
 from tasks.methods.fpn2_ws.train import TASK as TRAIN_FPN2_WS
 from tasks.nuclei.errors import InputError
 from tasks.steps import augment, calibrate, score, segment
 from tasks.steps.find_experiments import TASK, Params
-from tests.stored_results import add_plate, store_result
+from tests.stored_results import add_plate, store_result_of
 from tests.tracked import track_in
 
 RANDOM: dict[str, Any] = {"task": "train_fpn2_ws", "target": "both", "initialisation": "random", "cycles": 3}
@@ -57,31 +59,23 @@ def find(
     return content
 
 
-def stored(store: Path, task: Task[Any], params: dict[str, Any], output: str, file: str = "") -> str:
-    """Put the result of a task into the store under its key; gives its output."""
-    parsed = task.params_type.model_validate(params)
-    path = f"{task.name}/{task.output_key(parsed, store)}"
-    store_result(store, path, parsed.model_dump(mode="json"), {output: f"{path}/{file}".rstrip("/")})
-    if file:
-        (store / path / file).write_bytes(b"0" * 1000)
-    return f"{path}/{file}".rstrip("/")
-
-
 def chain(store: Path) -> str:
     """Put a whole experiment into the store; gives its scores."""
-    rois = stored(store, augment.TASK, {"plates": ["ingest/train@0123456789ab"], "rois": 100}, "rois", "rois.h5")
+    rois = store_result_of(
+        store, augment.TASK, {"plates": ["ingest/train@0123456789ab"], "rois": 100}, "rois", "rois.h5"
+    )
     training = {name: value for name, value in RANDOM.items() if name != "task"}
-    network = stored(store, TRAIN_FPN2_WS, {**training, "rois": rois}, "network")
+    network = store_result_of(store, TRAIN_FPN2_WS, {**training, "rois": rois}, "network")
     (store / network / "network.json").write_text('{"method": "fpn2_ws"}')
     model = {"method": "fpn2_ws", "networks": [network]}
-    path = stored(store, calibrate.TASK, {**model, "search": []}, "calibration", "calibration.csv")
+    path = store_result_of(store, calibrate.TASK, {**model, "search": []}, "calibration", "calibration.csv")
     settings = {"marker_threshold": 0.3}
     result = json.loads((store / Path(path).parent / "result.json").read_text())
     result["values"] = {"settings": settings}
     (store / Path(path).parent / "result.json").write_text(json.dumps(result))
     plate = {"plate": TEST_PLATE}
-    segmentation = stored(store, segment.TASK, {**model, "settings": settings, **plate}, "segmentation")
-    return stored(store, score.TASK, {"segmentations": [segmentation]}, "scores")
+    segmentation = store_result_of(store, segment.TASK, {**model, "settings": settings, **plate}, "segmentation")
+    return store_result_of(store, score.TASK, {"segmentations": [segmentation]}, "scores")
 
 
 def test_of_an_empty_store_everything_is_to_do_and_the_roi_set_is_shared(store: Path) -> None:
@@ -168,18 +162,22 @@ def test_an_experiment_that_is_not_chosen_is_looked_for_and_left_out_where_it_ca
     assert found == [("chosen", True, None), ("done", False, scores)]
 
 
-def test_without_the_encoder_s_file_and_the_internet_an_experiment_runs_as_its_second_variant_says(
+def test_without_the_encoder_s_file_and_the_internet_experiments_run_as_their_second_variants_say_which_is_asked_once(
     store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("HOME", str(tmp_path))
-    imagenet = variant({**RANDOM, "initialisation": "imagenet", "encoder": "mobilenetv2", "warmup_cycles": 0})
-    (one,) = find(store, asked("a", imagenet, variant(RANDOM)))["experiments"]
-    assert one["variant"] == 1
-    assert (
-        "ImageNet weights mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5 aren't there"
-        in one["missing"]
-    )
+    ask = Mock(wraps=subprocess.run)
+    monkeypatch.setattr(subprocess, "run", ask)
+    wanted: dict[str, Any] = {"initialisation": "imagenet", "encoder": "mobilenetv2", "warmup_cycles": 0}
+    variants = [
+        (variant({**RANDOM, **wanted, **seed}), variant({**RANDOM, **seed})) for seed in ({}, {"random_seed": 1})
+    ]
+    found = find(store, asked("a", *variants[0]), asked("b", *variants[1]))["experiments"]
+    assert [one["variant"] for one in found] == [1, 1]
+    message = "ImageNet weights mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5 aren't there"
+    assert all(message in one["missing"] for one in found)
+    assert ask.call_count == 1
 
 
 def test_params_that_a_task_refuses_are_refused_before_anything_is_spent(store: Path) -> None:

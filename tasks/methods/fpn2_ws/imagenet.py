@@ -25,24 +25,25 @@ REFUSED = 3
 
 def imagenet_file(params: Any) -> Path:
     """Give the file for the encoder of a training, from `NUCLEUS_WEIGHTS` if it lies there; InputError without one."""
-    return _file_of(params.encoder, weights_folder())
+    asked = _asked(params.encoder, weights_folder())
+    if asked.returncode == REFUSED:
+        raise InputError(asked.stderr.splitlines()[-1])
+    if asked.returncode != 0:
+        raise RuntimeError(f"the ImageNet weights of {params.encoder} weren't found:\n{asked.stderr}")
+    return Path(asked.stdout.splitlines()[-1])
 
 
 @cache
-def _file_of(encoder: str, folder: Path | None) -> Path:
+def _asked(encoder: str, folder: Path | None) -> subprocess.CompletedProcess[str]:
+    """Ask once, also where there are none: it takes seconds, and a matrix has many trainings of an encoder."""
     where = ["--folder", str(folder.resolve())] if folder else []
-    asked = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", "tasks.methods.fpn2_ws.imagenet", encoder, *where],
         cwd=Path(tasks.__path__[0]).parent,
         env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
     )
-    if asked.returncode == REFUSED:
-        raise InputError(asked.stderr.splitlines()[-1])
-    if asked.returncode != 0:
-        raise RuntimeError(f"the ImageNet weights of {encoder} weren't found:\n{asked.stderr}")
-    return Path(asked.stdout.splitlines()[-1])
 
 
 def main() -> int:
