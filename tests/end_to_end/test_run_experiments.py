@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -65,6 +66,18 @@ all: {{preset: laptop, augment: {{rois: 40}}, train: {{initialisation: random, c
 columns: {{train_set: {{words: {{U2OS: {{cell_lines: [U2OS]}}}}}}}}
 experiments: [{{train_set: U2OS, replicates: {REPLICATES}}}]
 """
+MISSED = "0123456789abcdee"
+TO_BE_CLEARED = f"""
+title: Cleared
+all: {{preset: laptop, augment: {{rois: 40}}}}
+columns:
+  train_set: {{words: {{U2OS: {{cell_lines: [U2OS]}}}}}}
+  model:
+    words:
+      base: {{train: {{initialisation: base, cycles: 0}}, calibrate: {{search: []}}}}
+      missed: {{train: {{initialisation: train_fpn2_ws/{MISSED}, cycles: 1}}, calibrate: {{search: []}}}}
+experiments: [{{train_set: U2OS, model: base}}, {{train_set: U2OS, model: missed}}]
+"""
 EXPERIMENTS = {"U2OS · base", "all · base", "U2OS · trained", "U2OS · coco"}
 LOST = "U2OS · lost"
 SECONDS_WITH_NOTHING_TO_DO = 240
@@ -76,6 +89,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
     with laboratory(tmp_path_factory.mktemp("nucleus")) as started:
         (started.home.folder / "experiments" / "small.yaml").write_text(MATRIX)
         (started.home.folder / "experiments" / "replicates.yaml").write_text(TO_BE_KILLED)
+        (started.home.folder / "experiments" / "cleared.yaml").write_text(TO_BE_CLEARED)
         for number, (cell_line, role) in enumerate((c, r) for c in ("U2OS", "MCF10A") for r in ("train", "test")):
             name = f"{cell_line}-{role}"
             folder = started.home.folder / "plates" / name
@@ -184,6 +198,23 @@ def test_started_again_with_nothing_to_do_it_does_nothing_and_is_soon_done(
     assert lab.note(DAG_ID, again).startswith("4 experiments are scored, 0 of them in this run; 0 failed")
     assert lab.states(DAG_ID, again)["train"] == "skipped"
     assert seconds < SECONDS_WITH_NOTHING_TO_DO
+
+
+def test_a_failed_experiment_is_run_again_alone_when_its_task_is_cleared(lab: Laboratory) -> None:
+    dag_run_id = lab.api.trigger(DAG_ID, {"matrix": "cleared", "stop_after_plan": False})
+    assert lab.finish(DAG_ID, dag_run_id, MOST_SECONDS) == "failed"
+    assert by_part(lab, dag_run_id, "train") == {"base": "success", "missed": "failed"}
+    before = set(trainings(lab, set()))
+    trained = next(p.parent for p in before if json.loads(p.read_text())["params"]["initialisation"] == "base")
+    shutil.copytree(trained, trained.with_name(MISSED))
+    instances = lab.api.task_instances(DAG_ID, dag_run_id)
+    [failed] = [i["map_index"] for i in instances if i["task_id"] == "train" and i["state"] == "failed"]
+    # As the page does it where a person clears a task with all that comes after it.
+    clearing = {"dag_run_id": dag_run_id, "task_ids": [["train", failed]], "include_downstream": True}
+    lab.api.call("POST", f"dags/{DAG_ID}/clearTaskInstances", {**clearing, "dry_run": False, "only_failed": False})
+    assert lab.finish(DAG_ID, dag_run_id, MOST_SECONDS) == "success"
+    assert lab.note(DAG_ID, dag_run_id).startswith("2 experiments are scored, 2 of them in this run; 0 failed")
+    assert len(trainings(lab, before)) == 2  # What was put there, and the one that was missed.
 
 
 def trainings(lab: Laboratory, but: set[Path]) -> dict[Path, int]:
