@@ -78,7 +78,7 @@ annotation-library: install ## install an annotation tool's own library, for tes
 	.venv/bin/python -m venv "$$folder" && \
 	"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check -r 'tests/annotation/sdk/$(TOOL).txt'
 
-test-long: install ## a laboratory's month in small, several methods in one run, killed servers; about an hour
+test-long: install ## a laboratory's month in small, several methods in one run, killed servers; two to three hours
 	.venv/bin/python -m pytest --ignore tests/benchmarks --ignore tests/cluster -m long
 
 pictures: install ## take the pictures of dags/README.md anew, in a browser that does what it describes; some minutes
