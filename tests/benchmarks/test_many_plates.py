@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,37 @@ def test_a_plate_takes_no_longer_among_a_thousand_others(benchmark: Any, tmp_pat
     assert {name: many[name] / few[name] for name in few} == {
         name: pytest.approx(1, abs=MOST_TIMES_SLOWER - 1) for name in few
     }
+
+
+MOST_TIMES_A_LISTING = 15.0
+"""A look at plates that are being copied, against listing their files with their sizes and times."""
+
+
+def test_a_look_at_plates_that_are_being_copied_takes_hardly_longer_than_listing_their_files(
+    benchmark: Any, tmp_path: Path
+) -> None:
+    in_inbox, files = tmp_path / "inbox", 3456
+    for plate in ("one", "two"):
+        (in_inbox / plate / "images").mkdir(parents=True)
+        (in_inbox / plate / "plate.json").write_text(json.dumps({"name": plate, "role": "screen"}))
+        for number in range(files):
+            (in_inbox / plate / "images" / f"f{number}.tif").touch()
+
+    def listed() -> float:
+        started = time.perf_counter()
+        assert sum(file.stat().st_size for folder in in_inbox.glob("*/images") for file in os.scandir(folder)) == 0
+        return time.perf_counter() - started
+
+    def looked() -> float:
+        started = time.perf_counter()
+        assert inbox.new_entries(in_inbox, tmp_path / "store", 3600) == []
+        return time.perf_counter() - started
+
+    bare = min(listed() for _ in range(5))
+    look = min(benchmark.pedantic(looked, rounds=1), *(looked() for _ in range(4)))
+    benchmark.extra_info["milliseconds a file"] = 1000 * look / (2 * files)
+    benchmark.extra_info["times a listing"] = look / bare
+    assert look <= MOST_TIMES_A_LISTING * bare
 
 
 INFO: dict[str, Any] = {
