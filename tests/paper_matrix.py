@@ -29,35 +29,22 @@ from tests.stored_results import add_plate, image, store_result, store_result_of
 TRUTH = [1] * 5 + [0] + [2] * 5 + [0] + [3] * 5
 FOUND = (TRUTH, [1] * 5 + [0] + [2] * 5 + [0] * 6)
 EXPERIMENTS = 77
+PLACE = ("well", "site", "channel", "z")
 
 
-def add_paper_plates(store: Path) -> dict[tuple[str, str], str]:
-    """Store the plates, by cell line and kind; those to test on have manual labels too."""
-    kinds = [(line, kind) for line, of_line in SETS_OF_TABLE_S1.items() for kind in of_line]
-    return {(line, kind): _add_plate(store, line, kind) for line, kind in kinds}
-
-
-def _add_plate(store: Path, cell_line: str, kind: str) -> str:
+def _add_plate(store: Path, cell_line: str, kind: str) -> None:
+    """Store a plate of the paper's name; one to test on has manual labels too."""
     path = add_plate(store, f"{cell_line}_{kind}", cell_line, {"f1": TRUTH})
     info = store / path / "plate.json"
     role = "train" if kind == TRAINING else "test"
     info.write_text(json.dumps(json.loads(info.read_text()) | {"role": role, "annotation": "semi-automatic"}))
-    row = {
-        "fov": "f1",
-        "image": "images/f1.tif",
-        "labels": "labels/f1.tif",
-        "well": "",
-        "site": "",
-        "channel": "",
-        "z": "",
-    }
+    row = {"fov": "f1", "image": "images/f1.tif", "labels": "labels/f1.tif"} | dict.fromkeys(PLACE, "")
     report: dict[str, Any] = {"frozen_at": "2026-11-01T00:00:00", "fovs": [row]}
     if role == "test":
         report["label_sets"] = {"manual": {"f1": "label_sets/manual/f1.tif"}}
         (store / path / "label_sets/manual").mkdir(parents=True)
         tifffile.imwrite(store / path / "label_sets/manual/f1.tif", image(FOUND[1]))
     (store / path / "report.json").write_text(json.dumps(report))
-    return path
 
 
 def plan(store: Path) -> ExperimentsPlan:
@@ -74,7 +61,9 @@ def find(store: Path, planned: ExperimentsPlan) -> dict[str, Any]:
 
 def store_paper_matrix(store: Path) -> None:
     """Put plates and every result into a store, and into MLflow all runs as finished."""
-    add_paper_plates(store)
+    for cell_line, kinds in SETS_OF_TABLE_S1.items():
+        for kind in kinds:
+            _add_plate(store, cell_line, kind)
     planned = plan(store)
     found = find(store, planned)
     for key, rois in found["rois"].items():
